@@ -1,0 +1,1 @@
+// A folder without sources yet still needs an object for its library.

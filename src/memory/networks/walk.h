@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The door of the ghost networks: one function per phase, each a walk over the network as its Python forward runs.
+// A Network is immutable after it was built and may be walked from any number of threads at once.
+#pragma once
+#include "base/error.h"
+#include "base/units.h"
+#include "memory/ops.h"
+#include "modelfile/network_config.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace plimsoll::memory {
+
+// Element types of activations and of weights on the card.
+enum class ComputeType : std::uint8_t { Float32, Float16, BFloat16, Float8E4M3, Float8E5M2 };
+[[nodiscard]] std::string_view compute_type_name(ComputeType type);  // "fp32", "fp16", ...
+[[nodiscard]] std::optional<ComputeType> parse_compute_type(std::string_view name);
+[[nodiscard]] int bytes_per_element(ComputeType type);
+
+// Which forwards: ComfyUI's own code changed between versions, PyTorch's kernels too.
+struct ForwardRules {
+    int comfyui_minor_key = 3064;   // major * 1'000'000 + minor * 1000 + patch: 0.3.64 -> 3064, 0.33.0 -> 33000
+    bool fused_rms_norm = false;    // torch >= 2.9
+    bool efficient_attention = false;  // mem-efficient instead of flash where both could run
+    bool math_attention_in_vae = false;  // the VAE's single head of 512 as the math kernel
+};
+
+// One load unit of ComfyUI's loader: a leaf module that owns parameters, in named_modules() order.
+struct ModuleEntry {
+    std::string path;               // "input_blocks.1.0.in_layers.2"
+    std::string_view class_name;    // "Conv2d", "Linear", "GroupNorm", "LayerNorm", "Embedding", ...
+    std::int64_t elements = 0;      // parameters and buffers in the module's own state_dict
+    bool castable = true;           // a ComfyUI op with comfy_cast_weights: can be streamed
+};
+
+struct LiveTensor {
+    Bytes bytes;
+    std::vector<std::int64_t> shape;
+    std::string dtype;
+    std::string op;
+    std::string module;
+};
+
+// What a walk tells. All bytes rounded up to 512 per storage, as the CUDA caching allocator does.
+struct Walk {
+    Bytes weights;          // parameters and buffers, resident; not part of the peak
+    std::int64_t params = 0;
+    Bytes input;            // tensors that the caller keeps alive; not part of the peak
+    Bytes peak;             // most bytes allocated at once during the call, the output included
+    Bytes max_cast;         // most bytes of weight copies in compute type alive at once; not part of the peak
+    OpCosts costs;
+    std::string peak_module;
+    std::string peak_op;
+    std::vector<LiveTensor> top_live;  // at the peak, largest first, at most 8
+};
+
+class Network {
+  public:
+    virtual ~Network() = default;
+    [[nodiscard]] virtual const std::vector<ModuleEntry>& modules() const = 0;  // castable and not, in load order
+    [[nodiscard]] virtual std::int64_t params() const = 0;                      // parameters (buffers not counted)
+    [[nodiscard]] virtual Bytes weights(ComputeType storage) const = 0;         // parameters and buffers
+};
+
+class UnetNetwork;
+class ControlNetNetwork;
+class KlVaeNetwork;
+class ClipNetwork;
+
+// Fail with InvalidInput when the numbers contradict each other (a level without channels, heads that do not divide...).
+[[nodiscard]] Result<std::shared_ptr<const UnetNetwork>> build_unet(const modelfile::UnetConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(const modelfile::ControlNetConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const KlVaeNetwork>> build_kl_vae(const modelfile::KlVaeConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const ClipNetwork>> build_clip(const modelfile::ClipTextConfig& config);
+// The same objects seen as Network, for loaders.
+[[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const UnetNetwork> network);
+[[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const ControlNetNetwork> network);
+[[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const KlVaeNetwork> network);
+[[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const ClipNetwork> network);
+
+enum class UnetEntry : std::uint8_t {
+    ApplyModel,        // fp32 latents and conds handed in, casts included
+    Forward,           // the network alone, inputs already in compute type
+    SamplingFunction,  // ComfyUI batches cond and uncond itself; `batch` is the effective one
+};
+
+struct UnetCall {
+    UnetEntry entry = UnetEntry::ApplyModel;
+    int batch = 1;            // effective: cond + uncond together
+    int latent_height = 128;  // cells
+    int latent_width = 128;
+    int tokens = 77;          // text tokens
+    ComputeType storage = ComputeType::Float16;
+    ComputeType compute = ComputeType::Float16;
+    const ControlNetNetwork* controlnet = nullptr;  // its control tensors are alive during the step
+    ForwardRules rules;
+};
+
+struct VaeCall {
+    int batch = 1;
+    int height = 1024;        // pixels
+    int width = 1024;
+    ComputeType compute = ComputeType::BFloat16;
+    ComputeType storage = ComputeType::BFloat16;
+    ForwardRules rules;
+};
+
+struct ClipCall {
+    int batch = 1;
+    int tokens = 77;
+    ComputeType storage = ComputeType::Float16;
+    ComputeType compute = ComputeType::Float32;
+    bool stop_at_hidden_minus_two = false;  // SDXL's clip_l: layer "hidden", index -2
+    ForwardRules rules;
+};
+
+[[nodiscard]] Walk simulate_unet_step(const UnetNetwork& unet, const UnetCall& call);
+[[nodiscard]] Walk simulate_controlnet(const ControlNetNetwork& controlnet, const UnetCall& call);
+[[nodiscard]] Walk simulate_vae_decode(const KlVaeNetwork& vae, const VaeCall& call);
+[[nodiscard]] Walk simulate_vae_encode(const KlVaeNetwork& vae, const VaeCall& call);
+[[nodiscard]] Walk simulate_text_encode(const ClipNetwork& clip, const ClipCall& call);
+
+}  // namespace plimsoll::memory
