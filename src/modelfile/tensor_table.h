@@ -6,9 +6,9 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace plimsoll::modelfile {
@@ -19,6 +19,7 @@ enum class DType : std::uint8_t {
     Int64, Int32, Int16, Int8, UInt8, UInt16, UInt32, UInt64, Bool,
     Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K,
     IQ2_XXS, IQ2_XS, IQ3_XXS, IQ1_S, IQ4_NL, IQ3_S, IQ2_S, IQ4_XS, IQ1_M, TQ1_0, TQ2_0, MXFP4,
+    Float4E2M1, Complex64,
 };
 
 struct DTypeTraits {
@@ -43,18 +44,24 @@ struct TensorEntry {
 
 enum class FileFormat : std::uint8_t { Safetensors, Gguf, TorchPickle, Catalogue };
 
+// A plain value: copies and moves keep the index.
 struct TensorTable {
     FileFormat format = FileFormat::Safetensors;
     std::vector<TensorEntry> tensors;              // in file order
     std::map<std::string, std::string> metadata;   // safetensors __metadata__, GGUF key values that are short
     Bytes file_bytes;
+    std::vector<std::string> notes;                // what the reader skipped and why, for people
 
     // nullptr when absent. Valid until the table changes; call index() once after filling `tensors`.
     [[nodiscard]] const TensorEntry* find(std::string_view name) const;
+    // Indices into `tensors` of all names that start with `prefix`, in order of name.
+    [[nodiscard]] std::span<const std::uint32_t> with_prefix(std::string_view prefix) const;
     void index();
+    // After index(): the first name that occurs twice, or nullptr.
+    [[nodiscard]] const TensorEntry* first_duplicate() const;
 
   private:
-    std::unordered_map<std::string_view, std::size_t> by_name_;
+    std::vector<std::uint32_t> by_name_;           // indices into `tensors`, sorted by name
 };
 
 }  // namespace plimsoll::modelfile

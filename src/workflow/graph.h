@@ -48,9 +48,13 @@ struct Node {
     std::string class_type;
     std::string title;  // _meta.title, or empty
     std::vector<Input> inputs;  // in source order
-    Span span;
+    Span span;                  // of the node's object
+    Span class_type_span;       // of the value, its quotes included
+    Span inputs_span;           // of the inputs object, its braces included; empty where the node has none
 
     [[nodiscard]] const Input* find(std::string_view input) const;
+    // As ComfyUI would take them: int() and float() of numbers, of booleans and of text that is a number ("20", " 5.0 ");
+    // int_of cuts a fraction off.
     [[nodiscard]] std::optional<std::int64_t> int_of(std::string_view input) const;
     [[nodiscard]] std::optional<double> number_of(std::string_view input) const;
     [[nodiscard]] std::optional<std::string_view> text_of(std::string_view input) const;
@@ -69,8 +73,14 @@ struct GraphFault {
 struct Graph {
     std::vector<Node> nodes;  // in source order
     std::vector<GraphFault> faults;
+    Span span;                // of the object that holds the nodes, its braces included
 
     [[nodiscard]] const Node* find(std::string_view node_id) const;
+    // Makes find() a binary search; the parser calls it. Without it (a graph made by hand) find() looks at every node.
+    void index();
+
+  private:
+    std::vector<std::uint32_t> by_id_;
 };
 
 }  // namespace plimsoll::workflow

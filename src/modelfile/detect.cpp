@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modelfile/detect.h"
+
+#include "modelfile/detect_parts.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+namespace plimsoll::modelfile {
+namespace {
+
+struct FamilyName {
+    Family family;
+    std::string_view name;
+};
+constexpr FamilyName kFamilyNames[] = {
+    {Family::Unknown, "unknown"},
+    {Family::Sd15, "sd15"},
+    {Family::Sd15InstructPix2Pix, "sd15_ip2p"},
+    {Family::Sd20, "sd21"},
+    {Family::Sd21UnclipL, "sd21_unclip_l"},
+    {Family::Sd21UnclipH, "sd21_unclip_h"},
+    {Family::SdX4Upscaler, "sd_x4_upscaler"},
+    {Family::LotusD, "lotus_d"},
+    {Family::StableZero123, "stable_zero123"},
+    {Family::Svd, "svd"},
+    {Family::Sdxl, "sdxl"},
+    {Family::SdxlInstructPix2Pix, "sdxl_ip2p"},
+    {Family::SdxlRefiner, "sdxl_refiner"},
+    {Family::Ssd1b, "ssd1b"},
+    {Family::SegmindVega, "segmind_vega"},
+    {Family::Koala700m, "koala_700m"},
+    {Family::Koala1b, "koala_1b"},
+};
+
+constexpr std::array<std::string_view, 5> kUnetPrefixes = {"model.diffusion_model.", "model.model.",
+                                                           "net.", "diffusion_model.", ""};
+constexpr std::array<std::string_view, 3> kControlPrefixes = {"control_model.", "controlnet.", ""};
+constexpr std::array<std::string_view, 3> kVaePrefixes = {"first_stage_model.", "vae.", ""};
+constexpr std::array<std::string_view, 2> kAdapterPrefixes = {"adapter.", ""};
+
+void find_unet(const TensorTable& table, Contents& contents) {
+    for (const std::string_view prefix : kUnetPrefixes) {
+        const TensorView view(table, std::string(prefix));
+        std::optional<UnetConfig> unet = detect_ldm_unet(view, contents.notes);
+        if (!unet) unet = detect_diffusers_unet(view, contents.notes);
+        if (!unet) continue;
+        unet->family = family_of(*unet, table.find("cc_projection.weight") != nullptr);
+        // Markers that finetunes leave at the root of the file.
+        if (table.find("v_pred") != nullptr || table.find("edm_vpred.sigma_max") != nullptr)
+            unet->prediction = "v";
+        else if (table.find("edm_mean") != nullptr && table.find("edm_std") != nullptr)
+            unet->prediction = "edm";
+        if (unet->family == Family::Unknown)
+            contents.notes.push_back(fmt::format(
+                "a UNet of the LDM kind ({} channels, context {}, vector {}) that is none "
+                "of the families that ComfyUI knows",
+                unet->model_channels, unet->context_dim, unet->adm_in_channels));
+        contents.family = unet->family;
+        contents.unet = {*std::move(unet), sum_weights(table, prefix), std::string(prefix)};
+        return;
+    }
+}
+
+void find_controlnet(const TensorTable& table, Contents& contents) {
+    for (const std::string_view prefix : kControlPrefixes) {
+        std::optional<ControlNetConfig> config =
+            detect_controlnet(TensorView(table, std::string(prefix)), contents.notes);
+        if (!config) continue;
+        contents.controlnet = {*std::move(config), sum_weights(table, prefix), std::string(prefix)};
+        return;
+    }
+}
+
+void find_adapter(const TensorTable& table, Contents& contents) {
+    for (const std::string_view prefix : kAdapterPrefixes) {
+        std::optional<T2iAdapterConfig> config =
+            detect_t2i_adapter(TensorView(table, std::string(prefix)));
+        if (!config) continue;
+        contents.t2i_adapter = {*std::move(config), sum_weights(table, prefix),
+                                std::string(prefix)};
+        return;
+    }
+}
+
+void find_vae(const TensorTable& table, Contents& contents) {
+    for (const std::string_view prefix : kVaePrefixes) {
+        const TensorView view(table, std::string(prefix));
+        if (std::optional<KlVaeConfig> config = detect_kl_vae(view, contents.notes)) {
+            contents.vae = {*std::move(config), sum_weights(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (const std::optional<TinyVaeConfig> config = detect_tiny_vae(view)) {
+            contents.tiny_vae = {*config, sum_weights(table, prefix), std::string(prefix)};
+            return;
+        }
+    }
+}
+
+bool is_empty(const Contents& contents) {
+    return !contents.unet && !contents.vae && !contents.tiny_vae &&
+           contents.text_encoders.empty() && !contents.controlnet && !contents.t2i_adapter &&
+           !contents.is_lora;
+}
+
+}  // namespace
+
+std::string_view family_name(Family family) {
+    const auto* at = std::ranges::find(kFamilyNames, family, &FamilyName::family);
+    return at == std::end(kFamilyNames) ? "unknown" : at->name;
+}
+
+std::optional<Family> parse_family(std::string_view name) {
+    const auto* at = std::ranges::find(kFamilyNames, name, &FamilyName::name);
+    if (at == std::end(kFamilyNames) || at->family == Family::Unknown) return std::nullopt;
+    return at->family;
+}
+
+PartWeights sum_weights(const TensorTable& table, std::string_view prefix) {
+    PartWeights sum;
+    std::map<DType, std::int64_t> elements_of;
+    for (const std::uint32_t at : table.with_prefix(prefix)) {
+        const TensorEntry& tensor = table.tensors[at];
+        const std::int64_t elements = element_count(tensor.shape);
+        sum.params += elements;
+        sum.bytes += tensor.bytes;
+        elements_of[tensor.dtype] += elements;
+        if (tensor.name.ends_with("scaled_fp8") || tensor.name.ends_with(".scale_weight"))
+            sum.scaled_fp8 = true;
+    }
+    std::int64_t most = -1;
+    for (const auto& [dtype, elements] : elements_of)
+        if (elements > most) {
+            most = elements;
+            sum.dtype = dtype;
+        }
+    return sum;
+}
+
+Contents detect_contents(const TensorTable& table) {
+    Contents contents;
+    contents.everything = sum_weights(table, "");
+    contents.notes = table.notes;
+    contents.is_lora = looks_like_lora(table);
+    if (contents.is_lora) return contents;
+    find_controlnet(table, contents);
+    // A bare ControlNet has a UNet's encoder under the same names.
+    if (!contents.controlnet || !contents.controlnet->prefix.empty()) find_unet(table, contents);
+    find_vae(table, contents);
+    contents.text_encoders = detect_text_encoders(table, contents.notes);
+    if (is_empty(contents)) find_adapter(table, contents);
+    if (contents.controlnet && contents.family == Family::Unknown)
+        contents.family = contents.controlnet->config.encoder.family;
+    if (is_empty(contents) || (!contents.unet && !contents.controlnet)) {
+        if (const std::string_view hint = other_family_hint(table); !hint.empty())
+            contents.notes.push_back(fmt::format("looks like {}, which is not modelled yet", hint));
+        else if (is_empty(contents))
+            contents.notes.emplace_back("no known network was recognised in this file");
+    }
+    return contents;
+}
+
+}  // namespace plimsoll::modelfile

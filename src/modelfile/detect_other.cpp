@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Cheap hints for files whose networks are not modelled: one tensor name that no other family has.
+#include "modelfile/detect_parts.h"
+
+#include <algorithm>
+#include <array>
+
+namespace plimsoll::modelfile {
+namespace {
+
+struct Hint {
+    std::string_view
+        tensor;  // how the name goes on after the prefix; the first that is there decides
+    std::string_view family;
+};
+
+// In the order in which ComfyUI asks.
+constexpr Hint kHints[] = {
+    {"joint_blocks.0.context_block.attn.qkv.weight", "SD3"},
+    {"clf.1.weight", "Stable Cascade"},
+    {"transformer.rotary_pos_emb.inv_freq", "Stable Audio"},
+    {"double_layers.0.attn.w1q.weight", "AuraFlow"},
+    {"mlp_t5.0.weight", "HunyuanDiT"},
+    {"txt_in.individual_token_refiner.blocks.0.norm1.weight", "HunyuanVideo"},
+    {"double_stream_modulation_img.lin.weight", "Flux 2"},
+    {"nerf_blocks.0.norm.scale", "Chroma Radiance"},
+    {"distilled_guidance_layer.norms.0.scale", "Chroma"},
+    {"double_blocks.0.img_attn.norm.key_norm.scale", "Flux"},
+    {"double_blocks.0.img_attn.norm.key_norm.weight", "Flux"},
+    {"t5_yproj.weight", "Mochi"},
+    {"audio_adaln_single.linear.weight", "LTX-2"},
+    {"adaln_single.emb.timestep_embedder.linear_1.bias", "LTXV or PixArt"},
+    {"genre_embedder.weight", "ACE-Step"},
+    {"t_block.1.weight", "PixArt"},
+    {"blocks.block0.blocks.0.block.attn.to_q.0.weight", "Cosmos 1"},
+    {"cap_embedder.1.weight", "Lumina 2"},
+    {"head.modulation", "Wan 2.x"},
+    {"caption_projection.0.linear.weight", "HiDream"},
+    {"llm_adapter.blocks.0.cross_attn.q_proj.weight", "Anima"},
+    {"blocks.0.mlp.layer1.weight", "Cosmos Predict 2"},
+    {"time_caption_embed.timestep_embedder.linear_1.bias", "OmniGen 2"},
+    {"txt_norm.weight", "Qwen-Image"},
+    {"encoder.block.0.layer.0.SelfAttention.k.weight", "a T5 text encoder"},
+    {"model.layers.0.self_attn.k_proj.weight", "a language model as text encoder"},
+    {"vision_model.encoder.layers.0.mlp.fc1.weight", "a vision encoder"},
+    {"encoder.downsamples.0.residual.0.gamma", "a Wan VAE"},
+    {"decoder.conv_in.conv.weight", "a video VAE"},
+};
+
+constexpr std::array<std::string_view, 9> kPrefixes = {
+    "",
+    "model.diffusion_model.",
+    "model.model.",
+    "net.",
+    "model.",
+    "diffusion_model.",
+    "transformer.",
+    "text_encoders.t5xxl.transformer.",
+    "text_encoder.",
+};
+
+constexpr std::array<std::string_view, 8> kLoraEndings = {
+    ".lora_down.weight", ".lora_up.weight",   ".lora_A.weight", ".lora_B.weight",
+    "_lora.down.weight", ".lora.down.weight", ".hada_w1_a",     ".lokr_w1",
+};
+
+}  // namespace
+
+std::string_view other_family_hint(const TensorTable& table) {
+    for (const Hint& hint : kHints)
+        for (const std::string_view prefix : kPrefixes)
+            if (table.find(std::string(prefix) + std::string(hint.tensor)) != nullptr)
+                return hint.family;
+    return {};
+}
+
+bool looks_like_lora(const TensorTable& table) {
+    return std::ranges::any_of(table.tensors, [](const TensorEntry& tensor) {
+        return std::ranges::any_of(
+            kLoraEndings, [&](std::string_view end) { return tensor.name.ends_with(end); });
+    });
+}
+
+}  // namespace plimsoll::modelfile
