@@ -40,7 +40,8 @@ struct Raw {};  // an object, a list that is no link, or null: kept as bytes onl
 struct Input {
     std::string name;
     std::variant<Link, Number, std::string, bool, Raw> value;
-    Span span;  // of the value in the source text
+    Span span;      // of the value in the source text
+    Span key_span;  // of the name, its quotes included
 };
 
 struct Node {
@@ -49,6 +50,7 @@ struct Node {
     std::string title;  // _meta.title, or empty
     std::vector<Input> inputs;  // in source order
     Span span;                  // of the node's object
+    Span key_span;              // of its id, the quotes included
     Span class_type_span;       // of the value, its quotes included
     Span inputs_span;           // of the inputs object, its braces included; empty where the node has none
 

@@ -65,7 +65,7 @@ Result<std::variant<Link, Number, std::string, bool, Raw>> scan_list(JsonScanner
 }
 
 Result<Input> scan_input(JsonScanner& scanner, std::string name) {
-    Input input{std::move(name), Raw{}, {}};
+    Input input{std::move(name), Raw{}, {}, {}};
     const char first = scanner.peek();
     input.span.begin = scanner.position();
     switch (first) {
@@ -103,15 +103,17 @@ Result<void> scan_inputs(JsonScanner& scanner, Node& node) {
                     fmt::format("inputs of node {} are not an object", shown(node.id)));
     node.inputs.clear();
     std::unordered_map<std::string, std::size_t> place_of;
-    TRY_ASSIGN(node.inputs_span, scanner.scan_object([&](std::string name, Span) -> Result<void> {
-        const auto [at, is_new] = place_of.emplace(name, node.inputs.size());
-        TRY_ASSIGN(Input input, scan_input(scanner, std::move(name)));
-        if (is_new)
-            node.inputs.push_back(std::move(input));
-        else
-            node.inputs[at->second] = std::move(input);
-        return {};
-    }));
+    TRY_ASSIGN(node.inputs_span,
+               scanner.scan_object([&](std::string name, Span key_span) -> Result<void> {
+                   const auto [at, is_new] = place_of.emplace(name, node.inputs.size());
+                   TRY_ASSIGN(Input input, scan_input(scanner, std::move(name)));
+                   input.key_span = key_span;
+                   if (is_new)
+                       node.inputs.push_back(std::move(input));
+                   else
+                       node.inputs[at->second] = std::move(input);
+                   return {};
+               }));
     return {};
 }
 
@@ -251,12 +253,13 @@ Result<Graph> parse_api_workflow(std::string_view bytes) {
 
     Graph graph;
     std::unordered_map<std::string, std::size_t> place_of;
-    TRY_ASSIGN(graph.span, scanner.scan_object([&](std::string id, Span) -> Result<void> {
+    TRY_ASSIGN(graph.span, scanner.scan_object([&](std::string id, Span key_span) -> Result<void> {
         const auto [at, is_new] = place_of.emplace(id, graph.nodes.size());
         if (is_new && graph.nodes.size() == kNodesMax)
             return fail(Errc::LimitExceeded,
                         fmt::format("workflow has more than {} nodes", kNodesMax));
         TRY_ASSIGN(Node node, scan_node(scanner, std::move(id)));
+        node.key_span = key_span;
         if (is_new)
             graph.nodes.push_back(std::move(node));
         else

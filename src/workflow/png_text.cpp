@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/png_text.h"
+
+#include "workflow/parse.h"
+
+#include <fmt/format.h>
+#include <simdjson.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::workflow {
+namespace {
+
+constexpr std::array<unsigned char, 8> kSignature = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+constexpr std::uint32_t kChunkBytesMax = 0x7fffffff;      // PNG specification, 5.3
+constexpr std::size_t kTextBytesMax = kWorkflowBytesMax;  // before and after decompression
+constexpr std::size_t kChunksMax =
+    100'000;  // chosen: an 8192 x 8192 picture in 8 KiB IDATs has 25,000
+
+struct Chunk {
+    std::string_view type;
+    std::string data;
+};
+
+std::uint32_t big_endian(const unsigned char* at) {
+    return std::uint32_t{at[0]} << 24U | std::uint32_t{at[1]} << 16U | std::uint32_t{at[2]} << 8U |
+           at[3];
+}
+
+// zlib data to text, at most kTextBytesMax.
+Result<std::string> inflate_text(std::string_view packed) {
+    z_stream stream{};
+    if (inflateInit(&stream) != Z_OK) return fail(Errc::Internal, "zlib cannot start");
+    std::string text;
+    std::array<char, 16384> block{};
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+    stream.avail_in = static_cast<uInt>(packed.size());
+    int status = Z_OK;
+    while (status == Z_OK && text.size() <= kTextBytesMax) {
+        stream.next_out = reinterpret_cast<Bytef*>(block.data());
+        stream.avail_out = static_cast<uInt>(block.size());
+        status = inflate(&stream, Z_NO_FLUSH);
+        text.append(block.data(), block.size() - stream.avail_out);
+    }
+    inflateEnd(&stream);
+    if (text.size() > kTextBytesMax)
+        return fail(Errc::LimitExceeded,
+                    fmt::format("a compressed text unpacks to more than {} bytes", kTextBytesMax));
+    if (status != Z_STREAM_END) return fail(Errc::Corrupt, "a compressed text does not unpack");
+    return text;
+}
+
+// tEXt is Latin-1 by the specification. ComfyUI's JSON escapes everything beyond ASCII; other
+// writers put UTF-8 there. So text that is valid UTF-8 is taken as that.
+std::string latin1_to_utf8(std::string_view text) {
+    if (simdjson::validate_utf8(text.data(), text.size())) return std::string(text);
+    std::string out;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x80) {
+            out += c;
+        } else {
+            out += static_cast<char>(0xC0U | (byte >> 6U));
+            out += static_cast<char>(0x80U | (byte & 0x3FU));
+        }
+    }
+    return out;
+}
+
+Result<std::string> text_of(const Chunk& chunk, std::size_t key_end) {
+    std::string_view rest = std::string_view(chunk.data).substr(key_end + 1);
+    if (chunk.type == "tEXt") return latin1_to_utf8(rest);
+    if (chunk.type == "zTXt") {
+        if (rest.empty() || rest[0] != 0)
+            return fail(Errc::Corrupt, "zTXt has an unknown compression method");
+        return inflate_text(rest.substr(1));
+    }
+    // iTXt: compression flag, method, language, NUL, translated key, NUL, text.
+    if (rest.size() < 2) return fail(Errc::Corrupt, "iTXt is too short");
+    const bool is_packed = rest[0] != 0;
+    if (is_packed && rest[1] != 0)
+        return fail(Errc::Corrupt, "iTXt has an unknown compression method");
+    rest.remove_prefix(2);
+    for (int i = 0; i < 2; ++i) {
+        const std::size_t end = rest.find('\0');
+        if (end == std::string_view::npos) return fail(Errc::Corrupt, "iTXt is too short");
+        rest.remove_prefix(end + 1);
+    }
+    if (is_packed) return inflate_text(rest);
+    return std::string(rest);
+}
+
+// Keeps the text when its key is one of ours.
+Result<void> keep_text(const Chunk& chunk, EmbeddedWorkflow& found) {
+    const std::size_t key_end = chunk.data.find('\0');
+    if (key_end == std::string::npos)
+        return fail(Errc::Corrupt, fmt::format("{} has no key", chunk.type));
+    const std::string_view key = std::string_view(chunk.data).substr(0, key_end);
+    const bool is_prompt = key == "prompt";
+    if (!is_prompt && key != "workflow") return {};
+    TRY_ASSIGN(std::string text, text_of(chunk, key_end));
+    (is_prompt ? found.prompt : found.workflow) = std::move(text);
+    return {};
+}
+
+Result<void> read_text_chunk(ByteSource& source, std::uint64_t offset, std::string_view type,
+                             std::uint32_t length, EmbeddedWorkflow& found) {
+    if (length > kTextBytesMax)
+        return fail(Errc::LimitExceeded,
+                    fmt::format("{} has {} bytes, limit {}", type, length, kTextBytesMax));
+    std::vector<std::byte> body(std::size_t{length} + 4);
+    TRY_DO(source.read_at(offset, body));
+    const auto* bytes = reinterpret_cast<const unsigned char*>(body.data());
+    uLong crc = crc32(0, reinterpret_cast<const Bytef*>(type.data()), 4);
+    crc = crc32(crc, bytes, length);
+    if (crc != big_endian(bytes + length))
+        return fail(Errc::Corrupt, fmt::format("checksum of {} is wrong", type));
+    return keep_text({type, std::string(reinterpret_cast<const char*>(bytes), length)}, found);
+}
+
+}  // namespace
+
+Result<EmbeddedWorkflow> read_png_workflow(ByteSource& source) {
+    const std::uint64_t size = source.size_bytes();
+    std::array<unsigned char, 8> signature{};
+    if (size < signature.size()) return fail(Errc::Corrupt, fmt::format("no PNG: {} bytes", size));
+    TRY_DO(source.read_at(0, std::as_writable_bytes(std::span(signature))));
+    if (signature != kSignature) return fail(Errc::Corrupt, "no PNG: its signature is missing");
+
+    EmbeddedWorkflow found;
+    std::uint64_t offset = signature.size();
+    for (std::size_t n = 0; size - offset >= 12; ++n) {
+        if (n == kChunksMax)
+            return fail(Errc::LimitExceeded,
+                        fmt::format("PNG has more than {} chunks", kChunksMax));
+        std::array<unsigned char, 8> head{};
+        TRY_DO(source.read_at(offset, std::as_writable_bytes(std::span(head))));
+        const std::uint32_t length = big_endian(head.data());
+        const std::string_view type(reinterpret_cast<const char*>(head.data()) + 4, 4);
+        if (length > kChunkBytesMax || std::uint64_t{length} + 12 > size - offset)
+            return fail(Errc::Corrupt,
+                        fmt::format("a chunk at byte {} claims {} bytes, the file holds {} more",
+                                    offset, length, size - offset));
+        if (n == 0 && type != "IHDR") return fail(Errc::Corrupt, "PNG does not start with IHDR");
+        if (type == "IEND") break;
+        if (type == "tEXt" || type == "zTXt" || type == "iTXt")
+            TRY_DO(read_text_chunk(source, offset + 8, type, length, found));
+        offset += std::uint64_t{length} + 12;
+    }
+    if (!found.prompt && !found.workflow)
+        return fail(Errc::NotFound,
+                    "this PNG holds no workflow; ComfyUI stores one unless metadata is switched "
+                    "off, and image "
+                    "hosts strip it");
+    return found;
+}
+
+}  // namespace plimsoll::workflow
