@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Seconds from costs: every class of operation takes the longer of computing and moving its bytes,
+// at the fraction of the card's peak that such operations reach (Efficiency); PyTorch's dispatch
+// hides behind that or sets the pace; streamed weights and loads are added over PCIe and disk.
+// Steps, NFE per step and CFG are already in Phase::forwards and batch.
+//
+// Enters through: memory::Phase.   Leaves through: PhaseSeconds.   Threads: no shared state.
+#pragma once
+#include "memory/forecast.h"
+#include "timing/cards.h"
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace plimsoll::timing {
+
+// Fractions of the card's peaks, and what the machine around the card can do. The defaults are
+// fitted or chosen, see roofline.cpp; a machine's own runs replace them.
+struct Efficiency {
+    std::array<double, memory::kOpClasses>
+        compute{};  // of the peak of the unit that runs the class
+    std::array<double, memory::kOpClasses> bandwidth{};  // of memory bandwidth
+    double tflops_per_watt_max =
+        0;  // matrix work that a watt sustains, Ampere; other generations scale it
+    double dispatch_seconds =
+        0;  // host time per kernel (PyTorch eager); hidden while the card is busier
+    double kernel_seconds = 0;  // start, drain and poor filling of a kernel on the card itself
+    double pageable_bytes_per_second = 0;  // host to card from pageable RAM, at most
+    double pcie_fraction = 0;          // of the link's theoretical rate, from pinned RAM or at most
+    double disk_bytes_per_second = 0;  // reading a model file
+    double host_tflops = 0;            // what the CPU computes when a phase runs without the card
+};
+[[nodiscard]] const Efficiency& default_efficiency();
+
+enum class Offload : std::uint8_t {
+    Blocking,  // ComfyUI 0.3.64: a streamed weight is copied from pageable RAM, then used
+    Async,     // --async-offload or newer defaults: pinned RAM, copies overlap with computing
+};
+
+struct PhaseSeconds {
+    double compute = 0;    // on the card, all forwards
+    double streaming = 0;  // PCIe time that computing does not hide
+    double load = 0;       // weights from disk and to the card when the phase begins
+    double total = 0;
+    bool dispatch_bound = false;       // the host sets the pace
+    std::vector<std::string> reasons;  // sentences for --explain
+};
+
+struct ForecastSeconds {
+    double total = 0;
+    double without_load = 0;           // the second run of the same job
+    std::vector<PhaseSeconds> phases;  // one per Forecast::phases, same order
+};
+
+// Peak of the unit that runs a class in a type, in TFLOPS. Rules of the architectures: no matrix
+// units or a type without them falls back to fp32 lanes (Pascal keeps fp16 storage but computes in
+// fp32); fp32 convolutions use TF32 from compute capability 8.0 on (PyTorch's default), fp32
+// matmuls do not.
+[[nodiscard]] double peak_tflops(const Card& card, memory::OpClass op_class,
+                                 memory::ComputeType compute);
+
+// One way over the link, both directions not counted: 10^9 bytes per second, encoding already taken
+// off.
+[[nodiscard]] double pcie_gbs(const Card& card);
+
+// Seconds of one forward without streaming.
+[[nodiscard]] double forward_seconds(const memory::OpCosts& costs, memory::ComputeType compute,
+                                     const Card& card, const Efficiency& efficiency);
+
+[[nodiscard]] PhaseSeconds estimate_seconds(const memory::Phase& phase, const Card& card,
+                                            const Efficiency& efficiency = default_efficiency(),
+                                            Offload offload = Offload::Blocking);
+
+[[nodiscard]] ForecastSeconds estimate_forecast(const memory::Forecast& forecast, const Card& card,
+                                                const Efficiency& efficiency = default_efficiency(),
+                                                Offload offload = Offload::Blocking);
+
+}  // namespace plimsoll::timing

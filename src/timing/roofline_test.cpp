@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "timing/roofline.h"
+
+#include <gtest/gtest.h>
+
+namespace plimsoll::timing {
+namespace {
+
+using memory::ComputeType;
+using memory::OpClass;
+
+const Card& card(std::string_view key) {
+    const auto found = find_card(key);
+    EXPECT_TRUE(found.has_value()) << key;
+    return **found;
+}
+
+// One SDXL 1024 x 1024 denoising forward, cond and uncond together: totals of the recorded trace
+// (13.52 TFLOP, 39.7 GB, 1840 kernels), split over the classes as an independent walk over the
+// network does.
+memory::Phase sdxl_sampling(int steps) {
+    memory::Phase phase;
+    phase.kind = memory::PhaseKind::Sample;
+    phase.forwards = steps;
+    phase.batch_per_forward = 2;
+    phase.compute = ComputeType::Float16;
+    phase.cost_per_forward[OpClass::MatMul] = {8'708'000'000'000, 16'500'000'000, 739};
+    phase.cost_per_forward[OpClass::Convolution] = {3'245'000'000'000, 2'500'000'000, 51};
+    phase.cost_per_forward[OpClass::Attention] = {1'569'000'000'000, 2'560'000'000, 140};
+    phase.cost_per_forward[OpClass::Normalization] = {0, 3'770'000'000, 256};
+    phase.cost_per_forward[OpClass::Elementwise] = {0, 13'500'000'000, 430};
+    phase.cost_per_forward[OpClass::Copy] = {0, 900'000'000, 224};
+    return phase;
+}
+
+// Public measurements (data set: measured peaks and times; it/s of whole denoising steps, PyTorch
+// SDPA): the default efficiencies must come within 1.6 x on every one, whatever the generation.
+TEST(EstimateSeconds, comes_near_public_sdxl_measurements_from_turing_to_hopper) {
+    struct Measured {
+        const char* key;
+        double steps_per_second;
+    };
+    for (const auto& [key, rate] : {Measured{"a100-80gb", 8.7},
+                                    {"h100", 14.9},
+                                    {"rtx4080", 4.6},
+                                    {"rtx4090", 8.18},
+                                    {"t4", 1.16}}) {
+        const double seconds = estimate_seconds(sdxl_sampling(1), card(key)).total;
+        EXPECT_LT(seconds * rate, 1.6) << key;
+        EXPECT_GT(seconds * rate, 1 / 1.6) << key;
+    }
+}
+
+TEST(EstimateSeconds, grows_with_steps_in_proportion) {
+    const Card& reference = card("rtx3050-6gb");
+    const double one = estimate_seconds(sdxl_sampling(1), reference).total;
+    EXPECT_NEAR(estimate_seconds(sdxl_sampling(20), reference).total, 20 * one, 1e-9);
+    EXPECT_GT(one, 0.8);  // 13.5 TFLOP on 13.5 TFLOPS cannot be faster
+    EXPECT_LT(one, 4.0);
+}
+
+TEST(EstimateSeconds, charges_streamed_weights_on_every_forward) {
+    memory::Phase phase = sdxl_sampling(10);
+    const Card& reference = card("rtx3050-6gb");
+    const double resident = estimate_seconds(phase, reference).total;
+    phase.streamed_per_forward = Bytes::from_mib(516);
+    const PhaseSeconds streamed = estimate_seconds(phase, reference);
+    EXPECT_NEAR(streamed.total - resident, streamed.streaming, 1e-9);
+    EXPECT_NEAR(streamed.streaming, 10 * 516 * 1048576.0 / 5e9, 1e-6);
+    // Asynchronous copies hide behind computing when the card is slow enough.
+    EXPECT_EQ(estimate_seconds(phase, reference, default_efficiency(), Offload::Async).streaming,
+              0);
+}
+
+TEST(EstimateSeconds, separates_loading_from_running) {
+    memory::Phase phase = sdxl_sampling(1);
+    phase.loaded = Bytes::from_gib(4);
+    phase.read_from_disk = Bytes::from_gib(6);
+    memory::Forecast forecast;
+    forecast.phases = {phase, phase};
+    const ForecastSeconds seconds = estimate_forecast(forecast, card("rtx3060-12gb"));
+    ASSERT_EQ(seconds.phases.size(), 2U);
+    EXPECT_NEAR(seconds.phases[0].load, 4 * 1073741824.0 / 5e9 + 6 * 1073741824.0 / 1.5e9, 1e-6);
+    EXPECT_NEAR(seconds.total - seconds.without_load, 2 * seconds.phases[0].load, 1e-9);
+}
+
+TEST(EstimateSeconds, is_bound_by_dispatch_where_kernels_are_tiny) {
+    memory::Phase phase;
+    phase.forwards = 1;
+    phase.cost_per_forward[OpClass::Elementwise] = {0, 1000, 1000};
+    Efficiency slow_host = default_efficiency();
+    slow_host.dispatch_seconds = 1e-4;
+    const PhaseSeconds seconds = estimate_seconds(phase, card("h100"), slow_host);
+    EXPECT_TRUE(seconds.dispatch_bound);
+    EXPECT_NEAR(seconds.compute, 0.1, 1e-9);
+}
+
+TEST(EstimateSeconds, of_an_empty_phase_is_nothing) {
+    const PhaseSeconds seconds = estimate_seconds(memory::Phase{}, card("rtx3050-6gb"));
+    EXPECT_EQ(seconds.total, 0);
+    EXPECT_TRUE(seconds.reasons.empty());
+}
+
+TEST(PeakTflops, follows_the_rules_of_the_architectures) {
+    // Pascal and the 16 series have no matrix units: 16-bit work runs on the fp32 lanes.
+    for (const char* key : {"gtx1080ti", "gtx1660s"})
+        EXPECT_EQ(peak_tflops(card(key), OpClass::MatMul, ComputeType::Float16),
+                  card(key).fp32_tflops);
+    // Turing has fp16 matrix units but no bf16.
+    EXPECT_GT(peak_tflops(card("rtx2060"), OpClass::MatMul, ComputeType::Float16), 20);
+    EXPECT_EQ(peak_tflops(card("rtx2060"), OpClass::MatMul, ComputeType::BFloat16),
+              card("rtx2060").fp32_tflops);
+    // Ampere: fp32 convolutions use TF32, fp32 matmuls do not.
+    const Card& ampere = card("rtx3060-12gb");
+    EXPECT_EQ(peak_tflops(ampere, OpClass::MatMul, ComputeType::Float32), ampere.fp32_tflops);
+    EXPECT_EQ(peak_tflops(ampere, OpClass::Convolution, ComputeType::Float32),
+              *ampere.fp16_tflops / 2);
+}
+
+TEST(PcieGbs, knows_generation_and_lanes) {
+    EXPECT_NEAR(pcie_gbs(card("rtx3050-6gb")), 15.75, 0.01);  // 4.0 x8
+    EXPECT_NEAR(pcie_gbs(card("rtx2060")), 15.76, 0.01);      // 3.0 x16
+}
+
+}  // namespace
+}  // namespace plimsoll::timing
