@@ -1,25 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modelfile/read.h"
 
+#include "modelfile/gguf.h"
 #include "modelfile/safetensors.h"
+#include "modelfile/torch_pickle.h"
 
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <span>
+#include <string>
 #include <string_view>
 
 namespace plimsoll::modelfile {
 namespace {
 
+// First bytes that people meet in files that should be models.
+struct NotAModel {
+    std::string_view start;
+    std::string_view what;
+};
+constexpr NotAModel kNotModels[] = {
+    {"version https://git-lfs",
+     "this is a Git LFS pointer, not the model; fetch it with git lfs pull"},
+    {"<!DOCTYPE", "this is a web page, not a model; the download went wrong"},
+    {"<!doctype", "this is a web page, not a model; the download went wrong"},
+    {"<html", "this is a web page, not a model; the download went wrong"},
+    {"{\"error\"", "this is an error message of a server, not a model; the download went wrong"},
+};
+constexpr std::string_view kLegacyTorch =
+    "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46";  // protocol 2 and the magic number's start
+
 Result<TensorTable> read_by_magic(ByteSource& source) {
-    std::array<char, 8> magic{};
+    std::array<char, 24> magic{};
     const auto length =
         static_cast<std::size_t>(std::min<std::uint64_t>(magic.size(), source.size_bytes()));
     TRY_DO(source.read_at(0, std::as_writable_bytes(std::span(magic)).first(length)));
     const std::string_view start(magic.data(), length);
-    if (start.starts_with("GGUF")) return fail(Errc::InvalidInput, "GGUF files are not read yet");
-    if (start.starts_with("PK\x03\x04"))
-        return fail(Errc::InvalidInput, "torch archives are not read yet");
+    if (start.starts_with("GGUF")) return read_gguf(source);
+    if (start.starts_with("PK\x03\x04") || start.starts_with(kLegacyTorch))
+        return read_torch_pickle(source);
+    for (const NotAModel& other : kNotModels)
+        if (start.starts_with(other.start))
+            return fail(Errc::InvalidInput, std::string(other.what));
     return read_safetensors(source);
 }
 
