@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What history keeps: runs with their forecast beside what was observed, and presets. Plain values.
+#pragma once
+#include "base/error.h"
+#include "base/units.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::history {
+
+// How a run ended. Running is what a run that was never finished (kill -9) keeps.
+enum class Outcome : std::uint8_t { Running, Done, OutOfMemory, Failed, Cancelled, TimedOut, Lost };
+[[nodiscard]] std::string_view outcome_name(Outcome outcome);  // "done", "out_of_memory", ...
+[[nodiscard]] std::optional<Outcome> parse_outcome(std::string_view name);
+
+// What ran. `settings_json` holds what the door that started the run knows it by (an object), for
+// "do it again".
+struct Settings {
+    int width = 0;
+    int height = 0;
+    int batch = 1;
+    int steps = 0;
+    double cfg = 0;
+    std::string sampler;
+    std::string scheduler;
+    std::string quality;
+    std::string seed;  // as written: 20 digits do not fit a double
+    friend bool operator==(const Settings&, const Settings&) = default;
+};
+
+struct PhaseRecord {
+    std::string kind = {};  // memory::phase_kind_name
+    std::string node_id = {};
+    Bytes forecast_peak = {};
+    double forecast_seconds = 0;
+    std::optional<Bytes> observed_peak = std::nullopt;  // nullopt: no sample fell into the phase
+    std::optional<double> observed_seconds = std::nullopt;
+    friend bool operator==(const PhaseRecord&, const PhaseRecord&) = default;
+};
+
+struct ChangeRecord {
+    std::string knob;  // "vae_tile_size"
+    std::string from;
+    std::string to;
+    Bytes saved;
+    double seconds = 0;  // what the change costs, negative when it saves
+    friend bool operator==(const ChangeRecord&, const ChangeRecord&) = default;
+};
+
+struct RunRecord {
+    std::string run_id;           // unique: writing it again replaces
+    std::int64_t started_ms = 0;  // Unix epoch
+    std::int64_t ended_ms = 0;    // 0 while running
+    std::string prompt_id;
+    std::string prompt;      // the user's words
+    std::string model;       // profile or checkpoint as asked for
+    std::string checkpoint;  // the file that ComfyUI loaded
+    std::string family;
+    Settings settings;
+    std::string card;
+    std::string comfyui_version;
+    std::string verdict;  // memory::verdict_name, at the load line
+    Bytes load_line;
+    Bytes forecast_peak;
+    double forecast_seconds = 0;
+    std::optional<Bytes> observed_peak = std::nullopt;
+    std::optional<double> observed_seconds = std::nullopt;
+    std::vector<PhaseRecord> phases;
+    std::vector<ChangeRecord> changes;
+    std::vector<std::string> images;  // paths of the saved files
+    Outcome outcome = Outcome::Running;
+    std::string error;  // why it did not end well
+    friend bool operator==(const RunRecord&, const RunRecord&) = default;
+};
+
+struct RunFilter {
+    std::optional<std::string> model = std::nullopt;
+    std::optional<std::string> family = std::nullopt;
+    std::optional<std::string> card = std::nullopt;
+    std::optional<Outcome> outcome = std::nullopt;
+    std::optional<std::int64_t> since_ms = std::nullopt;
+    std::optional<std::int64_t> before_ms = std::nullopt;
+};
+
+// Newest first. `cursor` is where the next page begins: a key, not an offset, so the cost of a page
+// does not grow with its number.
+inline constexpr int kPageRunsMax = 1000;  // chosen: a page of the UI shows under 100
+struct Page {
+    int limit = 50;
+    std::optional<std::int64_t> cursor = std::nullopt;
+};
+struct RunPage {
+    std::vector<RunRecord> runs;
+    std::optional<std::int64_t> next = std::nullopt;  // nullopt: that was all
+};
+
+struct Preset {
+    std::string name;
+    std::string settings_json;  // a JSON object, as the door gave it
+    std::int64_t saved_ms = 0;
+    friend bool operator==(const Preset&, const Preset&) = default;
+};
+
+inline constexpr std::size_t kPresetNameMax = 64;  // chosen: fits a menu
+inline constexpr std::size_t kPresetBytesMax = 64ULL
+                                               << 10U;  // chosen: settings have about twenty fields
+
+// InvalidInput unless the name has 1 to 64 letters, digits, "-", "_", "." or inner spaces and
+// starts with a letter or digit: it appears in URLs, shells and menus.
+[[nodiscard]] Result<void> check_preset_name(std::string_view name);
+
+// A preset that may be stored: good name, settings that are a JSON object of at most
+// kPresetBytesMax.
+[[nodiscard]] Result<void> check_preset(const Preset& preset);
+
+}  // namespace plimsoll::history

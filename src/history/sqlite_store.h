@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Store in one SQLite file (write-ahead log), which several processes may share. A file of an older
+// Plimsoll is migrated when it is opened; one of a newer Plimsoll is refused untouched. Nothing is
+// ever deleted or moved: a damaged file is named in the error together with the way out.
+//
+// Enters through: a file.   Leaves through: Store.   Threads: as Store.
+#pragma once
+#include "base/error.h"
+#include "history/store.h"
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace plimsoll::history {
+
+inline constexpr int kSchemaVersion = 2;
+
+enum class Access : std::uint8_t { ReadWrite, ReadOnly };
+
+struct SqliteOptions {
+    Access access = Access::ReadWrite;
+    int busy_timeout_ms =
+        5000;           // chosen: a write takes milliseconds, so five seconds mean a stuck process
+    int pages_max = 0;  // 0: no limit of ours. Tests stage a full disk with it
+};
+
+class SqliteStore final : public Store {
+  public:
+    // Creates the file and its folder when absent (ReadWrite). Fails with Unavailable (cannot be
+    // opened or written, busy, disk full), Corrupt (no database, damaged), InvalidInput (another
+    // program's database, or of a newer Plimsoll).
+    [[nodiscard]] static Result<std::unique_ptr<SqliteStore>> create(
+        const std::filesystem::path& path, const SqliteOptions& options = {});
+    ~SqliteStore() override;
+
+    [[nodiscard]] Result<void> record_run(const RunRecord& run) override;
+    [[nodiscard]] Result<RunRecord> read_run(std::string_view run_id) override;
+    [[nodiscard]] Result<RunPage> list_runs(const RunFilter& filter, const Page& page) override;
+    [[nodiscard]] Result<std::int64_t> count_runs(const RunFilter& filter) override;
+    [[nodiscard]] Result<void> save_preset(const Preset& preset) override;
+    [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
+    [[nodiscard]] Result<std::vector<Preset>> list_presets() override;
+    [[nodiscard]] Result<void> remove_preset(std::string_view name) override;
+
+    // Reads every page of the file: for doctor. Corrupt when SQLite finds damage.
+    [[nodiscard]] Result<void> check_integrity();
+
+  private:
+    struct Connection;
+    explicit SqliteStore(std::unique_ptr<Connection> connection);
+
+    std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace plimsoll::history

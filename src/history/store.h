@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Seam: what Plimsoll remembers passes Store. SqliteStore keeps it in a file, MemoryStore (the test
+// double) forgets.
+//
+// Threads: one Store may be used from one thread at a time; several Stores, in any processes, may
+// share one file.
+#pragma once
+#include "base/error.h"
+#include "history/run.h"
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::history {
+
+class Store {
+  public:
+    virtual ~Store() = default;
+
+    // Writes the run, or replaces the one with the same run_id. After an error the earlier state is
+    // still there.
+    [[nodiscard]] virtual Result<void> record_run(const RunRecord& run) = 0;
+    // NotFound names the way to list runs. A unique prefix of the id will do.
+    [[nodiscard]] virtual Result<RunRecord> read_run(std::string_view run_id) = 0;
+    // Newest first (by start; of equal starts the one recorded later).
+    [[nodiscard]] virtual Result<RunPage> list_runs(const RunFilter& filter, const Page& page) = 0;
+    [[nodiscard]] virtual Result<std::int64_t> count_runs(const RunFilter& filter) = 0;
+
+    // Replaces a preset of the same name.
+    [[nodiscard]] virtual Result<void> save_preset(const Preset& preset) = 0;
+    // NotFound lists the nearest names.
+    [[nodiscard]] virtual Result<Preset> load_preset(std::string_view name) = 0;
+    [[nodiscard]] virtual Result<std::vector<Preset>> list_presets() = 0;  // by name
+    [[nodiscard]] virtual Result<void> remove_preset(std::string_view name) = 0;
+};
+
+// The error of load and remove: names what there is.
+[[nodiscard]] std::unexpected<Error> preset_not_found(std::string_view name,
+                                                      const std::vector<std::string>& known);
+// InvalidInput unless 1 <= limit <= kPageRunsMax.
+[[nodiscard]] Result<void> check_page(const Page& page);
+
+// Holds everything in memory; `fail_at` makes the Nth call from now (0: the next) answer
+// Unavailable, for the seam sweep.
+class MemoryStore final : public Store {
+  public:
+    void fail_at(int call) { calls_until_failure_ = call; }
+
+    [[nodiscard]] Result<void> record_run(const RunRecord& run) override;
+    [[nodiscard]] Result<RunRecord> read_run(std::string_view run_id) override;
+    [[nodiscard]] Result<RunPage> list_runs(const RunFilter& filter, const Page& page) override;
+    [[nodiscard]] Result<std::int64_t> count_runs(const RunFilter& filter) override;
+    [[nodiscard]] Result<void> save_preset(const Preset& preset) override;
+    [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
+    [[nodiscard]] Result<std::vector<Preset>> list_presets() override;
+    [[nodiscard]] Result<void> remove_preset(std::string_view name) override;
+
+  private:
+    [[nodiscard]] Result<void> take_call();
+
+    std::vector<RunRecord> runs_;  // in order of first recording
+    std::map<std::string, Preset, std::less<>> presets_;
+    int calls_until_failure_ = -1;
+};
+
+}  // namespace plimsoll::history

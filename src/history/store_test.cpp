@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: both Stores keep the same promises. Method: every test runs on the double and on a file.
+#include "history/store.h"
+
+#include "history/sqlite_store.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace plimsoll::history {
+namespace {
+
+RunRecord sample_run(const std::string& id, std::int64_t started_ms) {
+    RunRecord run;
+    run.run_id = id;
+    run.started_ms = started_ms;
+    run.ended_ms = started_ms + 42'500;
+    run.prompt_id = "5b0a3c1e-0000-4000-8000-000000000001";
+    run.prompt = "a dragon's \"egg\"; DROP TABLE runs; -- \xF0\x9F\x90\x89";
+    run.model = "sdxl-base";
+    run.checkpoint = "sd_xl_base_1.0.safetensors";
+    run.family = "sdxl";
+    run.settings = {.width = 1024,
+                    .height = 768,
+                    .batch = 2,
+                    .steps = 30,
+                    .cfg = 6.5,
+                    .sampler = "dpmpp_2m",
+                    .scheduler = "karras",
+                    .quality = "high",
+                    .seed = "18446744073709551615"};
+    run.card = "NVIDIA GeForce RTX 3050 6GB";
+    run.comfyui_version = "0.3.64";
+    run.verdict = "fits_slowly";
+    run.load_line = Bytes::from_mib(4352);
+    run.forecast_peak = Bytes::from_mib(4100.5);
+    run.forecast_seconds = 61.25;
+    run.observed_peak = Bytes::from_mib(4090);
+    run.observed_seconds = 58.5;
+    run.phases = {{"text_encode", "6", Bytes(1'800'000'000), 0.4, Bytes(1'790'000'000), 0.5},
+                  {"vae_decode", "8", Bytes(4'000'000'000), 2.5, std::nullopt, std::nullopt}};
+    run.changes = {{"vae", "whole", "tiles of 512", Bytes(900'000'000), 1.5}};
+    run.images = {"/out/ComfyUI_00001_.png"};
+    run.outcome = Outcome::OutOfMemory;
+    run.error = "node 8: allocation on device";
+    return run;
+}
+
+class EveryStore : public testing::TestWithParam<bool> {
+  protected:
+    void SetUp() override {
+        if (!GetParam()) {
+            store_ = std::make_unique<MemoryStore>();
+            return;
+        }
+        folder_ = testing::TempDir() + "/plimsoll_store_" +
+                  testing::UnitTest::GetInstance()->current_test_info()->name() +
+                  std::to_string(::getpid());
+        std::replace(folder_.begin() + 1, folder_.end(), ' ', '_');
+        std::filesystem::remove_all(folder_);
+        auto opened = SqliteStore::create(std::filesystem::path(folder_) / "history.db");
+        ASSERT_TRUE(opened) << opened.error().message;
+        store_ = std::move(*opened);
+    }
+    void TearDown() override {
+        store_.reset();
+        if (!folder_.empty()) std::filesystem::remove_all(folder_);
+    }
+    Store& store() { return *store_; }
+
+  private:
+    std::unique_ptr<Store> store_;
+    std::string folder_;
+};
+INSTANTIATE_TEST_SUITE_P(MemoryAndSqlite, EveryStore, testing::Values(false, true),
+                         [](const auto& info) { return info.param ? "Sqlite" : "Memory"; });
+
+TEST_P(EveryStore, gives_back_every_field_of_a_run) {
+    const RunRecord run = sample_run("run-1", 1000);
+    ASSERT_TRUE(store().record_run(run));
+    const auto read = store().read_run("run-1");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(*read, run);
+}
+
+TEST_P(EveryStore, finds_a_run_by_the_beginning_of_its_id_unless_two_begin_so) {
+    ASSERT_TRUE(store().record_run(sample_run("abc-1", 1)));
+    ASSERT_TRUE(store().record_run(sample_run("abd-2", 2)));
+    EXPECT_EQ(store().read_run("abc").value().run_id, "abc-1");
+    EXPECT_EQ(store().read_run("ab").error().code, Errc::InvalidInput);
+    EXPECT_EQ(store().read_run("a%").error().code, Errc::NotFound);
+    EXPECT_EQ(store().read_run("").error().code, Errc::NotFound);
+}
+
+TEST_P(EveryStore, a_run_written_again_replaces_itself_and_keeps_its_place) {
+    RunRecord first = sample_run("first", 5);
+    first.outcome = Outcome::Running;
+    first.observed_peak.reset();
+    ASSERT_TRUE(store().record_run(first));
+    ASSERT_TRUE(store().record_run(sample_run("second", 5)));
+    ASSERT_TRUE(store().record_run(sample_run("first", 5)));
+    const auto page = store().list_runs({}, {}).value();
+    ASSERT_EQ(page.runs.size(), 2U);
+    EXPECT_EQ(page.runs[0].run_id, "second");
+    EXPECT_EQ(page.runs[1], sample_run("first", 5));
+}
+
+TEST_P(EveryStore, pages_show_every_run_once_newest_first) {
+    // 25 runs, several with the same start, in pages of 4.
+    for (int i = 0; i < 25; ++i)
+        ASSERT_TRUE(store().record_run(sample_run(fmt::format("r{}", i), 100 + i / 3)));
+    std::vector<std::string> seen;
+    Page page{.limit = 4, .cursor = std::nullopt};
+    std::int64_t last_start = 1'000'000;
+    do {
+        const auto answer = store().list_runs({}, page).value();
+        ASSERT_FALSE(answer.runs.empty());
+        for (const RunRecord& run : answer.runs) {
+            EXPECT_LE(run.started_ms, last_start);
+            last_start = run.started_ms;
+            seen.push_back(run.run_id);
+        }
+        page.cursor = answer.next;
+    } while (page.cursor);
+    ASSERT_EQ(seen.size(), 25U);
+    for (int i = 0; i < 25; ++i)
+        EXPECT_EQ(seen[static_cast<std::size_t>(i)], fmt::format("r{}", 24 - i));
+}
+
+TEST_P(EveryStore, filters_combine_and_pages_keep_them) {
+    for (int i = 0; i < 12; ++i) {
+        RunRecord run = sample_run(fmt::format("r{}", i), 100 + i);
+        if (i % 2 == 0) run.model = "anime-sprite";
+        if (i % 3 == 0) run.outcome = Outcome::Done;
+        ASSERT_TRUE(store().record_run(run));
+    }
+    RunFilter filter{.model = "anime-sprite"};
+    EXPECT_EQ(store().count_runs(filter).value(), 6);
+    const auto first = store().list_runs(filter, {.limit = 4}).value();
+    ASSERT_TRUE(first.next);
+    const auto rest = store().list_runs(filter, {.limit = 4, .cursor = first.next}).value();
+    EXPECT_EQ(rest.runs.size(), 2U);
+    EXPECT_EQ(rest.runs.back().run_id, "r0");
+    filter.outcome = Outcome::Done;
+    EXPECT_EQ(store().count_runs(filter).value(), 2);  // 0 and 6
+    filter.since_ms = 101;
+    EXPECT_EQ(store().list_runs(filter, {}).value().runs.at(0).run_id, "r6");
+    filter.before_ms = 106;
+    EXPECT_TRUE(store().list_runs(filter, {}).value().runs.empty());
+    EXPECT_EQ(store().count_runs({.family = "sd15"}).value(), 0);
+    EXPECT_EQ(store().count_runs({.card = "NVIDIA GeForce RTX 3050 6GB"}).value(), 12);
+}
+
+TEST_P(EveryStore, refuses_a_page_size_out_of_range_and_names_the_range) {
+    for (const int limit : {0, -1, kPageRunsMax + 1}) {
+        const auto page = store().list_runs({}, {.limit = limit});
+        ASSERT_FALSE(page);
+        EXPECT_EQ(page.error().message, fmt::format("limit {} is outside 1 to 1000", limit));
+    }
+}
+
+TEST_P(EveryStore, presets_are_saved_replaced_listed_and_removed) {
+    ASSERT_TRUE(store().save_preset({"portrait fast", R"({"steps":12})", 7}));
+    ASSERT_TRUE(store().save_preset({"big", R"({"width":1536})", 8}));
+    ASSERT_TRUE(store().save_preset({"portrait fast", R"({"steps":14})", 9}));
+    EXPECT_EQ(store().load_preset("portrait fast").value(),
+              (Preset{"portrait fast", R"({"steps":14})", 9}));
+    const auto presets = store().list_presets().value();
+    ASSERT_EQ(presets.size(), 2U);
+    EXPECT_EQ(presets[0].name, "big");
+    ASSERT_TRUE(store().remove_preset("big"));
+    EXPECT_EQ(store().list_presets().value().size(), 1U);
+}
+
+TEST_P(EveryStore, an_unknown_preset_names_the_nearest_ones) {
+    EXPECT_EQ(store().load_preset("x").error().message,
+              "no preset 'x': none is saved yet, see plimsoll presets save");
+    ASSERT_TRUE(store().save_preset({"portrait", "{}", 1}));
+    EXPECT_EQ(store().load_preset("portrat").error().message,
+              "no preset 'portrat'; there is: portrait");
+    EXPECT_EQ(store().remove_preset("portrat").error().code, Errc::NotFound);
+    EXPECT_EQ(store().list_presets().value().size(), 1U);
+}
+
+TEST_P(EveryStore, refuses_presets_with_bad_names_or_settings) {
+    const std::string good = "{}";
+    for (const std::string& name :
+         {std::string(), std::string("../up"), std::string(".hidden"), std::string("a/b"),
+          std::string("end "), std::string("new\nline"), std::string(65, 'a'),
+          std::string("a\0b", 3)}) {
+        const auto saved = store().save_preset({name, good, 1});
+        ASSERT_FALSE(saved) << name;
+        EXPECT_EQ(saved.error().code, Errc::InvalidInput);
+    }
+    EXPECT_TRUE(store().save_preset({std::string(64, 'a'), good, 1}));
+    EXPECT_EQ(store().save_preset({"list", "[]", 1}).error().code, Errc::InvalidInput);
+    EXPECT_EQ(store().save_preset({"broken", "{", 1}).error().code, Errc::Corrupt);
+    EXPECT_EQ(store()
+                  .save_preset({"huge", R"({"a":")" + std::string(kPresetBytesMax, 'x') + "\"}", 1})
+                  .error()
+                  .code,
+              Errc::LimitExceeded);
+    EXPECT_EQ(store().list_presets().value().size(), 1U);
+}
+
+TEST(Outcome, names_lead_back_to_the_outcome) {
+    for (const Outcome outcome :
+         {Outcome::Running, Outcome::Done, Outcome::OutOfMemory, Outcome::Failed,
+          Outcome::Cancelled, Outcome::TimedOut, Outcome::Lost})
+        EXPECT_EQ(parse_outcome(outcome_name(outcome)), outcome);
+    EXPECT_FALSE(parse_outcome("fine"));
+}
+
+}  // namespace
+}  // namespace plimsoll::history
