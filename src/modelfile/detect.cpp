@@ -143,14 +143,18 @@ Contents detect_contents(const TensorTable& table) {
     Contents contents;
     contents.everything = sum_weights(table, "");
     contents.notes = table.notes;
-    contents.is_lora = looks_like_lora(table);
-    if (contents.is_lora) return contents;
+    if (table.find("lora_controlnet") != nullptr) {
+        contents.is_lora = true;
+        contents.notes.emplace_back("a control-LoRA, which is not modelled yet");
+        return contents;
+    }
     find_controlnet(table, contents);
     // A bare ControlNet has a UNet's encoder under the same names.
     if (!contents.controlnet || !contents.controlnet->prefix.empty()) find_unet(table, contents);
     find_vae(table, contents);
     contents.text_encoders = detect_text_encoders(table, contents.notes);
     if (is_empty(contents)) find_adapter(table, contents);
+    contents.is_lora = is_empty(contents) && looks_like_lora(table);
     if (contents.controlnet && contents.family == Family::Unknown)
         contents.family = contents.controlnet->config.encoder.family;
     if (is_empty(contents) || (!contents.unet && !contents.controlnet)) {

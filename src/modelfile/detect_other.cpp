@@ -46,6 +46,8 @@ constexpr Hint kHints[] = {
     {"vision_model.encoder.layers.0.mlp.fc1.weight", "a vision encoder"},
     {"encoder.downsamples.0.residual.0.gamma", "a Wan VAE"},
     {"decoder.conv_in.conv.weight", "a video VAE"},
+    {"model.1.sub.0.RDB1.conv1.0.weight", "an ESRGAN upscaler"},
+    {"body.0.rdb1.conv1.weight", "an ESRGAN upscaler"},
 };
 
 constexpr std::array<std::string_view, 9> kPrefixes = {

@@ -81,7 +81,9 @@ PartWeights sum_clip(const TensorTable& table, const std::string& root, const st
         const bool is_beside = rest == "text_projection" || rest == "text_projection.weight" ||
                                rest == "logit_scale" ||
                                rest == "transformer.text_projection.weight";
-        if (is_beside || tensor.name.starts_with(base)) own.tensors.push_back(tensor);
+        const bool is_vision = rest.starts_with("visual.") || rest.starts_with("vision_model.");
+        if (is_beside || (tensor.name.starts_with(base) && !is_vision))
+            own.tensors.push_back(tensor);
     }
     own.index();
     return sum_weights(own, "");

@@ -27,16 +27,31 @@ std::nullopt_t refuse(Notes& notes, const TensorView& view, std::string_view why
     return std::nullopt;
 }
 
-// Context width and kind of projection, from the first transformer that is met.
-void read_attention(const TensorView& attention, UnetConfig& config, bool& is_known) {
-    const int width = attention.axis("transformer_blocks.0.attn2.to_k.weight", 1, 2);
-    if (is_known || width == 0) return;
-    is_known = true;
-    config.context_dim = width;
-    config.use_linear_in_transformer = attention.rank("proj_in.weight") == 2;
-    if (attention.has_any("time_stack.") || attention.has_any("time_mix_blocks."))
-        config.temporal = true;
-}
+// Context width and kind of projection, from the first transformer that is met; all others must
+// agree.
+class AttentionFacts {
+  public:
+    void read(const TensorView& attention, UnetConfig& config) {
+        const int width = attention.axis("transformer_blocks.0.attn2.to_k.weight", 1, 2);
+        if (width == 0) return;
+        if (is_known_ && width != config.context_dim) is_contradictory_ = true;
+        if (attention.has_any("time_stack.") || attention.has_any("time_mix_blocks."))
+            config.temporal = true;
+        if (is_known_) return;
+        is_known_ = true;
+        config.context_dim = width;
+        config.use_linear_in_transformer = attention.rank("proj_in.weight") == 2;
+    }
+    // Empty when all is well.
+    [[nodiscard]] std::string_view fault() const {
+        if (!is_known_) return "no cross-attention was found";
+        return is_contradictory_ ? "its cross-attentions expect contexts of different widths" : "";
+    }
+
+  private:
+    bool is_known_ = false;
+    bool is_contradictory_ = false;
+};
 
 // False where a level is empty or its channels are no multiple of model_channels.
 bool write_levels(const std::vector<Level>& levels, UnetConfig& config) {
@@ -79,7 +94,7 @@ std::optional<UnetConfig> detect_ldm_unet(const TensorView& view, Notes& notes) 
     if (!is_supported_stem(config))
         return refuse(notes, view, "its first convolution is no 2-D convolution");
 
-    bool has_context = false;
+    AttentionFacts facts;
     std::vector<Level> levels(1);
     const int blocks = view.count("input_blocks.{}.");
     for (int n = 1; n < blocks; ++n) {
@@ -92,7 +107,7 @@ std::optional<UnetConfig> detect_ldm_unet(const TensorView& view, Notes& notes) 
             return refuse(notes, view,
                           fmt::format("input block {} is neither a ResBlock nor a downsample", n));
         const TensorView attention = block.below("1.");
-        read_attention(attention, config, has_context);
+        facts.read(attention, config);
         levels.back().push_back(
             {block.axis("0.out_layers.3.weight", 0), transformer_depth(attention)});
         if (block.has_any("0.time_stack.")) config.temporal = true;
@@ -105,8 +120,8 @@ std::optional<UnetConfig> detect_ldm_unet(const TensorView& view, Notes& notes) 
     config.transformer_depth_middle = middle.has("1.proj_in.weight")
                                           ? transformer_depth(middle.below("1."))
                                           : middle_without_attention;
-    read_attention(middle.below("1."), config, has_context);
-    if (!has_context) return refuse(notes, view, "no cross-attention was found");
+    facts.read(middle.below("1."), config);
+    if (!facts.fault().empty()) return refuse(notes, view, facts.fault());
 
     // ComfyUI lists the decoder from its last block to its first.
     for (int n = view.count("output_blocks.{}.") - 1; n >= 0; --n)
@@ -131,7 +146,7 @@ std::optional<UnetConfig> detect_diffusers_unet(const TensorView& view, Notes& n
     if (!is_supported_stem(config))
         return refuse(notes, view, "its first convolution is no 2-D convolution");
 
-    bool has_context = false;
+    AttentionFacts facts;
     std::vector<Level> levels;
     const int level_count = view.count("down_blocks.{}.");
     for (int i = 0; i < level_count; ++i) {
@@ -140,7 +155,7 @@ std::optional<UnetConfig> detect_diffusers_unet(const TensorView& view, Notes& n
         const int resnets = down.count("resnets.{}.");
         for (int j = 0; j < resnets; ++j) {
             const TensorView attention = down.below(fmt::format("attentions.{}.", j));
-            read_attention(attention, config, has_context);
+            facts.read(attention, config);
             levels.back().push_back({down.axis(fmt::format("resnets.{}.conv1.weight", j), 0),
                                      transformer_depth(attention)});
         }
@@ -155,8 +170,8 @@ std::optional<UnetConfig> detect_diffusers_unet(const TensorView& view, Notes& n
     config.transformer_depth_middle = middle.has_any("attentions.0.")
                                           ? transformer_depth(middle.below("attentions.0."))
                                           : middle_without_attention;
-    read_attention(middle.below("attentions.0."), config, has_context);
-    if (!has_context) return refuse(notes, view, "no cross-attention was found");
+    facts.read(middle.below("attentions.0."), config);
+    if (!facts.fault().empty()) return refuse(notes, view, facts.fault());
 
     for (int i = view.count("up_blocks.{}.") - 1; i >= 0; --i) {
         const TensorView up = view.below(fmt::format("up_blocks.{}.", i));

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// A GGUF header from any bytes: a table that holds together, or an error.
+#include "modelfile/gguf.h"
+
+#include "model_fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    plimsoll::MemorySource source(plimsoll::modelfile::bytes_of(data, size));
+    plimsoll::modelfile::check_table(plimsoll::modelfile::read_gguf(source));
+    return 0;
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the seeds in corpus/: a few small, valid files of each format. Run from this folder."""
+import json
+import pathlib
+import struct
+import zipfile
+import zlib
+
+HERE = pathlib.Path(__file__).parent
+DATA = HERE.parent / "data"
+
+
+def put(target, name, content):
+    folder = HERE / "corpus" / f"fuzz_{target}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def safetensors(tensors, metadata=None):
+    header, offset = ({"__metadata__": metadata} if metadata else {}), 0
+    for name, (dtype, item, shape) in tensors.items():
+        size = item
+        for axis in shape:
+            size *= axis
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(offset)
+
+
+def text(value):
+    return struct.pack("<Q", len(value)) + value.encode()
+
+
+def gguf():
+    out = b"GGUF" + struct.pack("<IQQ", 3, 2, 3)
+    out += text("general.architecture") + struct.pack("<I", 8) + text("sdxl")
+    out += text("tokens") + struct.pack("<IIQ", 9, 8, 1) + text("a")
+    out += text("comfy.gguf.orig_shape.b") + struct.pack("<IIQ2i", 9, 5, 2, 2, 4)
+    out += text("a") + struct.pack("<IQQIQ", 2, 32, 1, 2, 0) + text("b") + struct.pack("<IQIQ", 1, 8, 0, 32)
+    return out + bytes(-len(out) % 32) + bytes(64)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*chunks):
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", bytes(13)) + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+put("safetensors", "plain", safetensors({"a": ("F16", 2, [2, 3]), "b": ("F8_E4M3", 1, [])}, {"format": "pt"}))
+put("safetensors", "unet", safetensors({
+    "input_blocks.0.0.weight": ("F16", 2, [4, 4, 1, 1]), "input_blocks.1.0.in_layers.0.weight": ("F16", 2, [4]),
+    "input_blocks.1.0.out_layers.3.weight": ("F16", 2, [4, 4, 1, 1]), "input_blocks.1.1.proj_in.weight": ("F16", 2, [4, 4]),
+    "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": ("F16", 2, [4, 4]), "input_blocks.2.0.op.weight": ("F16", 2, [4]),
+    "input_blocks.3.0.in_layers.0.weight": ("F16", 2, [8]), "input_blocks.3.0.out_layers.3.weight": ("F16", 2, [8, 4, 1, 1])}))
+put("safetensors", "vae", safetensors({
+    "decoder.conv_in.weight": ("F32", 4, [8, 4, 1, 1]), "decoder.conv_out.weight": ("F32", 4, [3, 4, 1, 1]),
+    "decoder.up.0.block.0.conv1.weight": ("F32", 4, [8, 8, 1, 1]), "decoder.up.0.block.1.conv1.weight": ("F32", 4, [8, 8, 1, 1])}))
+put("gguf", "plain", gguf())
+for name in ("state_dict.pt", "legacy.pt", "lightning.ckpt"):
+    path = DATA / "modelfile" / "torch" / name
+    put("torch_pickle", name, path.read_bytes())
+    if name != "legacy.pt":
+        with zipfile.ZipFile(path) as archive:
+            put("pickle", name, next(archive.read(n) for n in archive.namelist() if n.endswith("data.pkl")))
+put("pickle", "protocol0", b"(dp0\nS'a'\np1\ncposix\nsystem\n(S'x'\ntRp2\ns(lp3\nI1\naL2L\naF0.5\nas.")
+put("pickle", "protocol4", b"\x80\x04\x95\x20\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94\x8c\x05torch\x94\x8c\x04Size\x94\x93\x94K\x01K\x02\x86\x94\x85\x94R\x94s.")
+for path in sorted((DATA / "workflow").glob("*.json")):
+    put("workflow", path.name, path.read_bytes())
+put("workflow", "odd", b'{"prompt": {"1": {"class_type": "A", "inputs": {"a": NaN, "b": ["2", 0], "c": "\\ud83d\\ude00", "a": 1e5}},'
+                       b' "2": {"inputs": {"x": ["1", 0.0]}, "class_type": "B"}}, "client_id": "x"}')
+prompt = b'{"1":{"class_type":"A","inputs":{}}}'
+put("png_text", "plain", png(chunk(b"tEXt", b"prompt\0" + prompt), chunk(b"IDAT", b"x"), chunk(b"tEXt", b"workflow\0{}")))
+put("png_text", "packed", png(chunk(b"zTXt", b"prompt\0\0" + zlib.compress(prompt))))
+put("png_text", "international", png(chunk(b"iTXt", b"prompt\0\1\0en\0k\0" + zlib.compress(prompt)), chunk(b"iTXt", b"workflow\0\0\0\0\0{}")))
