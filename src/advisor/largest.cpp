@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "advisor/largest.h"
+
+#include "advisor/levers.h"
+#include "base/text.h"
+#include "workflow/parse.h"
+#include "workflow/splice.h"
+
+#include <fmt/format.h>
+
+namespace plimsoll::advisor {
+namespace {
+
+struct Probe {
+    bool fits = false;
+    PricedForecast forecast;
+    std::string sentence;
+};
+
+std::string_view input_of(Knob knob) {
+    return knob == Knob::Batch ? "batch_size" : knob_name(knob);
+}
+
+class Prober {
+  public:
+    Prober(std::string_view text, const workflow::Graph& graph, std::string node_id, Knob knob,
+           const Budget& budget, const Forecaster& forecaster)
+        : text_(text),
+          graph_(graph),
+          node_id_(std::move(node_id)),
+          knob_(knob),
+          budget_(budget),
+          forecaster_(forecaster) {}
+
+    Result<Probe> at(int value) {
+        ++forecasts_;
+        TRY_ASSIGN(const std::string edited,
+                   workflow::apply_edits(text_, graph_,
+                                         {workflow::SetInput{node_id_, std::string(input_of(knob_)),
+                                                             static_cast<std::int64_t>(value)}}));
+        Probe probe;
+        TRY_ASSIGN(probe.forecast, forecaster_(Scenario{.workflow = edited, .reserve_vram = {}}));
+        const Judgement judged = judge(probe.forecast, budget_);
+        probe.fits = judged.standing != Standing::Over && judged.in_time;
+        probe.sentence = fmt::format("{} {}: {}", knob_name(knob_), value, judged.sentence);
+        return probe;
+    }
+    [[nodiscard]] int forecasts() const { return forecasts_; }
+
+  private:
+    std::string_view text_;
+    const workflow::Graph& graph_;
+    std::string node_id_;
+    Knob knob_;
+    const Budget& budget_;
+    const Forecaster& forecaster_;
+    int forecasts_ = 0;
+};
+
+}  // namespace
+
+std::string_view knob_name(Knob knob) {
+    switch (knob) {
+        case Knob::Width:
+            return "width";
+        case Knob::Height:
+            return "height";
+        case Knob::Batch:
+            return "batch";
+    }
+    return "width";
+}
+
+Result<Knob> parse_knob(std::string_view name) {
+    for (const Knob knob : {Knob::Width, Knob::Height, Knob::Batch})
+        if (to_lower_ascii(trim(name)) == knob_name(knob)) return knob;
+    return fail(Errc::InvalidInput,
+                fmt::format("knob '{}' is not one of width, height, batch", name.substr(0, 40)));
+}
+
+KnobLimits default_limits(Knob knob) {
+    return knob == Knob::Batch ? KnobLimits{.min = 1, .max = 64, .step = 1}
+                               : KnobLimits{.min = 256, .max = 4096, .step = 8};
+}
+
+Result<Largest> largest(std::string_view text, Knob knob, const KnobLimits& limits,
+                        const Budget& budget, const Forecaster& forecaster) {
+    if (limits.step < 1 || limits.min < 1 || limits.max < limits.min || limits.max > 1'000'000)
+        return fail(Errc::InvalidInput,
+                    fmt::format("limits {} to {} in steps of {} are not a range", limits.min,
+                                limits.max, limits.step));
+    TRY_ASSIGN(const workflow::Graph graph, workflow::parse_api_workflow(text));
+    const workflow::Node* latent = find_empty_latent(graph);
+    if (latent == nullptr)
+        return fail(Errc::NotFound, "the workflow has no empty latent whose size could grow");
+    if (latent->link_of(input_of(knob)) != nullptr)
+        return fail(Errc::InvalidInput, fmt::format("{} of node {} is computed in the graph",
+                                                    input_of(knob), latent->id));
+
+    Prober prober(text, graph, latent->id, knob, budget, forecaster);
+    const auto value_of = [&](int index) { return limits.min + index * limits.step; };
+    const int last = (limits.max - limits.min) / limits.step;
+
+    Largest out;
+    TRY_ASSIGN(Probe top, prober.at(value_of(last)));
+    if (top.fits) {
+        out = {.value = value_of(last),
+               .forecast = std::move(top.forecast),
+               .next_value_fails_because = {}};
+        out.forecasts = prober.forecasts();
+        return out;
+    }
+    TRY_ASSIGN(Probe bottom, prober.at(value_of(0)));
+    if (!bottom.fits) {
+        out.forecast = std::move(bottom.forecast);
+        out.next_value_fails_because = std::move(bottom.sentence);
+        out.forecasts = prober.forecasts();
+        return out;
+    }
+    // The loader's decisions jump (batching of cond and uncond, modules that no longer fit), so
+    // what fits need not be one range; the bisection ends at a value that fits and whose successor
+    // does not, which is what the answer says.
+    int low = 0;
+    int high = last;
+    Probe fits = std::move(bottom);
+    Probe fails = std::move(top);
+    while (high - low > 1) {
+        const int middle = low + (high - low) / 2;
+        TRY_ASSIGN(Probe probe, prober.at(value_of(middle)));
+        if (probe.fits) {
+            low = middle;
+            fits = std::move(probe);
+        } else {
+            high = middle;
+            fails = std::move(probe);
+        }
+    }
+    out.value = value_of(low);
+    out.forecast = std::move(fits.forecast);
+    out.next_value_fails_because = std::move(fails.sentence);
+    out.forecasts = prober.forecasts();
+    return out;
+}
+
+}  // namespace plimsoll::advisor

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How far a knob can be turned before the job no longer fits: bisection over forecasts. Fitting is
+// what the budget says: needs below the load line (parked weights give way) and in time.
+//
+// Enters through: workflow text, Forecaster.   Leaves through: Largest.   Threads: as the
+// Forecaster allows.
+#pragma once
+#include "advisor/forecaster.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace plimsoll::advisor {
+
+enum class Knob : std::uint8_t { Width, Height, Batch };
+[[nodiscard]] std::string_view knob_name(Knob knob);  // "width", "height", "batch"
+[[nodiscard]] Result<Knob> parse_knob(std::string_view name);
+
+struct KnobLimits {
+    int min = 0;
+    int max = 0;
+    int step = 1;
+};
+// Sides 256 to 4096 in steps of 8 pixels, batch 1 to 64.
+[[nodiscard]] KnobLimits default_limits(Knob knob);
+
+struct Largest {
+    std::optional<int> value;              // nullopt: not even the smallest fits
+    PricedForecast forecast;               // at `value`; at the smallest where nothing fits
+    std::string next_value_fails_because;  // empty where the limit itself fits
+    int forecasts = 0;                     // how many were asked
+};
+
+// NotFound where the workflow has no empty latent, InvalidInput where its knob is computed in the
+// graph.
+[[nodiscard]] Result<Largest> largest(std::string_view workflow, Knob knob,
+                                      const KnobLimits& limits, const Budget& budget,
+                                      const Forecaster& forecaster);
+
+}  // namespace plimsoll::advisor

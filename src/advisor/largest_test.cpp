@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "advisor/largest.h"
+
+#include "advisor/loader_law.h"
+#include "advisor/text_to_image.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace plimsoll::advisor {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string job(int width, int height, int batch = 1) {
+    return build_text_to_image({.model = "m", .width = width, .height = height, .batch = batch},
+                               "m.safetensors", "p", "");
+}
+
+// The law is monotone in every knob, so the answer must fit and its successor must not; a linear
+// search agrees.
+TEST(Largest, is_the_last_value_that_fits) {
+    const LoaderLaw law;
+    const Budget budget;
+    for (const Knob knob : {Knob::Width, Knob::Height, Knob::Batch}) {
+        const KnobLimits limits = default_limits(knob);
+        const auto found = largest(job(1024, 1024), knob, limits, budget, law);
+        ASSERT_TRUE(found.has_value() && found->value.has_value()) << knob_name(knob);
+        const auto fits = [&](int value) {
+            const std::string text = knob == Knob::Width    ? job(value, 1024)
+                                     : knob == Knob::Height ? job(1024, value)
+                                                            : job(1024, 1024, value);
+            return judge(*law({text, {}}), budget).standing != Standing::Over &&
+                   judge(*law({text, {}}), budget).in_time;
+        };
+        EXPECT_TRUE(fits(*found->value));
+        EXPECT_FALSE(fits(*found->value + limits.step));
+        EXPECT_EQ((*found->value - limits.min) % limits.step, 0);
+        EXPECT_THAT(found->next_value_fails_because,
+                    HasSubstr(std::to_string(*found->value + limits.step)));
+        EXPECT_LE(found->forecasts, 12);
+    }
+}
+
+TEST(Largest, reaches_the_limit_where_all_fits_and_nothing_where_none_does) {
+    LoaderLaw huge;
+    huge.free_mib = 80'000;
+    const Budget wide = *make_budget(80'000, 0.1, 10'000);
+    const auto all = largest(job(1024, 1024), Knob::Batch, {1, 4, 1}, wide, huge);
+    EXPECT_EQ(all->value, 4);
+    EXPECT_EQ(all->next_value_fails_because, "");
+    const auto none =
+        largest(job(2048, 2048), Knob::Batch, {1, 4, 1}, *make_budget(256, 0, 30), LoaderLaw{});
+    ASSERT_TRUE(none.has_value());
+    EXPECT_FALSE(none->value.has_value());
+    EXPECT_THAT(none->next_value_fails_because, HasSubstr("batch 1"));
+}
+
+TEST(Largest, says_what_is_wrong_with_a_workflow_without_size) {
+    EXPECT_EQ(largest("{}", Knob::Width, default_limits(Knob::Width), {}, LoaderLaw{}).has_value(),
+              false);
+    const std::string no_latent =
+        R"({"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}})";
+    EXPECT_EQ(
+        largest(no_latent, Knob::Width, default_limits(Knob::Width), {}, LoaderLaw{}).error().code,
+        Errc::NotFound);
+    const std::string computed =
+        R"({"1": {"class_type": "EmptyLatentImage", "inputs": {"width": ["9", 0], "height": 64}},
+        "3": {"class_type": "KSampler", "inputs": {"latent_image": ["1", 0]}}})";
+    EXPECT_THAT(largest(computed, Knob::Width, default_limits(Knob::Width), {}, LoaderLaw{})
+                    .error()
+                    .message,
+                HasSubstr("computed in the graph"));
+    EXPECT_FALSE(largest(job(512, 512), Knob::Width, {8, 4, 8}, {}, LoaderLaw{}).has_value());
+}
+
+TEST(ParseKnob, knows_three) {
+    EXPECT_EQ(*parse_knob("Batch"), Knob::Batch);
+    EXPECT_THAT(parse_knob("depth").error().message, HasSubstr("width, height, batch"));
+}
+
+}  // namespace
+}  // namespace plimsoll::advisor

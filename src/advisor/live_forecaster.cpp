@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Forecaster that asks `memory` and `timing`.
+#include "advisor/forecaster.h"
+#include "memory/simulate.h"
+#include "workflow/parse.h"
+
+#include <memory>
+
+namespace plimsoll::advisor {
+
+Forecaster make_forecaster(Surroundings surroundings) {
+    const auto around = std::make_shared<const Surroundings>(std::move(surroundings));
+    return [around](const Scenario& scenario) -> Result<PricedForecast> {
+        TRY_ASSIGN(const workflow::Graph graph, workflow::parse_api_workflow(scenario.workflow));
+        memory::Server server = around->server;
+        if (scenario.reserve_vram) server.flags.reserve_vram = scenario.reserve_vram;
+        const memory::Program program = memory::lower_graph(graph, around->files);
+        PricedForecast out;
+        out.memory = memory::simulate_program(program, server, around->device);
+        const auto offload =
+            server.flags.async_offload ? timing::Offload::Async : timing::Offload::Blocking;
+        out.seconds =
+            timing::estimate_forecast(out.memory, around->card, around->efficiency, offload);
+        return out;
+    };
+}
+
+}  // namespace plimsoll::advisor

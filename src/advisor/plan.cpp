@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "advisor/plan.h"
+
+#include "workflow/parse.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace plimsoll::advisor {
+namespace {
+
+using workflow::Edit;
+using workflow::Link;
+
+constexpr int kHoldAttemptsMax =
+    6;  // chosen: the loader gives way byte for byte, one or two suffice
+
+struct Applied {
+    ChangeKind kind;
+    std::string node_id;
+    Offer offer;
+};
+
+// A set of changes, forecast. `reserve` is the flag that holds the line where the workflow alone
+// does not.
+struct Trial {
+    std::string text;  // first run
+    int runs = 1;
+    PricedForecast plain;  // with the server's own flags
+    PricedForecast held;   // with `reserve`, else the same as plain
+    std::optional<Bytes> reserve;
+    bool memory_ok = false;
+    bool time_ok = false;
+    Bytes score;  // lowest peak that any flag reached; a card that is too small counts far above
+    double seconds_all = 0;
+    [[nodiscard]] bool ok() const { return memory_ok && time_ok; }
+};
+
+double seconds_of_runs(const PricedForecast& forecast, int runs) {
+    return forecast.seconds.total + (runs - 1) * forecast.seconds.without_load;
+}
+
+Bytes score_of(const PricedForecast& forecast) {
+    const bool dies = forecast.memory.verdict == memory::Verdict::WillNotFit;
+    return std::max(forecast.memory.peak, forecast.memory.floor) +
+           (dies ? Bytes::from_gib(1024) : Bytes(0));
+}
+
+Bytes round_up_to_flag(Bytes bytes) {  // --reserve-vram in steps of 0.1 GiB
+    return Bytes::from_gib(std::ceil(bytes.gib() * 10 - 1e-9) / 10);
+}
+
+std::string flag_text(Bytes reserve) {
+    return fmt::format("{:.1f}", reserve.gib());
+}
+
+// The largest relief of any one phase (matched by node).
+Bytes relief(const memory::Forecast& before, const memory::Forecast& after) {
+    Bytes best = before.peak - after.peak;
+    for (const auto& b : before.phases)
+        for (const auto& a : after.phases)
+            if (a.node_id == b.node_id) best = std::max(best, b.peak - a.peak);
+    return best;
+}
+
+class Solver {
+  public:
+    Solver(const PlanRequest& request, workflow::Graph graph, const Forecaster& forecaster)
+        : request_(request), graph_(std::move(graph)), forecaster_(forecaster) {}
+
+    Result<Plan> solve() {
+        TRY_ASSIGN(Trial start, evaluate({}));
+        TRY_DO(consider_freeing(start));
+        const LeverList levers = find_levers(graph_, request_.pins, request_.variants);
+        std::vector<Applied> applied;
+        Trial best = start;
+        TRY_DO(relieve_memory(levers, applied, best));
+        TRY_DO(relieve_time(levers, applied, best));
+        if (best.ok()) TRY_DO(prune(applied, best));
+        if (best.ok() && request_.preference == Preference::Speed)
+            TRY_DO(hurry(levers, applied, best));
+        return describe(start, best, applied, levers);
+    }
+
+  private:
+    // --- forecasts -----------------------------------------------------------------------------
+
+    Result<std::string> text_of(const std::vector<Applied>& applied, int run) const {
+        std::vector<Edit> edits;
+        const BatchSplit* split = nullptr;
+        int added = 0;
+        for (const Applied& one : applied) {
+            for (const Edit& edit : one.offer.edits) {
+                if (std::holds_alternative<workflow::AddNode>(edit)) ++added;
+                edits.push_back(edit);
+            }
+            if (!one.offer.splits.empty()) split = &one.offer.splits.front();
+        }
+        if (split != nullptr) {
+            // The whole latent is made, then run i takes its rows: ComfyUI then draws each image's
+            // own noise.
+            const int id = std::atoi(workflow::free_node_id(graph_).c_str()) + added;
+            const int first = run * split->size;
+            const int length = std::min(split->size, split->total - first);
+            edits.emplace_back(workflow::AddNode{std::to_string(id),
+                                                 "LatentFromBatch",
+                                                 {{"samples", Link{split->latent_node, 0}},
+                                                  {"batch_index", std::int64_t{first}},
+                                                  {"length", std::int64_t{length}}},
+                                                 "plimsoll: part of the batch"});
+            for (const auto& [node, input] : split->consumers)
+                edits.emplace_back(workflow::SetInput{node, input, Link{std::to_string(id), 0}});
+        }
+        if (edits.empty()) return std::string(request_.workflow);
+        return workflow::apply_edits(request_.workflow, graph_, edits);
+    }
+
+    static int runs_of(const std::vector<Applied>& applied) {
+        for (const Applied& one : applied)
+            if (!one.offer.splits.empty()) {
+                const BatchSplit& split = one.offer.splits.front();
+                return (split.total + split.size - 1) / split.size;
+            }
+        return 1;
+    }
+
+    Result<PricedForecast> forecast(std::string_view text, std::optional<Bytes> reserve) const {
+        return forecaster_(Scenario{text, reserve, free_first_});
+    }
+
+    Result<Trial> evaluate(const std::vector<Applied>& applied) const {
+        Trial trial;
+        TRY_ASSIGN(trial.text, text_of(applied, 0));
+        trial.runs = runs_of(applied);
+        TRY_ASSIGN(trial.plain, forecast(trial.text, std::nullopt));
+        trial.held = trial.plain;
+        trial.score = score_of(trial.plain);
+        const Standing standing = judge(trial.plain, request_.budget).standing;
+        trial.memory_ok = standing == Standing::Under || standing == Standing::Unknown;
+        if (!trial.memory_ok) TRY_DO(hold_line(trial));
+        trial.seconds_all = seconds_of_runs(expected(trial), trial.runs);
+        trial.time_ok = trial.seconds_all <= request_.budget.seconds_max;
+        return trial;
+    }
+
+    // The loader fills the card up to its reserve, so raising the reserve by what is above the line
+    // brings it under: tried, not believed. Gives up when the peak no longer falls (the rest is
+    // need).
+    Result<void> hold_line(Trial& trial) const {
+        Bytes reserve = Bytes::from_mib(400);  // ComfyUI's own default on Linux
+        PricedForecast last = trial.plain;
+        for (int attempt = 0; attempt < kHoldAttemptsMax; ++attempt) {
+            const Bytes above =
+                std::max(last.memory.peak, last.memory.floor) - request_.budget.load_line;
+            reserve = round_up_to_flag(reserve + std::max(above, Bytes(1)));
+            if (reserve >= trial.plain.memory.card_limit) break;
+            TRY_ASSIGN(PricedForecast next, forecast(trial.text, reserve));
+            const Standing standing = judge(next, request_.budget).standing;
+            trial.score = std::min(trial.score, score_of(next));
+            if (standing == Standing::Under || standing == Standing::Unknown) {
+                trial.held = std::move(next);
+                trial.reserve = reserve;
+                trial.memory_ok = true;
+                break;
+            }
+            if (attempt > 0 && next.memory.peak >= last.memory.peak) break;
+            last = std::move(next);
+        }
+        return {};
+    }
+
+    // What the first run will be: a user's own server keeps its flags.
+    [[nodiscard]] const PricedForecast& expected(const Trial& trial) const {
+        return request_.control == ServerControl::Ours ? trial.held : trial.plain;
+    }
+
+    // --- search --------------------------------------------------------------------------------
+
+    Result<void> consider_freeing(Trial& start) {
+        if (start.memory_ok) return {};
+        free_first_ = true;
+        TRY_ASSIGN(Trial freed, evaluate({}));
+        if (start.score - freed.score > Bytes::from_mib(1)) {
+            before_freeing_ = start.plain;
+            start = std::move(freed);
+        } else {
+            free_first_ = false;
+        }
+        return {};
+    }
+
+    static bool better(const Trial& a, const Trial& than, bool by_time) {
+        if (by_time)
+            return a.seconds_all < 0.99 * than.seconds_all && (a.memory_ok || !than.memory_ok);
+        return than.score - a.score > Bytes::from_mib(1);
+    }
+
+    // Tries a lever's offers from mild to strong; keeps the first that suffices, else the best if
+    // it helps at all.
+    Result<void> try_lever(const Lever& lever, bool by_time, std::vector<Applied>& applied,
+                           Trial& best) const {
+        std::vector<Applied> base = applied;
+        // Plain smaller pictures replace the two-pass, they do not stack on it.
+        if (lever.kind == ChangeKind::Resolution)
+            std::erase_if(base, [](const Applied& one) { return one.kind == ChangeKind::TwoPass; });
+        std::optional<std::pair<Trial, Applied>> kept;
+        for (const Offer& offer : lever.offers) {
+            std::vector<Applied> with = base;
+            with.push_back({lever.kind, lever.node_id, offer});
+            TRY_ASSIGN(Trial trial, evaluate(with));
+            const bool enough =
+                by_time ? trial.time_ok && (trial.memory_ok || !best.memory_ok) : trial.memory_ok;
+            if (enough || better(trial, kept ? kept->first : best, by_time))
+                kept.emplace(std::move(trial), with.back());
+            if (enough) break;
+        }
+        if (kept) {
+            base.push_back(std::move(kept->second));
+            applied = std::move(base);
+            best = std::move(kept->first);
+        }
+        return {};
+    }
+
+    Result<void> relieve_memory(const LeverList& levers, std::vector<Applied>& applied,
+                                Trial& best) const {
+        for (const Lever& lever : levers.levers) {
+            if (best.memory_ok) break;
+            if (lever.saves_memory) TRY_DO(try_lever(lever, false, applied, best));
+        }
+        return {};
+    }
+
+    // Steps first: they cost less of the picture than its size.
+    Result<void> relieve_time(const LeverList& levers, std::vector<Applied>& applied,
+                              Trial& best) const {
+        for (const bool steps : {true, false})
+            for (const Lever& lever : levers.levers) {
+                if (best.time_ok) return {};
+                const bool used = std::ranges::any_of(
+                    applied, [&](const Applied& one) { return one.kind == lever.kind; });
+                if (!lever.saves_time || (lever.kind == ChangeKind::Steps) != steps ||
+                    (used && !steps))
+                    continue;
+                TRY_DO(try_lever(lever, true, applied, best));
+            }
+        return {};
+    }
+
+    // Changes that a later, stronger one made needless go again, the costliest first.
+    Result<void> prune(std::vector<Applied>& applied, Trial& best) const {
+        std::vector<std::size_t> order(applied.size());
+        for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+        std::ranges::stable_sort(order, std::greater{},
+                                 [&](std::size_t i) { return applied[i].offer.quality_cost; });
+        std::vector<bool> keep(applied.size(), true);
+        for (const std::size_t candidate : order) {
+            keep[candidate] = false;
+            std::vector<Applied> without;
+            for (std::size_t i = 0; i < applied.size(); ++i)
+                if (keep[i]) without.push_back(applied[i]);
+            TRY_ASSIGN(Trial trial, evaluate(without));
+            if (trial.ok())
+                best = std::move(trial);
+            else
+                keep[candidate] = true;
+        }
+        std::vector<Applied> left;
+        for (std::size_t i = 0; i < applied.size(); ++i)
+            if (keep[i]) left.push_back(std::move(applied[i]));
+        applied = std::move(left);
+        return {};
+    }
+
+    // Preference for speed: changes that hardly show and save at least a twentieth of the time.
+    Result<void> hurry(const LeverList& levers, std::vector<Applied>& applied, Trial& best) const {
+        for (const Lever& lever : levers.levers) {
+            const bool used = std::ranges::any_of(
+                applied, [&](const Applied& one) { return one.kind == lever.kind; });
+            const Offer& mild = lever.offers.front();
+            if (used || mild.quality_cost > 0.1 || mild.changes_composition) continue;
+            std::vector<Applied> with = applied;
+            with.push_back({lever.kind, lever.node_id, mild});
+            TRY_ASSIGN(Trial trial, evaluate(with));
+            if (!trial.ok() || trial.seconds_all > 0.95 * best.seconds_all) continue;
+            applied = std::move(with);
+            best = std::move(trial);
+        }
+        return {};
+    }
+
+    // --- words ---------------------------------------------------------------------------------
+
+    static std::string what_of(const Applied& one) {
+        const ValueChange& v = one.offer.values.front();
+        switch (one.kind) {
+            case ChangeKind::TileVae:
+                return fmt::format("decode in tiles ({})", v.to);
+            case ChangeKind::SplitBatch:
+                return fmt::format("make the batch of {} in {}", v.from, v.to);
+            case ChangeKind::LowerPrecision:
+                return fmt::format("use {} instead of {}", v.to, v.from);
+            case ChangeKind::TwoPass:
+                return fmt::format("draw with {} {} instead of {}, then scale up", v.input, v.to,
+                                   v.from);
+            case ChangeKind::Resolution:
+                return fmt::format("{} {} instead of {}", v.input, v.to, v.from);
+            case ChangeKind::Steps:
+                return fmt::format("{} steps instead of {}", v.to, v.from);
+            default:
+                return std::string(change_kind_name(one.kind));
+        }
+    }
+
+    Result<std::vector<Change>> price(const Trial& start,
+                                      const std::vector<Applied>& applied) const {
+        std::vector<Change> out;
+        std::vector<Applied> prefix;
+        Trial before = start;
+        for (const Applied& one : applied) {
+            prefix.push_back(one);
+            TRY_ASSIGN(Trial after, evaluate(prefix));
+            Change change;
+            change.kind = one.kind;
+            change.what = what_of(one);
+            change.values = one.offer.values;
+            change.node_id = one.node_id;
+            change.input = one.offer.values.front().input;
+            change.from = one.offer.values.front().from;
+            change.to = one.offer.values.front().to;
+            change.saves = relief(before.plain.memory, after.plain.memory);
+            change.seconds_delta = seconds_of_runs(after.plain, after.runs) -
+                                   seconds_of_runs(before.plain, before.runs);
+            change.quality_cost = one.offer.quality_cost;
+            change.quality_words = one.offer.quality_words;
+            change.changes_composition = one.offer.changes_composition;
+            change.reason = judge(before.plain, request_.budget).sentence;
+            out.push_back(std::move(change));
+            before = std::move(after);
+        }
+        return out;
+    }
+
+    std::vector<Change> environment(const Trial& best) const {
+        std::vector<Change> out;
+        if (free_first_) {
+            Change change;
+            change.kind = ChangeKind::FreeModels;
+            change.what = "free the models of earlier jobs first (POST /free)";
+            change.saves = before_freeing_.memory.peak - best.plain.memory.peak;
+            change.seconds_delta = best.plain.seconds.total - before_freeing_.seconds.total;
+            change.quality_words = "none";
+            change.reason = "models of earlier jobs still hold memory";
+            out.push_back(std::move(change));
+        }
+        if (best.reserve) {
+            Change change;
+            change.kind = ChangeKind::ReserveVram;
+            change.what =
+                fmt::format("start ComfyUI with --reserve-vram {}", flag_text(*best.reserve));
+            change.input = "--reserve-vram";
+            change.from = "server's own";
+            change.to = flag_text(*best.reserve);
+            change.saves = best.plain.memory.peak - best.held.memory.peak;
+            change.seconds_delta =
+                seconds_of_runs(best.held, best.runs) - seconds_of_runs(best.plain, best.runs);
+            change.quality_words = "none: the same picture";
+            change.reason =
+                "the loader parks weights up to the card's free memory, no value of the workflow "
+                "limits it";
+            change.needs_restart = true;
+            out.push_back(std::move(change));
+        }
+        return out;
+    }
+
+    [[nodiscard]] std::string run_anyway(const Trial& start) const {
+        const memory::Forecast& m = start.plain.memory;
+        const Judgement judged = judge(start.plain, request_.budget);
+        const memory::Phase* phase =
+            judged.binding_phase < 0 ? nullptr
+                                     : &m.phases[static_cast<std::size_t>(judged.binding_phase)];
+        const std::string where =
+            phase == nullptr ? "the job"
+                             : fmt::format("node {} ({})", phase->node_id, phase->class_type);
+        if (m.verdict == memory::Verdict::WillNotFit)
+            return fmt::format(
+                "ComfyUI runs out of memory in {}: {} must be on the card, it has {}; the job "
+                "fails",
+                where, to_text(m.floor), to_text(m.card_limit));
+        std::string out;
+        if (judged.over_by.count > 0)
+            out = fmt::format("it runs: {} takes {}, {} above your line; the card has {}", where,
+                              to_text(m.peak), to_text(judged.over_by), to_text(m.card_limit));
+        else
+            out = fmt::format("it runs and stays under your line: {}", to_text(m.peak));
+        if (!judged.in_time)
+            out += fmt::format("; it takes {}, your limit is {}",
+                               seconds_text(start.plain.seconds.total),
+                               seconds_text(request_.budget.seconds_max));
+        return out;
+    }
+
+    [[nodiscard]] PlanVerdict verdict_of(const Trial& best, bool changed) const {
+        if (judge(expected(best), request_.budget).standing == Standing::Unknown && best.time_ok)
+            return PlanVerdict::Unknown;
+        if (!best.ok()) return PlanVerdict::NothingFits;
+        const bool flag_is_advice = best.reserve && request_.control == ServerControl::Theirs;
+        if (flag_is_advice) return PlanVerdict::FitsParked;
+        return changed || best.reserve || free_first_ ? PlanVerdict::FitsChanged
+                                                      : PlanVerdict::Fits;
+    }
+
+    [[nodiscard]] std::string explain(const Plan& plan, const Trial& best) const {
+        switch (plan.verdict) {
+            case PlanVerdict::Fits:
+                return "nothing to change: " + plan.judged_before.sentence;
+            case PlanVerdict::Unknown:
+                return "left as it is: " + plan.judged_before.sentence;
+            case PlanVerdict::FitsChanged:
+                return "with these changes: " + plan.judged_after.sentence;
+            case PlanVerdict::FitsParked:
+                return fmt::format(
+                    "{}; ComfyUI gives them up when something else needs the memory, and only its "
+                    "flag "
+                    "--reserve-vram {} keeps them under the line",
+                    plan.judged_after.sentence, flag_text(*best.reserve));
+            case PlanVerdict::NothingFits:
+                break;
+        }
+        std::string why =
+            "no allowed change is enough: " + judge(best.held, request_.budget).sentence;
+        if (!best.time_ok)
+            why += fmt::format("; all runs take {}, limit {}", seconds_text(best.seconds_all),
+                               seconds_text(request_.budget.seconds_max));
+        for (const std::string& refused : plan.refused) why += "; " + refused;
+        return why;
+    }
+
+    Result<Plan> describe(const Trial& start, const Trial& best,
+                          const std::vector<Applied>& applied, const LeverList& levers) const {
+        Plan plan;
+        plan.verdict = verdict_of(best, !applied.empty());
+        TRY_ASSIGN(plan.changes, price(start, applied));
+        plan.environment = environment(best);
+        plan.reserve_vram = best.reserve;
+        plan.before = free_first_ ? before_freeing_ : start.plain;
+        plan.after = expected(best);
+        plan.seconds_all = best.seconds_all;
+        plan.judged_before = judge(plan.before, request_.budget);
+        plan.judged_after = judge(plan.after, request_.budget);
+        plan.refused = levers.refused;
+        plan.run_anyway = run_anyway(start);
+        for (int run = 0; run < best.runs; ++run) {
+            TRY_ASSIGN(std::string text, text_of(applied, run));
+            plan.workflows.push_back(std::move(text));
+        }
+        plan.explanation = explain(plan, best);
+        return plan;
+    }
+
+    const PlanRequest& request_;
+    workflow::Graph graph_;
+    const Forecaster& forecaster_;
+    bool free_first_ = false;
+    PricedForecast before_freeing_;
+};
+
+}  // namespace
+
+std::string_view plan_verdict_name(PlanVerdict verdict) {
+    switch (verdict) {
+        case PlanVerdict::Fits:
+            return "fits";
+        case PlanVerdict::FitsChanged:
+            return "fits_changed";
+        case PlanVerdict::FitsParked:
+            return "fits_parked";
+        case PlanVerdict::NothingFits:
+            return "nothing_fits";
+        case PlanVerdict::Unknown:
+            return "unknown";
+    }
+    return "unknown";
+}
+
+Result<Plan> solve_plan(const PlanRequest& request, const Forecaster& forecaster) {
+    TRY_ASSIGN(workflow::Graph graph, workflow::parse_api_workflow(request.workflow));
+    return Solver(request, std::move(graph), forecaster).solve();
+}
+
+}  // namespace plimsoll::advisor
