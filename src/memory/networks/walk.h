@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The door of the ghost networks: one function per phase, each a walk over the network as its Python forward runs.
-// A Network is immutable after it was built and may be walked from any number of threads at once.
+// The door of the ghost networks: one function per phase, each a walk over the network as its
+// Python forward runs. A Network is immutable after it was built and may be walked from any number
+// of threads at once.
 #pragma once
 #include "base/error.h"
 #include "base/units.h"
@@ -22,18 +23,30 @@ enum class ComputeType : std::uint8_t { Float32, Float16, BFloat16, Float8E4M3, 
 
 // Which forwards: ComfyUI's own code changed between versions, PyTorch's kernels too.
 struct ForwardRules {
-    int comfyui_minor_key = 3064;   // major * 1'000'000 + minor * 1000 + patch: 0.3.64 -> 3064, 0.33.0 -> 33000
-    bool fused_rms_norm = false;    // torch >= 2.9
-    bool efficient_attention = false;  // mem-efficient instead of flash where both could run
+    int comfyui_minor_key =
+        3064;  // major * 1'000'000 + minor * 1000 + patch: 0.3.64 -> 3064, 0.33.0 -> 33000
+    bool fused_rms_norm = false;         // torch >= 2.9
+    bool efficient_attention = false;    // mem-efficient instead of flash where both could run
     bool math_attention_in_vae = false;  // the VAE's single head of 512 as the math kernel
+    bool casts_in_peak =
+        false;  // count weight copies in the peak instead of apart (as two of the recorders do)
+    bool list_inputs = false;       // name the caller's tensors among the live ones
+    bool list_temporaries = false;  // name kernels' own temporaries among the live ones
 };
+
+// How a module's parameters are stored: as the network is, or in fp32 whatever the network's type
+// (CLIP's logit_scale).
+enum class ModuleStorage : std::uint8_t { AsNetwork, Float32 };
 
 // One load unit of ComfyUI's loader: a leaf module that owns parameters, in named_modules() order.
 struct ModuleEntry {
-    std::string path;               // "input_blocks.1.0.in_layers.2"
-    std::string_view class_name;    // "Conv2d", "Linear", "GroupNorm", "LayerNorm", "Embedding", ...
-    std::int64_t elements = 0;      // parameters and buffers in the module's own state_dict
-    bool castable = true;           // a ComfyUI op with comfy_cast_weights: can be streamed
+    std::string path;             // "input_blocks.1.0.in_layers.2"
+    std::string_view class_name;  // "Conv2d", "Linear", "GroupNorm", "LayerNorm", "Embedding", ...
+    std::int64_t elements = 0;    // parameters and buffers in the module's own state_dict
+    bool castable = true;         // a ComfyUI op with comfy_cast_weights: can be streamed
+    ModuleStorage storage = ModuleStorage::AsNetwork;
+
+    [[nodiscard]] Bytes weights(ComputeType network_storage) const;
 };
 
 struct LiveTensor {
@@ -46,11 +59,12 @@ struct LiveTensor {
 
 // What a walk tells. All bytes rounded up to 512 per storage, as the CUDA caching allocator does.
 struct Walk {
-    Bytes weights;          // parameters and buffers, resident; not part of the peak
+    Bytes weights;  // parameters and buffers, resident; not part of the peak
     std::int64_t params = 0;
-    Bytes input;            // tensors that the caller keeps alive; not part of the peak
-    Bytes peak;             // most bytes allocated at once during the call, the output included
-    Bytes max_cast;         // most bytes of weight copies in compute type alive at once; not part of the peak
+    Bytes input;     // tensors that the caller keeps alive; not part of the peak
+    Bytes peak;      // most bytes allocated at once during the call, the output included
+    Bytes max_cast;  // most bytes of weight copies in compute type alive at once; not part of the
+                     // peak
     OpCosts costs;
     std::string peak_module;
     std::string peak_op;
@@ -60,25 +74,38 @@ struct Walk {
 class Network {
   public:
     virtual ~Network() = default;
-    [[nodiscard]] virtual const std::vector<ModuleEntry>& modules() const = 0;  // castable and not, in load order
-    [[nodiscard]] virtual std::int64_t params() const = 0;                      // parameters (buffers not counted)
-    [[nodiscard]] virtual Bytes weights(ComputeType storage) const = 0;         // parameters and buffers
+    [[nodiscard]] virtual const std::vector<ModuleEntry>& modules()
+        const = 0;                                          // castable and not, in load order
+    [[nodiscard]] virtual std::int64_t params() const = 0;  // parameters (buffers not counted)
+    [[nodiscard]] virtual Bytes weights(ComputeType storage) const = 0;  // parameters and buffers
 };
 
 class UnetNetwork;
 class ControlNetNetwork;
+class T2iAdapterNetwork;
 class KlVaeNetwork;
 class ClipNetwork;
 
-// Fail with InvalidInput when the numbers contradict each other (a level without channels, heads that do not divide...).
-[[nodiscard]] Result<std::shared_ptr<const UnetNetwork>> build_unet(const modelfile::UnetConfig& config);
-[[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(const modelfile::ControlNetConfig& config);
-[[nodiscard]] Result<std::shared_ptr<const KlVaeNetwork>> build_kl_vae(const modelfile::KlVaeConfig& config);
-[[nodiscard]] Result<std::shared_ptr<const ClipNetwork>> build_clip(const modelfile::ClipTextConfig& config);
+// Fail with InvalidInput when the numbers contradict each other (a level without channels, heads
+// that do not divide...).
+[[nodiscard]] Result<std::shared_ptr<const UnetNetwork>> build_unet(
+    const modelfile::UnetConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
+    const modelfile::ControlNetConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const T2iAdapterNetwork>> build_t2i_adapter(
+    const modelfile::T2iAdapterConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const KlVaeNetwork>> build_kl_vae(
+    const modelfile::KlVaeConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const ClipNetwork>> build_clip(
+    const modelfile::ClipTextConfig& config);
 // The same objects seen as Network, for loaders.
 [[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const UnetNetwork> network);
-[[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const ControlNetNetwork> network);
-[[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const KlVaeNetwork> network);
+[[nodiscard]] std::shared_ptr<const Network> as_network(
+    std::shared_ptr<const ControlNetNetwork> network);
+[[nodiscard]] std::shared_ptr<const Network> as_network(
+    std::shared_ptr<const T2iAdapterNetwork> network);
+[[nodiscard]] std::shared_ptr<const Network> as_network(
+    std::shared_ptr<const KlVaeNetwork> network);
 [[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const ClipNetwork> network);
 
 enum class UnetEntry : std::uint8_t {
@@ -92,16 +119,26 @@ struct UnetCall {
     int batch = 1;            // effective: cond + uncond together
     int latent_height = 128;  // cells
     int latent_width = 128;
-    int tokens = 77;          // text tokens
+    int tokens = 77;  // text tokens
     ComputeType storage = ComputeType::Float16;
     ComputeType compute = ComputeType::Float16;
-    const ControlNetNetwork* controlnet = nullptr;  // its control tensors are alive during the step
+    // SamplingFunction runs it first, and its control tensors die as the UNet takes them.
+    // ApplyModel is handed tensors of its shapes by the caller, as inputs.
+    const ControlNetNetwork* controlnet = nullptr;
+    ForwardRules rules;
+};
+
+struct AdapterCall {
+    int batch = 1;
+    int height = 512;  // pixels of the hint
+    int width = 512;
+    ComputeType compute = ComputeType::Float16;
     ForwardRules rules;
 };
 
 struct VaeCall {
     int batch = 1;
-    int height = 1024;        // pixels
+    int height = 1024;  // pixels
     int width = 1024;
     ComputeType compute = ComputeType::BFloat16;
     ComputeType storage = ComputeType::BFloat16;
@@ -119,6 +156,7 @@ struct ClipCall {
 
 [[nodiscard]] Walk simulate_unet_step(const UnetNetwork& unet, const UnetCall& call);
 [[nodiscard]] Walk simulate_controlnet(const ControlNetNetwork& controlnet, const UnetCall& call);
+[[nodiscard]] Walk simulate_t2i_adapter(const T2iAdapterNetwork& adapter, const AdapterCall& call);
 [[nodiscard]] Walk simulate_vae_decode(const KlVaeNetwork& vae, const VaeCall& call);
 [[nodiscard]] Walk simulate_vae_encode(const KlVaeNetwork& vae, const VaeCall& call);
 [[nodiscard]] Walk simulate_text_encode(const ClipNetwork& clip, const ClipCall& call);

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/calls.h"
+
+#include "memory/networks/clip_text.h"
+#include "memory/networks/controlnet.h"
+#include "memory/networks/kl_vae.h"
+#include "memory/networks/t2i_adapter.h"
+
+#include <algorithm>
+
+namespace plimsoll::memory {
+
+using ghost::Block;
+using ghost::ElementType;
+
+namespace {
+OpObserver& thread_observer() {
+    thread_local OpObserver observer;
+    return observer;
+}
+}  // namespace
+
+void observe_ops(OpObserver observer) {
+    thread_observer() = std::move(observer);
+}
+const OpObserver& current_observer() {
+    return thread_observer();
+}
+
+ElementType element_type(ComputeType type) {
+    return static_cast<ElementType>(type);
+}
+
+ghost::TapeOptions tape_options(ComputeType storage, ComputeType compute,
+                                const ForwardRules& rules) {
+    return {.storage = element_type(storage),
+            .compute = element_type(compute),
+            .casts_in_peak = rules.casts_in_peak,
+            .efficient_attention = rules.efficient_attention,
+            .math_attention_in_vae = rules.math_attention_in_vae,
+            .list_temporaries = rules.list_temporaries};
+}
+
+Walk finish_walk(ghost::Tape& tape, const Network& network, ComputeType storage,
+                 const ForwardRules& rules) {
+    constexpr std::size_t kTopLive = 8;
+    ghost::Heap& heap = tape.heap();
+    Walk walk;
+    walk.weights = network.weights(storage);
+    walk.params = network.params();
+    walk.input = Bytes(heap.input_bytes());
+    walk.peak = Bytes(heap.peak_bytes());
+    walk.max_cast = Bytes(tape.max_cast_bytes());
+    walk.costs = tape.costs();
+    walk.peak_module = heap.peak_label().module_path();
+    walk.peak_op = heap.peak_label().op;
+    std::vector<Block> blocks = heap.blocks_at_peak();
+    std::erase_if(blocks,
+                  [&](const Block& b) { return b.hidden || (b.input && !rules.list_inputs); });
+    std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) {
+        return a.bytes != b.bytes ? a.bytes > b.bytes : a.sequence < b.sequence;
+    });
+    if (blocks.size() > kTopLive) blocks.resize(kTopLive);
+    walk.top_live.reserve(blocks.size());
+    for (const Block& block : blocks) {
+        walk.top_live.push_back({Bytes(block.bytes), block.shape.dims(),
+                                 std::string(ghost::element_name(block.type)),
+                                 std::string(block.label.op), block.label.module_path()});
+    }
+    return walk;
+}
+
+Walk simulate_vae_decode(const KlVaeNetwork& vae, const VaeCall& call) {
+    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    if (const OpObserver& observer = current_observer()) tape.observe(observer);
+    const std::int64_t factor = vae.downscale();
+    const Tensor z =
+        tape.input({call.batch, vae.config().z_channels, call.height / factor, call.width / factor},
+                   element_type(call.compute));
+    constexpr int kKeepsMiddleSince = 33000;  // ComfyUI 0.33.0, traced; 0.3.64 does not
+    const KeepMiddle keep =
+        call.rules.comfyui_minor_key >= kKeepsMiddleSince ? KeepMiddle::Yes : KeepMiddle::No;
+    const Tensor image = vae.decode(tape, z, keep);
+    return finish_walk(tape, vae, call.storage, call.rules);
+}
+
+Walk simulate_vae_encode(const KlVaeNetwork& vae, const VaeCall& call) {
+    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    if (const OpObserver& observer = current_observer()) tape.observe(observer);
+    const Tensor pixels =
+        tape.input({call.batch, vae.config().in_channels, call.height, call.width},
+                   element_type(call.compute));
+    const Tensor latent = vae.encode(tape, pixels);
+    return finish_walk(tape, vae, call.storage, call.rules);
+}
+
+Walk simulate_text_encode(const ClipNetwork& clip, const ClipCall& call) {
+    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    if (const OpObserver& observer = current_observer()) tape.observe(observer);
+    const std::vector<Tensor> results = clip.encode(tape, call);
+    return finish_walk(tape, clip, call.storage, call.rules);
+}
+
+Walk simulate_t2i_adapter(const T2iAdapterNetwork& adapter, const AdapterCall& call) {
+    Tape tape(tape_options(call.compute, call.compute, call.rules));
+    const Tensor hint = tape.input({call.batch, adapter.hint_channels(), call.height, call.width},
+                                   element_type(call.compute));
+    const std::vector<Tensor> features = adapter.forward(tape, hint);
+    return finish_walk(tape, adapter, call.compute, call.rules);
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/kl_vae.h"
+
+#include <fmt/format.h>
+
+namespace plimsoll::memory {
+
+VaeResBlock::VaeResBlock(Registry& r, std::string_view path, std::int64_t in, std::int64_t out)
+    : path_(r.path(path, "")),
+      norm1_(r, r.path(path, "norm1"), in),
+      conv1_(r, r.path(path, "conv1"), in, out),
+      norm2_(r, r.path(path, "norm2"), out),
+      conv2_(r, r.path(path, "conv2"), out, out),
+      act_(r.path(path, "swish")) {
+    if (in != out) shortcut_.emplace(r, r.path(path, "nin_shortcut"), in, out, kConv1);
+}
+
+Tensor VaeResBlock::forward(Tape& tape, const Tensor& input) const {
+    Tensor h = norm1_.forward(tape, input);
+    ghost::unary_in_place(tape, "silu_", act_, h);
+    h = conv1_.forward(tape, h);
+    h = norm2_.forward(tape, h);
+    ghost::unary_in_place(tape, "silu_", act_, h);
+    h = conv2_.forward(tape, h);
+    const Tensor x = shortcut_ ? shortcut_->forward(tape, input) : input;
+    return ghost::binary(tape, "add", path_, x, h);
+}
+
+VaeAttention::VaeAttention(Registry& r, std::string_view path, std::int64_t channels)
+    : path_(r.path(path, "")),
+      norm_(r, r.path(path, "norm"), channels),
+      q_(r, r.path(path, "q"), channels, channels, kConv1),
+      k_(r, r.path(path, "k"), channels, channels, kConv1),
+      v_(r, r.path(path, "v"), channels, channels, kConv1),
+      out_(r, r.path(path, "proj_out"), channels, channels, kConv1) {}
+
+Tensor VaeAttention::forward(Tape& tape, const Tensor& x) const {
+    Tensor h = norm_.forward(tape, x);
+    const Tensor q = q_.forward(tape, h);
+    const Tensor k = k_.forward(tape, h);
+    const Tensor v = v_.forward(tape, h);
+    h = [&] {
+        const Shape& image = q.shape();
+        const std::int64_t cells = image[2] * image[3];
+        const Shape tokens{image[0], 1, cells, image[1]};
+        const Tensor q_tokens = ghost::clone(tape, path_, q, tokens);
+        const Tensor k_tokens = ghost::clone(tape, path_, k, tokens);
+        const Tensor v_tokens = ghost::clone(tape, path_, v, tokens);
+        const ghost::AttentionShape shape{
+            .batch = image[0], .heads = 1, .queries = cells, .keys = cells, .head_dim = image[1]};
+        const auto kernel = tape.options().math_attention_in_vae ? ghost::AttentionKernel::Math
+                                                                 : ghost::AttentionKernel::Default;
+        return ghost::attention(tape, path_, q_tokens, k_tokens, v_tokens, shape, {}, kernel)
+            .view(image);
+    }();
+    h = out_.forward(tape, h);
+    return ghost::binary(tape, "add", path_, x, h);
+}
+
+VaeMiddle::VaeMiddle(Registry& r, std::string_view path, std::int64_t channels)
+    : block_1_(r, fmt::format("{}.block_1", path), channels, channels),
+      attn_1_(r, fmt::format("{}.attn_1", path), channels),
+      block_2_(r, fmt::format("{}.block_2", path), channels, channels) {}
+
+Tensor VaeMiddle::forward(Tape& tape, Tensor x) const {
+    x = block_1_.forward(tape, x);
+    x = attn_1_.forward(tape, x);
+    return block_2_.forward(tape, x);
+}
+
+VaeEncoder::VaeEncoder(Registry& r, const modelfile::KlVaeConfig& config)
+    : path_(r.path("encoder", "")),
+      conv_in_(r, r.path("encoder", "conv_in"), config.in_channels, config.base_channels) {
+    std::int64_t width = config.base_channels;
+    for (std::size_t i = 0; i < config.channel_mult.size(); ++i) {
+        Level& level = levels_.emplace_back();
+        const std::int64_t out = std::int64_t{config.base_channels} * config.channel_mult[i];
+        for (int j = 0; j < config.num_res_blocks; ++j) {
+            level.blocks.emplace_back(r, fmt::format("encoder.down.{}.block.{}", i, j), width, out);
+            width = out;
+        }
+        if (i + 1 < config.channel_mult.size()) {
+            level.downsample_path = r.path(fmt::format("encoder.down.{}.downsample", i), "");
+            level.downsample.emplace(r, r.path(*level.downsample_path, "conv"), width, width,
+                                     ConvShape{3, 2, 0});
+        }
+    }
+    middle_.emplace(r, "encoder.mid", width);
+    norm_out_.emplace(r, r.path("encoder", "norm_out"), width);
+    const std::int64_t moments = (config.double_z ? 2 : 1) * std::int64_t{config.z_channels};
+    conv_out_.emplace(r, r.path("encoder", "conv_out"), width, moments);
+}
+
+Tensor VaeEncoder::forward(Tape& tape, const Tensor& x) const {
+    Tensor h = conv_in_.forward(tape, x);
+    for (const Level& level : levels_) {
+        for (const VaeResBlock& block : level.blocks) h = block.forward(tape, h);
+        if (!level.downsample) continue;
+        h = [&] {
+            const Shape& s = h.shape();
+            const Tensor padded =
+                ghost::produce(tape, OpClass::Copy, "constant_pad_nd", level.downsample_path, h,
+                               {s[0], s[1], s[2] + 1, s[3] + 1}, h.type());
+            return level.downsample->forward(tape, padded);
+        }();
+    }
+    h = middle_->forward(tape, std::move(h));
+    h = norm_out_->forward(tape, h);
+    h = ghost::unary(tape, "silu", path_, h);
+    return conv_out_->forward(tape, h);
+}
+
+VaeDecoder::VaeDecoder(Registry& r, const modelfile::KlVaeConfig& config)
+    : path_(r.path("decoder", "")),
+      conv_in_(r, r.path("decoder", "conv_in"), config.z_channels,
+               std::int64_t{config.base_channels} * config.channel_mult.back()),
+      middle_(r, "decoder.mid", std::int64_t{config.base_channels} * config.channel_mult.back()) {
+    levels_.resize(config.channel_mult.size());
+    const auto channels = [&](std::size_t i) {
+        return std::int64_t{config.base_channels} * config.channel_mult[i];
+    };
+    for (std::size_t i = 0; i < levels_.size();
+         ++i) {  // named_modules() goes from the finest level up
+        Level& level = levels_[i];
+        std::int64_t width = i + 1 < levels_.size() ? channels(i + 1) : channels(i);
+        for (int j = 0; j <= config.num_res_blocks; ++j) {
+            level.blocks.emplace_back(r, fmt::format("decoder.up.{}.block.{}", i, j), width,
+                                      channels(i));
+            width = channels(i);
+        }
+        if (i > 0) {
+            level.upsample_path = r.path(fmt::format("decoder.up.{}.upsample", i), "");
+            level.upsample.emplace(r, r.path(*level.upsample_path, "conv"), width, width);
+        }
+    }
+    norm_out_.emplace(r, r.path("decoder", "norm_out"), channels(0));
+    conv_out_.emplace(r, r.path("decoder", "conv_out"), channels(0), config.out_channels);
+}
+
+Tensor VaeDecoder::forward(Tape& tape, const Tensor& z, KeepMiddle keep) const {
+    Tensor h = conv_in_.forward(tape, z);
+    h = middle_.forward(tape, std::move(h));
+    const Tensor kept = keep == KeepMiddle::Yes ? h : Tensor();
+    for (std::size_t i = levels_.size(); i-- > 0;) {
+        const Level& level = levels_[i];
+        for (const VaeResBlock& block : level.blocks) h = block.forward(tape, h);
+        if (!level.upsample) continue;
+        h = [&] {
+            const Shape& s = h.shape();
+            const Tensor larger =
+                ghost::produce(tape, OpClass::Elementwise, "upsample_nearest2d",
+                               level.upsample_path, h, {s[0], s[1], 2 * s[2], 2 * s[3]}, h.type());
+            return level.upsample->forward(tape, larger);
+        }();
+    }
+    h = norm_out_->forward(tape, h);
+    h = ghost::unary(tape, "silu", path_, h);
+    return conv_out_->forward(tape, h);
+}
+
+KlVaeNetwork::KlVaeNetwork(const modelfile::KlVaeConfig& config)
+    : config_(config),
+      encoder_(config.has_encoder ? std::make_optional<VaeEncoder>(registry_, config)
+                                  : std::nullopt),
+      decoder_(registry_, config),
+      regularization_(registry_.path("regularization", "")) {
+    if (!config.quant_conv) return;
+    const std::int64_t moments = config.double_z ? 2 : 1;
+    if (config.has_encoder) {
+        quant_conv_.emplace(registry_, registry_.path("quant_conv", ""),
+                            moments * config.z_channels, moments * config.embed_dim, kConv1);
+    }
+    post_quant_conv_.emplace(registry_, registry_.path("post_quant_conv", ""), config.embed_dim,
+                             config.z_channels, kConv1);
+}
+
+std::int64_t KlVaeNetwork::downscale() const {
+    return std::int64_t{1} << (config_.channel_mult.size() - 1);
+}
+
+Tensor KlVaeNetwork::decode(Tape& tape, const Tensor& z, KeepMiddle keep) const {
+    if (!post_quant_conv_) return decoder_.forward(tape, z, keep);
+    const Tensor latent = post_quant_conv_->forward(tape, z);
+    return decoder_.forward(tape, latent, keep);
+}
+
+Tensor KlVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
+    Tensor moments = encoder_->forward(tape, pixels);
+    if (quant_conv_) moments = quant_conv_->forward(tape, moments);
+    if (!config_.double_z) return moments;
+    // The Gaussian posterior: its deviation and variance are computed even where only the mean is
+    // used.
+    const Shape& s = moments.shape();
+    const Tensor mean = moments.view({s[0], s[1] / 2, s[2], s[3]});
+    const Tensor log_variance = ghost::unary(tape, "clamp", regularization_, mean);
+    const Tensor deviation = ghost::unary(tape, "exp", regularization_,
+                                          ghost::unary(tape, "mul", regularization_, log_variance));
+    const Tensor variance = ghost::unary(tape, "exp", regularization_, log_variance);
+    return mean;
+}
+
+}  // namespace plimsoll::memory

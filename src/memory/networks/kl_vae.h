@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AutoencoderKL in the LDM layout: decode and encode, whole images or tiles alike.
+#pragma once
+#include "memory/networks/layers.h"
+
+namespace plimsoll::memory {
+
+class VaeResBlock {
+  public:
+    VaeResBlock(Registry& registry, std::string_view path, std::int64_t in, std::int64_t out);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+
+  private:
+    Module path_;
+    GroupNorm norm1_;
+    Conv2d conv1_;
+    GroupNorm norm2_;
+    Conv2d conv2_;
+    std::optional<Conv2d> shortcut_;
+    Module act_;
+};
+
+class VaeAttention {
+  public:
+    VaeAttention(Registry& registry, std::string_view path, std::int64_t channels);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+
+  private:
+    Module path_;
+    GroupNorm norm_;
+    Conv2d q_;
+    Conv2d k_;
+    Conv2d v_;
+    Conv2d out_;
+};
+
+class VaeMiddle {
+  public:
+    VaeMiddle(Registry& registry, std::string_view path, std::int64_t channels);
+    // Takes the caller's variable: the calling Python function rebinds it after each part.
+    [[nodiscard]] Tensor forward(Tape& tape, Tensor x) const;
+
+  private:
+    VaeResBlock block_1_;
+    VaeAttention attn_1_;
+    VaeResBlock block_2_;
+};
+
+class VaeEncoder {
+  public:
+    VaeEncoder(Registry& registry, const modelfile::KlVaeConfig& config);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+
+  private:
+    struct Level {
+        std::vector<VaeResBlock> blocks;
+        std::optional<Conv2d> downsample;  // on an input padded right and below
+        Module downsample_path = nullptr;
+    };
+    Module path_;
+    Conv2d conv_in_;
+    std::vector<Level> levels_;
+    std::optional<VaeMiddle> middle_;
+    std::optional<GroupNorm> norm_out_;
+    std::optional<Conv2d> conv_out_;
+};
+
+// Whether the middle block's result stays alive while the levels run: ComfyUI 0.33.0 does, 0.3.64
+// did not.
+enum class KeepMiddle : std::uint8_t { No, Yes };
+
+class VaeDecoder {
+  public:
+    VaeDecoder(Registry& registry, const modelfile::KlVaeConfig& config);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& z, KeepMiddle keep) const;
+
+  private:
+    struct Level {
+        std::vector<VaeResBlock> blocks;
+        std::optional<Conv2d> upsample;
+        Module upsample_path = nullptr;
+    };
+    Module path_;
+    Conv2d conv_in_;
+    VaeMiddle middle_;
+    std::vector<Level> levels_;  // levels_[0] is the finest, as in the file
+    std::optional<GroupNorm> norm_out_;
+    std::optional<Conv2d> conv_out_;
+};
+
+class KlVaeNetwork final : public Network {
+  public:
+    explicit KlVaeNetwork(const modelfile::KlVaeConfig& config);
+
+    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
+        return registry_.modules();
+    }
+    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
+    [[nodiscard]] Bytes weights(ComputeType storage) const override {
+        return registry_.weights(storage);
+    }
+    [[nodiscard]] const modelfile::KlVaeConfig& config() const { return config_; }
+    [[nodiscard]] std::int64_t downscale() const;  // pixels per latent cell along one side
+
+    [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z, KeepMiddle keep) const;
+    [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
+
+  private:
+    modelfile::KlVaeConfig config_;
+    Registry registry_;
+    std::optional<VaeEncoder> encoder_;
+    VaeDecoder decoder_;
+    std::optional<Conv2d> quant_conv_;
+    std::optional<Conv2d> post_quant_conv_;
+    Module regularization_;
+};
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/layers.h"
+
+namespace plimsoll::memory {
+
+using ghost::element_bytes;
+using ghost::ElementType;
+
+Module Registry::path(std::string_view parent, std::string_view name) {
+    std::string& path = paths_.emplace_back();
+    path.reserve(parent.size() + 1 + name.size());
+    path.append(parent);
+    if (!parent.empty() && !name.empty()) path.append(1, '.');
+    path.append(name);
+    return &path;
+}
+
+void Registry::add(Module path, std::string_view class_name, std::int64_t parameters) {
+    modules_.push_back({*path, class_name, parameters, castable_, ModuleStorage::AsNetwork});
+}
+
+void Registry::add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
+                                  ModuleStorage storage) {
+    modules_.push_back({*path, class_name, parameters, false, storage});
+}
+
+std::int64_t Registry::params() const {
+    std::int64_t sum = 0;
+    for (const ModuleEntry& module : modules_) sum += module.elements;
+    return sum;
+}
+
+Bytes Registry::weights(ComputeType storage) const {
+    Bytes sum;
+    for (const ModuleEntry& module : modules_) sum += module.weights(storage);
+    return sum;
+}
+
+Linear::Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out, Bias bias)
+    : path_(path), in_(in), out_(out), bias_(bias == Bias::Yes) {
+    registry.add(path, "Linear", in * out + (bias_ ? out : 0));
+}
+
+namespace {
+// The shape of `x` with another last dimension, and the number of rows before it.
+Shape with_last(const Shape& shape, std::int64_t last) {
+    switch (shape.rank()) {
+        case 1:
+            return {last};
+        case 2:
+            return {shape[0], last};
+        case 3:
+            return {shape[0], shape[1], last};
+        default:
+            return {shape[0], shape[1], shape[2], last};
+    }
+}
+}  // namespace
+
+Tensor Linear::forward(Tape& tape, const Tensor& x) const {
+    const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
+    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const std::int64_t rows = x.elements() / in_;
+    const std::string_view op = bias_ ? "addmm" : "mm";
+    Tensor out = tape.make({rows, out_}, x.type(), op, path_);
+    const std::int64_t parameters = (in_ * out_ + (bias_ ? out_ : 0)) * element_bytes(x.type());
+    tape.charge(OpClass::MatMul, op, path_, 2 * rows * in_ * out_,
+                x.bytes() + parameters + out.bytes());
+    return out.view(with_last(x.shape(), out_));
+}
+
+Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
+    const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
+    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const std::int64_t rows = x.elements() / in_;
+    Tensor copy = ghost::clone(tape, path_, x, x.shape());
+    Tensor out = tape.make({rows, out_}, x.type(), "mm", path_);
+    tape.charge(OpClass::MatMul, "mm", path_, 2 * rows * in_ * out_,
+                x.bytes() + in_ * out_ * element_bytes(x.type()) + out.bytes());
+    if (bias_) {
+        tape.charge(OpClass::Elementwise, "add_", path_, 0,
+                    2 * out.bytes() + out_ * element_bytes(x.type()));
+    }
+    return out.view(with_last(x.shape(), out_));
+}
+
+Conv2d::Conv2d(Registry& registry, Module path, std::int64_t in, std::int64_t out, ConvShape shape)
+    : path_(path), in_(in), out_(out), shape_(shape) {
+    registry.add(path, "Conv2d", in * out * shape.kernel * shape.kernel + out);
+}
+
+Tensor Conv2d::forward(Tape& tape, const Tensor& x) const {
+    const Tape::Cast bias = tape.cast_weight({out_}, path_);
+    const Tape::Cast weight = tape.cast_weight({out_, in_, shape_.kernel, shape_.kernel}, path_);
+    const auto extent = [&](std::int64_t n) {
+        return (n + 2 * shape_.padding - shape_.kernel) / shape_.stride + 1;
+    };
+    const std::int64_t height = extent(x.shape()[2]);
+    const std::int64_t width = extent(x.shape()[3]);
+    Tensor out = tape.make({x.shape()[0], out_, height, width}, x.type(), "convolution", path_);
+    const std::int64_t weights = in_ * out_ * shape_.kernel * shape_.kernel;
+    const std::int64_t bytes = element_bytes(x.type());
+    tape.charge(OpClass::Convolution, "convolution", path_,
+                2 * x.shape()[0] * height * width * weights,
+                x.bytes() + (weights + out_) * bytes + out.bytes(),
+                2);  // the bias is added by a kernel of its own
+    return out;
+}
+
+GroupNorm::GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups)
+    : path_(path), channels_(channels), groups_(groups) {
+    registry.add(path, "GroupNorm", 2 * channels);
+}
+
+Tensor GroupNorm::forward(Tape& tape, const Tensor& x) const {
+    constexpr std::string_view kOp = "native_group_norm";
+    const Tape::Cast bias = tape.cast_weight({channels_}, path_);
+    const Tape::Cast weight = tape.cast_weight({channels_}, path_);
+    const std::int64_t batch = x.shape()[0];
+    Tensor out = tape.make(x.shape(), x.type(), kOp, path_);
+    const Tensor mean = tape.make({batch, groups_}, x.type(), kOp, path_);
+    const Tensor rstd = tape.make({batch, groups_}, x.type(), kOp, path_);
+    {
+        // Scale and shift per channel in fp32, between the two kernels that compute the statistics
+        // and apply them.
+        const std::int64_t fused = batch * channels_ * element_bytes(ElementType::Float32);
+        const Tensor scale = tape.make_temporary(fused, kOp, path_);
+        const Tensor shift = tape.make_temporary(fused, kOp, path_);
+    }
+    constexpr std::int64_t kKernels = 3;  // statistics, scale and shift, application
+    tape.charge(OpClass::Normalization, kOp, path_, 0,
+                x.bytes() + out.bytes() + mean.bytes() + rstd.bytes() +
+                    2 * channels_ * element_bytes(x.type()),
+                kKernels);
+    return out;
+}
+
+LayerNorm::LayerNorm(Registry& registry, Module path, std::int64_t width)
+    : path_(path), width_(width) {
+    registry.add(path, "LayerNorm", 2 * width);
+}
+
+Tensor LayerNorm::forward(Tape& tape, const Tensor& x) const {
+    constexpr std::string_view kOp = "native_layer_norm";
+    const Tape::Cast bias = tape.cast_weight({width_}, path_);
+    const Tape::Cast weight = tape.cast_weight({width_}, path_);
+    Tensor out = tape.make(x.shape(), x.type(), kOp, path_);
+    const Shape statistics = with_last(x.shape(), 1);
+    const Tensor mean = tape.make(statistics, ElementType::Float32, kOp, path_);
+    const Tensor rstd = tape.make(statistics, ElementType::Float32, kOp, path_);
+    tape.charge(OpClass::Normalization, kOp, path_, 0,
+                x.bytes() + out.bytes() + mean.bytes() + rstd.bytes() +
+                    2 * width_ * element_bytes(x.type()));
+    return out;
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/walk.h"
+
+#include "memory/networks/clip_text.h"
+#include "memory/networks/controlnet.h"
+#include "memory/networks/kl_vae.h"
+#include "memory/networks/t2i_adapter.h"
+#include "memory/networks/unet.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace plimsoll::memory {
+
+namespace {
+constexpr std::array<std::string_view, 5> kComputeNames = {"fp32", "fp16", "bf16", "fp8_e4m3fn",
+                                                           "fp8_e5m2"};
+constexpr std::array<std::string_view, kOpClasses> kOpClassNames = {
+    "matmul", "convolution", "attention", "normalization", "elementwise", "copy"};
+}  // namespace
+
+std::string_view op_class_name(OpClass op_class) {
+    return kOpClassNames[static_cast<std::size_t>(op_class)];
+}
+
+std::string_view compute_type_name(ComputeType type) {
+    return kComputeNames[static_cast<std::size_t>(type)];
+}
+
+std::optional<ComputeType> parse_compute_type(std::string_view name) {
+    if (name == "fp8") return ComputeType::Float8E4M3;
+    for (std::size_t i = 0; i < kComputeNames.size(); ++i) {
+        if (kComputeNames[i] == name) return static_cast<ComputeType>(i);
+    }
+    return std::nullopt;
+}
+
+int bytes_per_element(ComputeType type) {
+    constexpr std::array<int, 5> kBytes = {4, 2, 2, 1, 1};
+    return kBytes[static_cast<std::size_t>(type)];
+}
+
+Bytes ModuleEntry::weights(ComputeType network_storage) const {
+    const ComputeType type =
+        storage == ModuleStorage::Float32 ? ComputeType::Float32 : network_storage;
+    return Bytes(elements * bytes_per_element(type));
+}
+
+Result<std::shared_ptr<const UnetNetwork>> build_unet(const modelfile::UnetConfig& config) {
+    TRY_DO(check_unet_config(config));
+    return std::make_shared<const UnetNetwork>(config);
+}
+
+Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
+    const modelfile::ControlNetConfig& config) {
+    // A ControlNet has no decoder; its configuration need not say one.
+    modelfile::UnetConfig encoder = config.encoder;
+    std::size_t blocks = 0;
+    for (const int n : encoder.num_res_blocks) blocks += static_cast<std::size_t>(n > 0 ? n : 0);
+    encoder.transformer_depth_output.assign(blocks + encoder.channel_mult.size(), 0);
+    TRY_DO(check_unet_config(encoder));
+    if (config.hint_channels < 1 || config.control_add_types < 0 || config.control_add_types > 64) {
+        return fail(Errc::InvalidInput,
+                    fmt::format("hint of {} channels and {} control types cannot be",
+                                config.hint_channels, config.control_add_types));
+    }
+    return std::make_shared<const ControlNetNetwork>(config);
+}
+
+Result<std::shared_ptr<const T2iAdapterNetwork>> build_t2i_adapter(
+    const modelfile::T2iAdapterConfig& config) {
+    bool sound = !config.channels.empty() && config.channels.size() <= 16 &&
+                 config.num_res_blocks >= 1 && config.num_res_blocks <= 64 &&
+                 config.in_channels >= 1 && config.sk && !config.use_conv &&
+                 config.kernel_size >= 1 && config.kernel_size <= 7;
+    for (const int channels : config.channels)
+        sound = sound && channels >= 1 && channels <= (1 << 16);
+    if (!sound)
+        return fail(Errc::InvalidInput,
+                    "not a T2I adapter of a known kind (skip connections by sk, no conv pooling)");
+    return std::make_shared<const T2iAdapterNetwork>(config);
+}
+
+Result<std::shared_ptr<const KlVaeNetwork>> build_kl_vae(const modelfile::KlVaeConfig& config) {
+    bool sound = !config.channel_mult.empty() && config.channel_mult.size() <= 8 &&
+                 config.num_res_blocks >= 1 && config.num_res_blocks <= 64 &&
+                 config.z_channels >= 1 && config.z_channels <= 4096 && config.embed_dim >= 1 &&
+                 config.embed_dim <= 4096 && config.in_channels >= 1 && config.in_channels <= 64 &&
+                 config.out_channels >= 1 && config.out_channels <= 64 &&
+                 config.base_channels >= 32 && config.base_channels <= (1 << 14) &&
+                 config.base_channels % 32 == 0;
+    for (const int mult : config.channel_mult) sound = sound && mult >= 1 && mult <= 64;
+    if (!sound)
+        return fail(Errc::InvalidInput,
+                    "VAE configuration without levels, or with channels that 32 does not divide");
+    return std::make_shared<const KlVaeNetwork>(config);
+}
+
+Result<std::shared_ptr<const ClipNetwork>> build_clip(const modelfile::ClipTextConfig& config) {
+    const bool sound =
+        config.layers >= 1 && config.layers <= 512 && config.heads >= 1 && config.hidden >= 1 &&
+        config.hidden <= (1 << 16) && config.hidden % config.heads == 0 &&
+        config.intermediate >= 1 && config.intermediate <= (1 << 20) && config.vocabulary >= 1 &&
+        config.vocabulary <= (1 << 24) && config.positions >= 1 && config.positions <= (1 << 20) &&
+        config.projection >= 1 && config.projection <= (1 << 16);
+    if (!sound) {
+        return fail(Errc::InvalidInput,
+                    fmt::format("CLIP with {} layers of width {} and {} heads cannot be",
+                                config.layers, config.hidden, config.heads));
+    }
+    return std::make_shared<const ClipNetwork>(config);
+}
+
+std::shared_ptr<const Network> as_network(std::shared_ptr<const UnetNetwork> network) {
+    return network;
+}
+std::shared_ptr<const Network> as_network(std::shared_ptr<const ControlNetNetwork> network) {
+    return network;
+}
+std::shared_ptr<const Network> as_network(std::shared_ptr<const T2iAdapterNetwork> network) {
+    return network;
+}
+std::shared_ptr<const Network> as_network(std::shared_ptr<const KlVaeNetwork> network) {
+    return network;
+}
+std::shared_ptr<const Network> as_network(std::shared_ptr<const ClipNetwork> network) {
+    return network;
+}
+
+}  // namespace plimsoll::memory
