@@ -36,7 +36,7 @@ struct ErrorDoor {
 #define PLIMSOLL_CONCAT(a, b) PLIMSOLL_CONCAT_INNER(a, b)
 
 // TRY_ASSIGN(auto header, read_header(source)); — binds the value or returns the error. Plain statements, so it is safe in
-// coroutines too when co_return is wanted: use CO_TRY_ASSIGN there.
+// coroutines too when co_return is wanted: use CO_TRY_ASSIGN there. NOLINTBEGIN(bugprone-macro-parentheses): a declaration
 #define TRY_ASSIGN(declaration, expression)                                                                   \
     auto PLIMSOLL_CONCAT(try_result_, __LINE__) = (expression);                                               \
     if (!PLIMSOLL_CONCAT(try_result_, __LINE__))                                                              \
@@ -49,7 +49,7 @@ struct ErrorDoor {
         co_return std::unexpected(std::move(PLIMSOLL_CONCAT(try_result_, __LINE__)).error());                 \
     declaration = std::move(*PLIMSOLL_CONCAT(try_result_, __LINE__))
 
-// TRY_DO(store.record(run)); — for Result<void>.
+// TRY_DO(store.record(run)); — for Result<void>. NOLINTEND(bugprone-macro-parentheses)
 #define TRY_DO(expression)                                                                                    \
     do {                                                                                                      \
         if (auto try_do_result = (expression); !try_do_result)                                                \

@@ -222,7 +222,7 @@ Result<Span> JsonScanner::skip_value() {
     const char first = peek();
     const std::size_t begin = at_;
     if (first == '{') {
-        return scan_object([this](std::string, Span) -> Result<void> {
+        return scan_object([this](const std::string&, Span) -> Result<void> {
             TRY_DO(skip_value());
             return {};
         });
