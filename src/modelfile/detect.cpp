@@ -160,7 +160,7 @@ Contents detect_contents(const TensorTable& table) {
     if (is_empty(contents) || (!contents.unet && !contents.controlnet)) {
         if (const std::string_view hint = other_family_hint(table); !hint.empty())
             contents.notes.push_back(fmt::format("looks like {}, which is not modelled yet", hint));
-        else if (is_empty(contents))
+        else if (is_empty(contents) && contents.notes.size() == table.notes.size())
             contents.notes.emplace_back("no known network was recognised in this file");
     }
     return contents;

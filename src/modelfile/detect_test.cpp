@@ -184,6 +184,8 @@ TEST(DetectContents, names_other_families_and_keeps_exact_weights) {
                 Contains(HasSubstr("SD3")));
     EXPECT_FALSE(detect_contents(under("", listed_network("wan21_vae"))).vae);
     EXPECT_FALSE(detect_contents(under("", listed_network("svd_vae"))).vae);
+    EXPECT_FALSE(detect_contents(under("", listed_network("flux2_vae"))).vae);
+    EXPECT_FALSE(detect_contents(under("", listed_network("hunyuanimage21_vae"))).vae);
 }
 
 TEST(DetectContents, says_nothing_about_an_empty_file_but_that) {

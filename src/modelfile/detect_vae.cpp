@@ -33,6 +33,19 @@ DecoderLevels read_diffusers_levels(const TensorView& decoder) {
     return levels;
 }
 
+// Every level but one doubles the picture by a convolution between equal channels; relatives that
+// share the block names (HunyuanImage) fold pixels into channels instead.
+bool has_plain_upsampling(const TensorView& decoder, int levels, bool is_ldm) {
+    for (int i = 1; i < levels; ++i) {
+        const std::string name = is_ldm
+                                     ? fmt::format("up.{}.upsample.conv.weight", i)
+                                     : fmt::format("up_blocks.{}.upsamplers.0.conv.weight", i - 1);
+        const int channels = decoder.axis(name, 0, 4);
+        if (channels == 0 || channels != decoder.axis(name, 1, 4)) return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 std::optional<KlVaeConfig> detect_kl_vae(const TensorView& view, Notes& notes) {
@@ -46,6 +59,10 @@ std::optional<KlVaeConfig> detect_kl_vae(const TensorView& view, Notes& notes) {
         decoder.has_any("up_blocks.0.resnets.0.temporal_res_block.") ||
         decoder.has_any("time_conv_out.")) {
         notes.emplace_back("VAE with a temporal decoder (video): not modelled");
+        return std::nullopt;
+    }
+    if (view.has("bn.running_mean")) {
+        notes.emplace_back("looks like the VAE of Flux 2, which is not modelled yet");
         return std::nullopt;
     }
     const auto refuse = [&](std::string_view why) {
@@ -63,6 +80,11 @@ std::optional<KlVaeConfig> detect_kl_vae(const TensorView& view, Notes& notes) {
         if (config.base_channels == 0 || channels == 0 || channels % config.base_channels != 0)
             return refuse("channels of a decoder level are no multiple of the last convolution's");
         config.channel_mult.push_back(channels / config.base_channels);
+    }
+    if (!has_plain_upsampling(decoder, static_cast<int>(levels.channels.size()), is_ldm)) {
+        notes.emplace_back(
+            "a VAE like AutoencoderKL that scales up in another way, which is not modelled yet");
+        return std::nullopt;
     }
     config.num_res_blocks = levels.blocks - 1;
     if (config.z_channels == 0 || config.out_channels == 0 || config.num_res_blocks < 1)

@@ -237,6 +237,8 @@ TEST(DetectContents, reads_diffusers_vaes) {
                     fmt::format("decoder.up_blocks.{}.resnets.", 3 - i));
             replace(fmt::format("encoder.down.{}.block.", i),
                     fmt::format("encoder.down_blocks.{}.resnets.", i));
+            replace(fmt::format("decoder.up.{}.upsample.", i),
+                    fmt::format("decoder.up_blocks.{}.upsamplers.0.", 3 - i));
         }
     });
     const Contents contents = detect_contents(diffusers);

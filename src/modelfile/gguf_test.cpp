@@ -18,8 +18,10 @@ using testing::HasSubstr;
 
 std::string le(std::uint64_t value, int count) {
     std::string out;
-    for (int i = 0; i < count; ++i)
-        out += static_cast<char>((value >> static_cast<unsigned>(8 * i)) & 0xffU);
+    for (int i = 0; i < count; ++i) {
+        out += static_cast<char>(value & 0xffU);
+        value >>= 8U;
+    }
     return out;
 }
 std::string text(const std::string& value) {
