@@ -19,6 +19,8 @@ namespace plimsoll::timing {
 namespace {
 
 constexpr std::size_t kColumns = 20;
+constexpr std::size_t kNameMax =
+    200;  // chosen: the longest name of a driver has under 60 characters
 
 // Reads one line field by field; remembers the first column that did not parse.
 class LineReader {
@@ -220,6 +222,7 @@ std::span<const Card> card_catalogue() {
 }
 
 Result<const Card*> find_card(std::string_view name, std::optional<Bytes> total) {
+    name = name.substr(0, kNameMax);
     const std::string lower = to_lower_ascii(trim(name));
     for (const Card& card : card_catalogue())
         if (card.key == lower || to_lower_ascii(card.name) == lower) {

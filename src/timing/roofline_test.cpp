@@ -15,21 +15,36 @@ const Card& card(std::string_view key) {
     return **found;
 }
 
-// One SDXL 1024 x 1024 denoising forward, cond and uncond together: totals of the recorded trace
-// (13.52 TFLOP, 39.7 GB, 1840 kernels), split over the classes as an independent walk over the
-// network does.
+// SDXL base as its reference configuration has it.
+memory::OpCosts sdxl_costs(int batch, int cells) {
+    modelfile::UnetConfig config;
+    config.channel_mult = {1, 2, 4};
+    config.num_res_blocks = {2, 2, 2};
+    config.transformer_depth = {0, 0, 2, 2, 10, 10};
+    config.transformer_depth_output = {0, 0, 0, 2, 2, 2, 10, 10, 10};
+    config.transformer_depth_middle = 10;
+    config.context_dim = 2048;
+    config.adm_in_channels = 2816;
+    config.use_linear_in_transformer = true;
+    const auto unet = memory::build_unet(config);
+    EXPECT_TRUE(unet.has_value());
+    memory::UnetCall call;
+    call.batch = batch;
+    call.latent_height = cells;
+    call.latent_width = cells;
+    return memory::simulate_unet_step(**unet, call).costs;
+}
+
+// Denoising steps of 1024 x 1024 with cond and uncond in one batch, as the network's own walk
+// prices them.
 memory::Phase sdxl_sampling(int steps) {
+    static const memory::OpCosts costs = sdxl_costs(2, 128);
     memory::Phase phase;
     phase.kind = memory::PhaseKind::Sample;
     phase.forwards = steps;
     phase.batch_per_forward = 2;
     phase.compute = ComputeType::Float16;
-    phase.cost_per_forward[OpClass::MatMul] = {8'708'000'000'000, 16'500'000'000, 739};
-    phase.cost_per_forward[OpClass::Convolution] = {3'245'000'000'000, 2'500'000'000, 51};
-    phase.cost_per_forward[OpClass::Attention] = {1'569'000'000'000, 2'560'000'000, 140};
-    phase.cost_per_forward[OpClass::Normalization] = {0, 3'770'000'000, 256};
-    phase.cost_per_forward[OpClass::Elementwise] = {0, 13'500'000'000, 430};
-    phase.cost_per_forward[OpClass::Copy] = {0, 900'000'000, 224};
+    phase.cost_per_forward = costs;
     return phase;
 }
 
