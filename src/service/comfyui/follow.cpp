@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service/comfyui/follow.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+namespace plimsoll::service {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+constexpr milliseconds kReconnectFirst{300};  // what ComfyUI's own front end waits
+constexpr milliseconds kReconnectMax{5000};   // chosen
+constexpr milliseconds kInterruptGrace{
+    10'000};                         // chosen: an interrupt takes effect after the current step
+constexpr int kMissesUntilLost = 2;  // chosen: one look could fall between two states of a proxy
+
+double seconds_of(nanoseconds span) {
+    return static_cast<double>(span.count()) / 1e9;
+}
+
+// How a job ended and why, or not yet.
+using Ending = std::optional<JobEnd>;
+
+class Follower {
+  public:
+    Follower(Upstream& upstream, std::string prompt_id, std::string client_id, const Clock& clock,
+             const FollowOptions& options)
+        : upstream_(upstream),
+          prompt_id_(std::move(prompt_id)),
+          client_id_(std::move(client_id)),
+          clock_(clock),
+          options_(options) {}
+
+    Result<JobReport> run(std::string_view workflow) {
+        // Listen first: the first messages may overtake the answer to POST /prompt. A refused
+        // WebSocket is no reason to give up.
+        open_stream();
+        submitted_ = clock_.steady();
+        TRY_DO(upstream_.submit(workflow, prompt_id_, client_id_));
+        next_poll_ = submitted_ + poll_pause();
+        next_sample_ = submitted_;
+        last_contact_ = submitted_;
+        Ending ending;
+        while (!ending) {
+            ending = should_stop();
+            if (!ending) ending = listen();
+            if (!ending) ending = poll_when_due();
+            sample_when_due();
+            show_progress();
+        }
+        finish(*ending);
+        return std::move(report_);
+    }
+
+  private:
+    // Cancel and deadline: both interrupt the job and wait until ComfyUI let go of it.
+    Ending should_stop() {
+        const bool cancelled = options_.cancelled != nullptr && options_.cancelled->load();
+        const bool late = clock_.steady() - submitted_ > options_.timeout;
+        if (!cancelled && !late) return std::nullopt;
+        const bool let_go = stop_job();
+        const std::string_view kept =
+            let_go ? "the job was interrupted"
+                   : "ComfyUI did not confirm that it interrupted the job, look at its queue";
+        report_.why = cancelled ? fmt::format("cancelled: {}", kept)
+                                : fmt::format("the job took more than {} s (COMFYUI_TIMEOUT): {}",
+                                              options_.timeout.count() / 1000, kept);
+        return cancelled ? JobEnd::Cancelled : JobEnd::TimedOut;
+    }
+
+    bool stop_job() {
+        const nanoseconds give_up = clock_.steady() + kInterruptGrace;
+        while (clock_.steady() < give_up) {
+            // Each time: the job may move from the queue to the worker between two looks.
+            if (!upstream_.cancel(prompt_id_)) return false;
+            sleep(options_.tick);
+            const auto job = upstream_.read_job(prompt_id_);
+            if (!job) return false;
+            if (job->state != JobState::Pending && job->state != JobState::Running) {
+                add_images(job->images);
+                return true;
+            }
+        }
+        return false;
+    }
+
+    void open_stream() {
+        auto opened = upstream_.open_events(client_id_, prompt_id_);
+        if (opened) {
+            stream_ = std::move(*opened);
+            reconnect_wait_ = kReconnectFirst;
+            return;
+        }
+        next_reconnect_ = clock_.steady() + reconnect_wait_;
+        reconnect_wait_ = std::min(2 * reconnect_wait_, kReconnectMax);
+    }
+
+    // Waits at most a tick for a message.
+    Ending listen() {
+        if (!stream_) {
+            if (clock_.steady() < next_reconnect_) {
+                sleep(options_.tick);
+                return std::nullopt;
+            }
+            open_stream();
+            if (!stream_) return std::nullopt;
+            ++report_.reconnects;
+            next_poll_ = clock_.steady();  // what was said meanwhile is not repeated
+            return std::nullopt;
+        }
+        auto message = stream_->next(options_.tick);
+        if (!message) {
+            stream_->close();
+            stream_.reset();
+            next_reconnect_ = clock_.steady() + kReconnectFirst;
+            next_poll_ = clock_.steady();
+            return std::nullopt;
+        }
+        if (!*message) return std::nullopt;
+        last_contact_ = clock_.steady();
+        return take(**message);
+    }
+
+    Ending take(const Message& message) {
+        if (const auto* const queue = std::get_if<QueueRemaining>(&message))
+            progress_.ahead = queue->count;
+        if (std::holds_alternative<Started>(message)) begin_execution();
+        if (const auto* const cached = std::get_if<Cached>(&message))
+            report_.cached_nodes = cached->nodes;
+        if (const auto* const node = std::get_if<NodeStarted>(&message)) begin_node(node->node_id);
+        if (const auto* const progress = std::get_if<NodeProgress>(&message)) {
+            if (!progress->node_id.empty()) begin_node(progress->node_id);
+            progress_.value = progress->value;
+            progress_.max = progress->max;
+        }
+        if (const auto* const output = std::get_if<NodeOutput>(&message))
+            add_images(output->images);
+        if (std::holds_alternative<Preview>(message)) ++report_.previews;
+        if (const auto* const failed = std::get_if<Failed>(&message))
+            return end_with(failed->error);
+        if (std::holds_alternative<WasInterrupted>(message)) return end_interrupted();
+        // `execution_success` comes before the history entry, this one after it.
+        if (std::holds_alternative<Ended>(message)) return poll();
+        return std::nullopt;
+    }
+
+    Ending poll_when_due() {
+        if (clock_.steady() < next_poll_) return std::nullopt;
+        return poll();
+    }
+
+    // With a WebSocket polling only guards against messages that never came.
+    [[nodiscard]] milliseconds poll_pause() const {
+        return stream_ ? 10 * options_.poll_every : options_.poll_every;
+    }
+
+    Ending poll() {
+        next_poll_ = clock_.steady() + poll_pause();
+        const auto job = upstream_.read_job(prompt_id_);
+        if (!job) {
+            if (clock_.steady() - last_contact_ < options_.away_max) return std::nullopt;
+            report_.why = fmt::format(
+                "ComfyUI has not answered for {} s ({}): start it and run the job again, its queue "
+                "does not survive a restart",
+                options_.away_max.count() / 1000, job.error().message);
+            return JobEnd::Lost;
+        }
+        last_contact_ = clock_.steady();
+        misses_ = job->state == JobState::Unknown ? misses_ + 1 : 0;
+        switch (job->state) {
+            case JobState::Pending:
+                return std::nullopt;
+            case JobState::Running:
+                begin_execution();
+                return std::nullopt;
+            case JobState::Succeeded:
+                add_images(job->images);
+                return JobEnd::Succeeded;
+            case JobState::Interrupted:
+                add_images(job->images);
+                return end_interrupted();
+            case JobState::Failed:
+                add_images(job->images);
+                return end_with(job->error.value_or(NodeError{.node_id = {},
+                                                              .node_type = {},
+                                                              .message = "no reason given",
+                                                              .exception_type = {}}));
+            case JobState::Unknown:
+                break;
+        }
+        if (misses_ < kMissesUntilLost) {
+            next_poll_ = clock_.steady() + options_.tick;
+            return std::nullopt;
+        }
+        report_.why =
+            "ComfyUI no longer knows the job, neither queued nor in its history: it was restarted "
+            "or its queue was cleared; run the "
+            "job again";
+        return JobEnd::Lost;
+    }
+
+    JobEnd end_with(const NodeError& error) {
+        report_.error = error;
+        const std::string where =
+            error.node_type.empty()
+                ? ""
+                : fmt::format(" in node {} ({})", error.node_id, error.node_type);
+        if (error.out_of_memory()) {
+            report_.why = fmt::format("the card ran out of memory{}: {}", where, error.message);
+            return JobEnd::OutOfMemory;
+        }
+        report_.why = fmt::format("ComfyUI reports an error{}: {}", where, error.message);
+        return JobEnd::Failed;
+    }
+
+    JobEnd end_interrupted() {
+        report_.why = "the job was interrupted in ComfyUI";
+        return JobEnd::Cancelled;
+    }
+
+    void begin_execution() {
+        if (!started_) started_ = clock_.steady();
+    }
+
+    void begin_node(const std::string& node_id) {
+        begin_execution();
+        if (node_id == progress_.node_id) return;
+        end_node();
+        progress_.node_id = node_id;
+        progress_.value = 0;
+        progress_.max = 0;
+        node_started_ = clock_.steady();
+        next_sample_ = clock_.steady();
+    }
+
+    void end_node() {
+        if (progress_.node_id.empty()) return;
+        report_.nodes[progress_.node_id].seconds += seconds_of(clock_.steady() - node_started_);
+    }
+
+    void sample_when_due() {
+        if (clock_.steady() < next_sample_) return;
+        next_sample_ = clock_.steady() + options_.sample_every;
+        const auto stats = upstream_.read_stats();
+        if (!stats || stats->devices.empty()) return;
+        const DeviceStats& device = stats->devices.front();
+        progress_.allocated = device.allocated();
+        progress_.used = device.used();
+        progress_.total = device.vram_total;
+        if (!started_) return;  // what the card held before is not this job's
+        ++report_.samples;
+        report_.allocated_peak = std::max(report_.allocated_peak, progress_.allocated);
+        report_.used_peak = std::max(report_.used_peak, progress_.used);
+        if (progress_.node_id.empty()) return;
+        NodeObservation& node = report_.nodes[progress_.node_id];
+        ++node.samples;
+        node.allocated_peak = std::max(node.allocated_peak, progress_.allocated);
+        node.used_peak = std::max(node.used_peak, progress_.used);
+    }
+
+    void show_progress() {
+        if (!options_.on_progress) return;
+        progress_.seconds = seconds_of(clock_.steady() - submitted_);
+        options_.on_progress(progress_);
+    }
+
+    void add_images(const std::vector<ImageRef>& images) {
+        for (const ImageRef& image : images)
+            if (std::ranges::find(report_.images, image) == report_.images.end())
+                report_.images.push_back(image);
+    }
+
+    void finish(JobEnd end) {
+        end_node();
+        report_.end = end;
+        const nanoseconds started = started_.value_or(clock_.steady());
+        report_.seconds = seconds_of(clock_.steady() - started);
+        report_.queued_seconds = seconds_of(started - submitted_);
+        if (stream_) stream_->close();
+    }
+
+    void sleep(milliseconds span) const {
+        if (options_.sleep)
+            options_.sleep(span);
+        else
+            std::this_thread::sleep_for(span);
+    }
+
+    Upstream& upstream_;
+    std::string prompt_id_;
+    std::string client_id_;
+    const Clock& clock_;
+    const FollowOptions& options_;
+
+    std::unique_ptr<EventStream> stream_;
+    milliseconds reconnect_wait_ = kReconnectFirst;
+    nanoseconds next_reconnect_{0};
+    nanoseconds next_poll_{0};
+    nanoseconds next_sample_{0};
+    nanoseconds submitted_{0};
+    nanoseconds last_contact_{0};
+    nanoseconds node_started_{0};
+    std::optional<nanoseconds> started_;
+    int misses_ = 0;
+    JobProgress progress_;
+    JobReport report_;
+};
+
+}  // namespace
+
+Result<JobReport> run_job(Upstream& upstream, std::string_view workflow,
+                          const std::string& prompt_id, const std::string& client_id,
+                          const Clock& clock, const FollowOptions& options) {
+    return Follower(upstream, prompt_id, client_id, clock, options).run(workflow);
+}
+
+}  // namespace plimsoll::service

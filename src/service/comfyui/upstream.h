@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Seam: ComfyUI enters through Upstream. ComfyClient (client.h) speaks HTTP and WebSocket;
+// ScriptedUpstream is the test double. Every call blocks, with a deadline of its own.
+//
+// Threads: one Upstream may be used from one thread at a time.
+#pragma once
+#include "base/error.h"
+#include "service/comfyui/answers.h"
+#include "service/comfyui/messages.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::service {
+
+// The messages of one client id about one prompt.
+class EventStream {
+  public:
+    virtual ~EventStream() = default;
+    // The next message, or nullopt when none came in time. Unavailable: the connection is gone.
+    [[nodiscard]] virtual Result<std::optional<Message>> next(std::chrono::milliseconds wait) = 0;
+    // Closes and waits for the close to finish: ComfyUI drops a new socket of the same client id
+    // when the old one closes after it.
+    virtual void close() = 0;
+};
+
+class Upstream {
+  public:
+    virtual ~Upstream() = default;
+
+    [[nodiscard]] virtual std::string address() const = 0;  // for messages
+    [[nodiscard]] virtual Result<ServerStats> read_stats() = 0;
+    // File names of a folder such as "checkpoints".
+    [[nodiscard]] virtual Result<std::vector<std::string>> list_models(std::string_view folder) = 0;
+    // The choices of a node's input; NotFound when ComfyUI lacks the node.
+    [[nodiscard]] virtual Result<std::vector<std::string>> list_choices(std::string_view class_type,
+                                                                        std::string_view input) = 0;
+    // `workflow` is sent byte for byte. InvalidInput: ComfyUI refused it, with its reasons.
+    [[nodiscard]] virtual Result<void> submit(std::string_view workflow,
+                                              const std::string& prompt_id,
+                                              const std::string& client_id) = 0;
+    [[nodiscard]] virtual Result<std::unique_ptr<EventStream>> open_events(
+        const std::string& client_id, const std::string& prompt_id) = 0;
+    // First the queue, then the history: a job that ends in between is in the latter.
+    [[nodiscard]] virtual Result<JobRecord> read_job(const std::string& prompt_id) = 0;
+    // Interrupts it when it runs, takes it out of the queue when it waits; no other prompt is
+    // touched.
+    [[nodiscard]] virtual Result<void> cancel(const std::string& prompt_id) = 0;
+    [[nodiscard]] virtual Result<void> free_models() = 0;
+    [[nodiscard]] virtual Result<std::string> download(const ImageRef& image) = 0;
+};
+
+}  // namespace plimsoll::service

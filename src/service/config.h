@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Configuration: flags over environment over plimsoll.toml over built-in values. Every value
+// remembers where it came from, so that doctor can say so; a bad value is an error that names the
+// variable and its range, never a silent default.
+//
+// plimsoll.toml is looked up in the working folder, then in $PLIMSOLL_HOME. Its keys are the names
+// of `Key` below; model folders are `models_dir` (a path or a list of paths), profiles are
+// [[profile]] tables (service/profiles.h).
+//
+// Enters through: ConfigInputs, a TOML file.   Leaves through: Config.   Threads: no shared state.
+#pragma once
+#include "base/error.h"
+#include "base/units.h"
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::service {
+
+enum class Origin : std::uint8_t { BuiltIn, File, Environment, Flag };
+
+// A value and where it came from: "built-in", "plimsoll.toml: max_vram_mb", "MAX_VRAM_MB",
+// "--max-vram-mb".
+template <class T>
+struct Setting {
+    T value{};
+    Origin origin = Origin::BuiltIn;
+    std::string source = "built-in";
+};
+
+struct Config {
+    Setting<std::string> server_url{"http://localhost"};  // COMFYUI_SERVER_URL; http only
+    Setting<int> port{8188};                              // COMFYUI_PORT
+    Setting<Millis> timeout{Millis(1'200'000)};           // COMFYUI_TIMEOUT
+    Setting<int> max_vram_mb{5120};                       // MAX_VRAM_MB, in MiB
+    Setting<double> max_duration_min{30};                 // MAX_DURATION_MIN
+    Setting<double> safety_margin{0.15};                  // SAFETY_MARGIN
+    Setting<std::filesystem::path> home;                  // PLIMSOLL_HOME
+    Setting<std::filesystem::path> output_dir;  // PLIMSOLL_OUTPUT_DIR; built-in: <home>/output
+    Setting<std::vector<std::filesystem::path>>
+        models_dirs;                       // PLIMSOLL_MODELS_DIR, folders separated by ':'
+    Setting<std::string> card;             // PLIMSOLL_CARD; empty: ask ComfyUI
+    Setting<std::string> comfyui_version;  // PLIMSOLL_COMFYUI_VERSION; empty: ask ComfyUI
+    Setting<std::string> comfyui_flags;  // PLIMSOLL_COMFYUI_FLAGS; used where ComfyUI is not asked
+    Setting<std::string> memory_policy;  // PLIMSOLL_MEMORY_POLICY: "", "estimate", "dynamic"
+
+    std::optional<std::filesystem::path> file;  // the plimsoll.toml that was read
+    std::vector<std::string> warnings;          // unknown keys, a port given twice
+
+    // http://host:port, without a path.
+    [[nodiscard]] std::string base_url() const;
+    [[nodiscard]] std::filesystem::path history_file() const { return home.value / "history.db"; }
+};
+
+struct ConfigInputs {
+    std::map<std::string, std::string>
+        flags;  // by key: {"max_vram_mb", "4096"} for --max-vram-mb 4096
+    std::function<std::optional<std::string>(const std::string&)> environment;
+    std::filesystem::path working_dir;
+};
+
+// One line for each setting, for doctor and --help.
+struct ConfigLine {
+    std::string key;          // "max_vram_mb"
+    std::string environment;  // "MAX_VRAM_MB"
+    std::string value;
+    std::string source;
+};
+
+// InvalidInput names the value, its source and the range; Corrupt a TOML file that cannot be
+// parsed, with its line.
+[[nodiscard]] Result<Config> read_config(const ConfigInputs& inputs);
+
+// With the process's environment and working folder.
+[[nodiscard]] Result<Config> read_config_of_process(
+    const std::map<std::string, std::string>& flags);
+
+[[nodiscard]] std::vector<ConfigLine> config_lines(const Config& config);
+
+// Names that a flag or plimsoll.toml may set.
+[[nodiscard]] std::vector<std::string> config_keys();
+
+}  // namespace plimsoll::service
