@@ -3,7 +3,7 @@
 // Forecast of the SDXL 1024 x 1024 text-to-image job on the reference card, from workflow text to
 // priced phases. The first one of the process is timed by itself (target < 5 ms); the others are
 // warm (target < 1 ms).
-#include "sdxl_job.h"
+#include "advisor/reference_job.h"
 #include "yardstick.h"
 
 #include <cstdlib>
@@ -14,9 +14,9 @@ using namespace plimsoll;
 
 void forecast_warm(benchmark::State& state) {
     const advisor::Forecaster forecaster =
-        advisor::make_forecaster(bench::reference_surroundings());
+        advisor::make_forecaster(advisor::reference_surroundings());
     const auto side = static_cast<int>(state.range(0));
-    const std::string text = bench::sdxl_workflow(side, side);
+    const std::string text = advisor::sdxl_workflow(side, side);
     bench::against_parsing(state, text, [&] {
         benchmark::DoNotOptimize(forecaster({.workflow = text, .reserve_vram = {}}));
     });
@@ -26,10 +26,10 @@ BENCHMARK(forecast_warm)->Arg(1024)->Arg(1536)->Unit(benchmark::kMicrosecond);
 // A size that no forecast of the process has seen: nothing cached helps.
 void forecast_new_size(benchmark::State& state) {
     const advisor::Forecaster forecaster =
-        advisor::make_forecaster(bench::reference_surroundings());
+        advisor::make_forecaster(advisor::reference_surroundings());
     int width = 512;
     for ([[maybe_unused]] auto _ : state) {
-        const std::string text = bench::sdxl_workflow(width, 1024);
+        const std::string text = advisor::sdxl_workflow(width, 1024);
         width = width == 4096 ? 512 : width + 8;
         benchmark::DoNotOptimize(forecaster({.workflow = text, .reserve_vram = {}}));
     }
@@ -39,8 +39,8 @@ BENCHMARK(forecast_new_size)->Unit(benchmark::kMicrosecond);
 int print_first_forecast() {
     const auto start = std::chrono::steady_clock::now();
     const advisor::Forecaster forecaster =
-        advisor::make_forecaster(bench::reference_surroundings());
-    const std::string text = bench::sdxl_workflow();
+        advisor::make_forecaster(advisor::reference_surroundings());
+    const std::string text = advisor::sdxl_workflow();
     const auto forecast = forecaster({.workflow = text, .reserve_vram = {}});
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -5,7 +5,7 @@
 // (target < 100 ms).
 #include "advisor/largest.h"
 #include "advisor/plan.h"
-#include "sdxl_job.h"
+#include "advisor/reference_job.h"
 #include "yardstick.h"
 
 namespace {
@@ -14,9 +14,9 @@ using namespace plimsoll;
 
 void plan(benchmark::State& state) {
     const advisor::Forecaster forecaster =
-        advisor::make_forecaster(bench::reference_surroundings());
+        advisor::make_forecaster(advisor::reference_surroundings());
     const auto side = static_cast<int>(state.range(0));
-    const std::string text = bench::sdxl_workflow(side, side, static_cast<int>(state.range(1)));
+    const std::string text = advisor::sdxl_workflow(side, side, static_cast<int>(state.range(1)));
     advisor::PlanRequest request;
     request.workflow = text;
     request.control = advisor::ServerControl::Ours;
@@ -35,9 +35,9 @@ BENCHMARK(plan)
 
 void largest_that_fits(benchmark::State& state) {
     const advisor::Forecaster forecaster =
-        advisor::make_forecaster(bench::reference_surroundings());
+        advisor::make_forecaster(advisor::reference_surroundings());
     const auto knob = static_cast<advisor::Knob>(state.range(0));
-    const std::string text = bench::sdxl_workflow();
+    const std::string text = advisor::sdxl_workflow();
     bench::against_parsing(state, text, [&] {
         benchmark::DoNotOptimize(
             advisor::largest(text, knob, advisor::default_limits(knob), {}, forecaster));

@@ -69,7 +69,10 @@ class Builder {
         for (const Node& node : graph_.nodes) {
             if (node.class_type != "VAEDecode") continue;
             if (pinned(pins_, {"vae"})) return refuse("vae is pinned: the decode stays whole");
-            Lever lever{.kind = ChangeKind::TileVae, .saves_memory = true, .node_id = node.id};
+            Lever lever;
+            lever.kind = ChangeKind::TileVae;
+            lever.saves_memory = true;
+            lever.node_id = node.id;
             // 512 with 64 are the node's defaults. 256 is the smallest whose seams stay rare with
             // an overlap of a quarter.
             for (const auto& [tile, cost] : {std::pair{512, 0.02}, {256, 0.08}}) {
@@ -96,10 +99,16 @@ class Builder {
         const auto batch = latent->int_of("batch_size");
         if (!batch || *batch < 2 || *batch > 4096) return;
         if (pinned(pins_, {"batch"})) return refuse("batch is pinned");
-        Lever lever{.kind = ChangeKind::SplitBatch, .saves_memory = true, .node_id = latent->id};
+        Lever lever;
+        lever.kind = ChangeKind::SplitBatch;
+        lever.saves_memory = true;
+        lever.node_id = latent->id;
         const int total = static_cast<int>(*batch);
         for (int size = (total + 1) / 2;; size = (size + 1) / 2) {
-            BatchSplit split{.latent_node = latent->id, .total = total, .size = size};
+            BatchSplit split;
+            split.latent_node = latent->id;
+            split.total = total;
+            split.size = size;
             for (const auto& consumer : consumers_of(graph_, latent->id, 0))
                 split.consumers.emplace_back(consumer.node_id, consumer.input);
             Offer offer;
@@ -115,8 +124,10 @@ class Builder {
 
     void lower_precision() {
         for (const Node& node : graph_.nodes) {
-            Lever lever{
-                .kind = ChangeKind::LowerPrecision, .saves_memory = true, .node_id = node.id};
+            Lever lever;
+            lever.kind = ChangeKind::LowerPrecision;
+            lever.saves_memory = true;
+            lever.node_id = node.id;
             if (node.class_type == "UNETLoader" && node.text_of("weight_dtype") == "default") {
                 Offer offer;
                 offer.values = {{node.id, "weight_dtype", "default", "fp8_e4m3fn"}};
@@ -159,10 +170,11 @@ class Builder {
         if (pinned(pins_, {"width", "height", "size"})) return refuse("the size is pinned");
         if (*width < 64 || *height < 64 || *width > 65536 || *height > 65536) return;
         add(two_pass(*latent, *width, *height));
-        Lever smaller{.kind = ChangeKind::Resolution,
-                      .saves_memory = true,
-                      .saves_time = true,
-                      .node_id = latent->id};
+        Lever smaller;
+        smaller.kind = ChangeKind::Resolution;
+        smaller.saves_memory = true;
+        smaller.saves_time = true;
+        smaller.node_id = latent->id;
         for (const double factor : kFactors) {
             Offer offer = sized(*latent, *width, *height, factor);
             if (offer.edits.empty()) continue;
@@ -202,10 +214,11 @@ class Builder {
     }
 
     Lever two_pass(const Node& latent, std::int64_t width, std::int64_t height) {
-        Lever lever{.kind = ChangeKind::TwoPass,
-                    .saves_memory = true,
-                    .saves_time = true,
-                    .node_id = latent.id};
+        Lever lever;
+        lever.kind = ChangeKind::TwoPass;
+        lever.saves_memory = true;
+        lever.saves_time = true;
+        lever.node_id = latent.id;
         const Node* decode = nullptr;
         int decodes = 0;
         for (const Node& node : graph_.nodes)
@@ -251,7 +264,10 @@ class Builder {
             const auto steps = node.int_of("steps");
             if (!steps || *steps <= kStepsFloor || *steps > 10'000) continue;
             if (pinned(pins_, {"steps"})) return refuse("steps is pinned");
-            Lever lever{.kind = ChangeKind::Steps, .saves_time = true, .node_id = node.id};
+            Lever lever;
+            lever.kind = ChangeKind::Steps;
+            lever.saves_time = true;
+            lever.node_id = node.id;
             std::int64_t before = *steps;
             for (const double factor : {0.8, 0.65, 0.5, 0.35, 0.2}) {
                 const auto fewer = std::max<std::int64_t>(

@@ -56,7 +56,7 @@ struct ValueChange {
 struct BatchSplit {
     std::string latent_node;  // EmptyLatentImage
     std::vector<std::pair<std::string, std::string>>
-        consumers{};  // node and input that read its latent
+        consumers;  // node and input that read its latent
     int total = 1;
     int size = 1;  // images of one run
 };
@@ -72,11 +72,11 @@ struct Offer {
 };
 
 struct Lever {
-    ChangeKind kind;
+    ChangeKind kind = ChangeKind::TileVae;
     bool saves_memory = false;
     bool saves_time = false;
-    std::string node_id{};
-    std::vector<Offer> offers{};  // mild to strong, never empty
+    std::string node_id;
+    std::vector<Offer> offers;  // mild to strong, never empty
 };
 
 struct LeverList {

@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-ResourceManager manager(Budget budget = {}, HistoryView history = {}, LoaderLaw law = {}) {
+ResourceManager manager(Budget budget = {}, HistoryView history = {}, const LoaderLaw& law = {}) {
     return ResourceManager(
         {.forecaster = law, .budget = budget, .profiles = {}, .history = std::move(history)});
 }

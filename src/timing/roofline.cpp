@@ -135,7 +135,7 @@ void price_streaming(const memory::Phase& phase, const Card& card, const Efficie
     out.streaming = offload == Offload::Async ? std::max(0.0, copy - out.compute) : copy;
     out.reasons.push_back(bytes_at_rate("streaming weights over PCIe", all, rate, copy));
     if (out.streaming < copy)
-        out.reasons.push_back("copies overlap with computing (async offload)");
+        out.reasons.emplace_back("copies overlap with computing (async offload)");
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the benchmarks are about: the SDXL text-to-image job on the reference card. The network's
+// For tests and benchmarks: the SDXL text-to-image job on the reference card. The network's
 // numbers are those of sd_xl_base_1.0 (its paper and reference configuration); no file is needed.
 #pragma once
 #include "advisor/forecaster.h"
@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-namespace plimsoll::bench {
+namespace plimsoll::advisor {
 
 inline modelfile::Contents sdxl_contents() {
     using namespace modelfile;
@@ -50,13 +50,13 @@ inline modelfile::Contents sdxl_contents() {
 inline constexpr const char* kCheckpoint = "sd_xl_base_1.0.safetensors";
 
 inline std::string sdxl_workflow(int width = 1024, int height = 1024, int batch = 1) {
-    return advisor::build_text_to_image(
+    return build_text_to_image(
         {.model = "sdxl-base", .width = width, .height = height, .steps = 28, .batch = batch},
         kCheckpoint, "cute dragon character", "lowres, blurry");
 }
 
-inline advisor::Surroundings reference_surroundings() {
-    advisor::Surroundings around;
+inline Surroundings reference_surroundings() {
+    Surroundings around;
     around.files.by_name[kCheckpoint] =
         std::make_shared<const modelfile::Contents>(sdxl_contents());
     around.card = **timing::find_card("rtx3050-6gb");
@@ -64,4 +64,4 @@ inline advisor::Surroundings reference_surroundings() {
     return around;
 }
 
-}  // namespace plimsoll::bench
+}  // namespace plimsoll::advisor
