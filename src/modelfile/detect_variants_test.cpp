@@ -2,6 +2,7 @@
 // Goal: every variant of the LDM UNet is told from the others in both layouts; odd and
 // contradictory files get a note. Method: networks written from their published constructor
 // arguments, real listings with tensors renamed or changed.
+#include "modelfile/architectures.h"
 #include "modelfile/detect.h"
 #include "modelfile/listing_fixture.h"
 #include "modelfile/unet_fixture.h"
@@ -64,11 +65,11 @@ UnetPlan xl(int in_channels, Depths depth, Depths output, int middle) {
             .depth_output = std::move(output),
             .middle = middle};
 }
-UnetPlan koala(int depth) {
+UnetPlan koala(int depth, int middle) {
     return {.blocks = 1,
             .depth = {0, 2, depth},
             .depth_output = {depth, depth, 2, 2, 0, 0},
-            .middle = depth};
+            .middle = middle};
 }
 const Depths kXlOutput = {10, 10, 10, 2, 2, 2, 0, 0, 0};
 
@@ -106,9 +107,37 @@ INSTANTIATE_TEST_SUITE_P(
                             Family::Ssd1b},
                     Variant{"vega", xl(4, {0, 0, 1, 1, 2, 2}, {2, 2, 2, 1, 1, 1, 0, 0, 0}, -1),
                             Family::SegmindVega},
-                    Variant{"koala_700m", koala(5), Family::Koala700m},
-                    Variant{"koala_1b", koala(6), Family::Koala1b}),
+                    Variant{"koala_700m", koala(5, -2), Family::Koala700m},
+                    Variant{"koala_1b", koala(6, 6), Family::Koala1b}),
     [](const auto& test) { return test.param.name; });
+
+TEST(DetectContents, agrees_with_the_catalogue_on_every_unet) {
+    for (const std::string& name : known_unet_names()) {
+        const Result<UnetConfig> known = known_unet(name);
+        ASSERT_TRUE(known) << known.error().message;
+        const Depths output(known->transformer_depth_output.rbegin(),
+                            known->transformer_depth_output.rend());
+        const UnetPlan plan{.in_channels = known->in_channels,
+                            .channels = known->model_channels,
+                            .mult = known->channel_mult,
+                            .blocks = known->num_res_blocks.front(),
+                            .depth = known->transformer_depth,
+                            .depth_output = output,
+                            .middle = known->transformer_depth_middle,
+                            .context = known->context_dim,
+                            .adm = known->adm_in_channels,
+                            .is_linear = known->use_linear_in_transformer};
+        const Contents contents = detect_contents(UnetWriter::diffusers(plan));
+        ASSERT_TRUE(contents.unet) << name;
+        const UnetConfig& unet = contents.unet->config;
+        EXPECT_EQ(unet.family, known->family) << name;
+        EXPECT_EQ(unet.num_res_blocks, known->num_res_blocks) << name;
+        EXPECT_EQ(unet.transformer_depth_output, known->transformer_depth_output) << name;
+        EXPECT_EQ(unet.transformer_depth_middle, known->transformer_depth_middle) << name;
+        EXPECT_EQ(unet.num_heads, known->num_heads) << name;
+        EXPECT_EQ(unet.num_head_channels, known->num_head_channels) << name;
+    }
+}
 
 TEST(DetectContents, tells_zero123_by_its_projection) {
     TensorTable table = UnetWriter::ldm(sd(8, 768, 0, false));

@@ -20,7 +20,7 @@ struct UnetPlan {
     int blocks = 2;
     std::vector<int> depth;         // per encoder ResBlock
     std::vector<int> depth_output;  // per decoder ResBlock, first block first
-    int middle = 1;                 // -1: a middle ResBlock alone
+    int middle = 1;                 // -1: a ResBlock alone, -2: none
     int context = 2048;
     int adm = 2816;
     bool is_linear = true;
@@ -83,7 +83,8 @@ class UnetWriter {
                     {channels, channels, 3, 3});
         }
         const std::int64_t deep = base * plan_.mult.back();
-        res_block(is_ldm_ ? "middle_block.0." : "mid_block.resnets.0.", deep);
+        if (plan_.middle >= -1)
+            res_block(is_ldm_ ? "middle_block.0." : "mid_block.resnets.0.", deep);
         attention(is_ldm_ ? "middle_block.1." : "mid_block.attentions.0.", deep, plan_.middle);
         int out = 0;
         for (int i = 0; i < levels; ++i)
