@@ -37,6 +37,10 @@ Tensor create(Tape& tape, std::string_view op, Module module, const Shape& shape
     return out;
 }
 
+Tensor create_like(Tape& tape, std::string_view op, Module module, const Tensor& x) {
+    return produce(tape, OpClass::Elementwise, op, module, x, x.shape(), x.type());
+}
+
 Tensor to_type(Tape& tape, Module module, const Tensor& x, ElementType type) {
     if (x.type() == type) return x;
     return produce(tape, OpClass::Copy, "_to_copy", module, x, x.shape(), type);
@@ -123,7 +127,8 @@ Tensor attention(Tape& tape, Module module, const Tensor& q, const Tensor& k, co
         const auto temporaries = attention_temporaries(tape, module, q, s, mask, kernel);
     }
     const std::int64_t flops = 4 * s.batch * s.heads * s.queries * s.keys * s.head_dim;
-    const std::int64_t mask_bytes = mask.defined() ? mask.bytes() : 0;
+    const std::int64_t mask_bytes =
+        mask.defined() && tape.options().casts_included ? mask.bytes() : 0;
     tape.charge(OpClass::Attention, kAttention, module, flops,
                 q.bytes() + k.bytes() + v.bytes() + mask_bytes + out.bytes());
     return out;

@@ -25,6 +25,8 @@ void binary_in_place(Tape& tape, std::string_view op, Module module, const Tenso
 // A new tensor from nothing (arange, full, zeros).
 [[nodiscard]] Tensor create(Tape& tape, std::string_view op, Module module, const Shape& shape,
                             ElementType type);
+// zeros_like, ones_like.
+[[nodiscard]] Tensor create_like(Tape& tape, std::string_view op, Module module, const Tensor& x);
 // `.to(type)`: the same tensor where the type is already right.
 [[nodiscard]] Tensor to_type(Tape& tape, Module module, const Tensor& x, ElementType type);
 [[nodiscard]] Tensor cat(Tape& tape, Module module, std::span<const Tensor> parts, std::size_t dim);

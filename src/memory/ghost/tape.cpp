@@ -7,7 +7,7 @@ namespace plimsoll::memory::ghost {
 
 Tensor Tape::make_temporary(std::int64_t bytes, std::string_view op, const std::string* module) {
     Tensor temporary = make({bytes}, ElementType::Opaque, op, module);
-    if (!options_.list_temporaries) heap_.hide(temporary.slot());
+    if (!options_.casts_included) heap_.hide(temporary.slot());
     return temporary;
 }
 
@@ -17,7 +17,7 @@ Tape::Cast Tape::cast_weight(const Shape& shape, const std::string* module) {
     const std::int64_t bytes = elements * element_bytes(options_.compute);
     Tensor block;
     std::int64_t apart = 0;
-    if (options_.casts_in_peak) {
+    if (options_.casts_included) {
         block = make(shape, options_.compute, "_to_copy", module);
     } else {
         apart = Heap::round_up(bytes);

@@ -14,11 +14,12 @@ namespace plimsoll::memory::ghost {
 struct TapeOptions {
     ElementType storage = ElementType::Float16;  // of weights
     ElementType compute = ElementType::Float16;  // of activations
-    bool casts_in_peak =
-        false;  // weight copies in compute type are ordinary blocks, not counted apart
+    // Weight copies in compute type are ordinary blocks rather than counted apart, kernels'
+    // temporaries are listed, and bytes moved include what a convolution's bias kernel and an
+    // attention's mask read.
+    bool casts_included = false;
     bool efficient_attention = false;  // the mem-efficient kernel where flash could run too
     bool math_attention_in_vae = false;
-    bool list_temporaries = false;  // kernels' own temporaries appear among the live tensors
 };
 
 // One operation as an observer sees it, after it ran: for comparing a walk with a recorded one.

@@ -35,10 +35,9 @@ ghost::TapeOptions tape_options(ComputeType storage, ComputeType compute,
                                 const ForwardRules& rules) {
     return {.storage = element_type(storage),
             .compute = element_type(compute),
-            .casts_in_peak = rules.casts_in_peak,
+            .casts_included = rules.accounting == Accounting::CastsIncluded,
             .efficient_attention = rules.efficient_attention,
-            .math_attention_in_vae = rules.math_attention_in_vae,
-            .list_temporaries = rules.list_temporaries};
+            .math_attention_in_vae = rules.math_attention_in_vae};
 }
 
 Walk finish_walk(ghost::Tape& tape, const Network& network, ComputeType storage,
@@ -55,8 +54,9 @@ Walk finish_walk(ghost::Tape& tape, const Network& network, ComputeType storage,
     walk.peak_module = heap.peak_label().module_path();
     walk.peak_op = heap.peak_label().op;
     std::vector<Block> blocks = heap.blocks_at_peak();
-    std::erase_if(blocks,
-                  [&](const Block& b) { return b.hidden || (b.input && !rules.list_inputs); });
+    std::erase_if(blocks, [&](const Block& b) {
+        return b.hidden || (b.input && rules.accounting == Accounting::CastsIncluded);
+    });
     std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) {
         return a.bytes != b.bytes ? a.bytes > b.bytes : a.sequence < b.sequence;
     });

@@ -89,8 +89,17 @@ ClipNetwork::ClipNetwork(const modelfile::ClipTextConfig& config)
                         config.projection, Bias::No);
 }
 
+namespace {
+// torch.tensor(list, device=...): whole numbers, copied to the card.
+Tensor token_tensor(Tape& tape, Module module, const Shape& shape) {
+    Tensor ids = tape.make(shape, ElementType::Int64, "detach_", module);
+    tape.charge(OpClass::Copy, "detach_", module, 0, 2 * ids.bytes());
+    return ids;
+}
+}  // namespace
+
 Tensor ClipNetwork::embed_tokens(Tape& tape, std::int64_t tokens) const {
-    const Tensor ids = ghost::create(tape, "detach_", root_, {1, tokens}, ElementType::Int64);
+    const Tensor ids = token_tensor(tape, root_, {1, tokens});
     const Shape shape{1, tokens, config_.hidden};
     Tensor embedded = tape.make(shape, tape.options().storage, "embedding", token_embedding_);
     tape.charge(OpClass::Copy, "embedding", token_embedding_, 0,
@@ -109,8 +118,7 @@ std::vector<Tensor> ClipNetwork::encode(Tape& tape, const ClipCall& call) const 
         for (std::int64_t i = 0; i < batch; ++i) prompts.push_back(embed_tokens(tape, tokens));
         embeds = ghost::cat(tape, root_, prompts, 0);
     }
-    const Tensor attention_mask =
-        ghost::create(tape, "detach_", root_, {batch, tokens}, ElementType::Int64);
+    const Tensor attention_mask = token_tensor(tape, root_, {batch, tokens});
 
     Tensor x;
     {
@@ -133,8 +141,10 @@ std::vector<Tensor> ClipNetwork::encode(Tape& tape, const ClipCall& call) const 
     // SD 2.x normalises the hidden state that it uses; SDXL uses it as it is.
     if (intermediate.defined() && config_.name == "clip_h")
         intermediate = final_norm_->forward(tape, intermediate);
-    Tensor pooled = ghost::produce(tape, OpClass::Copy, "index", text_model_, x,
-                                   {batch, config_.hidden}, x.type());
+    Tensor pooled = tape.make({batch, config_.hidden}, x.type(), "index", text_model_);
+    const std::int64_t indices =
+        2 * batch * element_bytes(ElementType::Int64);  // prompt, last token
+    tape.charge(OpClass::Copy, "index", text_model_, 0, x.bytes() + indices + pooled.bytes());
     mask = {};
     Tensor projected = projection_->forward(tape, pooled);
     return {embeds, attention_mask, x, intermediate, pooled, projected};

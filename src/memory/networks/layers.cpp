@@ -100,9 +100,10 @@ Tensor Conv2d::forward(Tape& tape, const Tensor& x) const {
     Tensor out = tape.make({x.shape()[0], out_, height, width}, x.type(), "convolution", path_);
     const std::int64_t weights = in_ * out_ * shape_.kernel * shape_.kernel;
     const std::int64_t bytes = element_bytes(x.type());
+    const std::int64_t bias_traffic = tape.options().casts_included ? 2 * out.bytes() : 0;
     tape.charge(OpClass::Convolution, "convolution", path_,
                 2 * x.shape()[0] * height * width * weights,
-                x.bytes() + (weights + out_) * bytes + out.bytes(),
+                x.bytes() + (weights + out_) * bytes + out.bytes() + bias_traffic,
                 2);  // the bias is added by a kernel of its own
     return out;
 }
@@ -124,8 +125,9 @@ Tensor GroupNorm::forward(Tape& tape, const Tensor& x) const {
         // Scale and shift per channel in fp32, between the two kernels that compute the statistics
         // and apply them.
         const std::int64_t fused = batch * channels_ * element_bytes(ElementType::Float32);
-        const Tensor scale = tape.make_temporary(fused, kOp, path_);
-        const Tensor shift = tape.make_temporary(fused, kOp, path_);
+        const std::string_view op = tape.options().casts_included ? "group_norm" : kOp;
+        const Tensor scale = tape.make_temporary(fused, op, path_);
+        const Tensor shift = tape.make_temporary(fused, op, path_);
     }
     constexpr std::int64_t kKernels = 3;  // statistics, scale and shift, application
     tape.charge(OpClass::Normalization, kOp, path_, 0,

@@ -7,6 +7,7 @@
 
 namespace plimsoll::memory {
 
+using ghost::element_bytes;
 using ghost::ElementType;
 
 namespace {
@@ -61,18 +62,32 @@ Tensor scale_input(Tape& tape, const Tensor& x, const Tensor& sigma) {
 Tensor timestep_of(Tape& tape, const Tensor& sigma) {
     const Module m = no_module();
     const Tensor log_sigma = ghost::unary(tape, "log", m, sigma);
-    const Shape table{kTrainingSteps, sigma.elements()};
-    const Tensor distances = ghost::produce(tape, OpClass::Elementwise, "sub", m, log_sigma, table,
-                                            ElementType::Float32);
+    const Tensor distances =
+        tape.make({kTrainingSteps, sigma.elements()}, ElementType::Float32, "sub", m);
+    tape.charge(OpClass::Elementwise, "sub", m, 0,
+                log_sigma.bytes() + kTrainingSteps * element_bytes(ElementType::Float32) +
+                    distances.bytes());
     return ghost::produce(tape, OpClass::Elementwise, "argmin", m,
                           ghost::unary(tape, "abs", m, distances), sigma.shape(),
                           ElementType::Int64);
 }
 
-// x - output * sigma, or its form for v-prediction.
-Tensor denoised(Tape& tape, const Tensor& output, const Tensor& x) {
+// x - output * sigma; for v-prediction x * c^2 / (sigma^2 + c^2) - output * sigma * c / (sigma^2 +
+// c^2)^0.5.
+Tensor denoised(Tape& tape, const std::string& prediction, const Tensor& output, const Tensor& x,
+                const Tensor& sigma) {
     const Module m = no_module();
-    return ghost::binary(tape, "sub", m, x, ghost::unary(tape, "mul", m, output));
+    if (prediction != "v")
+        return ghost::binary(tape, "sub", m, x, ghost::binary(tape, "mul", m, output, sigma));
+    const auto squares = [&] {
+        return ghost::unary(tape, "add", m, ghost::unary(tape, "pow", m, sigma));
+    };
+    Tensor kept = ghost::unary(tape, "mul", m, x);
+    kept = ghost::binary(tape, "div", m, kept, squares());
+    Tensor removed = ghost::binary(tape, "mul", m, output, sigma);
+    removed = ghost::unary(tape, "mul", m, removed);
+    removed = ghost::binary(tape, "div", m, removed, ghost::unary(tape, "pow", m, squares()));
+    return ghost::binary(tape, "sub", m, kept, removed);
 }
 
 Tensor apply_model(Tape& tape, const UnetNetwork& unet, const SamplerTensors& in,
@@ -92,13 +107,22 @@ Tensor apply_model(Tape& tape, const UnetNetwork& unet, const SamplerTensors& in
     Tensor output = unet.forward(tape, {xc, t, context, y, control});
     tape.set_scope({});
     output = ghost::to_type(tape, m, output, ElementType::Float32);
-    return denoised(tape, output, in.x);
+    return denoised(tape, unet.config().prediction, output, in.x, in.sigma);
+}
+
+Tensor hint_input(Tape& tape, const ControlNetNetwork& controlnet, const UnetCall& call,
+                  std::int64_t batch) {
+    constexpr std::int64_t kPixelsPerCell = 8;
+    return tape.input({batch, controlnet.config().hint_channels,
+                       call.latent_height * kPixelsPerCell, call.latent_width * kPixelsPerCell},
+                      tape.compute());
 }
 
 // Control tensors of the shapes that `controlnet` makes, as inputs of the caller's.
 ControlTensors control_inputs(Tape& tape, const ControlNetNetwork& controlnet, const UnetCall& call,
                               std::vector<Tensor>& held) {
     ControlTensors control;
+    held.push_back(hint_input(tape, controlnet, call, call.batch));  // the ControlNet keeps it
     for (const ControlNetNetwork::Output& output :
          controlnet.output_shapes(call.batch, call.latent_height, call.latent_width)) {
         Tensor tensor = tape.input(output.shape, tape.compute());
@@ -158,14 +182,6 @@ ControlTensors get_control(Tape& tape, const ControlNetNetwork& controlnet,
     return control;
 }
 
-Tensor hint_input(Tape& tape, const ControlNetNetwork& controlnet, const UnetCall& call,
-                  std::int64_t batch) {
-    constexpr std::int64_t kPixelsPerCell = 8;
-    return tape.input({batch, controlnet.config().hint_channels,
-                       call.latent_height * kPixelsPerCell, call.latent_width * kPixelsPerCell},
-                      tape.compute());
-}
-
 // Repeats a condition made for one image to a batch of images.
 Tensor repeat_to_batch(Tape& tape, const Tensor& condition, std::int64_t batch) {
     if (!condition.defined() || condition.shape()[0] == batch) return condition;
@@ -203,21 +219,18 @@ Walk walk_sampling_function(const UnetNetwork& unet, const UnetCall& call) {
     const Tensor uncond_y =
         cond.y.defined() ? tape.input({1, config.adm_in_channels}, ElementType::Float32) : Tensor();
     Tensor hint;
-    if (call.controlnet != nullptr) hint = hint_input(tape, *call.controlnet, call, 2 * images);
+    if (call.controlnet != nullptr) hint = hint_input(tape, *call.controlnet, call, 1);
 
     std::array<Tensor, 2> out_conds;
     std::array<Tensor, 2> out_counts;
     std::array<Chunk, 2> chunks;
     for (std::size_t i = 0; i < 2; ++i) {
-        out_conds[i] = ghost::create(tape, "zeros_like", m, cond.x.shape(), ElementType::Float32);
+        out_conds[i] = ghost::create_like(tape, "zeros_like", m, cond.x);
         out_counts[i] =
-            ghost::unary(tape, "mul", m,
-                         ghost::create(tape, "ones_like", m, cond.x.shape(), ElementType::Float32));
+            ghost::unary(tape, "mul", m, ghost::create_like(tape, "ones_like", m, cond.x));
         Chunk& chunk = chunks[i];
         chunk.x = cond.x;
-        chunk.mult =
-            ghost::unary(tape, "mul", m,
-                         ghost::create(tape, "ones_like", m, cond.x.shape(), ElementType::Float32));
+        chunk.mult = ghost::unary(tape, "mul", m, ghost::create_like(tape, "ones_like", m, cond.x));
         chunk.context = repeat_to_batch(tape, i == 0 ? cond.context : uncond_context, images);
         chunk.y = repeat_to_batch(tape, i == 0 ? cond.y : uncond_y, images);
         chunk.c_concat = cond.c_concat;

@@ -21,6 +21,15 @@ enum class ComputeType : std::uint8_t { Float32, Float16, BFloat16, Float8E4M3, 
 [[nodiscard]] std::optional<ComputeType> parse_compute_type(std::string_view name);
 [[nodiscard]] int bytes_per_element(ComputeType type);
 
+// How a walk keeps its books. The recorded traces come from two kinds of recorder that differ in
+// nothing else.
+enum class Accounting : std::uint8_t {
+    CastsApart,     // weight copies in max_cast, not in the peak; inputs are named among the live
+                    // tensors
+    CastsIncluded,  // weight copies are tensors like others; kernels' temporaries are named, inputs
+                    // are not
+};
+
 // Which forwards: ComfyUI's own code changed between versions, PyTorch's kernels too.
 struct ForwardRules {
     int comfyui_minor_key =
@@ -28,10 +37,7 @@ struct ForwardRules {
     bool fused_rms_norm = false;         // torch >= 2.9
     bool efficient_attention = false;    // mem-efficient instead of flash where both could run
     bool math_attention_in_vae = false;  // the VAE's single head of 512 as the math kernel
-    bool casts_in_peak =
-        false;  // count weight copies in the peak instead of apart (as two of the recorders do)
-    bool list_inputs = false;       // name the caller's tensors among the live ones
-    bool list_temporaries = false;  // name kernels' own temporaries among the live ones
+    Accounting accounting = Accounting::CastsApart;
 };
 
 // How a module's parameters are stored: as the network is, or in fp32 whatever the network's type
