@@ -34,7 +34,7 @@ struct Trial {
     std::optional<Bytes> reserve;
     bool memory_ok = false;
     bool time_ok = false;
-    Bytes score;  // lowest peak that any flag reached; a card that is too small counts far above
+    Bytes excess;  // least that any flag reached
     double seconds_all = 0;
     [[nodiscard]] bool ok() const { return memory_ok && time_ok; }
 };
@@ -43,10 +43,14 @@ double seconds_of_runs(const PricedForecast& forecast, int runs) {
     return forecast.seconds.total + (runs - 1) * forecast.seconds.without_load;
 }
 
-Bytes score_of(const PricedForecast& forecast) {
-    const bool dies = forecast.memory.verdict == memory::Verdict::WillNotFit;
-    return std::max(forecast.memory.peak, forecast.memory.floor) +
-           (dies ? Bytes::from_gib(1024) : Bytes(0));
+// How far a forecast is from the line: what is too much in each phase, so that relief of one phase
+// counts while another is still worse, and what the highest peak has above it. Dying on the card is
+// far above all of that.
+Bytes excess_of(const PricedForecast& forecast, Bytes line) {
+    const memory::Forecast& m = forecast.memory;
+    Bytes sum = std::max(Bytes(0), m.peak - line);
+    for (const memory::Phase& phase : m.phases) sum += std::max(Bytes(0), phase.floor - line);
+    return m.verdict == memory::Verdict::WillNotFit ? sum + Bytes::from_gib(1024) : sum;
 }
 
 Bytes round_up_to_flag(Bytes bytes) {  // --reserve-vram in steps of 0.1 GiB
@@ -137,10 +141,10 @@ class Solver {
         trial.runs = runs_of(applied);
         TRY_ASSIGN(trial.plain, forecast(trial.text, std::nullopt));
         trial.held = trial.plain;
-        trial.score = score_of(trial.plain);
+        trial.excess = excess_of(trial.plain, request_.budget.load_line);
         const Standing standing = judge(trial.plain, request_.budget).standing;
         trial.memory_ok = standing == Standing::Under || standing == Standing::Unknown;
-        if (!trial.memory_ok) TRY_DO(hold_line(trial));
+        if (standing == Standing::Parked) TRY_DO(hold_line(trial));
         trial.seconds_all = seconds_of_runs(expected(trial), trial.runs);
         trial.time_ok = trial.seconds_all <= request_.budget.seconds_max;
         return trial;
@@ -159,7 +163,7 @@ class Solver {
             if (reserve >= trial.plain.memory.card_limit) break;
             TRY_ASSIGN(PricedForecast next, forecast(trial.text, reserve));
             const Standing standing = judge(next, request_.budget).standing;
-            trial.score = std::min(trial.score, score_of(next));
+            trial.excess = std::min(trial.excess, excess_of(next, request_.budget.load_line));
             if (standing == Standing::Under || standing == Standing::Unknown) {
                 trial.held = std::move(next);
                 trial.reserve = reserve;
@@ -183,7 +187,7 @@ class Solver {
         if (start.memory_ok) return {};
         free_first_ = true;
         TRY_ASSIGN(Trial freed, evaluate({}));
-        if (start.score - freed.score > Bytes::from_mib(1)) {
+        if (start.excess - freed.excess > Bytes::from_mib(1)) {
             before_freeing_ = start.plain;
             start = std::move(freed);
         } else {
@@ -195,7 +199,7 @@ class Solver {
     static bool better(const Trial& a, const Trial& than, bool by_time) {
         if (by_time)
             return a.seconds_all < 0.99 * than.seconds_all && (a.memory_ok || !than.memory_ok);
-        return than.score - a.score > Bytes::from_mib(1);
+        return than.excess - a.excess > Bytes::from_mib(1);
     }
 
     // Tries a lever's offers from mild to strong; keeps the first that suffices, else the best if

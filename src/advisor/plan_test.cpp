@@ -126,6 +126,15 @@ TEST(SolvePlan, splits_a_batch_into_runs_that_take_their_part_of_the_same_noise)
     EXPECT_GT(plan.seconds_all, plan.after.seconds.total);
 }
 
+// Both phases are over: relieving one must count although the other is still the highest.
+TEST(SolvePlan, relieves_several_phases_with_their_own_levers) {
+    PlanRequest request;
+    request.budget.seconds_max = 1e6;
+    const Plan plan = plan_of(job(2048, 2048, 30), request);
+    EXPECT_EQ(kinds(plan), (std::set{ChangeKind::TileVae, ChangeKind::SplitBatch}));
+    EXPECT_NE(plan.verdict, PlanVerdict::NothingFits);
+}
+
 TEST(SolvePlan, takes_fewer_steps_before_a_smaller_picture_when_time_is_short) {
     PlanRequest request;
     request.budget.seconds_max = 40;
