@@ -261,16 +261,13 @@ UnetCall unet_call(const Question& q) {
     return call;
 }
 
-// Recorders b and c counted, for apply_model, the buffers of ComfyUI's model object too: sigmas and
-// log_sigmas of 1000 steps, and for SDXL the noise augmentor (8 schedules of 1000, mean and
-// deviation of 1280). All fp32.
-void add_model_buffers(const Question& q, Walk& walk) {
-    constexpr std::int64_t kSampling = 2 * 1000;
-    constexpr std::int64_t kAugmentor = 8 * 1000 + 2 * 1280;
+// Recorders b and c counted, for apply_model, the buffers of ComfyUI's model object too.
+void add_model_buffers(const Question& q, const modelfile::UnetConfig& config, Walk& walk) {
     if (q.recorder == 'a' || q.call != "apply_model") return;
-    const std::int64_t buffers = kSampling + (q.family == "sdxl" ? kAugmentor : 0);
-    walk.params += buffers;
-    walk.weights += Bytes(buffers * 4);
+    for (const ModuleEntry& buffer : model_buffers(config)) {
+        walk.params += buffer.elements;
+        walk.weights += buffer.weights(q.types.storage);
+    }
 }
 
 Result<Walk> answer_unet(const Question& q) {
@@ -298,7 +295,7 @@ Result<Walk> answer_unet(const Question& q) {
         call.controlnet = controlnet.get();
     }
     Walk walk = simulate_unet_step(*unet, call);
-    add_model_buffers(q, walk);
+    add_model_buffers(q, config, walk);
     return walk;
 }
 

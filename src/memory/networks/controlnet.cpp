@@ -5,6 +5,7 @@
 
 namespace plimsoll::memory {
 
+using ghost::element_bytes;
 using ghost::ElementType;
 
 namespace {
@@ -18,6 +19,39 @@ constexpr std::array<HintLayer, 7> kHintLayers = {
     {{16, 1}, {16, 1}, {32, 2}, {32, 1}, {96, 2}, {96, 1}, {256, 2}}};
 constexpr std::int64_t kControlTypeWidth = 256;  // sinusoids per control type of a union ControlNet
 }  // namespace
+
+UnionTransformer::UnionTransformer(Registry& r, std::int64_t width)
+    : path_(r.path("transformer_layes.0", "")),  // spelt so in the published files
+      attention_path_(r.path("transformer_layes.0.attn", "")),
+      act_(r.path("transformer_layes.0.mlp.gelu", "")),
+      in_proj_(r, r.path("transformer_layes.0.attn.in_proj", ""), width, 3 * width),
+      out_proj_(r, r.path("transformer_layes.0.attn.out_proj", ""), width, width),
+      norm1_(r, r.path("transformer_layes.0.ln_1", ""), width),
+      fc_(r, r.path("transformer_layes.0.mlp.c_fc", ""), width, 4 * width),
+      proj_(r, r.path("transformer_layes.0.mlp.c_proj", ""), 4 * width, width),
+      norm2_(r, r.path("transformer_layes.0.ln_2", ""), width) {}
+
+Tensor UnionTransformer::forward(Tape& tape, const Tensor& seq) const {
+    constexpr std::int64_t kHeads = 8;  // of the published networks
+    Tensor x = seq;
+    {
+        const Tensor qkv = in_proj_.forward(tape, norm1_.forward(tape, x));
+        const Tensor part = qkv.view(x.shape());
+        const ghost::AttentionShape shape{.batch = x.shape()[0],
+                                          .heads = kHeads,
+                                          .queries = x.shape()[1],
+                                          .keys = x.shape()[1],
+                                          .head_dim = x.shape()[2] / kHeads};
+        Tensor mixed = ghost::attention(tape, attention_path_, part, part, part, shape).view(x.shape());
+        mixed = out_proj_.forward(tape, mixed);
+        x = ghost::binary(tape, "add", path_, x, mixed);
+    }
+    Tensor hidden = fc_.forward(tape, norm2_.forward(tape, x));
+    const Tensor gate = ghost::unary(tape, "sigmoid", act_, ghost::unary(tape, "mul", act_, hidden));
+    hidden = ghost::binary(tape, "mul", act_, hidden, gate);
+    hidden = proj_.forward(tape, hidden);
+    return ghost::binary(tape, "add", path_, x, hidden);
+}
 
 ControlNetNetwork::ControlNetNetwork(const modelfile::ControlNetConfig& config)
     : config_(config), root_(registry_.path("", "")) {
@@ -50,29 +84,13 @@ ControlNetNetwork::ControlNetNetwork(const modelfile::ControlNetConfig& config)
     middle_ = build_middle_block(registry_, unet, encoder_.width);
     middle_out_.emplace(registry_, registry_.path("middle_block_out.0", ""), encoder_.width,
                         encoder_.width, kConv1);
-    if (config.control_add_types > 0) register_union_transformer();
-}
-
-// The union network mixes several hints with one transformer layer of the UNet's width. It runs
-// only where the caller names control types, which ComfyUI's plain "apply" node does not; its
-// weights are there all the same.
-void ControlNetNetwork::register_union_transformer() {
-    const std::int64_t base = config_.encoder.model_channels;
-    const auto linear = [&](std::string_view path, std::int64_t in, std::int64_t out) {
-        (void)Linear(registry_, registry_.path(path, ""), in, out);
-    };
-    linear("transformer_layes.0.attn.in_proj", base, 3 * base);
-    linear("transformer_layes.0.attn.out_proj", base, base);
-    (void)LayerNorm(registry_, registry_.path("transformer_layes.0.ln_1", ""), base);
-    linear("transformer_layes.0.mlp.c_fc", base, 4 * base);
-    linear("transformer_layes.0.mlp.c_proj", 4 * base, base);
-    (void)LayerNorm(registry_, registry_.path("transformer_layes.0.ln_2", ""), base);
-    linear("spatial_ch_projs", base, base);
+    if (config.control_add_types == 0) return;
+    union_transformer_.emplace(registry_, base);
+    spatial_projection_.emplace(registry_, registry_.path("spatial_ch_projs", ""), base, base);
     control_add_root_ = registry_.path("control_add_embedding", "");
     control_add_1_.emplace(registry_, registry_.path("control_add_embedding", "linear_1"),
-                           kControlTypeWidth * config_.control_add_types, 4 * base);
-    control_add_2_.emplace(registry_, registry_.path("control_add_embedding", "linear_2"), 4 * base,
-                           4 * base);
+                           kControlTypeWidth * config.control_add_types, 4 * base);
+    control_add_2_.emplace(registry_, registry_.path("control_add_embedding", "linear_2"), 4 * base, 4 * base);
 }
 
 std::vector<ControlNetNetwork::Output> ControlNetNetwork::output_shapes(std::int64_t batch,
@@ -99,10 +117,27 @@ Tensor ControlNetNetwork::forward_hint(Tape& tape, const Tensor& hint) const {
     return hint_convs_.back().forward(tape, x);
 }
 
+// The hint's features plus a shift per channel that depends on the hint and its type.
+Tensor ControlNetNetwork::weigh_hint(Tape& tape, const Tensor& hint) const {
+    const Tensor features = forward_hint(tape, hint);
+    const Shape& s = features.shape();
+    const Tensor pooled =
+        ghost::produce(tape, OpClass::Elementwise, "mean", root_, features, {s[0], s[1]}, features.type());
+    tape.charge(OpClass::Elementwise, "add_", root_, 0, 2 * pooled.bytes() + s[1] * element_bytes(pooled.type()));
+    const std::array<Tensor, 1> inputs = {pooled.view({s[0], 1, s[1]})};
+    Tensor x = ghost::cat(tape, root_, inputs, 1);
+    x = union_transformer_->forward(tape, x);
+    const Tensor shift = spatial_projection_->forward(tape, x.view({s[0], s[1]}));
+    return ghost::binary(tape, "add", root_, features, shift);
+}
+
 Tensor ControlNetNetwork::embed_control_types(Tape& tape, ElementType type) const {
     const Module module = control_add_root_;
     Tensor types =
         ghost::create(tape, "zeros", module, {config_.control_add_types}, ElementType::Float32);
+    const Tensor one = ghost::create(tape, "lift_fresh", module, {1}, ElementType::Float32);
+    tape.charge(OpClass::Elementwise, "index_put_", module, 0,
+                2 * types.bytes() + one.bytes() + element_bytes(ElementType::Int64));
     types = timestep_embedding(tape, module, types, kControlTypeWidth);
     types = ghost::to_type(tape, module, types, type);
     types = types.view({1, types.elements()});
@@ -119,7 +154,8 @@ ControlTensors ControlNetNetwork::forward(Tape& tape, const ControlInputs& in) c
     if (control_add_1_) {
         ghost::binary_in_place(tape, "add_", root_, emb, embed_control_types(tape, emb.type()));
     }
-    Tensor guided_hint = forward_hint(tape, in.hint);
+    const bool weighed = union_transformer_.has_value() && in.control_types > 0;
+    Tensor guided_hint = weighed ? weigh_hint(tape, in.hint) : forward_hint(tape, in.hint);
     if (label_emb_) emb = ghost::binary(tape, "add", root_, emb, label_emb_->forward(tape, in.y));
 
     ControlTensors control;

@@ -8,12 +8,32 @@
 
 namespace plimsoll::memory {
 
+// The transformer layer with which a union ControlNet weighs a hint by its type (ControlNet++).
+class UnionTransformer {
+  public:
+    UnionTransformer(Registry& registry, std::int64_t width);
+    // `seq`: [N, 1, width], one pooled hint.
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& seq) const;
+
+  private:
+    Module path_;
+    Module attention_path_;
+    Module act_;
+    Linear in_proj_;
+    Linear out_proj_;
+    LayerNorm norm1_;
+    Linear fc_;
+    Linear proj_;
+    LayerNorm norm2_;
+};
+
 struct ControlInputs {
     const Tensor& x;
     const Tensor& hint;
     const Tensor& timesteps;
     const Tensor& context;
-    const Tensor& y;  // undefined where the network takes none
+    const Tensor& y;         // undefined where the network takes none
+    int control_types = 1;   // of a union ControlNet: 0 where the workflow names no type
 };
 
 class ControlNetNetwork final : public Network {
@@ -41,7 +61,7 @@ class ControlNetNetwork final : public Network {
   private:
     [[nodiscard]] Tensor forward_hint(Tape& tape, const Tensor& hint) const;
     [[nodiscard]] Tensor embed_control_types(Tape& tape, ghost::ElementType type) const;
-    void register_union_transformer();
+    [[nodiscard]] Tensor weigh_hint(Tape& tape, const Tensor& hint) const;
 
     modelfile::ControlNetConfig config_;
     Registry registry_;
@@ -55,6 +75,8 @@ class ControlNetNetwork final : public Network {
     BlockSequence middle_;
     std::optional<Conv2d> middle_out_;
     Module control_add_root_ = nullptr;
+    std::optional<UnionTransformer> union_transformer_;
+    std::optional<Linear> spatial_projection_;
     std::optional<Linear> control_add_1_;
     std::optional<Linear> control_add_2_;
 };

@@ -53,7 +53,13 @@ Tensor VaeAttention::forward(Tape& tape, const Tensor& x) const {
         return ghost::attention(tape, path_, q_tokens, k_tokens, v_tokens, shape, {}, kernel)
             .view(image);
     }();
-    h = out_.forward(tape, h);
+    // The result lies in memory as [N, cells, C]. For one image the convolution takes a copy in its own layout; recorder a
+    // did not look.
+    if (tape.options().casts_included && h.shape()[0] == 1) {
+        h = out_.forward(tape, ghost::clone(tape, path_, h, h.shape()));
+    } else {
+        h = out_.forward(tape, h);
+    }
     return ghost::binary(tape, "add", path_, x, h);
 }
 

@@ -112,6 +112,24 @@ Result<std::shared_ptr<const ClipNetwork>> build_clip(const modelfile::ClipTextC
     return std::make_shared<const ClipNetwork>(config);
 }
 
+std::vector<ModuleEntry> model_buffers(const modelfile::UnetConfig& config) {
+    using modelfile::Family;
+    constexpr std::int64_t kSteps = 1000;           // of the training schedule
+    constexpr std::int64_t kSigmaTables = 2;        // sigmas and their logarithms
+    constexpr std::int64_t kAugmentorTables = 8;    // betas, cumulative alphas and their roots
+    constexpr std::int64_t kAugmentorWidth = 1280;  // of OpenCLIP-G: mean and deviation of its embeddings
+    constexpr auto kFloat = ModuleStorage::Float32;
+    std::vector<ModuleEntry> buffers;
+    buffers.push_back({"model_sampling", "ModelSampling", kSigmaTables * kSteps, false, kFloat});
+    const bool augmented = config.adm_in_channels > 0 && config.family != Family::Sd21UnclipL &&
+                           config.family != Family::Sd21UnclipH;
+    if (augmented) {
+        buffers.push_back({"noise_augmentor", "CLIPEmbeddingNoiseAugmentation",
+                           kAugmentorTables * kSteps + 2 * kAugmentorWidth, false, kFloat});
+    }
+    return buffers;
+}
+
 std::shared_ptr<const Network> as_network(std::shared_ptr<const UnetNetwork> network) {
     return network;
 }
