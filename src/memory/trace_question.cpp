@@ -270,18 +270,23 @@ void add_model_buffers(const Question& q, const modelfile::UnetConfig& config, W
     }
 }
 
-Result<Walk> answer_unet(const Question& q) {
+Result<modelfile::UnetConfig> unet_config(const Question& q) {
     const std::string name = unet_name(q);
-    if (name.empty() && q.config == nullptr) return unknown(q);
-    modelfile::UnetConfig config;
-    if (!name.empty()) {
-        auto known = known_unet(name);
-        if (!known) return unknown(q);
-        config = std::move(*known);
+    auto config = known_unet(name.empty() && q.config != nullptr ? q.family : name);
+    if (!config) return unknown(q);
+    if (q.config != nullptr) {
+        config->adm_in_channels =
+            0;  // recorded arguments are complete: what they leave out is not there
+        TRY_DO(read_unet_config(*q.config, *config));
     }
-    if (q.config != nullptr) TRY_DO(read_unet_config(*q.config, config));
-    if (q.latent_width < 1 || q.latent_height < 1)
+    return config;
+}
+
+Result<Walk> answer_unet(const Question& q) {
+    TRY_ASSIGN(const modelfile::UnetConfig config, unet_config(q));
+    if (q.latent_width < 1 || q.latent_height < 1) {
         return fail(Errc::InvalidInput, "width and height must be at least 8");
+    }
     TRY_ASSIGN(const auto unet, build_unet(config));
     UnetCall call = unet_call(q);
     if (call.entry == UnetEntry::SamplingFunction && q.batch % 2 != 0) {

@@ -42,12 +42,14 @@ Tensor UnionTransformer::forward(Tape& tape, const Tensor& seq) const {
                                           .queries = x.shape()[1],
                                           .keys = x.shape()[1],
                                           .head_dim = x.shape()[2] / kHeads};
-        Tensor mixed = ghost::attention(tape, attention_path_, part, part, part, shape).view(x.shape());
+        Tensor mixed =
+            ghost::attention(tape, attention_path_, part, part, part, shape).view(x.shape());
         mixed = out_proj_.forward(tape, mixed);
         x = ghost::binary(tape, "add", path_, x, mixed);
     }
     Tensor hidden = fc_.forward(tape, norm2_.forward(tape, x));
-    const Tensor gate = ghost::unary(tape, "sigmoid", act_, ghost::unary(tape, "mul", act_, hidden));
+    const Tensor gate =
+        ghost::unary(tape, "sigmoid", act_, ghost::unary(tape, "mul", act_, hidden));
     hidden = ghost::binary(tape, "mul", act_, hidden, gate);
     hidden = proj_.forward(tape, hidden);
     return ghost::binary(tape, "add", path_, x, hidden);
@@ -90,7 +92,8 @@ ControlNetNetwork::ControlNetNetwork(const modelfile::ControlNetConfig& config)
     control_add_root_ = registry_.path("control_add_embedding", "");
     control_add_1_.emplace(registry_, registry_.path("control_add_embedding", "linear_1"),
                            kControlTypeWidth * config.control_add_types, 4 * base);
-    control_add_2_.emplace(registry_, registry_.path("control_add_embedding", "linear_2"), 4 * base, 4 * base);
+    control_add_2_.emplace(registry_, registry_.path("control_add_embedding", "linear_2"), 4 * base,
+                           4 * base);
 }
 
 std::vector<ControlNetNetwork::Output> ControlNetNetwork::output_shapes(std::int64_t batch,
@@ -121,9 +124,10 @@ Tensor ControlNetNetwork::forward_hint(Tape& tape, const Tensor& hint) const {
 Tensor ControlNetNetwork::weigh_hint(Tape& tape, const Tensor& hint) const {
     const Tensor features = forward_hint(tape, hint);
     const Shape& s = features.shape();
-    const Tensor pooled =
-        ghost::produce(tape, OpClass::Elementwise, "mean", root_, features, {s[0], s[1]}, features.type());
-    tape.charge(OpClass::Elementwise, "add_", root_, 0, 2 * pooled.bytes() + s[1] * element_bytes(pooled.type()));
+    const Tensor pooled = ghost::produce(tape, OpClass::Elementwise, "mean", root_, features,
+                                         {s[0], s[1]}, features.type());
+    tape.charge(OpClass::Elementwise, "add_", root_, 0,
+                2 * pooled.bytes() + s[1] * element_bytes(pooled.type()));
     const std::array<Tensor, 1> inputs = {pooled.view({s[0], 1, s[1]})};
     Tensor x = ghost::cat(tape, root_, inputs, 1);
     x = union_transformer_->forward(tape, x);

@@ -32,8 +32,8 @@ struct ControlInputs {
     const Tensor& hint;
     const Tensor& timesteps;
     const Tensor& context;
-    const Tensor& y;         // undefined where the network takes none
-    int control_types = 1;   // of a union ControlNet: 0 where the workflow names no type
+    const Tensor& y;        // undefined where the network takes none
+    int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
 };
 
 class ControlNetNetwork final : public Network {

@@ -53,8 +53,8 @@ Tensor VaeAttention::forward(Tape& tape, const Tensor& x) const {
         return ghost::attention(tape, path_, q_tokens, k_tokens, v_tokens, shape, {}, kernel)
             .view(image);
     }();
-    // The result lies in memory as [N, cells, C]. For one image the convolution takes a copy in its own layout; recorder a
-    // did not look.
+    // The result lies in memory as [N, cells, C]. For one image the convolution takes a copy in its
+    // own layout; recorder a did not look.
     if (tape.options().casts_included && h.shape()[0] == 1) {
         h = out_.forward(tape, ghost::clone(tape, path_, h, h.shape()));
     } else {

@@ -165,8 +165,8 @@ Walk walk_apply_model(const UnetNetwork& unet, const UnetCall& call) {
 }
 
 // comfy.controlnet.ControlNet.get_control, the hint being on the card already.
-ControlTensors get_control(Tape& tape, const ControlNetNetwork& controlnet, const SamplerTensors& in,
-                           const Tensor& hint, int control_types) {
+ControlTensors get_control(Tape& tape, const ControlNetNetwork& controlnet,
+                           const SamplerTensors& in, const Tensor& hint, int control_types) {
     const Module m = no_module();
     const ElementType compute = tape.compute();
     const Tensor y = in.y.defined() ? ghost::to_type(tape, m, in.y, compute) : Tensor();
@@ -175,7 +175,8 @@ ControlTensors get_control(Tape& tape, const ControlNetNetwork& controlnet, cons
     const Tensor x_cast = ghost::to_type(tape, m, x, compute);
     const Tensor t_cast = ghost::to_type(tape, m, t, compute);
     const Tensor context = ghost::to_type(tape, m, in.context, compute);
-    ControlTensors control = controlnet.forward(tape, {x_cast, hint, t_cast, context, y, control_types});
+    ControlTensors control =
+        controlnet.forward(tape, {x_cast, hint, t_cast, context, y, control_types});
     for (const Tensor& tensor : control.middle)
         ghost::unary_in_place(tape, "mul_", m, tensor);  // strength
     for (const Tensor& tensor : control.output) ghost::unary_in_place(tape, "mul_", m, tensor);
@@ -246,7 +247,8 @@ Walk walk_sampling_function(const UnetNetwork& unet, const UnetCall& call) {
     chunks[0].y = {};
     chunks[0].c_concat = {};
     ControlTensors control;
-    if (call.controlnet != nullptr) control = get_control(tape, *call.controlnet, both, hint, call.control_types);
+    if (call.controlnet != nullptr)
+        control = get_control(tape, *call.controlnet, both, hint, call.control_types);
     const Tensor output =
         apply_model(tape, unet, both, call.controlnet != nullptr ? &control : nullptr);
     const Tensor half = output.view(cond.x.shape());

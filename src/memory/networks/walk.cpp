@@ -114,10 +114,11 @@ Result<std::shared_ptr<const ClipNetwork>> build_clip(const modelfile::ClipTextC
 
 std::vector<ModuleEntry> model_buffers(const modelfile::UnetConfig& config) {
     using modelfile::Family;
-    constexpr std::int64_t kSteps = 1000;           // of the training schedule
-    constexpr std::int64_t kSigmaTables = 2;        // sigmas and their logarithms
-    constexpr std::int64_t kAugmentorTables = 8;    // betas, cumulative alphas and their roots
-    constexpr std::int64_t kAugmentorWidth = 1280;  // of OpenCLIP-G: mean and deviation of its embeddings
+    constexpr std::int64_t kSteps = 1000;         // of the training schedule
+    constexpr std::int64_t kSigmaTables = 2;      // sigmas and their logarithms
+    constexpr std::int64_t kAugmentorTables = 8;  // betas, cumulative alphas and their roots
+    constexpr std::int64_t kAugmentorWidth =
+        1280;  // of OpenCLIP-G: mean and deviation of its embeddings
     constexpr auto kFloat = ModuleStorage::Float32;
     std::vector<ModuleEntry> buffers;
     buffers.push_back({"model_sampling", "ModelSampling", kSigmaTables * kSteps, false, kFloat});

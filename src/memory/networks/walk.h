@@ -104,8 +104,8 @@ class ClipNetwork;
     const modelfile::KlVaeConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const ClipNetwork>> build_clip(
     const modelfile::ClipTextConfig& config);
-// Buffers of ComfyUI's model object around a UNet, which its loader counts too: the sigma tables, and SDXL's noise
-// augmentor. Not part of the UNet's own modules().
+// Buffers of ComfyUI's model object around a UNet, which its loader counts too: the sigma tables,
+// and SDXL's noise augmentor. Not part of the UNet's own modules().
 [[nodiscard]] std::vector<ModuleEntry> model_buffers(const modelfile::UnetConfig& config);
 // The same objects seen as Network, for loaders.
 [[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const UnetNetwork> network);
@@ -134,7 +134,7 @@ struct UnetCall {
     // SamplingFunction runs it first, and its control tensors die as the UNet takes them.
     // ApplyModel is handed tensors of its shapes by the caller, as inputs.
     const ControlNetNetwork* controlnet = nullptr;
-    int control_types = 1;    // of a union ControlNet: 0 where the workflow names no type
+    int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
     ForwardRules rules;
 };
 

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/json.h"
+#include "memory/networks/walk.h"
+#include "modelfile/architectures.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <array>
+
+namespace plimsoll::memory {
+namespace {
+
+std::string read_gz(const std::string& path) {
+    gzFile file = gzopen(path.c_str(), "rb");
+    if (file == nullptr) ADD_FAILURE() << "cannot open " << path;
+    std::string text;
+    std::array<char, 1 << 16> buffer{};
+    for (int n = 0; (n = gzread(file, buffer.data(), buffer.size())) > 0;)
+        text.append(buffer.data(), static_cast<std::size_t>(n));
+    gzclose(file);
+    return text;
+}
+
+struct RecordedModule {
+    std::string path;
+    std::string class_name;
+    std::int64_t bytes;
+    bool castable;
+    friend bool operator==(const RecordedModule&, const RecordedModule&) = default;
+    friend void PrintTo(const RecordedModule& m, std::ostream* os) {
+        *os << m.path << " " << m.class_name << " " << m.bytes << (m.castable ? " castable" : "");
+    }
+};
+
+std::vector<RecordedModule> recorded_modules(const std::string& name) {
+    const json::value listing =
+        parse_json(read_gz(PLIMSOLL_TEST_DATA "/modules/" + name + ".json.gz")).value();
+    std::vector<RecordedModule> modules;
+    for (const json::value& value : find(listing, "rows")->get_array()) {
+        const json::array& row = value.get_array();
+        modules.push_back({std::string(row[0].get_string()), std::string(row[1].get_string()),
+                           row[2].get_int64(), row[3].get_bool()});
+    }
+    return modules;
+}
+
+std::vector<RecordedModule> as_recorded(const std::vector<ModuleEntry>& entries) {
+    std::vector<RecordedModule> modules;
+    for (const ModuleEntry& entry : entries) {
+        modules.push_back({entry.path, std::string(entry.class_name),
+                           entry.weights(ComputeType::Float16).count, entry.castable});
+    }
+    return modules;
+}
+
+void expect_modules(const std::string& name, const std::vector<ModuleEntry>& entries) {
+    const std::vector<RecordedModule> expected = recorded_modules(name);
+    const std::vector<RecordedModule> actual = as_recorded(entries);
+    ASSERT_EQ(actual.size(), expected.size()) << name;
+    for (std::size_t i = 0; i < expected.size(); ++i)
+        ASSERT_EQ(actual[i], expected[i]) << name << " row " << i;
+}
+
+template <class T>
+std::shared_ptr<const Network> network(Result<T> built) {
+    return as_network(std::move(built).value());
+}
+
+// Goal: partial loading can be simulated module by module. Method: path, class, bytes and order
+// against recorded lists.
+TEST(NetworkModules, of_the_unets_are_those_of_the_real_classes) {
+    const auto unet = [](std::string_view name) {
+        return network(build_unet(modelfile::known_unet(name).value()))->modules();
+    };
+    expect_modules("sd15", unet("sd15"));
+    expect_modules("sdxl", unet("sdxl"));
+    // These were recorded with the model object around the UNet.
+    for (const auto& [recorded, known] :
+         {std::pair{"sd21", "sd21"}, std::pair{"sd15_inpaint9", "sd15_inpaint"},
+          std::pair{"sdxl_inpaint9", "sdxl_inpaint"}}) {
+        std::vector<ModuleEntry> modules = unet(known);
+        for (ModuleEntry& buffer : model_buffers(modelfile::known_unet(known).value()))
+            modules.push_back(buffer);
+        expect_modules(recorded, modules);
+    }
+}
+
+TEST(NetworkModules, of_controlnets_and_adapters_are_those_of_the_real_classes) {
+    const auto controlnet = [](std::string_view name) {
+        return network(build_controlnet(modelfile::known_controlnet(name).value()))->modules();
+    };
+    expect_modules("controlnet_sd15_cldm", controlnet("sd15"));
+    expect_modules("controlnet_sdxl_cldm", controlnet("sdxl"));
+    expect_modules("controlnet_sdxl_union++6", controlnet("sdxl_union_6"));
+    for (const std::string name : {"sd15", "sdxl"}) {
+        expect_modules(
+            "t2i_adapter_" + name,
+            network(build_t2i_adapter(modelfile::known_t2i_adapter(name).value()))->modules());
+    }
+}
+
+TEST(NetworkModules, of_vaes_and_text_encoders_are_those_of_the_real_classes) {
+    const auto vae = [](std::string_view name) {
+        return network(build_kl_vae(modelfile::known_kl_vae(name).value()))->modules();
+    };
+    expect_modules("kl_vae", vae("kl4"));
+    expect_modules("vae_kl4", vae("kl4"));
+    expect_modules("vae_kl16", vae("kl16"));
+    expect_modules("flux_vae", vae("kl16"));
+    const auto clip = [](std::string_view name) {
+        return network(build_clip(modelfile::known_clip(name).value()))->modules();
+    };
+    expect_modules("clip_l", clip("clip_l"));
+    expect_modules("te_clip_l", clip("clip_l"));
+    expect_modules("clip_g", clip("clip_g"));
+    expect_modules("te_clip_g", clip("clip_g"));
+}
+
+// Parameters of published networks that were not recorded: counted from their public descriptions.
+TEST(NetworkModules, count_the_parameters_of_the_distilled_unets) {
+    const auto millions = [](std::string_view name) {
+        return static_cast<double>(
+                   network(build_unet(modelfile::known_unet(name).value()))->params()) /
+               1e6;
+    };
+    EXPECT_NEAR(millions("ssd1b"), 1331, 15);  // "SSD-1B is a 1.3B-parameter model"
+    EXPECT_NEAR(millions("segmind_vega"), 745,
+                10);  // "745M parameters" (Segmind-Vega, Gupta et al. 2024)
+    EXPECT_NEAR(millions("koala_700m"), 782, 10);      // 782M (KOALA, Lee et al. 2023, table 1)
+    EXPECT_NEAR(millions("koala_1b"), 1161, 12);       // 1161M (same table)
+    EXPECT_NEAR(millions("sdxl_refiner"), 2200, 150);  // not stated exactly in the SDXL paper
+}
+
+TEST(BuildUnet, refuses_numbers_that_contradict_each_other) {
+    const modelfile::UnetConfig sound = modelfile::known_unet("sdxl").value();
+    const auto expect_refused = [&](auto change) {
+        modelfile::UnetConfig broken = sound;
+        change(broken);
+        const auto built = build_unet(broken);
+        ASSERT_FALSE(built.has_value());
+        EXPECT_EQ(built.error().code, Errc::InvalidInput);
+    };
+    expect_refused([](auto& c) { c.channel_mult.clear(); });
+    expect_refused([](auto& c) { c.transformer_depth.pop_back(); });
+    expect_refused([](auto& c) { c.transformer_depth_output.push_back(1); });
+    expect_refused([](auto& c) { c.num_head_channels = 7; });
+    expect_refused([](auto& c) { c.model_channels = 1 << 30; });
+    expect_refused([](auto& c) { c.transformer_depth_middle = -3; });
+    expect_refused([](auto& c) { c.temporal = true; });
+}
+
+}  // namespace
+}  // namespace plimsoll::memory

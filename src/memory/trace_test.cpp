@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/trace.h"
+
+#include "base/json.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <vector>
+
+namespace plimsoll::memory {
+namespace {
+
+// The recorded answer's fields; everything else in a line is the question.
+constexpr std::array<std::string_view, 10> kAnswers = {
+    "peak_bytes", "weights_bytes", "params",  "input_bytes", "max_cast_bytes",
+    "flops",      "bytes_moved",   "kernels", "peak_site",   "top_live"};
+
+std::vector<json::value> recorded_lines() {
+    std::ifstream file(PLIMSOLL_TEST_DATA "/traces/ldm.jsonl");
+    std::vector<json::value> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(parse_json(line).value());
+    return lines;
+}
+
+json::value answer(json::value question) {
+    for (const std::string_view field : kAnswers) question.get_object().erase(field);
+    return parse_json(answer_trace_line(json::serialize(question)).value()).value();
+}
+
+double relative_error(const json::value& recorded, const json::value& answered,
+                      std::string_view field) {
+    const auto expected = find_int(recorded, field);
+    const auto actual = find_int(answered, field);
+    if (!expected || !actual) return 1.0;
+    const double scale = std::max(1.0, std::abs(static_cast<double>(*expected)));
+    return std::abs(static_cast<double>(*actual - *expected)) / scale;
+}
+
+struct Errors {
+    std::vector<double> values;
+    double worst() const { return *std::max_element(values.begin(), values.end()); }
+    double median() {
+        std::sort(values.begin(), values.end());
+        return values[values.size() / 2];
+    }
+};
+
+// Goal: the ghost tensors see what the real forwards did. Method: every recorded line through the
+// door that the accuracy check uses, bounds as promised for the product; parameters exactly.
+TEST(TraceGolden, agrees_with_every_recorded_walk) {
+    std::map<std::string, std::map<std::string, Errors>> families;
+    for (const json::value& recorded : recorded_lines()) {
+        const json::value answered = answer(recorded);
+        const std::string id(find_string(recorded, "id").value_or("(sensitivity)"));
+        ASSERT_EQ(find(answered, "verdict"), nullptr) << id << ": " << json::serialize(answered);
+        EXPECT_EQ(find_int(answered, "params"), find_int(recorded, "params")) << id;
+        EXPECT_EQ(find_int(answered, "input_bytes"), find_int(recorded, "input_bytes")) << id;
+        const json::value* site = find(recorded, "peak_site");
+        EXPECT_EQ(*find(answered, "peak_site"), *site) << id;
+        const json::array& live = find(answered, "top_live")->get_array();
+        ASSERT_FALSE(live.empty()) << id;
+        EXPECT_EQ(live.front(), find(recorded, "top_live")->get_array().front()) << id;
+        auto& errors = families[std::string(find_string(recorded, "family").value_or(""))];
+        for (const std::string_view field :
+             {"peak_bytes", "weights_bytes", "flops", "bytes_moved", "kernels"}) {
+            errors[std::string(field)].values.push_back(relative_error(recorded, answered, field));
+        }
+        if (find(recorded, "max_cast_bytes") != nullptr) {
+            errors["max_cast_bytes"].values.push_back(
+                relative_error(recorded, answered, "max_cast_bytes"));
+        }
+    }
+    ASSERT_EQ(families.size(), 7U);
+    for (auto& [family, fields] : families) {
+        for (auto& [field, errors] : fields) {
+            fmt::print("{:9} {:15} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
+                       errors.values.size(), errors.median(), errors.worst());
+        }
+        EXPECT_LE(fields["peak_bytes"].median(), 0.001) << family;
+        EXPECT_LE(fields["peak_bytes"].worst(), 0.02) << family;
+        EXPECT_LE(fields["weights_bytes"].worst(), 0.001) << family;
+        EXPECT_LE(fields["flops"].worst(), 0.01) << family;
+        EXPECT_LE(fields["bytes_moved"].worst(), 0.01) << family;
+        EXPECT_LE(fields["kernels"].worst(), 0.01) << family;
+        EXPECT_LE(fields["max_cast_bytes"].values.empty() ? 0.0 : fields["max_cast_bytes"].worst(),
+                  0.001)
+            << family;
+    }
+}
+
+std::string unet_question(std::string_view family, std::string_view variant, int width, int height,
+                          int batch) {
+    return fmt::format(
+        R"({{"family":"{}","variant":"{}","phase":"unet_step","call":"apply_model","width":{},)"
+        R"("height":{},"frames":1,"batch":{},"dtype":"fp16","tokens":77}})",
+        family, variant, width, height, batch);
+}
+
+std::int64_t peak_of(const std::string& question) {
+    const json::value answered = parse_json(answer_trace_line(question).value()).value();
+    return find_int(answered, "peak_bytes").value_or(-1);
+}
+
+TEST(TraceAnswer, keeps_the_fields_of_the_question) {
+    const std::string question =
+        R"({"id":"x","family":"sd15","phase":"unet_step","width":512,"height":512,"batch":1,"note":"mine"})";
+    const json::value answered = parse_json(answer_trace_line(question).value()).value();
+    EXPECT_EQ(find_string(answered, "id"), "x");
+    EXPECT_EQ(find_string(answered, "note"), "mine");
+    EXPECT_GT(find_int(answered, "peak_bytes").value_or(0), 0);
+}
+
+TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
+    for (
+        const std::string& question :
+        {unet_question("flux", "dev", 1024, 1024, 1),
+         unet_question("sd15", "no_such_variant", 512, 512, 1),
+         unet_question("sd15", "base", 4, 4, 1), unet_question("sd15", "base", 512, 512, 0),
+         std::string(R"({"family":"sd15","phase":"training","width":512,"height":512})"),
+         std::string(R"({"family":"sd15","phase":"unet_step","width":"wide"})"),
+         std::string(
+             R"({"family":"svd","phase":"unet_step","width":512,"height":512,"frames":25})"),
+         std::string(R"({"family":"clip_l","phase":"text_encode","tokens":100000})"),
+         std::string(
+             R"({"family":"sdxl","phase":"unet_step","width":512,"height":512,"dtype":"int3"})"),
+         std::string(
+             R"({"family":"sdxl","phase":"unet_step","width":512,"height":512,"config":{"channel_mult":[0]}})"),
+         std::string("{}")}) {
+        const json::value answered = parse_json(answer_trace_line(question).value()).value();
+        EXPECT_EQ(find_string(answered, "verdict"), "unknown") << question;
+        EXPECT_FALSE(find_string(answered, "reason").value_or("").empty()) << question;
+        EXPECT_EQ(find(answered, "peak_bytes"), nullptr) << question;
+    }
+}
+
+TEST(TraceAnswer, does_not_repeat_an_answer_that_came_with_the_question) {
+    const json::value answered =
+        parse_json(
+            answer_trace_line(R"({"family":"flux","phase":"unet_step","peak_bytes":7})").value())
+            .value();
+    EXPECT_EQ(find(answered, "peak_bytes"), nullptr);
+}
+
+TEST(TraceAnswer, rejects_what_is_no_object) {
+    EXPECT_EQ(answer_trace_line("[1]").error().code, Errc::Corrupt);
+    EXPECT_EQ(answer_trace_line("{").error().code, Errc::Corrupt);
+}
+
+// Goal: the simulator keeps its sense away from recorded points. Method: a grid of sizes, odd ones
+// included.
+TEST(TraceProperty, a_larger_image_never_needs_less) {
+    for (const std::string_view family :
+         {"sd15", "sd21", "sdxl", "sdxl_refiner", "ssd1b", "koala_700m"}) {
+        std::int64_t previous = 0;
+        for (int size = 64; size <= 1600; size += 72) {
+            const std::int64_t peak = peak_of(unet_question(family, "base", size, size, 1));
+            EXPECT_GE(peak, previous) << family << " at " << size;
+            previous = peak;
+        }
+    }
+}
+
+TEST(TraceProperty, a_larger_batch_never_needs_less) {
+    for (const std::string_view family : {"sd15", "sdxl", "segmind_vega", "koala_1b"}) {
+        for (int batch = 1; batch < 6; ++batch) {
+            EXPECT_LT(peak_of(unet_question(family, "base", 712, 520, batch)),
+                      peak_of(unet_question(family, "base", 712, 520, batch + 1)))
+                << family << " batch " << batch;
+        }
+    }
+}
+
+TEST(TraceProperty, more_input_channels_cost_no_more_than_their_own_tensors) {
+    for (const auto& [family, variant] :
+         {std::pair{"sd15", "inpaint9"}, std::pair{"sdxl", "ip2p"}, std::pair{"sd21", "inpaint"}}) {
+        const std::int64_t base = peak_of(unet_question(family, "base", 1024, 1024, 2));
+        const std::int64_t more = peak_of(unet_question(family, variant, 1024, 1024, 2));
+        EXPECT_GT(more, base) << family;
+        EXPECT_LT(more - base, 2 * 5 * 128 * 128 * 4) << family;
+    }
+}
+
+}  // namespace
+}  // namespace plimsoll::memory
