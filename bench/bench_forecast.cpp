@@ -8,16 +8,15 @@
 
 #include <cstdlib>
 
+namespace plimsoll::bench {
 namespace {
-
-using namespace plimsoll;
 
 void forecast_warm(benchmark::State& state) {
     const advisor::Forecaster forecaster =
         advisor::make_forecaster(advisor::reference_surroundings());
     const auto side = static_cast<int>(state.range(0));
     const std::string text = advisor::sdxl_workflow(side, side);
-    bench::against_parsing(state, text, [&] {
+    against_parsing(state, text, [&] {
         benchmark::DoNotOptimize(forecaster({.workflow = text, .reserve_vram = {}}));
     });
 }
@@ -36,7 +35,9 @@ void forecast_new_size(benchmark::State& state) {
 }
 BENCHMARK(forecast_new_size)->Unit(benchmark::kMicrosecond);
 
-int print_first_forecast() {
+}  // namespace
+
+static int print_first_forecast() {
     const auto start = std::chrono::steady_clock::now();
     const advisor::Forecaster forecaster =
         advisor::make_forecaster(advisor::reference_surroundings());
@@ -48,7 +49,7 @@ int print_first_forecast() {
         std::fprintf(stderr, "forecast failed: %s\n", forecast.error().message.c_str());
         return EXIT_FAILURE;
     }
-    const double yard = bench::parse_seconds(text, 2000);
+    const double yard = parse_seconds(text, 2000);
     std::printf(
         "first forecast of the process: %.3f ms, %.0f x parsing the workflow with Boost.JSON\n",
         seconds * 1e3, seconds / yard);
@@ -59,10 +60,11 @@ int print_first_forecast() {
     return EXIT_SUCCESS;
 }
 
-}  // namespace
+}  // namespace plimsoll::bench
 
 int main(int argc, char** argv) {
-    if (const int status = print_first_forecast(); status != EXIT_SUCCESS) return status;
+    if (const int status = plimsoll::bench::print_first_forecast(); status != EXIT_SUCCESS)
+        return status;
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();
     return EXIT_SUCCESS;

@@ -12,9 +12,8 @@
 
 #include <unistd.h>
 
+namespace plimsoll::bench {
 namespace {
-
-using namespace plimsoll;
 
 // 2,500 tensors of 1280 x 1100 in fp16: 7.04 GB, names as long as SDXL's.
 modelfile::TensorTable checkpoint_table() {
@@ -59,8 +58,8 @@ void read_header(benchmark::State& state) {
     }
     std::string header = *modelfile::encode_safetensors_header(checkpoint_table());
     header.erase(0, 8);  // the length
-    bench::against_parsing(
-        state, header, [&] { benchmark::DoNotOptimize(modelfile::read_model_file(file.path())); });
+    against_parsing(state, header,
+                    [&] { benchmark::DoNotOptimize(modelfile::read_model_file(file.path())); });
     state.SetLabel(std::to_string(std::filesystem::file_size(file.path())) + " bytes, header " +
                    std::to_string(header.size()));
 }
@@ -74,5 +73,6 @@ void detect(benchmark::State& state) {
 BENCHMARK(detect)->Unit(benchmark::kMillisecond);
 
 }  // namespace
+}  // namespace plimsoll::bench
 
 BENCHMARK_MAIN();

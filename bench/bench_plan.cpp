@@ -8,9 +8,8 @@
 #include "advisor/reference_job.h"
 #include "yardstick.h"
 
+namespace plimsoll::bench {
 namespace {
-
-using namespace plimsoll;
 
 void plan(benchmark::State& state) {
     const advisor::Forecaster forecaster =
@@ -20,8 +19,8 @@ void plan(benchmark::State& state) {
     advisor::PlanRequest request;
     request.workflow = text;
     request.control = advisor::ServerControl::Ours;
-    bench::against_parsing(
-        state, text, [&] { benchmark::DoNotOptimize(advisor::solve_plan(request, forecaster)); });
+    against_parsing(state, text,
+                    [&] { benchmark::DoNotOptimize(advisor::solve_plan(request, forecaster)); });
     const auto solved = advisor::solve_plan(request, forecaster);
     state.SetLabel(solved ? std::string(advisor::plan_verdict_name(solved->verdict))
                           : solved.error().message);
@@ -38,7 +37,7 @@ void largest_that_fits(benchmark::State& state) {
         advisor::make_forecaster(advisor::reference_surroundings());
     const auto knob = static_cast<advisor::Knob>(state.range(0));
     const std::string text = advisor::sdxl_workflow();
-    bench::against_parsing(state, text, [&] {
+    against_parsing(state, text, [&] {
         benchmark::DoNotOptimize(
             advisor::largest(text, knob, advisor::default_limits(knob), {}, forecaster));
     });
@@ -49,5 +48,6 @@ void largest_that_fits(benchmark::State& state) {
 BENCHMARK(largest_that_fits)->DenseRange(0, 2)->Unit(benchmark::kMillisecond);
 
 }  // namespace
+}  // namespace plimsoll::bench
 
 BENCHMARK_MAIN();
