@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// NetworkConfig: the numbers that fix a network's shape, read from tensor shapes (never from file names). `memory` builds
-// its ghost networks from these; the catalogue of known architectures (data/architectures.json) holds the same structs.
+// NetworkConfig: the numbers that fix a network's shape, read from tensor shapes (never from file
+// names). `memory` builds its ghost networks from these; the catalogue of known architectures
+// (data/architectures.json) holds the same structs.
 #pragma once
 #include "base/units.h"
 #include "modelfile/tensor_table.h"
@@ -14,11 +15,26 @@
 
 namespace plimsoll::modelfile {
 
-// What users call the model; decides ComfyUI's memory_usage_factor, latent format and sampling rules.
+// What users call the model; decides ComfyUI's memory_usage_factor, latent format and sampling
+// rules.
 enum class Family : std::uint8_t {
     Unknown,
-    Sd15, Sd15InstructPix2Pix, Sd20, Sd21UnclipL, Sd21UnclipH, SdX4Upscaler, LotusD, StableZero123, Svd,
-    Sdxl, SdxlInstructPix2Pix, SdxlRefiner, Ssd1b, SegmindVega, Koala700m, Koala1b,
+    Sd15,
+    Sd15InstructPix2Pix,
+    Sd20,
+    Sd21UnclipL,
+    Sd21UnclipH,
+    SdX4Upscaler,
+    LotusD,
+    StableZero123,
+    Svd,
+    Sdxl,
+    SdxlInstructPix2Pix,
+    SdxlRefiner,
+    Ssd1b,
+    SegmindVega,
+    Koala700m,
+    Koala1b,
 };
 // "sd15", "sdxl", "ssd1b", ... the names of --family and of JSON.
 [[nodiscard]] std::string_view family_name(Family family);
@@ -27,33 +43,36 @@ enum class Family : std::uint8_t {
 // The LDM UNet (openaimodel) and, with `controlnet`, its encoder half as a ControlNet.
 struct UnetConfig {
     Family family = Family::Unknown;
-    int in_channels = 4;             // 9 inpaint, 8 instruct-pix2pix, 7 x4 upscaler
+    int in_channels = 4;  // 9 inpaint, 8 instruct-pix2pix, 7 x4 upscaler
     int out_channels = 4;
     int model_channels = 320;
-    std::vector<int> channel_mult;   // per level: {1,2,4,4} SD 1.5, {1,2,4} SDXL
-    std::vector<int> num_res_blocks; // per level
+    std::vector<int> channel_mult;              // per level: {1,2,4,4} SD 1.5, {1,2,4} SDXL
+    std::vector<int> num_res_blocks;            // per level
     std::vector<int> transformer_depth;         // per encoder ResBlock, in order of input_blocks
-    std::vector<int> transformer_depth_output;  // per decoder ResBlock, in order of ComfyUI's config (popped from the back)
-    int transformer_depth_middle = 1;           // -1: no attention in the middle, -2: no middle block
+    std::vector<int> transformer_depth_output;  // per decoder ResBlock, in order of ComfyUI's
+                                                // config (popped from the back)
+    int transformer_depth_middle = 1;  // -1: no attention in the middle, -2: no middle block
     int context_dim = 768;
-    int adm_in_channels = 0;         // width of the vector condition `y`; 0: none
-    bool use_linear_in_transformer = false;     // proj_in / proj_out are Linear (SD 2.x, SDXL) rather than 1x1 conv
-    int num_heads = -1;              // fixed number of heads (SD 1.5: 8), or -1
-    int num_head_channels = 64;      // head width when num_heads is -1
-    bool temporal = false;           // SVD: time_stack present
-    bool legacy_upcast_attention = false;       // SD 2.x: attention precision fp32 on non-pytorch back ends only
+    int adm_in_channels = 0;  // width of the vector condition `y`; 0: none
+    bool use_linear_in_transformer =
+        false;           // proj_in / proj_out are Linear (SD 2.x, SDXL) rather than 1x1 conv
+    int num_heads = -1;  // fixed number of heads (SD 1.5: 8), or -1
+    int num_head_channels = 64;  // head width when num_heads is -1
+    bool temporal = false;       // SVD: time_stack present
+    bool legacy_upcast_attention =
+        false;  // SD 2.x: attention precision fp32 on non-pytorch back ends only
     std::string prediction = "eps";  // "eps", "v", "edm"; from marker tensors where present
 };
 
 struct ControlNetConfig {
     UnetConfig encoder;
     int hint_channels = 3;
-    int control_add_types = 0;       // union ControlNets: number of types (6 or 8), else 0
+    int control_add_types = 0;  // union ControlNets: number of types (6 or 8), else 0
 };
 
 struct T2iAdapterConfig {
-    int in_channels = 192;           // 3 or 1 x unshuffle^2
-    std::vector<int> channels;       // per level
+    int in_channels = 192;      // 3 or 1 x unshuffle^2
+    std::vector<int> channels;  // per level
     int num_res_blocks = 2;
     bool sk = true;
     bool use_conv = false;
@@ -71,7 +90,7 @@ struct KlVaeConfig {
     std::vector<int> channel_mult = {1, 2, 4, 4};
     int num_res_blocks = 2;
     bool double_z = true;
-    bool quant_conv = true;          // quant_conv / post_quant_conv present (absent in Flux / SD3 VAEs)
+    bool quant_conv = true;  // quant_conv / post_quant_conv present (absent in Flux / SD3 VAEs)
     bool has_encoder = true;
 };
 
@@ -79,7 +98,7 @@ enum class ClipActivation : std::uint8_t { QuickGelu, Gelu };
 
 // CLIP text transformers as ComfyUI builds them (CLIP-L, OpenCLIP-H, OpenCLIP-G).
 struct ClipTextConfig {
-    std::string name = "clip_l";     // "clip_l", "clip_h", "clip_g"
+    std::string name = "clip_l";  // "clip_l", "clip_h", "clip_g"
     int layers = 12;
     int hidden = 768;
     int intermediate = 3072;
@@ -90,7 +109,7 @@ struct ClipTextConfig {
     ClipActivation activation = ClipActivation::QuickGelu;
 };
 
-struct TinyVaeConfig {               // TAESD
+struct TinyVaeConfig {  // TAESD
     int latent_channels = 4;
 };
 
@@ -98,7 +117,7 @@ struct TinyVaeConfig {               // TAESD
 struct PartWeights {
     std::int64_t params = 0;
     Bytes bytes;
-    DType dtype = DType::Float16;    // the dtype that holds most elements
+    DType dtype = DType::Float16;  // the dtype that holds most elements
     bool scaled_fp8 = false;
 };
 
@@ -106,7 +125,7 @@ template <class Config>
 struct Part {
     Config config;
     PartWeights weights;
-    std::string prefix;              // of its tensors in the file
+    std::string prefix;  // of its tensors in the file
 };
 
 // Everything recognised in one file. A checkpoint holds several parts, a single-network file one.

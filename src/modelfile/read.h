@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The door of this folder: any model file into a TensorTable. The format is told by the first bytes, never by the name.
+// The door of this folder: any model file into a TensorTable. The format is told by the first
+// bytes, never by the name.
 //
 // Enters through: ByteSource.   Leaves through: TensorTable.   Threads: no shared state.
 #pragma once

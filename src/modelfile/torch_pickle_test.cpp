@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <fstream>
 
 namespace plimsoll::modelfile {
@@ -38,23 +39,27 @@ enum class Zip64 : bool { No, Yes };
 // A stored archive. Checksums are zero: nothing here checks contents.
 std::string zip_of(const std::vector<std::pair<std::string, std::string>>& files,
                    Zip64 is_wide = Zip64::No) {
+    const bool wide = is_wide == Zip64::Yes;
     std::string out;
     std::string directory;
     for (const auto& [name, content] : files) {
-        const std::size_t offset = out.size();
-        out += "PK\x03\x04"s + le(0, 22) + le(name.size(), 2) + le(0, 2) + name + content;
-        const bool wide = is_wide == Zip64::Yes;
-        const std::string extra = wide ? le(1, 2) + le(24, 2) + le(content.size(), 8) +
-                                             le(content.size(), 8) + le(offset, 8)
-                                       : "";
-        directory += "PK\x01\x02"s + le(0, 16) + le(wide ? 0xffffffff : content.size(), 4) +
-                     le(wide ? 0xffffffff : content.size(), 4) + le(name.size(), 2) +
-                     le(extra.size(), 2) + le(0, 10) + le(wide ? 0xffffffff : offset, 4) + name +
-                     extra;
+        const std::string bytes = le(content.size(), 8);
+        std::string extra = le(1, 2);
+        for (const std::string& field : {le(24, 2), bytes, bytes, le(out.size(), 8)})
+            extra += field;
+        if (!wide) extra.clear();
+        const std::string narrow_bytes = wide ? "\xff\xff\xff\xff" : bytes.substr(0, 4);
+        for (const std::string& field :
+             {"PK\x01\x02"s, le(0, 16), narrow_bytes, narrow_bytes, le(name.size(), 2),
+              le(extra.size(), 2), le(0, 10), le(wide ? 0xffffffff : out.size(), 4), name, extra})
+            directory += field;
+        for (const std::string& field :
+             {"PK\x03\x04"s, le(0, 22), le(name.size(), 2), le(0, 2), name, content})
+            out += field;
     }
     const std::size_t begin = out.size();
     out += directory;
-    if (is_wide == Zip64::Yes) {
+    if (wide) {
         const std::size_t end64 = out.size();
         out += "PK\x06\x06"s + le(44, 8) + le(0, 12) + le(files.size(), 8) + le(files.size(), 8) +
                le(directory.size(), 8) + le(begin, 8);
@@ -90,10 +95,10 @@ std::string storage_op(const std::string& type, std::int64_t elements) {
 std::string tensor_op(const std::string& storage, std::int64_t offset,
                       const std::vector<std::int64_t>& size,
                       const std::vector<std::int64_t>& stride) {
-    std::vector<std::string> sizes;
-    std::vector<std::string> strides;
-    for (const auto n : size) sizes.push_back(int_op(n));
-    for (const auto n : stride) strides.push_back(int_op(n));
+    std::vector<std::string> sizes(size.size());
+    std::vector<std::string> strides(stride.size());
+    std::ranges::transform(size, sizes.begin(), int_op);
+    std::ranges::transform(stride, strides.begin(), int_op);
     return "ctorch._utils\n_rebuild_tensor_v2\n" +
            tuple_op({storage, int_op(offset), tuple_op(sizes), tuple_op(strides), "\x89", "}"}) +
            "R";

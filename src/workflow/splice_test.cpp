@@ -180,7 +180,7 @@ std::string any_prompt() {
     for (int n = 0; n < nodes; ++n) {
         text += fmt::format("{}{}\"{}\"{}:{}{{", n == 0 ? "" : ",", any_space(), n, any_space(),
                             any_space());
-        std::string inputs = "\"inputs\"" + any_space() + ":" + any_space() + "{";
+        std::string inputs = fmt::format("\"inputs\"{}:{}{{", any_space(), any_space());
         const int count = *rc::gen::inRange(0, 5);
         for (int i = 0; i < count; ++i)
             inputs += fmt::format("{}{}\"in{}\"{}:{}{}{}", i == 0 ? "" : ",", any_space(), i,
@@ -188,9 +188,10 @@ std::string any_prompt() {
         inputs += "}";
         const bool inputs_first = *rc::gen::arbitrary<bool>();
         const std::string class_type = fmt::format("\"class_type\":{}\"Class{}\"", any_space(), n);
-        text += inputs_first ? inputs + "," + class_type
-                             : class_type + any_space() + "," + any_space() + inputs;
-        text += any_space() + "}" + any_space();
+        text += inputs_first
+                    ? fmt::format("{},{}", inputs, class_type)
+                    : fmt::format("{}{},{}{}", class_type, any_space(), any_space(), inputs);
+        text += fmt::format("{}}}{}", any_space(), any_space());
     }
     return text + "}" + any_space();
 }
