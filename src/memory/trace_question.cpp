@@ -289,10 +289,7 @@ Result<Walk> answer_unet(const Question& q) {
     }
     TRY_ASSIGN(const auto unet, build_unet(config));
     UnetCall call = unet_call(q);
-    if (call.entry == UnetEntry::SamplingFunction && q.batch % 2 != 0) {
-        return fail(Errc::InvalidInput,
-                    "sampling_function batches cond and uncond: the batch must be even");
-    }
+    if (q.batch % 2 != 0) call.conds = 1;
     std::shared_ptr<const ControlNetNetwork> controlnet;
     if (contains(q.variant, "controlnet")) {
         TRY_ASSIGN(const auto known, known_controlnet(q.family));

@@ -192,76 +192,98 @@ Tensor repeat_to_batch(Tape& tape, const Tensor& condition, std::int64_t batch) 
                           condition.type());
 }
 
-// One of the two conditions as get_area_and_mult prepares it.
+// One condition as get_area_and_mult prepares it.
 struct Chunk {
-    Tensor x;
     Tensor mult;
     Tensor context;
     Tensor y;
-    Tensor c_concat;
 };
 
-Tensor cat_pair(Tape& tape, const Tensor& a, const Tensor& b) {
-    if (!a.defined()) return {};
-    const std::array<Tensor, 2> parts = {a, b};
-    return ghost::cat(tape, no_module(), parts, 0);
+// What calc_cond_batch keeps for a condition while the model runs.
+struct Sums {
+    Tensor out;
+    Tensor count;
+};
+
+Tensor cat_chunks(Tape& tape, const std::vector<Tensor>& chunks) {
+    if (!chunks.front().defined()) return {};
+    return ghost::cat(tape, no_module(), chunks, 0);
 }
 
-// sampling_function with CFG: cond and uncond in one forward, then combined. The call's batch
-// counts both.
+// The conditions joined to one batch. The lists of chunks are rebound meanwhile; the loop's last
+// chunk stays in a local variable of the Python function, so it is the caller's to keep.
+SamplerTensors join_conditions(Tape& tape, const SamplerTensors& cond,
+                               const std::vector<Chunk>& chunks) {
+    const auto joined = [&](auto part_of) {
+        std::vector<Tensor> parts;
+        parts.reserve(chunks.size());
+        for (const Chunk& chunk : chunks) parts.push_back(part_of(chunk));
+        return cat_chunks(tape, parts);
+    };
+    SamplerTensors batch;
+    batch.x = joined([&](const Chunk&) { return cond.x; });
+    batch.context = joined([](const Chunk& chunk) { return chunk.context; });
+    batch.y = joined([](const Chunk& chunk) { return chunk.y; });
+    batch.c_concat = joined([&](const Chunk&) { return cond.c_concat; });
+    batch.sigma = joined([&](const Chunk&) { return cond.sigma; });
+    return batch;
+}
+
+// uncond + (cond - uncond) * scale.
+Tensor guide(Tape& tape, const Tensor& cond, const Tensor& uncond) {
+    const Module m = no_module();
+    Tensor guided = ghost::binary(tape, "sub", m, cond, uncond);
+    guided = ghost::unary(tape, "mul", m, guided);
+    return ghost::binary(tape, "add", m, uncond, guided);
+}
+
+// sampling_function: the conditions in one forward, then combined. Without an uncond its sums are
+// there all the same.
 Walk walk_sampling_function(const UnetNetwork& unet, const UnetCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     if (const OpObserver& observer = current_observer()) tape.observe(observer);
     const Module m = no_module();
-    const std::int64_t images = std::max(1, call.batch / 2);
+    const std::size_t conds = call.conds == 2 && call.batch % 2 == 0 ? 2 : 1;
+    const std::int64_t images = call.batch / static_cast<std::int64_t>(conds);
     const SamplerTensors cond = sampler_inputs(tape, unet, call, images, 1);
-    const modelfile::UnetConfig& config = unet.config();
     const Tensor uncond_context = tape.input(cond.context.shape(), ElementType::Float32);
     const Tensor uncond_y =
-        cond.y.defined() ? tape.input({1, config.adm_in_channels}, ElementType::Float32) : Tensor();
+        cond.y.defined() ? tape.input(cond.y.shape(), ElementType::Float32) : Tensor();
     Tensor hint;
     if (call.controlnet != nullptr) hint = hint_input(tape, *call.controlnet, call, 1);
 
-    std::array<Tensor, 2> out_conds;
-    std::array<Tensor, 2> out_counts;
-    std::array<Chunk, 2> chunks;
-    for (std::size_t i = 0; i < 2; ++i) {
-        out_conds[i] = ghost::create_like(tape, "zeros_like", m, cond.x);
-        out_counts[i] =
-            ghost::unary(tape, "mul", m, ghost::create_like(tape, "ones_like", m, cond.x));
-        Chunk& chunk = chunks[i];
-        chunk.x = cond.x;
-        chunk.mult = ghost::unary(tape, "mul", m, ghost::create_like(tape, "ones_like", m, cond.x));
-        chunk.context = repeat_to_batch(tape, i == 0 ? cond.context : uncond_context, images);
-        chunk.y = repeat_to_batch(tape, i == 0 ? cond.y : uncond_y, images);
-        chunk.c_concat = cond.c_concat;
+    std::array<Sums, 2> sums;
+    std::vector<Chunk> chunks(conds);
+    const auto ones = [&] {
+        return ghost::unary(tape, "mul", m, ghost::create_like(tape, "ones_like", m, cond.x));
+    };
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+        sums[i].out = ghost::create_like(tape, "zeros_like", m, cond.x);
+        sums[i].count = ones();
+        if (i >= conds) continue;
+        chunks[i].mult = ones();
+        chunks[i].context = repeat_to_batch(tape, i == 0 ? cond.context : uncond_context, images);
+        chunks[i].y = repeat_to_batch(tape, i == 0 ? cond.y : uncond_y, images);
     }
-    SamplerTensors both;
-    both.x = cat_pair(tape, chunks[0].x, chunks[1].x);
-    both.context = cat_pair(tape, chunks[0].context, chunks[1].context);
-    both.y = cat_pair(tape, chunks[0].y, chunks[1].y);
-    both.c_concat = cat_pair(tape, chunks[0].c_concat, chunks[1].c_concat);
-    both.sigma = cat_pair(tape, cond.sigma, cond.sigma);
-    // The lists of chunks are rebound; the loop's last one stays in a local variable.
-    chunks[0].context = {};
-    chunks[0].y = {};
-    chunks[0].c_concat = {};
+    const SamplerTensors batch = join_conditions(tape, cond, chunks);
+    for (std::size_t i = 0; i + 1 < conds; ++i) {
+        chunks[i].context = {};
+        chunks[i].y = {};
+    }
     ControlTensors control;
-    if (call.controlnet != nullptr)
-        control = get_control(tape, *call.controlnet, both, hint, call.control_types);
-    const Tensor output =
-        apply_model(tape, unet, both, call.controlnet != nullptr ? &control : nullptr);
-    const Tensor half = output.view(cond.x.shape());
-    for (std::size_t i = 0; i < 2; ++i) {
-        ghost::binary_in_place(tape, "add_", m, out_conds[i],
-                               ghost::binary(tape, "mul", m, half, chunks[i].mult));
-        ghost::binary_in_place(tape, "add_", m, out_counts[i], chunks[i].mult);
+    if (call.controlnet != nullptr) {
+        control = get_control(tape, *call.controlnet, batch, hint, call.control_types);
     }
-    for (std::size_t i = 0; i < 2; ++i)
-        ghost::binary_in_place(tape, "div_", m, out_conds[i], out_counts[i]);
-    Tensor guided = ghost::binary(tape, "sub", m, out_conds[0], out_conds[1]);
-    guided = ghost::unary(tape, "mul", m, guided);
-    guided = ghost::binary(tape, "add", m, out_conds[1], guided);
+    const Tensor output =
+        apply_model(tape, unet, batch, call.controlnet != nullptr ? &control : nullptr);
+    const Tensor part = output.view(cond.x.shape());
+    for (std::size_t i = 0; i < conds; ++i) {
+        ghost::binary_in_place(tape, "add_", m, sums[i].out,
+                               ghost::binary(tape, "mul", m, part, chunks[i].mult));
+        ghost::binary_in_place(tape, "add_", m, sums[i].count, chunks[i].mult);
+    }
+    for (const Sums& sum : sums) ghost::binary_in_place(tape, "div_", m, sum.out, sum.count);
+    const Tensor guided = guide(tape, sums[0].out, sums[1].out);
     return finish_walk(tape, unet, call.storage, call.rules);
 }
 

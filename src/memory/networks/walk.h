@@ -120,7 +120,8 @@ class ClipNetwork;
 enum class UnetEntry : std::uint8_t {
     ApplyModel,        // fp32 latents and conds handed in, casts included
     Forward,           // the network alone, inputs already in compute type
-    SamplingFunction,  // ComfyUI batches cond and uncond itself; `batch` is the effective one
+    SamplingFunction,  // ComfyUI puts `conds` conditions into one forward; `batch` is the effective
+                       // one
 };
 
 struct UnetCall {
@@ -131,6 +132,9 @@ struct UnetCall {
     int tokens = 77;  // text tokens
     ComputeType storage = ComputeType::Float16;
     ComputeType compute = ComputeType::Float16;
+    // SamplingFunction: 2 where cond and uncond share the forward; 1 with CFG 1, or where they run
+    // one after the other. `batch` is conds x images.
+    int conds = 2;
     // SamplingFunction runs it first, and its control tensors die as the UNet takes them.
     // ApplyModel is handed tensors of its shapes by the caller, as inputs.
     const ControlNetNetwork* controlnet = nullptr;
