@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service/comfyui/client.h"
+
+#include <fmt/format.h>
+
+#include <span>
+#include <utility>
+
+namespace plimsoll::service {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// /object_info of one node is quick, but its first call may wait for a long list of files on a slow
+// disk.
+constexpr net::Patience kPatience{};
+// Reading statistics happens while a job runs: a missing sample is better than a stalled progress
+// bar.
+constexpr net::Patience kStatsPatience{
+    .connect = milliseconds(2000), .whole = milliseconds(5000), .body_bytes_max = 4ULL << 20U};
+constexpr net::Patience kImagePatience{
+    .connect = milliseconds(3000), .whole = milliseconds(300'000), .body_bytes_max = 512ULL << 20U};
+
+// The way out for a server that cannot be reached, on top of what the network said.
+Error with_way_out(Error error) {
+    if (error.code == Errc::Unavailable)
+        error.message += ": is ComfyUI running? its address is COMFYUI_SERVER_URL and COMFYUI_PORT";
+    return error;
+}
+
+class Events final : public EventStream {
+  public:
+    Events(std::unique_ptr<net::ClientSocket> socket, std::string prompt_id)
+        : socket_(std::move(socket)), prompt_id_(std::move(prompt_id)) {}
+
+    Result<std::optional<Message>> next(milliseconds wait) override {
+        TRY_ASSIGN(const auto message, socket_->read(wait));
+        if (!message) return std::optional<Message>();
+        if (message->binary)
+            return std::optional<Message>(
+                parse_binary_message(std::as_bytes(std::span(message->bytes))));
+        return std::optional<Message>(parse_message(message->bytes, prompt_id_));
+    }
+    void close() override { socket_->close(); }
+
+  private:
+    std::unique_ptr<net::ClientSocket> socket_;
+    std::string prompt_id_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ComfyClient>> ComfyClient::create(const Config& config) {
+    TRY_ASSIGN(net::Endpoint endpoint, net::parse_endpoint(config.base_url()));
+    return std::unique_ptr<ComfyClient>(new ComfyClient(std::move(endpoint)));
+}
+
+Result<std::string> ComfyClient::get(const std::string& target, const net::Patience& patience) {
+    auto reply = net::call_http(endpoint_, {.target = target}, patience);
+    if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
+    if (reply->status == 404)
+        return fail(Errc::NotFound, fmt::format("{} has no {}", address(), target));
+    if (reply->status != 200)
+        return fail(Errc::Unavailable,
+                    fmt::format("{} answers {} to {}: see ComfyUI's own log", address(),
+                                reply->status, target.substr(0, target.find('?'))));
+    return std::move(reply->body);
+}
+
+Result<void> ComfyClient::post(const std::string& target, std::string body) {
+    auto reply = net::call_http(
+        endpoint_, {.method = "POST", .target = target, .body = std::move(body)}, kPatience);
+    if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
+    if (reply->status != 200)
+        return fail(Errc::Unavailable, fmt::format("{} answers {} to {}: see ComfyUI's own log",
+                                                   address(), reply->status, target));
+    return {};
+}
+
+Result<ServerStats> ComfyClient::read_stats() {
+    TRY_ASSIGN(const std::string body, get("/system_stats", kStatsPatience));
+    return parse_system_stats(body);
+}
+
+Result<std::vector<std::string>> ComfyClient::list_models(std::string_view folder) {
+    const std::string target = "/models/" + net::encode_component(folder);
+    TRY_ASSIGN(const std::string body, get(target));
+    return parse_names(body, target);
+}
+
+Result<std::vector<std::string>> ComfyClient::list_choices(std::string_view class_type,
+                                                           std::string_view input) {
+    TRY_ASSIGN(const std::string body, get("/object_info/" + net::encode_component(class_type)));
+    return parse_choices(body, class_type, input);
+}
+
+Result<void> ComfyClient::submit(std::string_view workflow, const std::string& prompt_id,
+                                 const std::string& client_id) {
+    // The workflow's own bytes go out: a parser between would change its numbers.
+    std::string body = fmt::format(R"({{"client_id": "{}", "prompt_id": "{}", "prompt": {}}})",
+                                   client_id, prompt_id, workflow);
+    auto reply = net::call_http(
+        endpoint_, {.method = "POST", .target = "/prompt", .body = std::move(body)}, kPatience);
+    if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
+    if (reply->status != 200) return std::unexpected(parse_refusal(reply->status, reply->body));
+    TRY_ASSIGN(const json::value answer, parse_answer(reply->body, "POST /prompt"));
+    const auto given = find_string(answer, "prompt_id");
+    if (given != prompt_id)
+        return fail(
+            Errc::Unavailable,
+            fmt::format(
+                "{} gave the job another id than asked for: update ComfyUI to 0.3.64 or later",
+                address()));
+    return {};
+}
+
+Result<std::unique_ptr<EventStream>> ComfyClient::open_events(const std::string& client_id,
+                                                              const std::string& prompt_id) {
+    TRY_ASSIGN(auto socket,
+               net::ClientSocket::open(
+                   endpoint_, "/ws?clientId=" + net::encode_component(client_id), kPatience));
+    return std::make_unique<Events>(std::move(socket), prompt_id);
+}
+
+Result<JobRecord> ComfyClient::read_job(const std::string& prompt_id) {
+    TRY_ASSIGN(const std::string queue, get("/queue"));
+    TRY_ASSIGN(const JobState state, parse_queue(queue, prompt_id));
+    if (state != JobState::Unknown)
+        return JobRecord{.state = state, .images = {}, .error = std::nullopt};
+    TRY_ASSIGN(const std::string history, get("/history/" + net::encode_component(prompt_id)));
+    return parse_history(history, prompt_id);
+}
+
+Result<void> ComfyClient::cancel(const std::string& prompt_id) {
+    TRY_DO(post("/queue", fmt::format(R"({{"delete": ["{}"]}})", prompt_id)));
+    return post("/interrupt", fmt::format(R"({{"prompt_id": "{}"}})", prompt_id));
+}
+
+Result<void> ComfyClient::free_models() {
+    return post("/free", R"({"unload_models": true, "free_memory": true})");
+}
+
+Result<std::string> ComfyClient::download(const ImageRef& image) {
+    return get(
+        fmt::format("/view?filename={}&subfolder={}&type={}", net::encode_component(image.filename),
+                    net::encode_component(image.subfolder), net::encode_component(image.type)),
+        kImagePatience);
+}
+
+}  // namespace plimsoll::service

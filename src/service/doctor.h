@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// doctor: what Plimsoll found around itself, and for each problem what to do about it.
+//
+// Enters through: Config, Upstream, files.   Leaves through: Checkup.   Threads: no shared state.
+#pragma once
+#include "service/comfyui/upstream.h"
+#include "service/config.h"
+#include "service/profiles.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace plimsoll::service {
+
+enum class Health : std::uint8_t { Good, Notice, Problem };
+[[nodiscard]] std::string_view health_name(Health health);  // "good", "notice", "problem"
+
+struct Finding {
+    std::string
+        area;  // "ComfyUI", "flags", "card", "driver", "models", "disk", "configuration", "history"
+    Health health = Health::Good;
+    std::string text;    // what was found
+    std::string advice;  // what to do; empty when good
+};
+
+struct Checkup {
+    std::vector<Finding> findings;
+    std::vector<ConfigLine> settings;
+    [[nodiscard]] Health worst() const;
+};
+
+struct CheckupPlaces {
+    std::filesystem::path driver_file =
+        "/proc/driver/nvidia/version";  // what NVIDIA's kernel module says about itself
+};
+
+// Changes nothing but may create the history file. Never fails: what cannot be found out is a
+// finding.
+[[nodiscard]] Checkup check_up(const Config& config, Upstream& upstream,
+                               const CheckupPlaces& places = {});
+
+}  // namespace plimsoll::service

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// generate: a picture, kept under the load line. Forecast, plan, submit, watch, download, record;
+// then forecast beside observed.
+//
+// Enters through: Upstream, Store, Clock, Random, files.   Leaves through: Generation, callbacks,
+// pictures.   Threads: runs in the caller's.
+#pragma once
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "history/store.h"
+#include "service/comfyui/follow.h"
+#include "service/forecast.h"
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace plimsoll::service {
+
+// Progress with the words of the forecast: which phase, and how long it will still take.
+struct GenerateProgress {
+    JobProgress job;
+    std::string phase;    // "sample", "vae_decode", "queued"
+    std::size_t run = 0;  // of `runs`: a batch may be split
+    std::size_t runs = 1;
+    double forecast_seconds = 0;
+    Bytes load_line;
+};
+
+struct GenerateOptions {
+    PlanWishes plan;
+    bool run_anyway = false;  // submit the workflow as it is, whatever the plan says
+    std::filesystem::path output_dir;
+    std::chrono::milliseconds timeout{1'200'000};
+    const std::atomic<bool>* cancelled = nullptr;
+    std::function<void(const PlanAnswer&)> on_plan;  // before anything is submitted
+    std::function<void(const GenerateProgress&)> on_progress;
+    std::function<void(std::chrono::milliseconds)> sleep;  // for tests, see FollowOptions
+};
+
+// The parts of the outside; all outlive the call. `store` may be null: then nothing is recorded,
+// and a warning says so.
+struct GenerateParts {
+    Upstream& upstream;
+    history::Store* store;
+    const Clock& clock;
+    Random& random;
+    // Makes the forecaster of the site and job; nullptr: the real one.
+    std::function<advisor::Forecaster(const Site&, const Job&)> forecaster;
+};
+
+enum class GenerateEnd : std::uint8_t {
+    Done,
+    DoesNotFit,
+    OutOfMemory,
+    Failed,
+    Cancelled,
+    TimedOut,
+    Lost
+};
+[[nodiscard]] std::string_view generate_end_name(GenerateEnd end);
+
+struct Generation {
+    GenerateEnd end = GenerateEnd::Done;
+    std::string why;  // empty when done
+    PlanAnswer plan;
+    std::vector<history::RunRecord>
+        runs;  // as recorded: forecast beside observed. One for each workflow that was submitted
+    std::vector<std::filesystem::path> images;  // as saved
+    std::vector<std::string> warnings;
+};
+
+// Errors: Unavailable (ComfyUI cannot be reached), NotFound (it lacks the model: the nearest
+// names), InvalidInput (it refused the workflow). Whatever happens after submission is a Generation
+// that says so; pictures that were made are saved and recorded then too.
+[[nodiscard]] Result<Generation> generate(const Job& job, const Config& config,
+                                          const GenerateOptions& options,
+                                          const GenerateParts& parts);
+
+// The name under which this ComfyUI lists a checkpoint ("xl/model.safetensors" for
+// "model.safetensors"). NotFound with the nearest names.
+[[nodiscard]] Result<std::string> name_on_server(Upstream& upstream, const std::string& checkpoint);
+
+// Saves bytes under a name from outside: no folders, no control characters, an existing file is
+// never replaced. Returns the path.
+[[nodiscard]] Result<std::filesystem::path> save_image(const std::filesystem::path& folder,
+                                                       std::string_view name,
+                                                       std::string_view bytes);
+
+}  // namespace plimsoll::service

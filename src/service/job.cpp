@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service/job.h"
+
+#include "advisor/text_to_image.h"
+#include "base/byte_source.h"
+#include "workflow/parse.h"
+#include "workflow/png_text.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+namespace plimsoll::service {
+
+namespace {
+
+Result<void> check_sources(const JobRequest& request) {
+    const int sources = static_cast<int>(request.model.has_value()) +
+                        static_cast<int>(request.model_file.has_value()) +
+                        static_cast<int>(request.family.has_value()) +
+                        static_cast<int>(request.file.has_value()) +
+                        static_cast<int>(request.workflow.has_value());
+    if (sources != 1)
+        return fail(Errc::InvalidInput,
+                    fmt::format("a job is named by exactly one of WORKFLOW.json, IMAGE.png, "
+                                "--model, --model-file and --family, "
+                                "{} were given",
+                                sources));
+    const bool wishes = request.width || request.height || request.batch || request.steps ||
+                        request.cfg || request.sampler || request.scheduler || request.quality ||
+                        request.seed || request.negative || !request.prompt.empty();
+    if (wishes && (request.file || request.workflow))
+        return fail(Errc::InvalidInput,
+                    "a workflow brings its own prompt, size and steps: leave --width, --height, "
+                    "--steps... away, or use --model");
+    return {};
+}
+
+// The bytes of a PNG begin with its signature, whatever its name.
+Result<std::string> read_workflow(const std::filesystem::path& path) {
+    TRY_ASSIGN(const auto source, open_file(path));
+    std::array<std::byte, 4> head{};
+    constexpr std::array<std::byte, 4> kPng{std::byte{0x89}, std::byte{'P'}, std::byte{'N'},
+                                            std::byte{'G'}};
+    const bool is_png =
+        source->size_bytes() >= head.size() && source->read_at(0, head) && head == kPng;
+    if (!is_png) return read_text_file(path, workflow::kWorkflowBytesMax);
+    auto embedded = workflow::read_png_workflow(*source);
+    if (!embedded) return fail_at(path.string(), embedded.error());
+    if (!embedded->prompt)
+        return fail(Errc::NotFound, fmt::format("{}: holds a workflow in the editor's format only: "
+                                                "open it in ComfyUI and export it in API format",
+                                                path.string()));
+    return std::move(*embedded->prompt);
+}
+
+Result<Job> job_of_workflow(std::string text, std::string name, ModelLibrary& library) {
+    Job job;
+    auto graph = workflow::parse_api_workflow(text);
+    if (!graph) return name.empty() ? std::unexpected(graph.error()) : fail_at(name, graph.error());
+    job.files = library.files_of(*graph, job.warnings);
+    for (const workflow::Node& node : graph->nodes)
+        if (const auto checkpoint = node.text_of("ckpt_name"); checkpoint && job.checkpoint.empty())
+            job.checkpoint = *checkpoint;
+    const auto contents = job.files.by_name.find(job.checkpoint);
+    if (contents != job.files.by_name.end())
+        job.family = modelfile::family_name(contents->second->family);
+    job.from_catalogue = !library.find(job.checkpoint).has_value();
+    job.model = name.empty() ? job.checkpoint : std::move(name);
+    job.workflow = std::move(text);
+    return job;
+}
+
+advisor::Settings settings_of(const JobRequest& request, const advisor::ModelProfile& profile,
+                              advisor::Quality quality) {
+    advisor::Settings settings;
+    settings.model = profile.name;
+    settings.width = request.width.value_or(profile.native_side);
+    settings.height = request.height.value_or(profile.native_side);
+    settings.steps = request.steps.value_or(advisor::steps_of(quality, profile));
+    settings.cfg = request.cfg.value_or(profile.best_cfg);
+    settings.sampler = request.sampler.value_or(profile.sampler);
+    settings.scheduler = request.scheduler.value_or(profile.scheduler);
+    settings.batch = request.batch.value_or(1);
+    settings.seed = request.seed.value_or(0);
+    settings.vae_tiling = request.vae_tiling;
+    return settings;
+}
+
+// The profile of a job that names no profile: a neutral one at the size that the family was trained
+// at.
+advisor::ModelProfile neutral_profile(std::string name, std::string checkpoint,
+                                      modelfile::Family family) {
+    advisor::ModelProfile profile;
+    profile.name = std::move(name);
+    profile.checkpoint = std::move(checkpoint);
+    using enum modelfile::Family;
+    if (family == Sd15 || family == Sd15InstructPix2Pix || family == Sd20)
+        profile.native_side = 512;
+    if (family == Sd21UnclipL || family == Sd21UnclipH) profile.native_side = 768;
+    return profile;
+}
+
+Result<Job> job_of_settings(const JobRequest& request, const advisor::ModelProfile& profile,
+                            SharedContents contents) {
+    Job job;
+    job.quality = request.quality.value_or(advisor::Quality::Optimized);
+    job.settings = settings_of(request, profile, job.quality);
+    TRY_DO(advisor::check_ranges(*job.settings));
+    job.model = profile.name;
+    job.checkpoint = profile.checkpoint;
+    job.family = modelfile::family_name(contents->family);
+    job.files.by_name.emplace(profile.checkpoint, std::move(contents));
+    job.workflow = advisor::build_text_to_image(*job.settings, profile.checkpoint,
+                                                advisor::styled_prompt(profile, request.prompt),
+                                                request.negative.value_or(profile.negative_words));
+    return job;
+}
+
+Result<Job> job_of_model(const JobRequest& request, const Profiles& profiles,
+                         ModelLibrary& library) {
+    TRY_ASSIGN(const advisor::ModelProfile profile,
+               advisor::find_profile(*request.model, profiles.all));
+    if (const auto path = library.find(profile.checkpoint)) {
+        TRY_ASSIGN(SharedContents contents, library.read(*path));
+        TRY_ASSIGN(Job job, job_of_settings(request, profile, std::move(contents)));
+        for (const std::string& note : job.files.by_name.begin()->second->notes)
+            job.warnings.push_back(note);
+        return job;
+    }
+    const std::string family = guess_family(profiles, profile);
+    TRY_ASSIGN(SharedContents contents, catalogue_contents(family));
+    TRY_ASSIGN(Job job, job_of_settings(request, profile, std::move(contents)));
+    job.from_catalogue = true;
+    job.warnings.push_back(
+        fmt::format("{}: the file is not in a model folder of this machine (models_dir), forecast "
+                    "as {} in fp16",
+                    profile.checkpoint, family));
+    return job;
+}
+
+}  // namespace
+
+Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles,
+                        ModelLibrary& library) {
+    TRY_DO(check_sources(request));
+    if (request.workflow) return job_of_workflow(*request.workflow, {}, library);
+    if (request.file) {
+        TRY_ASSIGN(std::string text, read_workflow(*request.file));
+        return job_of_workflow(std::move(text), request.file->filename().string(), library);
+    }
+    if (request.model) return job_of_model(request, profiles, library);
+    if (request.family) {
+        TRY_ASSIGN(SharedContents contents, catalogue_contents(*request.family));
+        const auto profile =
+            neutral_profile(*request.family, *request.family + ".safetensors", contents->family);
+        TRY_ASSIGN(Job job, job_of_settings(request, profile, std::move(contents)));
+        job.from_catalogue = true;
+        return job;
+    }
+    TRY_ASSIGN(SharedContents contents, library.read(*request.model_file));
+    if (!contents->unet)
+        return fail(Errc::InvalidInput,
+                    fmt::format("{}: holds no diffusion network that Plimsoll knows{}{}",
+                                request.model_file->string(), contents->notes.empty() ? "" : ": ",
+                                contents->notes.empty() ? "" : contents->notes.front()));
+    const std::string name = request.model_file->filename().string();
+    return job_of_settings(request, neutral_profile(name, name, contents->family),
+                           std::move(contents));
+}
+
+}  // namespace plimsoll::service

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where a job runs: the ComfyUI server (version, flags) and the card, from flags, configuration or
+// the running server, in this order.
+//
+// Enters through: Config, Upstream.   Leaves through: Site.   Threads: no shared state.
+#pragma once
+#include "advisor/forecaster.h"
+#include "base/error.h"
+#include "service/comfyui/upstream.h"
+#include "service/config.h"
+#include "service/job.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace plimsoll::service {
+
+inline constexpr const char* kReferenceCard = "rtx3050-6gb";
+
+struct SiteWishes {
+    std::optional<double> vram_mb;  // --vram-mb: another size of the same card, in MiB
+    bool ask_comfyui = true;        // false: what-if for a card, no server is asked
+};
+
+struct Site {
+    memory::Server server;
+    memory::Device device;
+    timing::Card card;
+    std::string
+        where;  // "card rtx3050-6gb of the catalogue", "ComfyUI 0.3.64 at http://localhost:8188"
+    bool from_comfyui = false;
+    std::vector<std::string> warnings;  // dead flags, a card that the catalogue lacks...
+};
+
+// Without a named card the server's own is taken; without a server the reference card, with a
+// warning. `upstream` may be null. Fails only on a card, version or flag that is wrong.
+[[nodiscard]] Result<Site> find_site(const Config& config, const SiteWishes& wishes,
+                                     Upstream* upstream);
+[[nodiscard]] Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes,
+                                         const ServerStats& stats, const std::string& address);
+
+[[nodiscard]] Result<advisor::Budget> budget_of(const Config& config);
+[[nodiscard]] advisor::Forecaster forecaster_of(const Site& site, const Job& job);
+
+}  // namespace plimsoll::service
