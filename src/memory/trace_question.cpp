@@ -39,9 +39,9 @@ struct Question {
     const json::value* config = nullptr;  // constructor arguments, where given
 };
 
-constexpr std::int64_t kPixelsMax = 1 << 17;
-constexpr std::int64_t kBatchMax = 1 << 12;
-constexpr std::int64_t kTokensMax = 1 << 16;
+constexpr std::int64_t kPixelsMax = 16384;    // ComfyUI's MAX_RESOLUTION
+constexpr std::int64_t kBatchMax = 4096;      // of its EmptyLatentImage
+constexpr std::int64_t kTokensMax = 1 << 16;  // chosen: 850 chunks of 77
 constexpr int kPixelsPerCell = 8;
 
 Result<int> read_count(const json::value& line, std::string_view key, int fallback,

@@ -177,6 +177,14 @@ TEST(TraceProperty, a_larger_batch_never_needs_less) {
     }
 }
 
+TEST(TraceProperty, the_largest_job_there_can_be_is_answered_without_overflow) {
+    const json::value answered =
+        parse_json(answer_trace_line(unet_question("sdxl", "base", 16384, 16384, 4096)).value())
+            .value();
+    EXPECT_GT(find_int(answered, "peak_bytes").value_or(0), std::int64_t{1} << 40);
+    EXPECT_GT(find_int(answered, "flops").value_or(0), std::int64_t{1} << 50);
+}
+
 TEST(TraceProperty, more_input_channels_cost_no_more_than_their_own_tensors) {
     for (const auto& [family, variant] :
          {std::pair{"sd15", "inpaint9"}, std::pair{"sdxl", "ip2p"}, std::pair{"sd21", "inpaint"}}) {

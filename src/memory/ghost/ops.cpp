@@ -126,7 +126,8 @@ Tensor attention(Tape& tape, Module module, const Tensor& q, const Tensor& k, co
     {
         const auto temporaries = attention_temporaries(tape, module, q, s, mask, kernel);
     }
-    const std::int64_t flops = 4 * s.batch * s.heads * s.queries * s.keys * s.head_dim;
+    const std::int64_t flops =
+        saturating_product({4, s.batch, s.heads, s.queries, s.keys, s.head_dim});
     const std::int64_t mask_bytes =
         mask.defined() && tape.options().casts_included ? mask.bytes() : 0;
     tape.charge(OpClass::Attention, kAttention, module, flops,

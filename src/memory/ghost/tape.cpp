@@ -2,8 +2,27 @@
 #include "memory/ghost/tape.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace plimsoll::memory::ghost {
+
+namespace {
+// A sum over all classes of operations must fit too, hence the margin.
+constexpr std::int64_t kCeiling = std::numeric_limits<std::int64_t>::max() / 16;
+
+std::int64_t saturating_sum(std::int64_t a, std::int64_t b) {
+    return a > kCeiling - b ? kCeiling : a + b;
+}
+}  // namespace
+
+std::int64_t saturating_product(std::initializer_list<std::int64_t> factors) {
+    std::int64_t product = 1;
+    for (const std::int64_t factor : factors) {
+        if (__builtin_mul_overflow(product, factor, &product) || product > kCeiling)
+            return kCeiling;
+    }
+    return product;
+}
 
 Tensor Tape::make_temporary(std::int64_t bytes, std::string_view op, const std::string* module) {
     Tensor temporary = make({bytes}, ElementType::Opaque, op, module);
@@ -31,7 +50,10 @@ Tape::Cast Tape::cast_weight(const Shape& shape, const std::string* module) {
 
 void Tape::charge(OpClass op_class, std::string_view op, const std::string* module,
                   std::int64_t flops, std::int64_t bytes_moved, std::int64_t kernels) {
-    costs_[op_class] += OpCost{flops, bytes_moved, kernels};
+    OpCost& cost = costs_[op_class];
+    cost.flops = saturating_sum(cost.flops, flops);
+    cost.bytes_moved = saturating_sum(cost.bytes_moved, std::min(bytes_moved, kCeiling));
+    cost.kernels += kernels;
     if (observer_) observer_({{op, module, scope_}, heap_.live_bytes(), bytes_moved});
 }
 

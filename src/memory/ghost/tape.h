@@ -10,6 +10,10 @@
 
 namespace plimsoll::memory::ghost {
 
+// 2 x MACs of a job as large as an attacker likes: the product, or the largest number where it does
+// not fit.
+[[nodiscard]] std::int64_t saturating_product(std::initializer_list<std::int64_t> factors);
+
 // What differs between the ways the same forward is run or accounted.
 struct TapeOptions {
     ElementType storage = ElementType::Float16;  // of weights

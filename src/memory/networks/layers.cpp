@@ -64,7 +64,7 @@ Tensor Linear::forward(Tape& tape, const Tensor& x) const {
     const std::string_view op = bias_ ? "addmm" : "mm";
     Tensor out = tape.make({rows, out_}, x.type(), op, path_);
     const std::int64_t parameters = (in_ * out_ + (bias_ ? out_ : 0)) * element_bytes(x.type());
-    tape.charge(OpClass::MatMul, op, path_, 2 * rows * in_ * out_,
+    tape.charge(OpClass::MatMul, op, path_, ghost::saturating_product({2, rows, in_, out_}),
                 x.bytes() + parameters + out.bytes());
     return out.view(with_last(x.shape(), out_));
 }
@@ -75,7 +75,7 @@ Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
     const std::int64_t rows = x.elements() / in_;
     Tensor copy = ghost::clone(tape, path_, x, x.shape());
     Tensor out = tape.make({rows, out_}, x.type(), "mm", path_);
-    tape.charge(OpClass::MatMul, "mm", path_, 2 * rows * in_ * out_,
+    tape.charge(OpClass::MatMul, "mm", path_, ghost::saturating_product({2, rows, in_, out_}),
                 x.bytes() + in_ * out_ * element_bytes(x.type()) + out.bytes());
     if (bias_) {
         tape.charge(OpClass::Elementwise, "add_", path_, 0,
@@ -102,7 +102,7 @@ Tensor Conv2d::forward(Tape& tape, const Tensor& x) const {
     const std::int64_t bytes = element_bytes(x.type());
     const std::int64_t bias_traffic = tape.options().casts_included ? 2 * out.bytes() : 0;
     tape.charge(OpClass::Convolution, "convolution", path_,
-                2 * x.shape()[0] * height * width * weights,
+                ghost::saturating_product({2, x.shape()[0], height, width, weights}),
                 x.bytes() + (weights + out_) * bytes + out.bytes() + bias_traffic,
                 2);  // the bias is added by a kernel of its own
     return out;

@@ -38,6 +38,7 @@ std::vector<RecordedModule> recorded_modules(const std::string& name) {
     const json::value listing =
         parse_json(read_gz(PLIMSOLL_TEST_DATA "/modules/" + name + ".json.gz")).value();
     std::vector<RecordedModule> modules;
+    modules.reserve(find(listing, "rows")->get_array().size());
     for (const json::value& value : find(listing, "rows")->get_array()) {
         const json::array& row = value.get_array();
         modules.push_back({std::string(row[0].get_string()), std::string(row[1].get_string()),
@@ -48,6 +49,7 @@ std::vector<RecordedModule> recorded_modules(const std::string& name) {
 
 std::vector<RecordedModule> as_recorded(const std::vector<ModuleEntry>& entries) {
     std::vector<RecordedModule> modules;
+    modules.reserve(entries.size());
     for (const ModuleEntry& entry : entries) {
         modules.push_back({entry.path, std::string(entry.class_name),
                            entry.weights(ComputeType::Float16).count, entry.castable});
@@ -149,6 +151,9 @@ TEST(BuildUnet, refuses_numbers_that_contradict_each_other) {
     expect_refused([](auto& c) { c.model_channels = 1 << 30; });
     expect_refused([](auto& c) { c.transformer_depth_middle = -3; });
     expect_refused([](auto& c) { c.temporal = true; });
+    expect_refused([](auto& c) {
+        c.transformer_depth.assign(6, 256), c.transformer_depth_output.assign(9, 256);
+    });
 }
 
 }  // namespace

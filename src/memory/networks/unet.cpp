@@ -9,11 +9,14 @@ using ghost::ElementType;
 
 namespace {
 
-// Far above any published network (SDXL: 1280 channels, depth 10); keeps arithmetic on untrusted
-// configurations small.
-constexpr int kChannelsMax = 1 << 16;
+// Far above any published network (SDXL: 1280 channels, 70 transformer blocks); they keep what an
+// untrusted configuration can cost small.
+constexpr int kChannelsMax = 1 << 13;
+constexpr int kConditionMax = 1 << 16;
 constexpr int kLevelsMax = 16;
 constexpr int kDepthMax = 256;
+constexpr int kTransformerBlocksMax = 2048;
+constexpr int kResBlocksMax = 512;
 
 Result<void> check_range(std::string_view what, int value, int low, int high) {
     if (value >= low && value <= high) return {};
@@ -37,8 +40,8 @@ Result<void> check_unet_config(const modelfile::UnetConfig& c) {
     TRY_DO(check_range("model_channels", c.model_channels, 32, kChannelsMax));
     TRY_DO(check_range("in_channels", c.in_channels, 1, kChannelsMax));
     TRY_DO(check_range("out_channels", c.out_channels, 1, kChannelsMax));
-    TRY_DO(check_range("context_dim", c.context_dim, 1, kChannelsMax));
-    TRY_DO(check_range("adm_in_channels", c.adm_in_channels, 0, kChannelsMax));
+    TRY_DO(check_range("context_dim", c.context_dim, 1, kConditionMax));
+    TRY_DO(check_range("adm_in_channels", c.adm_in_channels, 0, kConditionMax));
     TRY_DO(check_range("transformer_depth_middle", c.transformer_depth_middle, -2, kDepthMax));
     TRY_DO(check_range("levels", static_cast<int>(c.channel_mult.size()), 1, kLevelsMax));
     if (c.temporal) return fail(Errc::InvalidInput, "temporal UNets (SVD) are not simulated");
@@ -49,7 +52,8 @@ Result<void> check_unet_config(const modelfile::UnetConfig& c) {
     }
     std::size_t blocks = 0;
     for (std::size_t level = 0; level < c.channel_mult.size(); ++level) {
-        TRY_DO(check_range("channel_mult", c.channel_mult[level], 1, 64));
+        TRY_DO(
+            check_range("channel_mult", c.channel_mult[level], 1, kChannelsMax / c.model_channels));
         TRY_DO(check_range("num_res_blocks", c.num_res_blocks[level], 0, 64));
         blocks += static_cast<std::size_t>(c.num_res_blocks[level]);
         const int channels = c.model_channels * c.channel_mult[level];
@@ -61,9 +65,14 @@ Result<void> check_unet_config(const modelfile::UnetConfig& c) {
                         fmt::format("{} channels do not divide into heads or groups", channels));
         }
     }
+    TRY_DO(check_range("sum of num_res_blocks", static_cast<int>(blocks), 0, kResBlocksMax));
     TRY_DO(check_depths("transformer_depth", c.transformer_depth, blocks));
-    return check_depths("transformer_depth_output", c.transformer_depth_output,
-                        blocks + c.channel_mult.size());
+    TRY_DO(check_depths("transformer_depth_output", c.transformer_depth_output,
+                        blocks + c.channel_mult.size()));
+    int transformer_blocks = c.transformer_depth_middle;
+    for (const int depth : c.transformer_depth) transformer_blocks += depth;
+    for (const int depth : c.transformer_depth_output) transformer_blocks += depth;
+    return check_range("transformer blocks", transformer_blocks, -2, kTransformerBlocksMax);
 }
 
 AttentionWidth attention_width(const modelfile::UnetConfig& config, std::int64_t channels) {

@@ -88,9 +88,9 @@ Result<std::shared_ptr<const KlVaeNetwork>> build_kl_vae(const modelfile::KlVaeC
                  config.z_channels >= 1 && config.z_channels <= 4096 && config.embed_dim >= 1 &&
                  config.embed_dim <= 4096 && config.in_channels >= 1 && config.in_channels <= 64 &&
                  config.out_channels >= 1 && config.out_channels <= 64 &&
-                 config.base_channels >= 32 && config.base_channels <= (1 << 14) &&
+                 config.base_channels >= 32 && config.base_channels <= (1 << 13) &&
                  config.base_channels % 32 == 0;
-    for (const int mult : config.channel_mult) sound = sound && mult >= 1 && mult <= 64;
+    for (const int mult : config.channel_mult) sound = sound && mult >= 1 && mult <= 16;
     if (!sound)
         return fail(Errc::InvalidInput,
                     "VAE configuration without levels, or with channels that 32 does not divide");

@@ -139,7 +139,7 @@ struct UnetCall {
     // ApplyModel is handed tensors of its shapes by the caller, as inputs.
     const ControlNetNetwork* controlnet = nullptr;
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
-    ForwardRules rules;
+    ForwardRules rules = {};
 };
 
 struct AdapterCall {
@@ -147,7 +147,7 @@ struct AdapterCall {
     int height = 512;  // pixels of the hint
     int width = 512;
     ComputeType compute = ComputeType::Float16;
-    ForwardRules rules;
+    ForwardRules rules = {};
 };
 
 struct VaeCall {
@@ -156,7 +156,7 @@ struct VaeCall {
     int width = 1024;
     ComputeType compute = ComputeType::BFloat16;
     ComputeType storage = ComputeType::BFloat16;
-    ForwardRules rules;
+    ForwardRules rules = {};
 };
 
 struct ClipCall {
@@ -165,7 +165,7 @@ struct ClipCall {
     ComputeType storage = ComputeType::Float16;
     ComputeType compute = ComputeType::Float32;
     bool stop_at_hidden_minus_two = false;  // SDXL's clip_l: layer "hidden", index -2
-    ForwardRules rules;
+    ForwardRules rules = {};
 };
 
 [[nodiscard]] Walk simulate_unet_step(const UnetNetwork& unet, const UnetCall& call);
