@@ -4,7 +4,7 @@
 #include "base/byte_source.h"
 #include "base/text.h"
 #include "history/sqlite_store.h"
-#include "service/generate.h"
+#include "service/comfyui/checkpoints.h"
 #include "service/site.h"
 
 #include <fmt/format.h>

@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/generate.h"
 
-#include "base/byte_source.h"
-#include "base/text.h"
+#include "service/comfyui/checkpoints.h"
+#include "service/pictures.h"
 #include "workflow/parse.h"
 #include "workflow/splice.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
-#include <span>
 #include <utility>
 
 namespace plimsoll::service {
 
 namespace {
-
-constexpr int kNameTriesMax = 100'000;  // chosen: pictures of one name in one folder
 
 struct EndNames {
     JobEnd job;
@@ -35,21 +31,6 @@ constexpr std::array<EndNames, 6> kEnds{{
 }};
 const EndNames& ends_of(JobEnd end) {
     return *std::ranges::find(kEnds, end, &EndNames::job);
-}
-
-// Only the name's own characters: no folder, nothing that a terminal or file system takes badly.
-std::string safe_name(std::string_view name) {
-    std::string safe;
-    for (const char c : name.substr(name.find_last_of("/\\") + 1)) {
-        const auto byte = static_cast<unsigned char>(c);
-        safe += byte < 0x20 || byte == 0x7f ||
-                        std::string_view("<>:\"|?*").find(c) != std::string_view::npos
-                    ? '_'
-                    : c;
-    }
-    while (safe.starts_with('.')) safe.erase(0, 1);
-    if (safe.size() > 200) safe.erase(0, safe.size() - 200);  // file systems take 255 bytes
-    return safe.empty() ? "image.png" : safe;
 }
 
 // Keeps the job's workflow byte for byte but the checkpoint's name.
@@ -286,51 +267,6 @@ class Generator {
 std::string_view generate_end_name(GenerateEnd end) {
     if (end == GenerateEnd::DoesNotFit) return "does_not_fit";
     return history::outcome_name(std::ranges::find(kEnds, end, &EndNames::generate)->outcome);
-}
-
-Result<std::string> name_on_server(Upstream& upstream, const std::string& checkpoint) {
-    auto names = upstream.list_models("checkpoints");
-    if (!names) names = upstream.list_choices("CheckpointLoaderSimple", "ckpt_name");
-    if (!names) return std::unexpected(names.error());
-    if (std::ranges::find(*names, checkpoint) != names->end()) return checkpoint;
-    // ComfyUI lists files of subfolders with the folder in front, in the separator of its own
-    // system.
-    const auto found = std::ranges::find_if(*names, [&](const std::string& name) {
-        return name.ends_with("/" + checkpoint) || name.ends_with("\\" + checkpoint);
-    });
-    if (found != names->end()) return *found;
-    if (names->empty())
-        return fail(
-            Errc::NotFound,
-            fmt::format(
-                "ComfyUI at {} has no checkpoint at all: put {} into its folder models/checkpoints",
-                upstream.address(), checkpoint));
-    return fail(Errc::NotFound,
-                fmt::format("ComfyUI at {} has no checkpoint {}; the nearest of its {} are: {}",
-                            upstream.address(), checkpoint, names->size(),
-                            fmt::join(nearest_names(checkpoint, *names, 3), ", ")));
-}
-
-Result<std::filesystem::path> save_image(const std::filesystem::path& folder, std::string_view name,
-                                         std::string_view bytes) {
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error)
-        return fail(
-            Errc::Unavailable,
-            fmt::format("{}: cannot create the folder ({}): choose another with --output-dir",
-                        folder.string(), error.message()));
-    const std::filesystem::path safe(safe_name(name));
-    std::filesystem::path path = folder / safe;
-    for (int n = 2; std::filesystem::exists(path, error); ++n) {
-        if (n > kNameTriesMax)
-            return fail(Errc::LimitExceeded, fmt::format("{}: {} files of this name exist",
-                                                         path.string(), kNameTriesMax));
-        path =
-            folder / fmt::format("{} ({}){}", safe.stem().string(), n, safe.extension().string());
-    }
-    TRY_DO(write_file_atomically(path, std::as_bytes(std::span(bytes))));
-    return path;
 }
 
 Result<Generation> generate(const Job& job, const Config& config, const GenerateOptions& options,

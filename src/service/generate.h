@@ -82,14 +82,4 @@ struct Generation {
                                           const GenerateOptions& options,
                                           const GenerateParts& parts);
 
-// The name under which this ComfyUI lists a checkpoint ("xl/model.safetensors" for
-// "model.safetensors"). NotFound with the nearest names.
-[[nodiscard]] Result<std::string> name_on_server(Upstream& upstream, const std::string& checkpoint);
-
-// Saves bytes under a name from outside: no folders, no control characters, an existing file is
-// never replaced. Returns the path.
-[[nodiscard]] Result<std::filesystem::path> save_image(const std::filesystem::path& folder,
-                                                       std::string_view name,
-                                                       std::string_view bytes);
-
 }  // namespace plimsoll::service

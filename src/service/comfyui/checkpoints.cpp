@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service/comfyui/checkpoints.h"
+
+#include "base/text.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace plimsoll::service {
+
+Result<std::string> name_on_server(Upstream& upstream, const std::string& checkpoint) {
+    auto names = upstream.list_models("checkpoints");
+    if (!names) names = upstream.list_choices("CheckpointLoaderSimple", "ckpt_name");
+    if (!names) return std::unexpected(names.error());
+    if (std::ranges::find(*names, checkpoint) != names->end()) return checkpoint;
+    // ComfyUI lists files of subfolders with the folder in front, in the separator of its own
+    // system.
+    const auto found = std::ranges::find_if(*names, [&](const std::string& name) {
+        return name.ends_with("/" + checkpoint) || name.ends_with("\\" + checkpoint);
+    });
+    if (found != names->end()) return *found;
+    if (names->empty())
+        return fail(
+            Errc::NotFound,
+            fmt::format(
+                "ComfyUI at {} has no checkpoint at all: put {} into its folder models/checkpoints",
+                upstream.address(), checkpoint));
+    return fail(Errc::NotFound,
+                fmt::format("ComfyUI at {} has no checkpoint {}; the nearest of its {} are: {}",
+                            upstream.address(), checkpoint, names->size(),
+                            fmt::join(nearest_names(checkpoint, *names, 3), ", ")));
+}
+
+}  // namespace plimsoll::service
