@@ -56,8 +56,12 @@ Result<int> read_count(const json::value& line, std::string_view key, int fallba
     return static_cast<int>(*value);
 }
 
-std::string text_of(const json::value& line, std::string_view key, std::string_view fallback = {}) {
-    return std::string(find_string(line, key).value_or(fallback));
+Result<std::string> read_text(const json::value& line, std::string_view key,
+                              std::string_view fallback = {}) {
+    const json::value* field = find(line, key);
+    if (field == nullptr || field->is_null()) return std::string(fallback);
+    if (const auto text = find_string(line, key)) return std::string(*text);
+    return fail(Errc::InvalidInput, fmt::format("{} must be text", key));
 }
 
 bool contains(std::string_view text, std::string_view part) {
@@ -135,14 +139,15 @@ Result<void> read_sizes(const json::value& line, Question& q) {
 
 Result<Question> read_question(const json::value& line) {
     Question q;
-    q.family = text_of(line, "family");
-    q.variant = text_of(line, "variant", "base");
-    q.phase = text_of(line, "phase");
-    q.call = text_of(line, "call");
-    const std::string recorder = text_of(line, "recorder", "a");
+    TRY_ASSIGN(q.family, read_text(line, "family"));
+    TRY_ASSIGN(q.variant, read_text(line, "variant", "base"));
+    TRY_ASSIGN(q.phase, read_text(line, "phase"));
+    TRY_ASSIGN(q.call, read_text(line, "call"));
+    TRY_ASSIGN(const std::string recorder, read_text(line, "recorder", "a"));
+    TRY_ASSIGN(const std::string dtype, read_text(line, "dtype"));
     q.recorder = recorder.empty() ? 'a' : recorder.front();
     TRY_DO(read_sizes(line, q));
-    TRY_ASSIGN(q.types, read_types(text_of(line, "dtype"), q.variant));
+    TRY_ASSIGN(q.types, read_types(dtype, q.variant));
     q.rules = read_rules(line, q);
     if (const json::value* config = find(line, "config"); config != nullptr && config->is_object())
         q.config = config;
@@ -246,11 +251,15 @@ Result<void> read_unet_config(const json::value& from, modelfile::UnetConfig& c)
     return list("transformer_depth_output", c.transformer_depth_output);
 }
 
+Result<UnetEntry> unet_entry(const Question& q) {
+    if (q.call.empty() || q.call == "apply_model") return UnetEntry::ApplyModel;
+    if (q.call == "forward") return UnetEntry::Forward;
+    if (q.call == "sampling_function") return UnetEntry::SamplingFunction;
+    return fail(Errc::NotFound, fmt::format("call {:?} of a UNet is not simulated", q.call));
+}
+
 UnetCall unet_call(const Question& q) {
     UnetCall call;
-    call.entry = q.call == "forward"             ? UnetEntry::Forward
-                 : q.call == "sampling_function" ? UnetEntry::SamplingFunction
-                                                 : UnetEntry::ApplyModel;
     call.batch = q.batch;
     call.latent_height = q.latent_height;
     call.latent_width = q.latent_width;
@@ -289,6 +298,7 @@ Result<Walk> answer_unet(const Question& q) {
     }
     TRY_ASSIGN(const auto unet, build_unet(config));
     UnetCall call = unet_call(q);
+    TRY_ASSIGN(call.entry, unet_entry(q));
     if (q.batch % 2 != 0) call.conds = 1;
     std::shared_ptr<const ControlNetNetwork> controlnet;
     if (contains(q.variant, "controlnet")) {

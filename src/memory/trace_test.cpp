@@ -132,6 +132,10 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
              R"({"family":"sdxl","phase":"unet_step","width":512,"height":512,"dtype":"int3"})"),
          std::string(
              R"({"family":"sdxl","phase":"unet_step","width":512,"height":512,"config":{"channel_mult":[0]}})"),
+         std::string(
+             R"({"family":"sdxl","variant":7,"phase":"unet_step","width":512,"height":512})"),
+         std::string(
+             R"({"family":"sdxl","phase":"unet_step","call":"train","width":512,"height":512})"),
          std::string("{}")}) {
         const json::value answered = parse_json(answer_trace_line(question).value()).value();
         EXPECT_EQ(find_string(answered, "verdict"), "unknown") << question;
