@@ -54,7 +54,8 @@ void Tape::charge(OpClass op_class, std::string_view op, const std::string* modu
     cost.flops = saturating_sum(cost.flops, flops);
     cost.bytes_moved = saturating_sum(cost.bytes_moved, std::min(bytes_moved, kCeiling));
     cost.kernels += kernels;
-    if (observer_) observer_({{op, module, scope_}, heap_.live_bytes(), bytes_moved});
+    if (options_.observer != nullptr)
+        (*options_.observer)({{op, module, scope_}, heap_.live_bytes(), bytes_moved});
 }
 
 }  // namespace plimsoll::memory::ghost

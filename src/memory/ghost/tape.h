@@ -14,6 +14,13 @@ namespace plimsoll::memory::ghost {
 // not fit.
 [[nodiscard]] std::int64_t saturating_product(std::initializer_list<std::int64_t> factors);
 
+// One operation as an observer sees it, after it ran: for comparing a walk with a recorded one.
+struct OpEvent {
+    Label label;
+    std::int64_t live_bytes = 0;
+    std::int64_t bytes_moved = 0;
+};
+
 // What differs between the ways the same forward is run or accounted.
 struct TapeOptions {
     ElementType storage = ElementType::Float16;  // of weights
@@ -24,13 +31,7 @@ struct TapeOptions {
     bool casts_included = false;
     bool efficient_attention = false;  // the mem-efficient kernel where flash could run too
     bool math_attention_in_vae = false;
-};
-
-// One operation as an observer sees it, after it ran: for comparing a walk with a recorded one.
-struct OpEvent {
-    Label label;
-    std::int64_t live_bytes = 0;
-    std::int64_t bytes_moved = 0;
+    const std::function<void(const OpEvent&)>* observer = nullptr;  // outlives the walk
 };
 
 class Tape {
@@ -63,7 +64,6 @@ class Tape {
     // What module paths are prefixed with from now on ("diffusion_model").
     void set_scope(std::string_view scope) { scope_ = scope; }
     [[nodiscard]] std::string_view scope() const { return scope_; }
-    void observe(std::function<void(const OpEvent&)> observer) { observer_ = std::move(observer); }
 
     [[nodiscard]] Heap& heap() { return heap_; }
     [[nodiscard]] const OpCosts& costs() const { return costs_; }
@@ -78,7 +78,6 @@ class Tape {
     std::string_view scope_;
     std::int64_t cast_live_ = 0;
     std::int64_t max_cast_ = 0;
-    std::function<void(const OpEvent&)> observer_;
 };
 
 class Tape::Cast {

@@ -13,20 +13,6 @@ namespace plimsoll::memory {
 using ghost::Block;
 using ghost::ElementType;
 
-namespace {
-OpObserver& thread_observer() {
-    thread_local OpObserver observer;
-    return observer;
-}
-}  // namespace
-
-void observe_ops(OpObserver observer) {
-    thread_observer() = std::move(observer);
-}
-const OpObserver& current_observer() {
-    return thread_observer();
-}
-
 ElementType element_type(ComputeType type) {
     return static_cast<ElementType>(type);
 }
@@ -37,7 +23,8 @@ ghost::TapeOptions tape_options(ComputeType storage, ComputeType compute,
             .compute = element_type(compute),
             .casts_included = rules.accounting == Accounting::CastsIncluded,
             .efficient_attention = rules.efficient_attention,
-            .math_attention_in_vae = rules.math_attention_in_vae};
+            .math_attention_in_vae = rules.math_attention_in_vae,
+            .observer = rules.observer};
 }
 
 Walk finish_walk(ghost::Tape& tape, const Network& network, ComputeType storage,
@@ -72,7 +59,6 @@ Walk finish_walk(ghost::Tape& tape, const Network& network, ComputeType storage,
 
 Walk simulate_vae_decode(const KlVaeNetwork& vae, const VaeCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    if (const OpObserver& observer = current_observer()) tape.observe(observer);
     const std::int64_t factor = vae.downscale();
     const Tensor z =
         tape.input({call.batch, vae.config().z_channels, call.height / factor, call.width / factor},
@@ -86,7 +72,6 @@ Walk simulate_vae_decode(const KlVaeNetwork& vae, const VaeCall& call) {
 
 Walk simulate_vae_encode(const KlVaeNetwork& vae, const VaeCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    if (const OpObserver& observer = current_observer()) tape.observe(observer);
     const Tensor pixels =
         tape.input({call.batch, vae.config().in_channels, call.height, call.width},
                    element_type(call.compute));
@@ -96,7 +81,6 @@ Walk simulate_vae_encode(const KlVaeNetwork& vae, const VaeCall& call) {
 
 Walk simulate_text_encode(const ClipNetwork& clip, const ClipCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    if (const OpObserver& observer = current_observer()) tape.observe(observer);
     const std::vector<Tensor> results = clip.encode(tape, call);
     return finish_walk(tape, clip, call.storage, call.rules);
 }

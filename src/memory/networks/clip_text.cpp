@@ -112,13 +112,14 @@ std::vector<Tensor> ClipNetwork::encode(Tape& tape, const ClipCall& call) const 
     const std::int64_t batch = call.batch;
     const std::int64_t tokens = call.tokens;
     Tensor embeds;
+    Tensor attention_mask;
     {
         std::vector<Tensor> prompts;
         prompts.reserve(static_cast<std::size_t>(batch));
         for (std::int64_t i = 0; i < batch; ++i) prompts.push_back(embed_tokens(tape, tokens));
         embeds = ghost::cat(tape, root_, prompts, 0);
+        attention_mask = token_tensor(tape, root_, {batch, tokens});
     }
-    const Tensor attention_mask = token_tensor(tape, root_, {batch, tokens});
 
     Tensor x;
     {

@@ -1,27 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/json.h"
+#include "memory/networks/gz_fixture.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <zlib.h>
-
-#include <array>
 
 namespace plimsoll::memory {
 namespace {
-
-std::string read_gz(const std::string& path) {
-    gzFile file = gzopen(path.c_str(), "rb");
-    if (file == nullptr) ADD_FAILURE() << "cannot open " << path;
-    std::string text;
-    std::array<char, 1 << 16> buffer{};
-    for (int n = 0; (n = gzread(file, buffer.data(), buffer.size())) > 0;)
-        text.append(buffer.data(), static_cast<std::size_t>(n));
-    gzclose(file);
-    return text;
-}
 
 struct RecordedModule {
     std::string path;
@@ -35,8 +21,7 @@ struct RecordedModule {
 };
 
 std::vector<RecordedModule> recorded_modules(const std::string& name) {
-    const json::value listing =
-        parse_json(read_gz(PLIMSOLL_TEST_DATA "/modules/" + name + ".json.gz")).value();
+    const json::value listing = recorded_json("modules/" + name);
     std::vector<RecordedModule> modules;
     modules.reserve(find(listing, "rows")->get_array().size());
     for (const json::value& value : find(listing, "rows")->get_array()) {

@@ -134,7 +134,6 @@ ControlTensors control_inputs(Tape& tape, const ControlNetNetwork& controlnet, c
 
 Walk walk_forward(const UnetNetwork& unet, const UnetCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    if (const OpObserver& observer = current_observer()) tape.observe(observer);
     const modelfile::UnetConfig& config = unet.config();
     const ElementType compute = tape.compute();
     const Tensor x = tape.input(
@@ -154,7 +153,6 @@ Walk walk_forward(const UnetNetwork& unet, const UnetCall& call) {
 
 Walk walk_apply_model(const UnetNetwork& unet, const UnetCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    if (const OpObserver& observer = current_observer()) tape.observe(observer);
     const SamplerTensors in = sampler_inputs(tape, unet, call, call.batch, call.batch);
     std::vector<Tensor> held;
     ControlTensors control;
@@ -241,7 +239,6 @@ Tensor guide(Tape& tape, const Tensor& cond, const Tensor& uncond) {
 // there all the same.
 Walk walk_sampling_function(const UnetNetwork& unet, const UnetCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    if (const OpObserver& observer = current_observer()) tape.observe(observer);
     const Module m = no_module();
     const std::size_t conds = call.conds == 2 && call.batch % 2 == 0 ? 2 : 1;
     const std::int64_t images = call.batch / static_cast<std::int64_t>(conds);
@@ -303,7 +300,6 @@ Walk simulate_unet_step(const UnetNetwork& unet, const UnetCall& call) {
 
 Walk simulate_controlnet(const ControlNetNetwork& controlnet, const UnetCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    if (const OpObserver& observer = current_observer()) tape.observe(observer);
     const modelfile::UnetConfig& config = controlnet.config().encoder;
     const ElementType f32 = ElementType::Float32;
     SamplerTensors in;

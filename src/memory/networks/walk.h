@@ -9,6 +9,7 @@
 #include "memory/ops.h"
 #include "modelfile/network_config.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,12 @@ enum class Accounting : std::uint8_t {
                     // are not
 };
 
+// Watches a walk's operations one by one, for comparing them with a recording.
+namespace ghost {
+struct OpEvent;
+}
+using OpObserver = std::function<void(const ghost::OpEvent&)>;
+
 // Which forwards: ComfyUI's own code changed between versions, PyTorch's kernels too.
 struct ForwardRules {
     int comfyui_minor_key =
@@ -38,6 +45,7 @@ struct ForwardRules {
     bool efficient_attention = false;    // mem-efficient instead of flash where both could run
     bool math_attention_in_vae = false;  // the VAE's single head of 512 as the math kernel
     Accounting accounting = Accounting::CastsApart;
+    const OpObserver* observer = nullptr;  // outlives the call
 };
 
 // How a module's parameters are stored: as the network is, or in fp32 whatever the network's type

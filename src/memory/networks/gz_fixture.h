@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Test fixture: recorded listings under tests/data, gzipped JSON.
+#pragma once
+#include "base/json.h"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <array>
+#include <string>
+
+namespace plimsoll::memory {
+
+// The document of tests/data/NAME.json.gz.
+[[nodiscard]] inline json::value recorded_json(const std::string& name) {
+    const std::string path = PLIMSOLL_TEST_DATA "/" + name + ".json.gz";
+    gzFile file = gzopen(path.c_str(), "rb");
+    if (file == nullptr) {
+        ADD_FAILURE() << "cannot open " << path;
+        return json::object{};
+    }
+    std::string text;
+    std::array<char, 1 << 16> buffer{};
+    for (int n = 0; (n = gzread(file, buffer.data(), buffer.size())) > 0;) {
+        text.append(buffer.data(), static_cast<std::size_t>(n));
+    }
+    gzclose(file);
+    return parse_json(text).value();
+}
+
+}  // namespace plimsoll::memory
