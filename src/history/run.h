@@ -34,9 +34,9 @@ struct Settings {
 };
 
 struct PhaseRecord {
-    std::string kind = {};  // memory::phase_kind_name
-    std::string node_id = {};
-    Bytes forecast_peak = {};
+    std::string kind;  // memory::phase_kind_name
+    std::string node_id;
+    Bytes forecast_peak;
     double forecast_seconds = 0;
     std::optional<Bytes> observed_peak = std::nullopt;  // nullopt: no sample fell into the phase
     std::optional<double> observed_seconds = std::nullopt;

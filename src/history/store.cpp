@@ -43,8 +43,9 @@ Result<void> check_page(const Page& page) {
 }
 
 Result<void> MemoryStore::take_call() {
-    if (calls_until_failure_ >= 0 && calls_until_failure_-- == 0)
-        return fail(Errc::Unavailable, "the store failed by design");
+    if (calls_until_failure_ < 0) return {};
+    --calls_until_failure_;
+    if (calls_until_failure_ < 0) return fail(Errc::Unavailable, "the store failed by design");
     return {};
 }
 
@@ -107,6 +108,7 @@ Result<Preset> MemoryStore::load_preset(std::string_view name) {
     TRY_DO(take_call());
     if (const auto found = presets_.find(name); found != presets_.end()) return found->second;
     std::vector<std::string> known;
+    known.reserve(presets_.size());
     for (const auto& [other, preset] : presets_) known.push_back(other);
     return preset_not_found(name, known);
 }
@@ -114,6 +116,7 @@ Result<Preset> MemoryStore::load_preset(std::string_view name) {
 Result<std::vector<Preset>> MemoryStore::list_presets() {
     TRY_DO(take_call());
     std::vector<Preset> presets;
+    presets.reserve(presets_.size());
     for (const auto& [name, preset] : presets_) presets.push_back(preset);
     return presets;
 }
@@ -123,6 +126,7 @@ Result<void> MemoryStore::remove_preset(std::string_view name) {
     const auto found = presets_.find(name);
     if (found == presets_.end()) {
         std::vector<std::string> known;
+        known.reserve(presets_.size());
         for (const auto& [other, preset] : presets_) known.push_back(other);
         return preset_not_found(name, known);
     }

@@ -37,7 +37,7 @@ struct Patience {
 struct HttpCall {
     std::string method = "GET";
     std::string target = "/";
-    std::string body = {};
+    std::string body;
     std::string content_type = "application/json";
 };
 

@@ -15,6 +15,11 @@ namespace {
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 
+HttpCall call_to(std::string target) {
+    HttpCall call;
+    call.target = std::move(target);
+    return call;
+}
 Endpoint endpoint_of(const ScriptedServer& server) {
     return {"127.0.0.1", server.port()};
 }
@@ -71,7 +76,7 @@ TEST(CallHttp, a_cut_connection_a_body_too_large_and_no_http_are_told_apart) {
         return reply;
     });
     const auto call = [&](const std::string& target) {
-        return call_http(endpoint_of(server), {.target = target}, {.body_bytes_max = 1000}).error();
+        return call_http(endpoint_of(server), call_to(target), {.body_bytes_max = 1000}).error();
     };
     EXPECT_EQ(call("/cut").code, Errc::Unavailable);
     EXPECT_THAT(call("/half").message, HasSubstr("cut off"));

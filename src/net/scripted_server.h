@@ -22,11 +22,11 @@ class ScriptedServer {
     };
     struct Reply {
         int status = 200;
-        std::string body = {};
+        std::string body;
         std::string content_type = "application/json; charset=utf-8";
-        std::string raw = {};  // sent instead of everything else, byte for byte
-        bool cut = false;      // close without an answer
-        bool hang = false;     // never answer
+        std::string raw;    // sent instead of everything else, byte for byte
+        bool cut = false;   // close without an answer
+        bool hang = false;  // never answer
     };
     struct SocketFrame {
         std::string bytes;

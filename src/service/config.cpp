@@ -110,6 +110,7 @@ Result<void> set_timeout(Setting<Millis>& setting, const Raw& raw) {
 
 std::string joined(const std::vector<std::filesystem::path>& paths) {
     std::vector<std::string> texts;
+    texts.reserve(paths.size());
     for (const auto& path : paths) texts.push_back(path.string());
     return fmt::format("{}", fmt::join(texts, ":"));
 }
@@ -123,8 +124,8 @@ struct Key {
 };
 
 template <class T>
-ConfigLine line(const Setting<T>& setting, std::string value) {
-    return {.key = {}, .environment = {}, .value = std::move(value), .source = setting.source};
+ConfigLine line(const Setting<T>& setting, const std::string& value) {
+    return {.key = {}, .environment = {}, .value = value, .source = setting.source};
 }
 
 constexpr std::array kKeys{
@@ -281,6 +282,7 @@ std::string Config::base_url() const {
 
 std::vector<std::string> config_keys() {
     std::vector<std::string> keys;
+    keys.reserve(kKeys.size());
     for (const Key& key : kKeys) keys.emplace_back(key.name);
     return keys;
 }

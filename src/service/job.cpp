@@ -166,8 +166,8 @@ Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles,
                                 request.model_file->string(), contents->notes.empty() ? "" : ": ",
                                 contents->notes.empty() ? "" : contents->notes.front()));
     const std::string name = request.model_file->filename().string();
-    return job_of_settings(request, neutral_profile(name, name, contents->family),
-                           std::move(contents));
+    const advisor::ModelProfile profile = neutral_profile(name, name, contents->family);
+    return job_of_settings(request, profile, std::move(contents));
 }
 
 }  // namespace plimsoll::service

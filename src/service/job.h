@@ -28,7 +28,7 @@ struct JobRequest {
     std::optional<std::filesystem::path> file;  // WORKFLOW.json or IMAGE.png
     std::optional<std::string> workflow;        // API format, as text
 
-    std::string prompt = {};
+    std::string prompt;
     std::optional<std::string> negative;  // nullopt: the profile's
     std::optional<int> width;
     std::optional<int> height;

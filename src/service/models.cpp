@@ -90,7 +90,7 @@ std::optional<std::filesystem::path> ModelLibrary::find(std::string_view name) c
     if (name.empty() || leaves) return std::nullopt;
     for (const auto& folder : folders_)
         for (const std::string_view sub : kSubfolders) {
-            const auto candidate = sub.empty() ? folder / relative : folder / sub / relative;
+            auto candidate = sub.empty() ? folder / relative : folder / sub / relative;
             std::error_code error;
             if (std::filesystem::is_regular_file(candidate, error)) return candidate;
         }

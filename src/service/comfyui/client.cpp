@@ -29,6 +29,19 @@ Error with_way_out(Error error) {
     return error;
 }
 
+net::HttpCall get_call(std::string target) {
+    net::HttpCall call;
+    call.target = std::move(target);
+    return call;
+}
+
+net::HttpCall post_call(std::string target, std::string body) {
+    net::HttpCall call = get_call(std::move(target));
+    call.method = "POST";
+    call.body = std::move(body);
+    return call;
+}
+
 class Events final : public EventStream {
   public:
     Events(std::unique_ptr<net::ClientSocket> socket, std::string prompt_id)
@@ -57,7 +70,7 @@ Result<std::unique_ptr<ComfyClient>> ComfyClient::create(const Config& config) {
 }
 
 Result<std::string> ComfyClient::get(const std::string& target, const net::Patience& patience) {
-    auto reply = net::call_http(endpoint_, {.target = target}, patience);
+    auto reply = net::call_http(endpoint_, get_call(target), patience);
     if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
     if (reply->status == 404)
         return fail(Errc::NotFound, fmt::format("{} has no {}", address(), target));
@@ -69,8 +82,7 @@ Result<std::string> ComfyClient::get(const std::string& target, const net::Patie
 }
 
 Result<void> ComfyClient::post(const std::string& target, std::string body) {
-    auto reply = net::call_http(
-        endpoint_, {.method = "POST", .target = target, .body = std::move(body)}, kPatience);
+    auto reply = net::call_http(endpoint_, post_call(target, std::move(body)), kPatience);
     if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
     if (reply->status != 200)
         return fail(Errc::Unavailable, fmt::format("{} answers {} to {}: see ComfyUI's own log",
@@ -100,8 +112,7 @@ Result<void> ComfyClient::submit(std::string_view workflow, const std::string& p
     // The workflow's own bytes go out: a parser between would change its numbers.
     std::string body = fmt::format(R"({{"client_id": "{}", "prompt_id": "{}", "prompt": {}}})",
                                    client_id, prompt_id, workflow);
-    auto reply = net::call_http(
-        endpoint_, {.method = "POST", .target = "/prompt", .body = std::move(body)}, kPatience);
+    auto reply = net::call_http(endpoint_, post_call("/prompt", std::move(body)), kPatience);
     if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
     if (reply->status != 200) return std::unexpected(parse_refusal(reply->status, reply->body));
     TRY_ASSIGN(const json::value answer, parse_answer(reply->body, "POST /prompt"));
