@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Error and Result: how every fallible function of Plimsoll answers. Codes say what the caller can do about it, messages
-// say what happened, with the numbers and the way out (lower case, no full stop). Plimsoll throws no exceptions.
+// Error and Result: how every fallible function of Plimsoll answers. Codes say what the caller can
+// do about it, messages say what happened, with the numbers and the way out (lower case, no full
+// stop). Plimsoll throws no exceptions.
 #pragma once
 #include <expected>
 #include <string>

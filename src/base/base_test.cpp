@@ -60,7 +60,8 @@ TEST(Random, repeats_from_its_seed_and_makes_distinct_uuids) {
 }
 
 TEST(NearestNames, prefer_containment_then_distance) {
-    const std::vector<std::string> names = {"v1-5-pruned.safetensors", "sd_xl_base_1.0.safetensors", "anime.safetensors"};
+    const std::vector<std::string> names = {"v1-5-pruned.safetensors", "sd_xl_base_1.0.safetensors",
+                                            "anime.safetensors"};
     EXPECT_EQ(nearest_names("sd_xl_base_1.0", names, 1).front(), "sd_xl_base_1.0.safetensors");
     EXPECT_EQ(nearest_names("anmie.safetensors", names, 1).front(), "anime.safetensors");
 }
@@ -74,7 +75,8 @@ TEST(WriteFileAtomically, keeps_the_old_content_when_it_cannot_write) {
     EXPECT_EQ(*read_text_file(path, 100), "first");
     EXPECT_EQ(read_text_file(path, 2).error().code, Errc::LimitExceeded);
     const std::string second = "second";
-    EXPECT_FALSE(write_file_atomically(folder / "missing" / "preset.json", std::as_bytes(std::span(second))));
+    EXPECT_FALSE(write_file_atomically(folder / "missing" / "preset.json",
+                                       std::as_bytes(std::span(second))));
     EXPECT_EQ(*read_text_file(path, 100), "first");
     std::filesystem::remove_all(folder);
 }

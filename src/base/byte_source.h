@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Seam: bytes of files enter through ByteSource. Tests use MemorySource, and FailingSource for the seam sweep (fail the
-// Nth read for every N until success).
+// Seam: bytes of files enter through ByteSource. Tests use MemorySource, and FailingSource for the
+// seam sweep (fail the Nth read for every N until success).
 #pragma once
 #include "base/error.h"
 
@@ -18,13 +18,15 @@ class ByteSource {
   public:
     virtual ~ByteSource() = default;
     [[nodiscard]] virtual std::uint64_t size_bytes() const = 0;
-    // Fills all of `into` from `offset`, or fails: Corrupt when the source ends before, Unavailable when reading fails.
+    // Fills all of `into` from `offset`, or fails: Corrupt when the source ends before, Unavailable
+    // when reading fails.
     [[nodiscard]] virtual Result<void> read_at(std::uint64_t offset, std::span<std::byte> into) = 0;
     // For messages: the path or a name.
     [[nodiscard]] virtual std::string name() const = 0;
 };
 
-// A file on disk, opened for reading. Reads only what is asked for (pread), so the cost does not grow with the file.
+// A file on disk, opened for reading. Reads only what is asked for (pread), so the cost does not
+// grow with the file.
 [[nodiscard]] Result<std::unique_ptr<ByteSource>> open_file(const std::filesystem::path& path);
 
 // Bytes in memory; does not own them.
@@ -57,10 +59,12 @@ class FailingSource final : public ByteSource {
 };
 
 // The whole of a small file as text. Fails with LimitExceeded above `limit_bytes`.
-[[nodiscard]] Result<std::string> read_text_file(const std::filesystem::path& path, std::uint64_t limit_bytes);
+[[nodiscard]] Result<std::string> read_text_file(const std::filesystem::path& path,
+                                                 std::uint64_t limit_bytes);
 
-// Writes through a temporary file in the same folder, fsync and rename: after a failure (disk full, read-only) the old
-// content is still there and no half file is left.
-[[nodiscard]] Result<void> write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
+// Writes through a temporary file in the same folder, fsync and rename: after a failure (disk full,
+// read-only) the old content is still there and no half file is left.
+[[nodiscard]] Result<void> write_file_atomically(const std::filesystem::path& path,
+                                                 std::span<const std::byte> bytes);
 
 }  // namespace plimsoll

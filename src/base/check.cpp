@@ -7,8 +7,9 @@
 namespace plimsoll {
 
 void check_failed(const char* condition, const char* file, int line) {
-    std::fprintf(stderr, "plimsoll: broken promise: %s (%s:%d). This is a defect, please report it.\n", condition, file,
-                 line);
+    std::fprintf(stderr,
+                 "plimsoll: broken promise: %s (%s:%d). This is a defect, please report it.\n",
+                 condition, file, line);
     std::abort();
 }
 

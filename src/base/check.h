@@ -7,8 +7,8 @@ namespace plimsoll {
 [[noreturn]] void check_failed(const char* condition, const char* file, int line);
 }
 
-#define CHECK(condition)                                                       \
-    do {                                                                       \
-        if (!(condition)) [[unlikely]]                                         \
-            ::plimsoll::check_failed(#condition, __FILE__, __LINE__);          \
+#define CHECK(condition)                                              \
+    do {                                                              \
+        if (!(condition)) [[unlikely]]                                \
+            ::plimsoll::check_failed(#condition, __FILE__, __LINE__); \
     } while (false)

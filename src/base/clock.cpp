@@ -11,7 +11,8 @@ class SystemClock final : public Clock {
     }
     [[nodiscard]] std::int64_t unix_ms() const override {
         using namespace std::chrono;
-        return duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+        return duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+            .count();
     }
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Seam: time enters through Clock, so that tests decide what time it is. Threads: implementations are safe from any thread.
+// Seam: time enters through Clock, so that tests decide what time it is. Threads: implementations
+// are safe from any thread.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -24,7 +25,10 @@ class ManualClock final : public Clock {
   public:
     [[nodiscard]] std::chrono::nanoseconds steady() const override { return now_; }
     [[nodiscard]] std::int64_t unix_ms() const override { return unix_ms_; }
-    void advance(std::chrono::milliseconds by) { now_ += by; unix_ms_ += by.count(); }
+    void advance(std::chrono::milliseconds by) {
+        now_ += by;
+        unix_ms_ += by.count();
+    }
 
   private:
     std::chrono::nanoseconds now_{0};

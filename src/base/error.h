@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What base/ adds to the installed plimsoll/error.h: making errors, passing them on, and the table that maps a code to each
-// door (JSON name, exit code, HTTP status).
+// What base/ adds to the installed plimsoll/error.h: making errors, passing them on, and the table
+// that maps a code to each door (JSON name, exit code, HTTP status).
 #pragma once
 #include <plimsoll/error.h>
 
@@ -16,7 +16,8 @@ namespace plimsoll {
     return std::unexpected<Error>(Error{code, std::move(message)});
 }
 
-// The error of an inner call with the outer subject in front: `model.safetensors: header is not JSON`.
+// The error of an inner call with the outer subject in front: `model.safetensors: header is not
+// JSON`.
 [[nodiscard]] inline std::unexpected<Error> fail_at(std::string_view subject, Error inner) {
     inner.message = std::string(subject) + ": " + inner.message;
     return std::unexpected<Error>(std::move(inner));
@@ -35,29 +36,30 @@ struct ErrorDoor {
 #define PLIMSOLL_CONCAT_INNER(a, b) a##b
 #define PLIMSOLL_CONCAT(a, b) PLIMSOLL_CONCAT_INNER(a, b)
 
-// TRY_ASSIGN(auto header, read_header(source)); — binds the value or returns the error. Plain statements, so it is safe in
-// coroutines too when co_return is wanted: use CO_TRY_ASSIGN there. NOLINTBEGIN(bugprone-macro-parentheses): a declaration
-#define TRY_ASSIGN(declaration, expression)                                                                   \
-    auto PLIMSOLL_CONCAT(try_result_, __LINE__) = (expression);                                               \
-    if (!PLIMSOLL_CONCAT(try_result_, __LINE__))                                                              \
-        return std::unexpected(std::move(PLIMSOLL_CONCAT(try_result_, __LINE__)).error());                    \
+// TRY_ASSIGN(auto header, read_header(source)); — binds the value or returns the error. Plain
+// statements, so it is safe in coroutines too when co_return is wanted: use CO_TRY_ASSIGN there.
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration
+#define TRY_ASSIGN(declaration, expression)                                                \
+    auto PLIMSOLL_CONCAT(try_result_, __LINE__) = (expression);                            \
+    if (!PLIMSOLL_CONCAT(try_result_, __LINE__))                                           \
+        return std::unexpected(std::move(PLIMSOLL_CONCAT(try_result_, __LINE__)).error()); \
     declaration = std::move(*PLIMSOLL_CONCAT(try_result_, __LINE__))
 
-#define CO_TRY_ASSIGN(declaration, expression)                                                                \
-    auto PLIMSOLL_CONCAT(try_result_, __LINE__) = (expression);                                               \
-    if (!PLIMSOLL_CONCAT(try_result_, __LINE__))                                                              \
-        co_return std::unexpected(std::move(PLIMSOLL_CONCAT(try_result_, __LINE__)).error());                 \
+#define CO_TRY_ASSIGN(declaration, expression)                                                \
+    auto PLIMSOLL_CONCAT(try_result_, __LINE__) = (expression);                               \
+    if (!PLIMSOLL_CONCAT(try_result_, __LINE__))                                              \
+        co_return std::unexpected(std::move(PLIMSOLL_CONCAT(try_result_, __LINE__)).error()); \
     declaration = std::move(*PLIMSOLL_CONCAT(try_result_, __LINE__))
 
 // TRY_DO(store.record(run)); — for Result<void>. NOLINTEND(bugprone-macro-parentheses)
-#define TRY_DO(expression)                                                                                    \
-    do {                                                                                                      \
-        if (auto try_do_result = (expression); !try_do_result)                                                \
-            return std::unexpected(std::move(try_do_result).error());                                         \
+#define TRY_DO(expression)                                            \
+    do {                                                              \
+        if (auto try_do_result = (expression); !try_do_result)        \
+            return std::unexpected(std::move(try_do_result).error()); \
     } while (false)
 
-#define CO_TRY_DO(expression)                                                                                 \
-    do {                                                                                                      \
-        if (auto try_do_result = (expression); !try_do_result)                                                \
-            co_return std::unexpected(std::move(try_do_result).error());                                      \
+#define CO_TRY_DO(expression)                                            \
+    do {                                                                 \
+        if (auto try_do_result = (expression); !try_do_result)           \
+            co_return std::unexpected(std::move(try_do_result).error()); \
     } while (false)

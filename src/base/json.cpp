@@ -41,19 +41,24 @@ void append_pretty(std::string& out, const json::value& value, std::size_t inden
 
 Result<json::value> parse_json(std::string_view text, const JsonLimits& limits) {
     if (text.size() > limits.bytes_max)
-        return fail(Errc::LimitExceeded, fmt::format("JSON has {} bytes, limit {}", text.size(), limits.bytes_max));
+        return fail(Errc::LimitExceeded,
+                    fmt::format("JSON has {} bytes, limit {}", text.size(), limits.bytes_max));
     json::parse_options options;
     options.max_depth = limits.depth_max;
     json::stream_parser parser(json::storage_ptr(), options);
     json::error_code error;
     const std::size_t consumed = parser.write_some(text.data(), text.size(), error);
     if (!error && consumed < text.size()) {
-        if (text.find_first_not_of(" \t\r\n", consumed) != std::string_view::npos) error = json::error::extra_data;
+        if (text.find_first_not_of(" \t\r\n", consumed) != std::string_view::npos)
+            error = json::error::extra_data;
     }
     if (!error) parser.finish(error);
     if (error == json::error::too_deep)
-        return fail(Errc::LimitExceeded, fmt::format("JSON is nested deeper than {} at byte {}", limits.depth_max, consumed));
-    if (error) return fail(Errc::Corrupt, fmt::format("not JSON: {} at byte {}", error.message(), consumed));
+        return fail(Errc::LimitExceeded, fmt::format("JSON is nested deeper than {} at byte {}",
+                                                     limits.depth_max, consumed));
+    if (error)
+        return fail(Errc::Corrupt,
+                    fmt::format("not JSON: {} at byte {}", error.message(), consumed));
     return parser.release();
 }
 
@@ -79,7 +84,8 @@ std::optional<std::int64_t> find_int(const json::value& object, std::string_view
     const auto* value = find(object, key);
     if (value == nullptr) return std::nullopt;
     if (value->is_int64()) return value->get_int64();
-    if (value->is_uint64() && value->get_uint64() <= INT64_MAX) return static_cast<std::int64_t>(value->get_uint64());
+    if (value->is_uint64() && value->get_uint64() <= INT64_MAX)
+        return static_cast<std::int64_t>(value->get_uint64());
     return std::nullopt;
 }
 

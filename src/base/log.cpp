@@ -15,18 +15,24 @@ std::atomic<bool> json_lines = false;
 
 spdlog::level::level_enum spdlog_level(Level level) {
     switch (level) {
-        case Level::Debug: return spdlog::level::debug;
-        case Level::Info: return spdlog::level::info;
-        case Level::Warning: return spdlog::level::warn;
-        case Level::Error: return spdlog::level::err;
-        case Level::Off: return spdlog::level::off;
+        case Level::Debug:
+            return spdlog::level::debug;
+        case Level::Info:
+            return spdlog::level::info;
+        case Level::Warning:
+            return spdlog::level::warn;
+        case Level::Error:
+            return spdlog::level::err;
+        case Level::Off:
+            return spdlog::level::off;
     }
     return spdlog::level::off;
 }
 
 spdlog::logger& logger() {
     static const auto instance = [] {
-        auto made = std::make_shared<spdlog::logger>("plimsoll", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+        auto made = std::make_shared<spdlog::logger>(
+            "plimsoll", std::make_shared<spdlog::sinks::stderr_sink_mt>());
         made->set_level(spdlog::level::warn);
         made->set_pattern("%H:%M:%S.%e %l: %v");
         return made;
@@ -39,8 +45,9 @@ spdlog::logger& logger() {
 void configure(Level level, Format format) {
     json_lines = format == Format::Json;
     logger().set_level(spdlog_level(level));
-    logger().set_pattern(format == Format::Json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":%v})"
-                                                : "%H:%M:%S.%e %l: %v");
+    logger().set_pattern(format == Format::Json
+                             ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":%v})"
+                             : "%H:%M:%S.%e %l: %v");
 }
 
 Result<Level> parse_level(std::string_view name) {
@@ -49,7 +56,9 @@ Result<Level> parse_level(std::string_view name) {
     if (name == "warning") return Level::Warning;
     if (name == "error") return Level::Error;
     if (name == "off") return Level::Off;
-    return fail(Errc::InvalidInput, fmt::format("unknown log level '{}', use debug, info, warning, error or off", name));
+    return fail(
+        Errc::InvalidInput,
+        fmt::format("unknown log level '{}', use debug, info, warning, error or off", name));
 }
 
 void write(Level level, std::string_view message) {

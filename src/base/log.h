@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Logs go to standard error, so that standard output stays clean for results and JSON. Never log prompt bodies, tokens or
-// headers that carry secrets. Threads: any.
+// Logs go to standard error, so that standard output stays clean for results and JSON. Never log
+// prompt bodies, tokens or headers that carry secrets. Threads: any.
 #pragma once
 #include "base/error.h"
 

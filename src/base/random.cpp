@@ -16,10 +16,11 @@ double Random::next_normal() {
 }
 
 std::string Random::next_uuid() {
-    const std::uint64_t high = (next_u64() & 0xFFFFFFFFFFFF0FFFULL) | 0x4000ULL;            // version 4
-    const std::uint64_t low = (next_u64() & 0x3FFFFFFFFFFFFFFFULL) | 0x8000000000000000ULL;  // RFC 4122 variant
-    return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32U, (high >> 16U) & 0xFFFFU, high & 0xFFFFU,
-                       low >> 48U, low & 0xFFFFFFFFFFFFULL);
+    const std::uint64_t high = (next_u64() & 0xFFFFFFFFFFFF0FFFULL) | 0x4000ULL;  // version 4
+    const std::uint64_t low =
+        (next_u64() & 0x3FFFFFFFFFFFFFFFULL) | 0x8000000000000000ULL;  // RFC 4122 variant
+    return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32U, (high >> 16U) & 0xFFFFU,
+                       high & 0xFFFFU, low >> 48U, low & 0xFFFFFFFFFFFFULL);
 }
 
 std::uint64_t os_seed() {

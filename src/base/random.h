@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Seam: randomness enters through Random; everything random in Plimsoll can be repeated from one seed.
-// SplitMix64 (Steele, Lea, Flood 2014): same numbers on every platform, unlike the standard distributions.
+// Seam: randomness enters through Random; everything random in Plimsoll can be repeated from one
+// seed. SplitMix64 (Steele, Lea, Flood 2014): same numbers on every platform, unlike the standard
+// distributions.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -11,7 +11,9 @@ namespace plimsoll {
 
 std::string to_lower_ascii(std::string_view text) {
     std::string lower(text);
-    std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::ranges::transform(lower, lower.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    });
     return lower;
 }
 
@@ -24,7 +26,8 @@ std::string_view trim(std::string_view text) {
 std::vector<std::string_view> split(std::string_view text, char separator) {
     std::vector<std::string_view> parts;
     std::size_t begin = 0;
-    for (std::size_t end = text.find(separator); end != std::string_view::npos; end = text.find(separator, begin)) {
+    for (std::size_t end = text.find(separator); end != std::string_view::npos;
+         end = text.find(separator, begin)) {
         parts.push_back(text.substr(begin, end - begin));
         begin = end + 1;
     }
@@ -35,14 +38,16 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 std::optional<long long> parse_integer(std::string_view text) {
     long long value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+    if (error != std::errc() || end != text.data() + text.size() || text.empty())
+        return std::nullopt;
     return value;
 }
 
 std::optional<double> parse_number(std::string_view text) {
     double value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || text.empty() || !std::isfinite(value))
+    if (error != std::errc() || end != text.data() + text.size() || text.empty() ||
+        !std::isfinite(value))
         return std::nullopt;
     return value;
 }
@@ -63,20 +68,22 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     return row.back();
 }
 
-std::vector<std::string> nearest_names(std::string_view wanted, std::span<const std::string> candidates,
-                                       std::size_t count) {
+std::vector<std::string> nearest_names(std::string_view wanted,
+                                       std::span<const std::string> candidates, std::size_t count) {
     const std::string lower = to_lower_ascii(wanted);
     std::vector<std::pair<std::size_t, std::string>> ranked;
     for (const auto& candidate : candidates) {
         // A name that contains the other is nearer than any pair of equal distance.
         const std::string other = to_lower_ascii(candidate);
-        const bool contains = !lower.empty() && !other.empty() &&
-                              (other.find(lower) != std::string::npos || lower.find(other) != std::string::npos);
+        const bool contains =
+            !lower.empty() && !other.empty() &&
+            (other.find(lower) != std::string::npos || lower.find(other) != std::string::npos);
         ranked.emplace_back(contains ? 0 : edit_distance(wanted, candidate), candidate);
     }
     std::ranges::stable_sort(ranked, {}, &std::pair<std::size_t, std::string>::first);
     std::vector<std::string> nearest;
-    for (std::size_t i = 0; i < std::min(count, ranked.size()); ++i) nearest.push_back(std::move(ranked[i].second));
+    for (std::size_t i = 0; i < std::min(count, ranked.size()); ++i)
+        nearest.push_back(std::move(ranked[i].second));
     return nearest;
 }
 

@@ -22,7 +22,8 @@ namespace plimsoll {
 [[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
 
 // Up to `count` of `candidates` that resemble `wanted` most, best first: for "did you mean".
-[[nodiscard]] std::vector<std::string> nearest_names(std::string_view wanted, std::span<const std::string> candidates,
+[[nodiscard]] std::vector<std::string> nearest_names(std::string_view wanted,
+                                                     std::span<const std::string> candidates,
                                                      std::size_t count);
 
 }  // namespace plimsoll

@@ -13,7 +13,9 @@ std::string to_text(Bytes bytes) {
     return fmt::format("{:.0f} MiB", mib);
 }
 
-std::string to_gib_text(Bytes bytes) { return fmt::format("{:.2f} GiB", bytes.gib()); }
+std::string to_gib_text(Bytes bytes) {
+    return fmt::format("{:.2f} GiB", bytes.gib());
+}
 
 std::string seconds_text(double seconds) {
     if (std::abs(seconds) < 10.0) return fmt::format("{:.2f} s", seconds);

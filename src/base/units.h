@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bytes and Millis: quantities that must not be mixed up. Text says MiB or GiB, always by 1024 (ComfyUI prints "MB" and
-// means MiB). Plain values, no shared state.
+// Bytes and Millis: quantities that must not be mixed up. Text says MiB or GiB, always by 1024
+// (ComfyUI prints "MB" and means MiB). Plain values, no shared state.
 #pragma once
 #include <compare>
 #include <cstdint>
@@ -9,7 +9,8 @@
 
 namespace plimsoll {
 
-// A number of bytes, signed so that differences are values too. Never overflows on real memory sizes.
+// A number of bytes, signed so that differences are values too. Never overflows on real memory
+// sizes.
 struct Bytes {
     std::int64_t count = 0;
 
@@ -25,8 +26,14 @@ struct Bytes {
     [[nodiscard]] constexpr double gib() const { return static_cast<double>(count) / 1073741824.0; }
 
     constexpr auto operator<=>(const Bytes&) const = default;
-    constexpr Bytes& operator+=(Bytes other) { count += other.count; return *this; }
-    constexpr Bytes& operator-=(Bytes other) { count -= other.count; return *this; }
+    constexpr Bytes& operator+=(Bytes other) {
+        count += other.count;
+        return *this;
+    }
+    constexpr Bytes& operator-=(Bytes other) {
+        count -= other.count;
+        return *this;
+    }
     friend constexpr Bytes operator+(Bytes a, Bytes b) { return Bytes(a.count + b.count); }
     friend constexpr Bytes operator-(Bytes a, Bytes b) { return Bytes(a.count - b.count); }
     friend constexpr Bytes operator*(Bytes a, std::int64_t k) { return Bytes(a.count * k); }

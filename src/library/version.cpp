@@ -3,6 +3,8 @@
 
 namespace plimsoll {
 
-std::string_view library_version() { return PLIMSOLL_VERSION; }
+std::string_view library_version() {
+    return PLIMSOLL_VERSION;
+}
 
 }  // namespace plimsoll

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Forecast: bytes over time, per phase, with reasons. Made by simulate_program (memory/simulate.h), priced by `timing`,
-// judged against the load line by `advisor`. Plain values.
+// Forecast: bytes over time, per phase, with reasons. Made by simulate_program (memory/simulate.h),
+// priced by `timing`, judged against the load line by `advisor`. Plain values.
 #pragma once
 #include "base/units.h"
 #include "memory/networks/walk.h"
@@ -14,59 +14,74 @@
 
 namespace plimsoll::memory {
 
-enum class PhaseKind : std::uint8_t { Load, TextEncode, Sample, VaeEncode, VaeDecode, Upscale, Other, Unknown };
+enum class PhaseKind : std::uint8_t {
+    Load,
+    TextEncode,
+    Sample,
+    VaeEncode,
+    VaeDecode,
+    Upscale,
+    Other,
+    Unknown
+};
 [[nodiscard]] std::string_view phase_kind_name(PhaseKind kind);  // "text_encode", "sample", ...
 
 enum class Verdict : std::uint8_t { Fits, FitsSlowly, WillNotFit, Unknown };
-[[nodiscard]] std::string_view verdict_name(Verdict verdict);  // "fits", "fits_slowly", "will_not_fit", "unknown"
+[[nodiscard]] std::string_view verdict_name(
+    Verdict verdict);  // "fits", "fits_slowly", "will_not_fit", "unknown"
 
 // One model as the loader left it when the phase ran.
 struct Residency {
-    std::string model;           // "sd_xl_base_1.0.safetensors / unet"
-    Bytes size;                  // whole
-    Bytes resident;              // on the card
-    Bytes streamed;              // copied over PCIe on every forward
-    Bytes largest_streamed;      // the module whose copy is in flight
+    std::string model;       // "sd_xl_base_1.0.safetensors / unet"
+    Bytes size;              // whole
+    Bytes resident;          // on the card
+    Bytes streamed;          // copied over PCIe on every forward
+    Bytes largest_streamed;  // the module whose copy is in flight
     int streamed_modules = 0;
 };
 
-// One phase: one node that touches the card. Allocated bytes; context and cached blocks are outside (see `reserved`).
+// One phase: one node that touches the card. Allocated bytes; context and cached blocks are outside
+// (see `reserved`).
 struct Phase {
     PhaseKind kind = PhaseKind::Other;
     std::string node_id;
     std::string class_type;
-    Bytes peak;                  // resident + activations + casts in flight: most bytes allocated at once
-    Bytes floor;                 // of these, what cannot be paged: activations, casts, one module in flight
-    Bytes comfort;               // everything this phase uses resident, plus activations
-    Bytes resident;              // weights on the card during the phase, all models
-    Bytes activations;           // Walk::peak + Walk::input of the largest forward
-    Bytes cast;                  // weight copies in flight (dtype cast or streaming)
+    Bytes peak;         // resident + activations + casts in flight: most bytes allocated at once
+    Bytes floor;        // of these, what cannot be paged: activations, casts, one module in flight
+    Bytes comfort;      // everything this phase uses resident, plus activations
+    Bytes resident;     // weights on the card during the phase, all models
+    Bytes activations;  // Walk::peak + Walk::input of the largest forward
+    Bytes cast;         // weight copies in flight (dtype cast or streaming)
     std::vector<Residency> models;
-    Bytes loaded;                // bytes copied to the card when the phase began
-    Bytes evicted;               // bytes that left the card when the phase began
-    Bytes read_from_disk;        // bytes of files read, first job only
+    Bytes loaded;          // bytes copied to the card when the phase began
+    Bytes evicted;         // bytes that left the card when the phase began
+    Bytes read_from_disk;  // bytes of files read, first job only
     Bytes streamed_per_forward;
-    std::int64_t forwards = 0;   // forwards in the phase: steps x NFE x (1 or 2), or VAE slices or tiles
-    int batch_per_forward = 1;   // cond and uncond together count 2
+    std::int64_t forwards =
+        0;  // forwards in the phase: steps x NFE x (1 or 2), or VAE slices or tiles
+    int batch_per_forward = 1;  // cond and uncond together count 2
     OpCosts cost_per_forward;
     ComputeType compute = ComputeType::Float16;
     bool runs_on_card = true;
-    bool tiled = false;          // the VAE fell back to, or asked for, tiles
-    std::string peak_module;     // site of the activation peak
+    bool tiled = false;       // the VAE fell back to, or asked for, tiles
+    std::string peak_module;  // site of the activation peak
     std::string peak_op;
     std::vector<LiveTensor> top_live;
     std::vector<std::string> reasons;  // why resident, evicted, streamed: sentences for --explain
 };
 
 struct Forecast {
-    Verdict verdict = Verdict::Unknown;  // against the card itself (will it run), not against the load line
-    Bytes peak;                  // max over phases, allocated
+    Verdict verdict =
+        Verdict::Unknown;  // against the card itself (will it run), not against the load line
+    Bytes peak;            // max over phases, allocated
     Bytes floor;
     Bytes comfort;
-    Bytes reserved;              // bound on what nvidia-smi would show above the context: caching allocator's segments
-    Bytes card_limit;            // what torch can have on this card
-    std::vector<Phase> phases;   // in execution order
-    std::vector<std::string> unknown_nodes;  // "12 MyCustomNode": not understood, the verdict is widened
+    Bytes reserved;    // bound on what nvidia-smi would show above the context: caching allocator's
+                       // segments
+    Bytes card_limit;  // what torch can have on this card
+    std::vector<Phase> phases;  // in execution order
+    std::vector<std::string>
+        unknown_nodes;  // "12 MyCustomNode": not understood, the verdict is widened
     std::vector<std::string> warnings;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// OpCosts: what a walk over a network costs, by class of operation, so that `timing` can price each class by itself.
+// OpCosts: what a walk over a network costs, by class of operation, so that `timing` can price each
+// class by itself.
 #pragma once
 #include "base/units.h"
 
@@ -10,7 +11,14 @@
 
 namespace plimsoll::memory {
 
-enum class OpClass : std::uint8_t { MatMul, Convolution, Attention, Normalization, Elementwise, Copy };
+enum class OpClass : std::uint8_t {
+    MatMul,
+    Convolution,
+    Attention,
+    Normalization,
+    Elementwise,
+    Copy
+};
 inline constexpr std::size_t kOpClasses = 6;
 [[nodiscard]] std::string_view op_class_name(OpClass op_class);
 
@@ -25,7 +33,9 @@ struct OpCost {
         kernels += o.kernels;
         return *this;
     }
-    friend OpCost operator*(OpCost a, std::int64_t k) { return {a.flops * k, a.bytes_moved * k, a.kernels * k}; }
+    friend OpCost operator*(OpCost a, std::int64_t k) {
+        return {a.flops * k, a.bytes_moved * k, a.kernels * k};
+    }
 };
 
 struct OpCosts {

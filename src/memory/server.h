@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a program runs: the ComfyUI server (version, flags) and the card. Inputs of every memory decision. Plain values.
+// Where a program runs: the ComfyUI server (version, flags) and the card. Inputs of every memory
+// decision. Plain values.
 #pragma once
 #include "base/error.h"
 #include "base/units.h"
@@ -25,25 +26,28 @@ enum class VramState : std::uint8_t { Normal, Low, None, High, GpuOnly, Cpu };
 enum class DTypeChoice : std::uint8_t { Auto, Fp32, Fp16, Bf16, Fp8E4M3, Fp8E5M2 };
 enum class MemoryPolicy : std::uint8_t { Estimate, Dynamic };
 
-// ComfyUI's command line as far as it touches memory; parsed from system_stats.argv or --comfyui-flags.
+// ComfyUI's command line as far as it touches memory; parsed from system_stats.argv or
+// --comfyui-flags.
 struct LaunchFlags {
     VramState vram = VramState::Normal;
-    std::optional<Bytes> reserve_vram;       // --reserve-vram G
+    std::optional<Bytes> reserve_vram;  // --reserve-vram G
     bool disable_smart_memory = false;
     bool cpu_vae = false;
-    bool split_or_quad_attention = false;    // --use-split-cross-attention, --use-quad-cross-attention
+    bool split_or_quad_attention =
+        false;  // --use-split-cross-attention, --use-quad-cross-attention
     bool async_offload = false;
-    bool cuda_malloc = true;                 // --disable-cuda-malloc clears it
+    bool cuda_malloc = true;  // --disable-cuda-malloc clears it
     bool force_fp32 = false;
     bool force_fp16 = false;
     DTypeChoice unet = DTypeChoice::Auto;
     DTypeChoice vae = DTypeChoice::Auto;
     DTypeChoice text_encoder = DTypeChoice::Auto;
-    std::vector<std::string> dead;           // accepted by ComfyUI but without effect: "--normalvram"
-    std::vector<std::string> contradictions; // "--lowvram and --highvram: ..."
-    std::vector<std::string> other;          // not about memory, kept for doctor
+    std::vector<std::string> dead;  // accepted by ComfyUI but without effect: "--normalvram"
+    std::vector<std::string> contradictions;  // "--lowvram and --highvram: ..."
+    std::vector<std::string> other;           // not about memory, kept for doctor
 };
-// Never fails on unknown flags (they go to `other`); fails with InvalidInput on a malformed value of a known one.
+// Never fails on unknown flags (they go to `other`); fails with InvalidInput on a malformed value
+// of a known one.
 [[nodiscard]] Result<LaunchFlags> parse_launch_flags(const std::vector<std::string>& argv);
 
 enum class Vendor : std::uint8_t { Nvidia, Amd, Intel, Apple, Cpu };
@@ -52,16 +56,16 @@ enum class OperatingSystem : std::uint8_t { Linux, Windows, MacOs };
 struct Server {
     ComfyVersion version;
     LaunchFlags flags;
-    std::optional<MemoryPolicy> policy;      // nullopt: chosen from version, flags, vendor
+    std::optional<MemoryPolicy> policy;  // nullopt: chosen from version, flags, vendor
 };
 
 struct Device {
-    std::string name;                        // "NVIDIA GeForce RTX 3050 6GB"
+    std::string name;  // "NVIDIA GeForce RTX 3050 6GB"
     Vendor vendor = Vendor::Nvidia;
     OperatingSystem os = OperatingSystem::Linux;
-    Bytes total;                             // as cudaMemGetInfo reports it
-    Bytes used_by_others;                    // context, desktop, other programs: everything outside torch's allocator
-    int compute_capability = 86;             // NVIDIA: 10 x major + minor
+    Bytes total;           // as cudaMemGetInfo reports it
+    Bytes used_by_others;  // context, desktop, other programs: everything outside torch's allocator
+    int compute_capability = 86;  // NVIDIA: 10 x major + minor
     Bytes host_ram_free = Bytes::from_gib(16);
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The door of `memory`: a drawn Graph is lowered to an executed Program, the program is simulated on a server and a card.
-// Pure: same input, same output; no clock, file, socket, thread or log.
+// The door of `memory`: a drawn Graph is lowered to an executed Program, the program is simulated
+// on a server and a card. Pure: same input, same output; no clock, file, socket, thread or log.
 #pragma once
 #include "memory/forecast.h"
 #include "memory/program.h"
@@ -14,14 +14,14 @@
 
 namespace plimsoll::memory {
 
-// The model files that a workflow's loader nodes name. Keys: file names exactly as the workflow writes them. A name that is
-// missing makes the phases that need it Unknown, never wrong.
+// The model files that a workflow's loader nodes name. Keys: file names exactly as the workflow
+// writes them. A name that is missing makes the phases that need it Unknown, never wrong.
 struct ModelFiles {
     std::map<std::string, std::shared_ptr<const modelfile::Contents>> by_name;
 };
 
-// Order of execution is ComfyUI's (ExecutionList); nodes that nothing needs are left out. Faulty links, cycles and unknown
-// nodes become Unknown steps.
+// Order of execution is ComfyUI's (ExecutionList); nodes that nothing needs are left out. Faulty
+// links, cycles and unknown nodes become Unknown steps.
 [[nodiscard]] Program lower_graph(const workflow::Graph& graph, const ModelFiles& files);
 
 // What stays on the card between jobs of a session, and which node outputs ComfyUI has cached.
@@ -29,7 +29,7 @@ class SessionState;
 [[nodiscard]] std::shared_ptr<SessionState> fresh_session();
 
 // Without a session the card starts empty and every file is read from disk.
-[[nodiscard]] Forecast simulate_program(const Program& program, const Server& server, const Device& device,
-                                        SessionState* session = nullptr);
+[[nodiscard]] Forecast simulate_program(const Program& program, const Server& server,
+                                        const Device& device, SessionState* session = nullptr);
 
 }  // namespace plimsoll::memory
