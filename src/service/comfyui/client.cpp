@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -48,7 +49,8 @@ class Events final : public EventStream {
         : socket_(std::move(socket)), prompt_id_(std::move(prompt_id)) {}
 
     Result<std::optional<Message>> next(milliseconds wait) override {
-        TRY_ASSIGN(const auto message, socket_->read(wait));
+        // The socket looks at the network only while it waits.
+        TRY_ASSIGN(const auto message, socket_->read(std::max(wait, milliseconds(1))));
         if (!message) return std::optional<Message>();
         if (message->binary)
             return std::optional<Message>(
