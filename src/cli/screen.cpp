@@ -83,12 +83,15 @@ void Screen::line(std::string_view text) {
     write("\n");
 }
 
-void Screen::paragraph(std::string_view text, std::size_t indent) {
-    const std::string margin(indent, ' ');
-    const std::size_t room = columns_ > indent + 20 ? columns_ - indent : 20;
+void Screen::paragraph(std::string_view label, std::string_view text, std::size_t indent) {
+    constexpr std::size_t kRoomMin = 20;  // chosen: a screen too narrow is better overrun
+    const std::size_t room = std::max(columns_, indent + kRoomMin) - indent;
+    const std::size_t label_columns = columns_of(label);
+    const std::size_t used = label_columns > indent ? label_columns - indent : 0;
+    write(label);
     bool first = true;
-    for (const std::string& one : wrapped(text, room)) {
-        write(first ? "" : margin);
+    for (const std::string& one : wrapped(text, room, used)) {
+        if (!first) write(std::string(indent, ' '));
         line(one);
         first = false;
     }

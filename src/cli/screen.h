@@ -35,8 +35,9 @@ class Screen {
 
     void write(std::string_view text);
     void line(std::string_view text = {});
-    // Sentences of any length: broken at the screen's width, the lines after the first indented.
-    void paragraph(std::string_view text, std::size_t indent = 0);
+    // Sentences of any length behind a label (which may be styled): broken at the screen's width,
+    // the lines after the first indented.
+    void paragraph(std::string_view label, std::string_view text, std::size_t indent);
 
     // Replaces the line that the cursor is on (a terminal only).
     void live_line(std::string_view text);

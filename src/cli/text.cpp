@@ -121,22 +121,30 @@ std::string shortened(std::string_view text, std::size_t columns) {
     const std::size_t room = columns > kDots.size() ? columns - kDots.size() : 0;
     std::size_t used = 0;
     std::size_t i = 0;
+    bool coloured = false;
     while (i < text.size()) {
+        if (const std::size_t skip = colour_bytes(text, i); skip > 0) {
+            coloured = true;
+            i += skip;
+            continue;
+        }
         const CodePoint point = code_point_at(text, i);
         if (used + width_of(point.value) > room) break;
         used += width_of(point.value);
         i += point.bytes;
     }
-    return std::string(text.substr(0, i)) + std::string(kDots.substr(0, columns));
+    return std::string(text.substr(0, i)) + std::string(kDots.substr(0, columns)) +
+           (coloured ? "\x1b[0m" : "");
 }
 
-std::vector<std::string> wrapped(std::string_view text, std::size_t columns) {
+std::vector<std::string> wrapped(std::string_view text, std::size_t columns, std::size_t used) {
     std::vector<std::string> lines;
     std::string line;
     for (const std::string_view word : split(text, ' ')) {
-        if (!line.empty() && columns_of(line) + 1 + columns_of(word) > columns) {
+        if (!line.empty() && used + columns_of(line) + 1 + columns_of(word) > columns) {
             lines.push_back(std::move(line));
             line.clear();
+            used = 0;
         }
         if (!line.empty()) line += ' ';
         line += word;

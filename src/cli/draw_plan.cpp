@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/draw_plan.h"
+
+#include "cli/draw_forecast.h"
+#include "cli/text.h"
+
+#include <fmt/format.h>
+
+#include <string>
+
+namespace plimsoll::cli {
+
+namespace {
+
+Style style_of(advisor::PlanVerdict verdict) {
+    switch (verdict) {
+        case advisor::PlanVerdict::Fits:
+        case advisor::PlanVerdict::FitsChanged:
+            return Style::Good;
+        case advisor::PlanVerdict::FitsParked:
+        case advisor::PlanVerdict::Unknown:
+            return Style::Notice;
+        case advisor::PlanVerdict::NothingFits:
+            break;
+    }
+    return Style::Bad;
+}
+
+std::string quality_cell(const advisor::Change& change) {
+    std::string text = change.quality_words.empty() ? "none" : plain(change.quality_words);
+    if (change.changes_composition) text += ", another composition";
+    return text;
+}
+
+void draw_change(Table& table, int number, const advisor::Change& change) {
+    table.row({fmt::format("{}", number), plain(change.what),
+               fmt::format("{:+.2f}", -change.saves.gib()),
+               fmt::format("{:+.2f}", change.seconds_delta), quality_cell(change)});
+}
+
+}  // namespace
+
+void draw_plan(Screen& screen, const advisor::Plan& plan, const advisor::Budget& budget,
+               advisor::ServerControl control) {
+    screen.line(fmt::format(
+        "{}: {}", screen.styled(Style::Bold, "plan"),
+        screen.styled(style_of(plan.verdict), spoken(advisor::plan_verdict_name(plan.verdict)))));
+    Table table({{"", Table::Align::Right},
+                 {"change", Table::Align::Left},
+                 {"GiB", Table::Align::Right},
+                 {"seconds", Table::Align::Right},
+                 {"quality", Table::Align::Left}});
+    int number = 0;
+    for (const advisor::Change& change : plan.changes) draw_change(table, ++number, change);
+    for (const advisor::Change& change : plan.environment) draw_change(table, ++number, change);
+    if (number > 0) table.draw(screen);
+    const bool advised = control == advisor::ServerControl::Theirs && plan.reserve_vram.has_value();
+    if (advised)
+        screen.paragraph("  ",
+                         "the server's flag is advice: your ComfyUI keeps its own until you start "
+                         "it with this one",
+                         2);
+    screen.paragraph("  ", plain(plan.explanation), 2);
+    if (plan.workflows.size() > 1)
+        screen.line(fmt::format("  {} runs, together {}", plan.workflows.size(),
+                                seconds_text(plan.seconds_all)));
+    if (number > 0) {
+        screen.line(fmt::format("  peak  {} -> {}, the line is at {}",
+                                to_text(plan.before.memory.peak), to_text(plan.after.memory.peak),
+                                to_text(budget.load_line)));
+        screen.line(fmt::format("  time  {} -> {}", seconds_text(plan.before.seconds.total),
+                                seconds_text(plan.seconds_all)));
+    }
+    for (const std::string& refused : plan.refused) {
+        screen.paragraph("  not touched: ", plain(refused), 4);
+    }
+    screen.paragraph("  run anyway: ", plain(plan.run_anyway), 4);
+}
+
+}  // namespace plimsoll::cli
