@@ -3,6 +3,7 @@
 // The door of `memory`: a drawn Graph is lowered to an executed Program, the program is simulated
 // on a server and a card. Pure: same input, same output; no clock, file, socket, thread or log.
 #pragma once
+#include "memory/built_models.h"
 #include "memory/forecast.h"
 #include "memory/program.h"
 #include "memory/server.h"
@@ -13,12 +14,6 @@
 #include <string>
 
 namespace plimsoll::memory {
-
-// The model files that a workflow's loader nodes name. Keys: file names exactly as the workflow
-// writes them. A name that is missing makes the phases that need it Unknown, never wrong.
-struct ModelFiles {
-    std::map<std::string, std::shared_ptr<const modelfile::Contents>> by_name;
-};
 
 // Order of execution is ComfyUI's (ExecutionList); nodes that nothing needs are left out. Faulty
 // links, cycles and unknown nodes become Unknown steps.
