@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/command_line.h"
 
-#include "base/text.h"
+#include "cli/help.h"
 #include "cli/session.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <memory>
 
 namespace plimsoll::cli {
 
@@ -75,10 +76,7 @@ Exit run(CLI::App& app, const Commands& commands, const std::vector<std::string>
     try {
         app.parse(reversed(arguments));
     } catch (const CLI::CallForHelp&) {
-        session.out.write(innermost(app).help());
-        return Exit::Done;
-    } catch (const CLI::CallForAllHelp&) {
-        session.out.write(innermost(app).help("", CLI::AppFormatMode::All));
+        session.out.write(app.help());
         return Exit::Done;
     } catch (const CLI::CallForVersion&) {
         draw_version(arguments, session);
@@ -90,7 +88,7 @@ Exit run(CLI::App& app, const Commands& commands, const std::vector<std::string>
     session.json = commands.wants_json();
     const Action* const action = commands.find_action();
     if (action == nullptr) {
-        session.out.write(innermost(app).help());
+        session.err.write(app.help());
         return Exit::BadUsage;
     }
     const Result<Exit> exit = (*action)(session);
@@ -124,7 +122,7 @@ int run_command_line(const std::vector<std::string>& arguments, const World& wor
     app.footer(
         "plimsoll COMMAND --help has the flags and an example.\n"
         "Exit codes: 0 done, 1 failed, 2 bad usage, 3 does not fit, 4 ComfyUI unreachable.");
-    app.get_formatter()->column_width(28);
+    app.formatter(std::make_shared<HelpFormatter>());
     app.set_version_flag("--version", "plimsoll " PLIMSOLL_VERSION, "print the version");
     app.require_subcommand(0, 1);
     Commands commands(app);
@@ -140,7 +138,8 @@ int run_command_line(const std::vector<std::string>& arguments, const World& wor
     if (add_more) add_more(commands);
     Exit exit = run(app, commands, arguments, session);
     if (const auto flushed = session.out.flush(); !flushed) {
-        session.err.line(fmt::format("plimsoll: {}", flushed.error().message));
+        if (session.out.has_reader())
+            session.err.line(fmt::format("plimsoll: {}", flushed.error().message));
         exit = Exit::Failed;
     }
     return static_cast<int>(exit);

@@ -26,16 +26,20 @@ Style style_of(advisor::PlanVerdict verdict) {
     return Style::Bad;
 }
 
-std::string quality_cell(const advisor::Change& change) {
+std::string quality_words(const advisor::Change& change) {
     std::string text = change.quality_words.empty() ? "none" : plain(change.quality_words);
     if (change.changes_composition) text += ", another composition";
     return text;
 }
 
-void draw_change(Table& table, int number, const advisor::Change& change) {
-    table.row({fmt::format("{}", number), plain(change.what),
-               fmt::format("{:+.2f}", -change.saves.gib()),
-               fmt::format("{:+.2f}", change.seconds_delta), quality_cell(change)});
+// What it is, and below what it costs: both may be long.
+void draw_change(Screen& screen, int number, const advisor::Change& change) {
+    screen.paragraph(fmt::format("  {}. ", number), plain(change.what), 5);
+    screen.paragraph("     ",
+                     fmt::format("{:+.2f} GiB   {:+.2f} s   quality: {}{}", -change.saves.gib(),
+                                 change.seconds_delta, quality_words(change),
+                                 change.needs_restart ? "   needs a restart" : ""),
+                     5);
 }
 
 }  // namespace
@@ -45,15 +49,9 @@ void draw_plan(Screen& screen, const advisor::Plan& plan, const advisor::Budget&
     screen.line(fmt::format(
         "{}: {}", screen.styled(Style::Bold, "plan"),
         screen.styled(style_of(plan.verdict), spoken(advisor::plan_verdict_name(plan.verdict)))));
-    Table table({{"", Table::Align::Right},
-                 {"change", Table::Align::Left},
-                 {"GiB", Table::Align::Right},
-                 {"seconds", Table::Align::Right},
-                 {"quality", Table::Align::Left}});
     int number = 0;
-    for (const advisor::Change& change : plan.changes) draw_change(table, ++number, change);
-    for (const advisor::Change& change : plan.environment) draw_change(table, ++number, change);
-    if (number > 0) table.draw(screen);
+    for (const advisor::Change& change : plan.changes) draw_change(screen, ++number, change);
+    for (const advisor::Change& change : plan.environment) draw_change(screen, ++number, change);
     const bool advised = control == advisor::ServerControl::Theirs && plan.reserve_vram.has_value();
     if (advised)
         screen.paragraph("  ",

@@ -131,8 +131,9 @@ void add_job_flags(CLI::App& command, JobFlags& into, WorkflowBy by) {
     if (by == WorkflowBy::Position)
         command
             .add_option_function<std::string>(
-                "workflow", take_file, "a workflow in API format, or a picture that ComfyUI saved")
-            ->type_name("WORKFLOW.json|IMAGE.png")
+                "workflow", take_file,
+                "WORKFLOW.json in API format, or IMAGE.png that ComfyUI saved")
+            ->type_name("FILE")
             ->group(kWhat);
     else
         command
@@ -162,7 +163,7 @@ void add_job_flags(CLI::App& command, JobFlags& into, WorkflowBy by) {
 
 void add_home_flags(CLI::App& command, ConfigFlags& into) {
     add_config(command, into, "--home", "home", "DIR", kFiles,
-               "history, presets and pictures (PLIMSOLL_HOME)");
+               "where history, presets and pictures are kept (PLIMSOLL_HOME)");
 }
 
 void add_output_flag(CLI::App& command, ConfigFlags& into) {
@@ -172,31 +173,34 @@ void add_output_flag(CLI::App& command, ConfigFlags& into) {
 
 void add_server_flags(CLI::App& command, ConfigFlags& into) {
     add_config(command, into, "--comfyui-server-url", "comfyui_server_url", "URL", kServer,
-               "COMFYUI_SERVER_URL, http://localhost");
-    add_config(command, into, "--comfyui-port", "comfyui_port", "N", kServer, "COMFYUI_PORT, 8188");
+               "its address without port (COMFYUI_SERVER_URL, built-in http://localhost)");
+    add_config(command, into, "--comfyui-port", "comfyui_port", "N", kServer,
+               "its port (COMFYUI_PORT, built-in 8188)");
     add_config(command, into, "--comfyui-timeout", "comfyui_timeout", "MS", kServer,
-               "COMFYUI_TIMEOUT, 1200000");
+               "how long a job may take there (COMFYUI_TIMEOUT, built-in 1200000)");
 }
 
 void add_limit_flags(CLI::App& command, ConfigFlags& into) {
-    add_config(command, into, "--max-vram-mb", "max_vram_mb", "N", kLimits, "MAX_VRAM_MB, 5120");
+    add_config(command, into, "--max-vram-mb", "max_vram_mb", "N", kLimits,
+               "MiB that a job may take (MAX_VRAM_MB, built-in 5120)");
     add_config(command, into, "--safety-margin", "safety_margin", "X", kLimits,
-               "SAFETY_MARGIN, 0.15: the load line is --max-vram-mb less this share");
+               "the load line is --max-vram-mb less this share (SAFETY_MARGIN, built-in 0.15)");
     add_config(command, into, "--max-duration-min", "max_duration_min", "N", kLimits,
-               "MAX_DURATION_MIN, 30");
+               "minutes that a job may take (MAX_DURATION_MIN, built-in 30)");
 }
 
 void add_site_flags(CLI::App& command, ConfigFlags& into) {
-    add_config(command, into, "--card", "card", "NAME", kWhere,
-               "a card of the catalogue instead of ComfyUI's own: rtx3050-6gb, ...");
+    add_config(
+        command, into, "--card", "card", "NAME", kWhere,
+        "a card of the catalogue instead of ComfyUI's own: rtx3050-6gb, ... (PLIMSOLL_CARD)");
     add_number(command, "--vram-mb", into.vram_mb, 1024, 1'048'576, "the card's memory in MiB");
     in_group(command, "--vram-mb", kWhere);
     add_config(command, into, "--comfyui-version", "comfyui_version", "X.Y.Z", kWhere,
-               "as if this version ran");
+               "as if this version ran (PLIMSOLL_COMFYUI_VERSION)");
     add_config(command, into, "--comfyui-flags", "comfyui_flags", "\"...\"", kWhere,
-               "as if ComfyUI were started with these");
+               "as if ComfyUI were started with these (PLIMSOLL_COMFYUI_FLAGS)");
     add_config(command, into, "--memory-policy", "memory_policy", "NAME", kWhere,
-               "estimate or dynamic; chosen by version and card otherwise");
+               "estimate or dynamic; by version and card otherwise (PLIMSOLL_MEMORY_POLICY)");
     add_config(command, into, "--models-dir", "models_dir", "DIR[:DIR]", kWhere,
                "where model files lie on this machine (PLIMSOLL_MODELS_DIR)");
 }

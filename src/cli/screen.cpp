@@ -115,6 +115,7 @@ void Screen::end_live_line() {
 Result<void> Screen::flush() {
     errno = 0;
     if (std::fflush(file_) == 0 && std::ferror(file_) == 0) return {};
+    if (errno == EPIPE) has_reader_ = false;
     return fail(Errc::Unavailable, fmt::format("standard output cannot be written: {}",
                                                std::generic_category().message(errno)));
 }

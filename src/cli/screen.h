@@ -45,8 +45,10 @@ class Screen {
     void end_live_line();
 
     // Whether everything has reached the file: Unavailable when the disk is full or the reader is
-    // gone.
+    // gone (has_reader).
     [[nodiscard]] Result<void> flush();
+    // False after a flush found that nobody reads any more (`| head`): no reason for a message.
+    [[nodiscard]] bool has_reader() const { return has_reader_; }
 
   private:
     std::FILE* file_;
@@ -54,6 +56,7 @@ class Screen {
     bool has_colours_ = false;
     bool has_blocks_ = false;
     bool has_live_line_ = false;
+    bool has_reader_ = true;
     std::size_t columns_ = 80;
 };
 

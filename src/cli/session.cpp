@@ -51,7 +51,7 @@ Result<Session::Question> Session::read_question(const ConfigFlags& flags, const
 }
 
 void Session::answer(const json::object& object) {
-    out.write(to_pretty_json(object));
+    out.write(valid_utf8(to_pretty_json(object)));
 }
 
 void Session::warn(std::string_view text) {

@@ -11,6 +11,8 @@ namespace plimsoll::cli {
 
 namespace {
 
+constexpr const char* kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+
 struct CodePoint {
     std::uint32_t value = 0;
     std::size_t bytes = 1;
@@ -91,11 +93,22 @@ std::string plain(std::string_view text) {
             (point.value >= 0x202A && point.value <= 0x202E) ||  // changes of writing direction
             (point.value >= 0x2066 && point.value <= 0x2069);
         if (!point.good)
-            out += "\xEF\xBF\xBD";
+            out += kReplacement;
         else if (control)
             out += point.value == '\n' || point.value == '\t' ? ' ' : '?';
         else
             out += text.substr(i, point.bytes);
+        i += point.bytes;
+    }
+    return out;
+}
+
+std::string valid_utf8(std::string_view text) {
+    std::string out;
+    out.reserve(text.size());
+    for (std::size_t i = 0; i < text.size();) {
+        const CodePoint point = code_point_at(text, i);
+        out += point.good ? text.substr(i, point.bytes) : std::string_view(kReplacement);
         i += point.bytes;
     }
     return out;

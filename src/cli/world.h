@@ -43,8 +43,6 @@ struct World {
     std::function<Result<std::unique_ptr<history::Store>>(const std::filesystem::path&, Access)>
         open_history;
     std::function<Result<std::unique_ptr<service::OwnServer>>(const SimulationWish&)> simulate;
-    // `plimsoll trace` and `plimsoll residency` answer line by line; a residency answerer remembers
-    // the lines before.
     const Clock& clock;
     Random& random;
     // From now on the first Ctrl-C (or SIGTERM) sets the flag, the second ends the process at once.
