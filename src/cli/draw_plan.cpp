@@ -62,7 +62,7 @@ void draw_plan(Screen& screen, const advisor::Plan& plan, const advisor::Budget&
     if (plan.workflows.size() > 1)
         screen.line(fmt::format("  {} runs, together {}", plan.workflows.size(),
                                 seconds_text(plan.seconds_all)));
-    if (number > 0) {
+    if (plan.after.memory.peak != plan.before.memory.peak) {
         screen.line(fmt::format("  peak  {} -> {}, the line is at {}",
                                 to_text(plan.before.memory.peak), to_text(plan.after.memory.peak),
                                 to_text(budget.load_line)));

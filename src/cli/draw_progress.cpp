@@ -27,16 +27,18 @@ std::string vram_bar(const Screen& screen, Bytes allocated, Bytes line) {
 
 void ProgressView::show(const service::GenerateProgress& progress) {
     const service::JobProgress& job = progress.job;
+    if (progress.run == run_) latest_ = job.seconds;
     if (job.node_id != node_id_ || progress.run != run_) begin_phase(progress);
     latest_ = job.seconds;
     value_ = job.value;
     max_ = job.max;
-    highest_ = std::max(highest_, job.allocated);
+    highest_ = job.node_allocated_peak;
     load_line_ = progress.load_line;
     if (job.stopping && !said_stopping_) {
         said_stopping_ = true;
         screen_.end_live_line();
         screen_.line("  ComfyUI is asked to interrupt the job; Ctrl-C again leaves at once");
+        show_now();
     }
     if (!job.stopping) draw_live(progress);
 }
@@ -52,9 +54,9 @@ void ProgressView::begin_phase(const service::GenerateProgress& progress) {
         screen_.line(fmt::format("  run {} of {}", progress.run + 1, progress.runs));
     run_ = progress.run;
     node_id_ = progress.job.node_id;
-    phase_ = progress.phase;
+    name_ =
+        progress.phase == "other" ? "node " + plain(progress.job.node_id) : spoken(progress.phase);
     began_ = progress.job.seconds;
-    highest_ = progress.job.allocated;
     is_open_ = !node_id_.empty();
 }
 
@@ -69,7 +71,7 @@ void ProgressView::draw_live(const service::GenerateProgress& progress) {
     }
     const double share = job.max > 0 ? job.value / job.max : 0;
     screen_.live_line(fmt::format(
-        "  {:<11} {:>5} {}  VRAM {:.0f}/{:.0f} MiB {}  {:.1f} of {:.1f} s", spoken(phase_),
+        "  {:<11} {:>5} {}  VRAM {:.0f}/{:.0f} MiB {}  {:.1f} of {:.1f} s", name_,
         steps_text(job.value, job.max), draw_bar(screen_, share, 12), job.allocated.mib(),
         progress.load_line.mib(), vram_bar(screen_, job.allocated, progress.load_line), job.seconds,
         progress.forecast_seconds));
@@ -79,9 +81,18 @@ void ProgressView::draw_finished() {
     if (!is_open_) return;
     is_open_ = false;
     screen_.end_live_line();
-    screen_.line(fmt::format("  {:<11} {:<5} {:>7.2f} s   up to {} of {}", spoken(phase_),
-                             steps_text(value_, max_), latest_ - began_, to_text(highest_),
-                             to_text(load_line_)));
+    // Nodes without a forecast of their own (saving, switches) are shown when they take time.
+    constexpr double kSecondsMin = 0.1;
+    if (name_.starts_with("node ") && latest_ - began_ < kSecondsMin) return;
+    const std::string vram =
+        highest_ ? fmt::format("up to {} of {}", to_text(*highest_), to_text(load_line_))
+                 : "too short for a sample of the card";
+    screen_.line(fmt::format("  {:<11} {:<5} {:>7.2f} s   {}", name_, steps_text(value_, max_),
+                             latest_ - began_, vram));
+    show_now();
+}
+
+void ProgressView::show_now() {
     if (const auto flushed = screen_.flush(); !flushed) return;  // said at the end
 }
 

@@ -9,6 +9,7 @@
 #include "service/generate.h"
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
 namespace plimsoll::cli {
@@ -28,16 +29,17 @@ class ProgressView {
     void begin_phase(const service::GenerateProgress& progress);
     void draw_live(const service::GenerateProgress& progress);
     void draw_finished();
+    void show_now();
 
     Screen& screen_;
     std::string node_id_;
-    std::string phase_;
+    std::string name_;  // "text encode", "node 12"
     std::size_t run_ = 0;
     double began_ = 0;  // seconds since the run's submission
     double latest_ = 0;
     double value_ = 0;
     double max_ = 0;
-    Bytes highest_;
+    std::optional<Bytes> highest_;
     Bytes load_line_;
     bool is_open_ = false;  // a phase has begun and is not yet drawn as finished
     bool said_stopping_ = false;

@@ -259,6 +259,7 @@ class Follower {
         progress_.max = 0;
         node_started_ = clock_.steady();
         next_sample_ = clock_.steady();
+        show_progress();  // a short node is seen too
     }
 
     void end_node() {
@@ -272,6 +273,7 @@ class Follower {
         const auto stats = upstream_.read_stats();
         if (!stats || stats->devices.empty()) return std::nullopt;
         const DeviceStats& device = stats->devices.front();
+        if (device.type == "cpu") return std::nullopt;  // its numbers are those of the whole RAM
         progress_.allocated = device.allocated();
         progress_.used = device.used();
         progress_.total = device.vram_total;
@@ -294,6 +296,10 @@ class Follower {
     void show_progress() {
         if (!options_.on_progress) return;
         progress_.seconds = seconds_of(clock_.steady() - submitted_);
+        const auto node = report_.nodes.find(progress_.node_id);
+        progress_.node_allocated_peak = std::nullopt;
+        if (node != report_.nodes.end() && node->second.samples > 0)
+            progress_.node_allocated_peak = node->second.allocated_peak;
         options_.on_progress(progress_);
     }
 

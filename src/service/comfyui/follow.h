@@ -57,7 +57,8 @@ struct JobProgress {
     double max = 0;
     double seconds = 0;      // since it was submitted
     std::int64_t ahead = 0;  // prompts in the queue, this one included, while it waits
-    Bytes allocated;         // latest sample
+    std::optional<Bytes> node_allocated_peak;  // most of the samples of this node
+    Bytes allocated;                           // latest sample
     Bytes used;
     Bytes total;
     bool stopping = false;  // cancelled or late: ComfyUI is asked to let go of it

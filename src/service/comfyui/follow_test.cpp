@@ -231,6 +231,24 @@ TEST_F(FollowTest, a_cancel_is_shown_before_comfyui_has_let_go) {
     EXPECT_EQ(cancels_when_shown, 0);
 }
 
+TEST_F(FollowTest, a_server_without_a_card_has_no_samples) {
+    upstream_.stats = [] {
+        ServerStats stats;
+        stats.devices.push_back({.name = "cpu",
+                                 .type = "cpu",
+                                 .vram_total = Bytes(1000),
+                                 .vram_free = Bytes(400),
+                                 .torch_total = Bytes(1000),
+                                 .torch_free = Bytes(400)});
+        return stats;
+    };
+    upstream_.sockets = {{{milliseconds(0), Started{}},
+                          {milliseconds(0), NodeStarted{"3"}},
+                          {milliseconds(2000), Ended{}}}};
+    upstream_.job = [] { return record(JobState::Succeeded); };
+    EXPECT_EQ(follow()->samples, 0);
+}
+
 TEST_F(FollowTest, samples_belong_to_the_node_that_ran) {
     upstream_.stats = [&] {
         ServerStats stats;
