@@ -56,15 +56,16 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
     return file;
 }
 
-const BuiltFile* BuiltModels::find(std::string_view name) const {
+std::shared_ptr<const BuiltFile> BuiltModels::find(std::string_view name) const {
     const auto found = by_name.find(name);
-    return found == by_name.end() ? nullptr : &found->second;
+    return found == by_name.end() ? nullptr : found->second;
 }
 
 BuiltModels build_models(const ModelFiles& files) {
     BuiltModels models;
     for (const auto& [name, contents] : files.by_name)
-        if (contents) models.by_name.emplace(name, build_file(contents));
+        if (contents)
+            models.by_name.emplace(name, std::make_shared<const BuiltFile>(build_file(contents)));
     return models;
 }
 

@@ -41,9 +41,9 @@ struct BuiltFile {
 [[nodiscard]] BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents);
 
 struct BuiltModels {
-    std::map<std::string, BuiltFile, std::less<>> by_name;
+    std::map<std::string, std::shared_ptr<const BuiltFile>, std::less<>> by_name;
 
-    [[nodiscard]] const BuiltFile* find(std::string_view name) const;
+    [[nodiscard]] std::shared_ptr<const BuiltFile> find(std::string_view name) const;
 };
 [[nodiscard]] BuiltModels build_models(const ModelFiles& files);
 

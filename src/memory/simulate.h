@@ -9,21 +9,36 @@
 #include "memory/server.h"
 #include "workflow/graph.h"
 
-#include <map>
 #include <memory>
-#include <string>
 
 namespace plimsoll::memory {
 
-// Order of execution is ComfyUI's (ExecutionList); nodes that nothing needs are left out. Faulty
-// links, cycles and unknown nodes become Unknown steps.
-[[nodiscard]] Program lower_graph(const workflow::Graph& graph, const ModelFiles& files);
+// Order of execution is ComfyUI's; nodes that nothing needs are left out. Faulty links, cycles and
+// unknown nodes become Unknown steps.
+[[nodiscard]] Program lower_graph(const workflow::Graph& graph, const BuiltModels& models);
 
-// What stays on the card between jobs of a session, and which node outputs ComfyUI has cached.
-class SessionState;
-[[nodiscard]] std::shared_ptr<SessionState> fresh_session();
+// What stays on the card between jobs of a session, and which node outputs ComfyUI has cached. One
+// thread at a time.
+class SessionState {
+  public:
+    SessionState();
+    ~SessionState();
+    SessionState(const SessionState&) = delete;
+    SessionState& operator=(const SessionState&) = delete;
 
-// Without a session the card starts empty and every file is read from disk.
+    // A server that restarted, or POST /free with unload_models and free_memory.
+    void forget();
+
+    struct Content;
+    [[nodiscard]] Content& content() { return *content_; }
+
+  private:
+    std::unique_ptr<Content> content_;
+};
+
+// Without a session the card starts empty and every file is read from disk. With one, the forecast
+// leaves the session as the job would leave the server. A session belongs to one server and card:
+// with others it begins afresh.
 [[nodiscard]] Forecast simulate_program(const Program& program, const Server& server,
                                         const Device& device, SessionState* session = nullptr);
 

@@ -17,12 +17,12 @@ constexpr double kQuadraticMib = 0.15;
 constexpr double kDecodeElements = 2178;
 constexpr double kEncodeElements = 1767;
 constexpr int kPixelsPerCell = 8 * 8;
-// Conditions share a forward where this many times its estimate is free.
-constexpr double kForwardMargin = 1.5;
 constexpr int kRepeatMax = 4;
 
-bool can_share(int a, int b) {
-    return a == b || std::lcm(a, b) / std::min(a, b) <= kRepeatMax;
+bool can_share(const Condition& a, const Condition& b) {
+    if (a.control_id != b.control_id) return false;
+    return a.tokens == b.tokens ||
+           std::lcm(a.tokens, b.tokens) / std::min(a.tokens, b.tokens) <= kRepeatMax;
 }
 
 }  // namespace
@@ -82,10 +82,10 @@ std::vector<ForwardGroup> group_conditions(std::span<const Condition> conditions
     std::iota(waiting.begin(), waiting.end(), 0);
     const std::int64_t area = latent_area(latent);
     while (!waiting.empty()) {
-        const int first = conditions[static_cast<std::size_t>(waiting.front())].tokens;
+        const Condition& first = conditions[static_cast<std::size_t>(waiting.front())];
         std::vector<int> sharing;
         for (const int index : waiting)
-            if (can_share(first, conditions[static_cast<std::size_t>(index)].tokens))
+            if (can_share(first, conditions[static_cast<std::size_t>(index)]))
                 sharing.push_back(index);
         std::reverse(sharing.begin(), sharing.end());
         std::size_t take = 1;

@@ -42,9 +42,13 @@ struct SamplingEstimate {
 // How many images a VAE takes at once where so much is free.
 [[nodiscard]] int vae_batch(double free_bytes, double estimate);
 
+// Conditions share a forward where so many times its estimate is free.
+inline constexpr double kForwardMargin = 1.5;
+
 // One condition of a step: the positive ones, then the negative.
 struct Condition {
     int tokens = 77;
+    std::uint64_t control_id = 0;  // conditions with other ControlNets never share a forward
 };
 // Which conditions share a forward, in the order in which the forwards run. Conditions that differ
 // in length share one where they can be repeated to a common length of at most four times the
