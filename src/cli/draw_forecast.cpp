@@ -49,13 +49,16 @@ double seconds_at(const advisor::PricedForecast& forecast, std::size_t phase) {
 }
 
 // The phase's peak against the line: the line stands at two thirds, so that what is above shows.
-std::string line_bar(Screen& screen, const memory::Phase& phase, Bytes line) {
+std::string line_bar(const Screen& screen, const memory::Phase& phase,
+                     const advisor::Budget& budget) {
+    if (phase.peak.count == 0 || budget.load_line.count == 0) return {};
     constexpr std::size_t kCells = 12;
-    const double share = line.count > 0 ? phase.peak.mib() / line.mib() : 0;
+    const double share = phase.peak.mib() / budget.load_line.mib();
     const std::string bar = draw_bar(screen, share / 1.5, kCells);
-    const Style style = phase.floor > line  ? Style::Bad
-                        : phase.peak > line ? Style::Notice
-                                            : Style::Good;
+    const bool over = phase.floor > budget.load_line || phase.working_set > budget.vram_max;
+    const Style style = over                            ? Style::Bad
+                        : phase.peak > budget.load_line ? Style::Notice
+                                                        : Style::Good;
     return fmt::format("{} {:3.0f} %", screen.styled(style, bar), share * 100);
 }
 
@@ -83,11 +86,14 @@ void draw_live_tensors(Screen& screen, const memory::Phase& phase) {
                  {"type", Table::Align::Left},
                  {"shape", Table::Align::Left},
                  {"operation", Table::Align::Left},
-                 {"module", Table::Align::Left}});
-    for (const memory::LiveTensor& tensor : phase.top_live)
+                 {"module", Table::Align::LeftKeepEnd}});
+    for (const memory::LiveTensor& tensor : phase.top_live) {
+        // Crumbs explain nothing; the JSON has them.
+        if (tensor.bytes * 100 < phase.top_live.front().bytes) break;
         table.row({mib_cell(tensor.bytes), plain(tensor.dtype),
                    fmt::format("{}", fmt::join(tensor.shape, " x ")), plain(tensor.op),
                    plain(tensor.module)});
+    }
     screen.line("    largest live tensors at the peak");
     table.draw(screen, 6);
 }
@@ -137,11 +143,20 @@ void draw_phases(Screen& screen, const advisor::PricedForecast& forecast,
                    known ? mib_cell(phase.peak) : "?", known ? mib_cell(phase.resident) : "?",
                    known ? mib_cell(streamed_of(phase)) : "?",
                    known ? fmt::format("{:.2f}", seconds_at(forecast, i)) : "?",
-                   known && phase.runs_on_card ? line_bar(screen, phase, budget.load_line) : ""});
+                   known ? line_bar(screen, phase, budget) : ""});
     }
     table.row({"whole job", "", mib_cell(memory.peak), "", "",
                fmt::format("{:.2f}", forecast.seconds.total), ""});
     table.draw(screen);
+    for (const memory::Phase& phase : memory.phases)
+        if (phase.working_set > budget.vram_max)
+            screen.paragraph(
+                "  ",
+                fmt::format("{}, node {}, computes with {} where it has the room: "
+                            "MAX_VRAM_MB allows {}",
+                            spoken(memory::phase_kind_name(phase.kind)), plain(phase.node_id),
+                            to_text(phase.working_set), to_text(budget.vram_max)),
+                2);
 }
 
 void draw_verdict(Screen& screen, memory::Verdict verdict, const advisor::Judgement& judged) {
@@ -164,10 +179,10 @@ void draw_reasons(Screen& screen, const advisor::PricedForecast& forecast) {
             screen.paragraph(
                 "    ",
                 fmt::format("peak {}: resident {}, activations {}, weight copies {}; floor {}, "
-                            "comfort {}",
+                            "comfort {}; computing holds {} with its kernels' workspaces",
                             to_text(phase.peak), to_text(phase.resident),
                             to_text(phase.activations), to_text(phase.cast), to_text(phase.floor),
-                            to_text(phase.comfort)),
+                            to_text(phase.comfort), to_text(phase.working_set)),
                 6);
         }
         if (phase.forwards > 0)

@@ -52,7 +52,7 @@ std::string_view sequence_of(Style style) {
 std::string padded(const std::string& cell, std::size_t columns, Table::Align align) {
     const std::size_t width = columns_of(cell);
     const std::string spaces(columns > width ? columns - width : 0, ' ');
-    return align == Table::Align::Left ? cell + spaces : spaces + cell;
+    return align == Table::Align::Right ? spaces + cell : cell + spaces;
 }
 
 }  // namespace
@@ -137,7 +137,7 @@ void Table::draw(Screen& screen, std::size_t indent) const {
     // Numbers are never shortened.
     std::size_t widest = columns_.size();
     for (std::size_t c = 0; c < columns_.size(); ++c)
-        if (columns_[c].align == Align::Left &&
+        if (columns_[c].align != Align::Right &&
             (widest == columns_.size() || widths[c] > widths[widest]))
             widest = c;
     if (all > screen.columns() && widest < columns_.size()) {
@@ -148,7 +148,11 @@ void Table::draw(Screen& screen, std::size_t indent) const {
     const auto draw_row = [&](const std::vector<std::string>& cells, bool title) {
         std::string text(indent, ' ');
         for (std::size_t c = 0; c < columns_.size(); ++c) {
-            const std::string cell = c == widest ? shortened(cells[c], widths[c]) : cells[c];
+            std::string cell = cells[c];
+            if (c == widest)
+                cell = columns_[c].align == Align::LeftKeepEnd && !title
+                           ? shortened_front(cell, widths[c])
+                           : shortened(cell, widths[c]);
             text += padded(cell, widths[c], columns_[c].align);
             if (c + 1 < columns_.size()) text.append(kGap, ' ');
         }

@@ -64,7 +64,8 @@ class Screen {
 // column is shortened where the table would be wider than the screen.
 class Table {
   public:
-    enum class Align : std::uint8_t { Left, Right };
+    // LeftKeepEnd: where it must be shortened, the end says more than the beginning (paths).
+    enum class Align : std::uint8_t { Left, LeftKeepEnd, Right };
     struct Column {
         std::string title;
         Align align = Align::Left;

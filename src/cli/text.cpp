@@ -13,6 +13,8 @@ namespace {
 
 constexpr const char* kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
+constexpr std::string_view kDots = "...";
+
 struct CodePoint {
     std::uint32_t value = 0;
     std::size_t bytes = 1;
@@ -130,7 +132,6 @@ std::size_t columns_of(std::string_view text) {
 
 std::string shortened(std::string_view text, std::size_t columns) {
     if (columns_of(text) <= columns) return std::string(text);
-    constexpr std::string_view kDots = "...";
     const std::size_t room = columns > kDots.size() ? columns - kDots.size() : 0;
     std::size_t used = 0;
     std::size_t i = 0;
@@ -148,6 +149,18 @@ std::string shortened(std::string_view text, std::size_t columns) {
     }
     return std::string(text.substr(0, i)) + std::string(kDots.substr(0, columns)) +
            (coloured ? "\x1b[0m" : "");
+}
+
+std::string shortened_front(std::string_view text, std::size_t columns) {
+    std::size_t width = columns_of(text);
+    if (width <= columns) return std::string(text);
+    std::size_t i = 0;
+    while (i < text.size() && width + kDots.size() > columns) {
+        const CodePoint point = code_point_at(text, i);
+        width -= width_of(point.value);
+        i += point.bytes;
+    }
+    return std::string(kDots.substr(0, columns)) + std::string(text.substr(i));
 }
 
 std::vector<std::string> wrapped(std::string_view text, std::size_t columns, std::size_t used) {

@@ -24,6 +24,9 @@ namespace plimsoll::cli {
 // At most `columns` wide, the end replaced by "..." where something was cut.
 [[nodiscard]] std::string shortened(std::string_view text, std::size_t columns);
 
+// The same with the beginning cut. For texts without colours.
+[[nodiscard]] std::string shortened_front(std::string_view text, std::size_t columns);
+
 // Lines of at most `columns`, the first one shorter by `used`, broken at spaces; a longer word
 // stays whole.
 [[nodiscard]] std::vector<std::string> wrapped(std::string_view text, std::size_t columns,

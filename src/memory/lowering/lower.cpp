@@ -77,6 +77,7 @@ class Lowering {
         for (const std::uint32_t index : order.nodes) lower_node(graph_.nodes[index]);
         for (const std::uint32_t index : order.unreachable) {
             const Node& node = graph_.nodes[index];
+            signature_ = signature_of(node);  // not that of the node before: it is not cached
             step(node, UnknownStep{"a cycle of links keeps the node from running"});
         }
         return std::move(program_);
