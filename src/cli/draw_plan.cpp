@@ -49,6 +49,8 @@ void draw_plan(Screen& screen, const advisor::Plan& plan, const advisor::Budget&
     screen.line(fmt::format(
         "{}: {}", screen.styled(Style::Bold, "plan"),
         screen.styled(style_of(plan.verdict), spoken(advisor::plan_verdict_name(plan.verdict)))));
+    if (plan.verdict == advisor::PlanVerdict::NothingFits && !plan.changes.empty())
+        screen.line("  what helps, but not enough:");
     int number = 0;
     for (const advisor::Change& change : plan.changes) draw_change(screen, ++number, change);
     for (const advisor::Change& change : plan.environment) draw_change(screen, ++number, change);

@@ -72,11 +72,16 @@ class Plan(FunctionalTest):
         self.assertEqual(streamed, written)
 
     def test_a_split_batch_is_written_as_numbered_workflows(self):
-        answer = self.run_json("plan", *TOO_BIG, *CARD, "--pin", "size", "--max-vram-mb", 3000, code=None)
+        job = ("--model", "sdxl-base", "--width", 1024, "--height", 1024, "--batch", 40, *CARD, "--pin", "size", "--max-duration-min", 600)
+        answer = self.run_json("plan", *job)
         runs = len(answer["workflows"])
         self.assertGreater(runs, 1)
-        self.run_plimsoll("plan", *TOO_BIG, *CARD, "--pin", "size", "--max-vram-mb", 3000, "--output", self.home / "part.json", code=None)
-        self.assertEqual(len(list(self.home.glob("part.*.json"))), runs)
+        self.assertIn("split_batch", [change["kind"] for change in answer["changes"]])
+        self.run_plimsoll("plan", *job, "--output", self.home / "part.json")
+        written = [json.loads(path.read_text()) for path in sorted(self.home.glob("part.*.json"))]
+        self.assertEqual(len(written), runs)
+        lengths = [node["inputs"]["length"] for graph in written for node in graph.values() if node["class_type"] == "LatentFromBatch"]
+        self.assertEqual(sum(lengths), 40)
 
     def test_an_output_that_cannot_be_written_is_an_error(self):
         _, err = self.run_plimsoll("plan", "--model", "sdxl-base", *CARD, "--output", "/proc/nowhere/x.json", code=1)

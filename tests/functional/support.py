@@ -132,6 +132,11 @@ class FunctionalTest(unittest.TestCase):
         def end():
             if process.poll() is None:
                 process.kill()
-            process.communicate()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass
         self.addCleanup(end)
         return process
