@@ -19,6 +19,7 @@ constexpr double kWeightsFactor = 1.1;       // room made for weights, against t
 constexpr double kBudgetFloor = 128 * kMib;  // a model gets at least so much
 constexpr double kNothing = 0.1;             // the budget that means "stream everything"
 constexpr double kUnlimited = 1e32;
+constexpr std::int64_t kUploadPiece = 64LL << 20U;  // chosen: what a poll can see of a load
 constexpr double kCacheShare = 0.25;  // torch's cache is dropped above this share of free
 
 }  // namespace
@@ -128,7 +129,7 @@ void ModelManager::unload_all() {
 
 void ModelManager::forget(const std::shared_ptr<Weights>& weights) {
     std::erase_if(loaded_, [&](const Patcher& one) { return one.weights == weights; });
-    (void)set_physical(*weights, 0);
+    (void)set_physical(weights, 0);
 }
 
 void ModelManager::make_room(double bytes_needed, const std::vector<Patcher>& keep) {
@@ -157,7 +158,7 @@ void ModelManager::make_room(double bytes_needed, const std::vector<Patcher>& ke
             if (free_now > bytes_needed) break;
             ask = bytes_needed - free_now;
         }
-        if (unload(*loaded_[candidate.index].weights, ask)) removed.push_back(candidate.index);
+        if (unload(loaded_[candidate.index].weights, ask)) removed.push_back(candidate.index);
     }
     std::ranges::sort(removed, std::greater());
     for (const std::size_t index : removed)
@@ -183,18 +184,20 @@ bool ModelManager::load_one(const Patcher& model, double budget_bytes) {
     if (weights.applied_patches && *weights.applied_patches != model.patches) {
         // Other patches: the original weights come back first, and everything is loaded anew.
         const std::int64_t held = weights.loaded_bytes;
-        detach(weights);
+        detach(model.weights);
         extra += static_cast<double>(held - weights.loaded_bytes);
     }
     if (!weights.low_vram && weights.loaded_bytes > 0) return true;
     const auto held = static_cast<double>(weights.loaded_bytes);
     const bool full = held + extra > static_cast<double>(weights.size_bytes);
-    if (!place_units(weights, held + extra, full)) return false;
+    if (!place_units(model.weights, held + extra, full)) return false;
     weights.applied_patches = model.patches;
     return true;
 }
 
-bool ModelManager::place_units(Weights& weights, double limit_bytes, bool full) {
+bool ModelManager::place_units(const std::shared_ptr<Weights>& shared, double limit_bytes,
+                               bool full) {
+    Weights& weights = *shared;
     std::int64_t counted = 0;
     std::int64_t moved = 0;
     bool streams = false;
@@ -220,12 +223,12 @@ bool ModelManager::place_units(Weights& weights, double limit_bytes, bool full) 
     const std::int64_t everything = weights.size_bytes + weights.hidden_bytes;
     if (full) moved = everything - std::min(everything, weights.physical_bytes);
     const std::int64_t target = full ? everything : weights.physical_bytes + moved;
-    if (on_upload && moved > 0) on_upload(moved);
-    return set_physical(weights, target);
+    return set_physical(shared, target);
 }
 
-bool ModelManager::unload(Weights& weights, std::optional<double> bytes_to_free) {
-    if (bytes_to_free && *bytes_to_free < static_cast<double>(weights.loaded_bytes)) {
+bool ModelManager::unload(const std::shared_ptr<Weights>& weights,
+                          std::optional<double> bytes_to_free) {
+    if (bytes_to_free && *bytes_to_free < static_cast<double>(weights->loaded_bytes)) {
         const auto freed = static_cast<double>(unload_part(weights, *bytes_to_free));
         if (freed >= *bytes_to_free) return false;
     }
@@ -233,7 +236,9 @@ bool ModelManager::unload(Weights& weights, std::optional<double> bytes_to_free)
     return true;
 }
 
-std::int64_t ModelManager::unload_part(Weights& weights, double bytes_to_free) {
+std::int64_t ModelManager::unload_part(const std::shared_ptr<Weights>& shared,
+                                       double bytes_to_free) {
+    Weights& weights = *shared;
     std::int64_t freed = 0;
     for (auto unit = weights.units.rbegin(); unit != weights.units.rend(); ++unit) {
         if (static_cast<double>(freed) > bytes_to_free) break;
@@ -244,11 +249,12 @@ std::int64_t ModelManager::unload_part(Weights& weights, double bytes_to_free) {
     }
     weights.low_vram = true;
     weights.loaded_bytes -= freed;
-    (void)set_physical(weights, weights.physical_bytes - freed);
+    (void)set_physical(shared, weights.physical_bytes - freed);
     return freed;
 }
 
-void ModelManager::detach(Weights& weights) {
+void ModelManager::detach(const std::shared_ptr<Weights>& shared) {
+    Weights& weights = *shared;
     weights.loaded_bytes = 0;
     weights.low_vram = false;
     weights.applied_patches.reset();
@@ -258,15 +264,43 @@ void ModelManager::detach(Weights& weights) {
         unit.streamed = false;
     }
     weights.at = weights.offload_device;
-    (void)set_physical(weights, stays ? weights.size_bytes + weights.hidden_bytes : 0);
+    (void)set_physical(shared, stays ? weights.size_bytes + weights.hidden_bytes : 0);
 }
 
-bool ModelManager::set_physical(Weights& weights, std::int64_t bytes) {
-    const std::int64_t change = bytes - weights.physical_bytes;
-    if (change > 0 && !memory_.take(change)) return false;
-    if (change < 0) memory_.give(-change);
-    weights.physical_bytes = bytes;
-    return true;
+void ModelManager::collect() {
+    std::erase_if(loaded_, [&](const Patcher& one) {
+        // This list holds one reference to it, so nobody else does.
+        return one.weights.use_count() == 1;
+    });
+    std::int64_t orphaned = 0;
+    std::erase_if(placed_, [&](const Placed& one) {
+        if (!one.weights.expired()) return false;
+        orphaned += one.bytes;
+        return true;
+    });
+    memory_.give(orphaned);
+}
+
+bool ModelManager::set_physical(const std::shared_ptr<Weights>& weights, std::int64_t bytes) {
+    bool fits = true;
+    while (weights->physical_bytes < bytes && fits) {
+        const std::int64_t piece = std::min(bytes - weights->physical_bytes, kUploadPiece);
+        fits = memory_.take(piece);
+        if (!fits) break;
+        weights->physical_bytes += piece;
+        if (on_upload) on_upload(piece);
+    }
+    if (weights->physical_bytes > bytes) {
+        memory_.give(weights->physical_bytes - bytes);
+        weights->physical_bytes = bytes;
+    }
+    const auto known = std::ranges::find_if(
+        placed_, [&](const Placed& one) { return one.weights.lock() == weights; });
+    if (known != placed_.end())
+        known->bytes = weights->physical_bytes;
+    else if (weights->physical_bytes > 0)
+        placed_.push_back({weights, weights->physical_bytes});
+    return fits;
 }
 
 Device ModelManager::first_device_of_unet(const Weights& weights) const {
@@ -291,7 +325,7 @@ Device ModelManager::first_device_of_text_encoder(const Weights& weights) const 
 bool ModelManager::place(const std::shared_ptr<Weights>& weights, Device device) {
     weights->at = device;
     if (device != Device::Gpu) return true;
-    if (!set_physical(*weights, weights->size_bytes + weights->hidden_bytes)) return false;
+    if (!set_physical(weights, weights->size_bytes + weights->hidden_bytes)) return false;
     for (Weights::Unit& unit : weights->units) unit.on_gpu = true;
     return true;
 }

@@ -32,7 +32,7 @@ struct Weights {
         bool streamed = false;
     };
     std::string name;
-    std::vector<Unit> units;      // largest first, among equals the later name first
+    std::vector<Unit> units;        // largest first, among equals the later name first
     std::int64_t size_bytes = 0;    // units and buffers
     std::int64_t hidden_bytes = 0;  // buffers that ComfyUI does not count; they move in a full load
     int references = 2;             // Python's, to the patcher: a tie-break of eviction
@@ -81,6 +81,8 @@ class ModelManager {
     void unload_all();
     // The model is no longer referred to by any cached output: its weights vanish.
     void forget(const std::shared_ptr<Weights>& weights);
+    // forget, for every model to which nothing but this object refers.
+    void collect();
 
     // Where a UNet or a text encoder is built at first; built on the card it is loaded in full.
     [[nodiscard]] Device first_device_of_unet(const Weights& weights) const;
@@ -90,7 +92,7 @@ class ModelManager {
 
     [[nodiscard]] const std::vector<Patcher>& loaded() const { return loaded_; }
     [[nodiscard]] double reserve_bytes() const;  // EXTRA_RESERVED_VRAM
-    // Called with the bytes that crossed PCIe whenever weights move to the card.
+    // Called after each piece of weights that moved to the card, so that it may take time.
     std::function<void(std::int64_t)> on_upload;
 
   private:
@@ -98,17 +100,23 @@ class ModelManager {
     // What free_memory does; `keep` is spared.
     void make_room(double bytes_needed, const std::vector<Patcher>& keep);
     [[nodiscard]] bool load_one(const Patcher& model, double budget_bytes);
-    [[nodiscard]] bool place_units(Weights& weights, double limit_bytes, bool full);
+    [[nodiscard]] bool place_units(const std::shared_ptr<Weights>& weights, double limit_bytes,
+                                   bool full);
     // True when the model is gone as a whole.
-    bool unload(Weights& weights, std::optional<double> bytes_to_free);
-    std::int64_t unload_part(Weights& weights, double bytes_to_free);
-    void detach(Weights& weights);
-    [[nodiscard]] bool set_physical(Weights& weights, std::int64_t bytes);
+    bool unload(const std::shared_ptr<Weights>& weights, std::optional<double> bytes_to_free);
+    std::int64_t unload_part(const std::shared_ptr<Weights>& weights, double bytes_to_free);
+    void detach(const std::shared_ptr<Weights>& weights);
+    [[nodiscard]] bool set_physical(const std::shared_ptr<Weights>& weights, std::int64_t bytes);
 
     GpuMemory& memory_;
     const LaunchFlags& flags_;
     std::int64_t host_free_bytes_;
     std::vector<Patcher> loaded_;  // the most recently used first
+    struct Placed {
+        std::weak_ptr<Weights> weights;
+        std::int64_t bytes = 0;
+    };
+    std::vector<Placed> placed_;  // everything that has bytes on the card, loaded or not
 };
 
 }  // namespace plimsoll::simulator

@@ -264,9 +264,12 @@ Pixels draw(const Recipe& recipe, const Defects& defects, int width, int height,
 }
 
 // Sampling that begins with a picture keeps the more of it, the lower the denoise.
+// NOLINTNEXTLINE(misc-no-recursion): as deep as samplers are chained in a prompt
 Pixels blend_start(Pixels drawn, const Recipe& recipe) {
-    if (!recipe.start || recipe.denoise >= 1) return drawn;
-    const Pixels start = resize(*recipe.start, drawn.width, drawn.height, Resampling::Bilinear);
+    if (!recipe.begins_with_something() || recipe.denoise >= 1) return drawn;
+    const Pixels start =
+        recipe.before ? render_scene(*recipe.before, drawn.width, drawn.height)
+                      : resize(*recipe.start, drawn.width, drawn.height, Resampling::Bilinear);
     const double kept = 1 - recipe.denoise;
     for (std::size_t i = 0; i < drawn.rgb.size(); ++i)
         drawn.rgb[i] =
@@ -279,7 +282,7 @@ Defects defects_of(const Recipe& recipe, int width, int height) {
                          .height = recipe.composed_height > 0 ? recipe.composed_height : height,
                          .steps = recipe.steps,
                          .cfg = recipe.cfg,
-                         .denoise = recipe.start ? recipe.denoise : 1,
+                         .denoise = recipe.begins_with_something() ? recipe.denoise : 1,
                          .sampler = recipe.sampler,
                          .scheduler = recipe.scheduler,
                          .native_side = recipe.native_side});
@@ -287,8 +290,10 @@ Defects defects_of(const Recipe& recipe, int width, int height) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(misc-no-recursion)
 Pixels render_scene(const Recipe& recipe, int width, int height) {
     if (recipe.steps == 0) {
+        if (recipe.before) return render_scene(*recipe.before, width, height);
         if (recipe.start) return resize(*recipe.start, width, height, Resampling::Bilinear);
         // An empty latent decodes to a flat brownish grey.
         Pixels flat = make_pixels(width, height);

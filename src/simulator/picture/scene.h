@@ -31,8 +31,12 @@ struct Recipe {
     // The size at which the composition was made, which an upscaled latent keeps. Pixels.
     int composed_width = 0;
     int composed_height = 0;
-    double left_over_noise = 0;           // of an earlier, unfinished pass
-    std::shared_ptr<const Pixels> start;  // the picture that sampling began with
+    double left_over_noise = 0;  // of an earlier, unfinished pass
+    // What sampling began with: a picture that was encoded, or an earlier pass.
+    std::shared_ptr<const Pixels> start;
+    std::shared_ptr<const Recipe> before;
+
+    [[nodiscard]] bool begins_with_something() const { return start || before; }
 };
 
 // What is left of the noise after `done` of `total` steps is added for previews.
