@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 #
-# Makes data/simulator/ from recordings of real software, so that the simulated card follows what was
+# Makes data/simulator/ and tests/data/simulator/transcripts/ from recordings of real software, so that the simulated card follows what was
 # measured and never the forecaster:
 #
 #   python3 tools/make_simulator_data.py RECORDINGS
 #
 # RECORDINGS holds traces/ (peaks of ComfyUI's networks on shape-only tensors), modules/ (bytes of
-# every module in load order), object_info/ (structure of GET /object_info) and measured.csv (public
-# measurements). Every line made here names the line that it came from.
+# every module in load order), object_info/ (structure of GET /object_info), transcripts/ (exchanges of a
+# real server) and measured.csv (public measurements). Every line made here names the line that it came from.
+import base64
 import csv
 import gzip
 import io
@@ -119,6 +120,72 @@ def write_object_info(recordings):
         write_gz("object_info_0.3.64.json.gz", json.dumps(json.load(file), separators=(",", ":")))
 
 
+def write_endpoints(recordings):
+    """Answers of a fresh ComfyUI that say which folders and scripts it has; everything else it says is computed."""
+    wanted = {"/extensions": "extensions", "/internal/folder_paths": "folder_paths"}
+    found, targets = {}, {}
+    with open(recordings / "transcripts" / "http_endpoints.jsonl", encoding="utf-8") as lines:
+        for line in lines:
+            x = json.loads(line)
+            if x["kind"] == "http_request":
+                targets[x["id"]] = x["target"]
+            if x["kind"] == "http_response" and targets[x["id"]] in wanted:
+                found[wanted[targets[x["id"]]]] = json.loads(x["body"]["text"])
+    (OUT / "endpoints.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def without_sentences(value):
+    """Texts that explain (tooltips, descriptions), source lines (tracebacks) and numbers of tensors are not needed and not ours."""
+    if isinstance(value, dict):
+        kept = {}
+        for key, inner in value.items():
+            if key in ("tooltip", "output_tooltips"):
+                continue
+            if key in ("description", "traceback", "current_inputs"):
+                inner = {name: [] for name in inner} if key == "current_inputs" and isinstance(inner, dict) else type(inner)()
+            kept[key] = without_sentences(inner)
+        return kept
+    return [without_sentences(inner) for inner in value] if isinstance(value, list) else value
+
+
+def shortened_body(body):
+    if not body:
+        return body
+    if "text" in body:
+        try:
+            body["text"] = json.dumps(without_sentences(json.loads(body["text"])))
+        except ValueError:
+            pass
+        if len(body["text"]) > 20000:
+            body["text"] = "\"(long)\""
+    if "b64" in body and len(body["b64"]) > 900:
+        body["head_hex"] = base64.b64decode(body.pop("b64"))[:64].hex()
+    return body
+
+
+def write_transcripts(recordings):
+    """The exchanges that the replay test sends and expects, without what it does not compare."""
+    folder = ROOT / "tests" / "data" / "simulator" / "transcripts"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted((recordings / "transcripts").glob("*.jsonl")):
+        if path.name == "frontend_requests.jsonl":
+            continue
+        lines = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            x = json.loads(line)
+            is_request = x["kind"] == "http_request"
+            for key in ("sha256", "b64", "t_end", "len"):
+                x.pop(key, None)
+            if "body" in x:
+                # A request is sent as it was; uploads are small.
+                x["body"] = x["body"] if is_request else shortened_body(x["body"])
+            if x["kind"] == "ws_text":
+                x["text"] = json.dumps(without_sentences(json.loads(x["text"])))
+            lines.append(json.dumps(x, separators=(",", ":")))
+        with open(folder / f"{path.stem}.jsonl.gz", "wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
+            file.write(("\n".join(lines) + "\n").encode())
+
+
 def write_gz(name, text):
     with open(OUT / name, "wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
         file.write(text.encode())
@@ -198,6 +265,8 @@ def main():
     write_activations(recordings)
     write_modules(recordings)
     write_object_info(recordings)
+    write_endpoints(recordings)
+    write_transcripts(recordings)
     write_cards(recordings)
 
 

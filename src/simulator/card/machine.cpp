@@ -13,6 +13,7 @@ constexpr std::int64_t kHostTotal = 32LL << 30U;
 constexpr std::int64_t kHostUsed = 6LL << 30U;
 constexpr double kDiskBytesPerSecond = 1.8e9;  // an NVMe drive, through safetensors' mmap
 constexpr double kCacheBytesPerSecond = 6e9;   // a second read comes from the page cache
+constexpr double kHostRunSeconds = 0.02;       // of a network on the processor, however small
 constexpr double kHostFlops = 4e11;            // a desktop processor, 8 cores, fp32
 
 // Share of the active bytes lost between blocks: 0.3 to 1.5 %, by the seed. Chosen: cudaMallocAsync
@@ -47,7 +48,7 @@ std::int64_t Machine::host_free_bytes() const {
 }
 
 double Machine::seconds(const Work& work, Device device) const {
-    return device == Device::Gpu ? speed.seconds(work) : work.flops / kHostFlops;
+    return device == Device::Gpu ? speed.seconds(work) : kHostRunSeconds + work.flops / kHostFlops;
 }
 
 bool Machine::read_file(const std::string& name, std::int64_t bytes) {

@@ -21,6 +21,11 @@ namespace {
 
 // ComfyUI ships a picture to load; ours is drawn.
 constexpr std::string_view kExample = "example.png";
+constexpr std::string_view kFrontPage =
+    "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>ComfyUI (simulated)"
+    "</title></head><body><h1>Simulated ComfyUI 0.3.64</h1><p>No front end is served here: point a "
+    "client at this address.</p></body></html>\n";
+constexpr std::string_view kPlaceholder = "_output_images_will_be_put_here";
 
 Result<void> make_folder(const fs::path& path) {
     std::error_code error;
@@ -49,9 +54,11 @@ Result<FileStore> FileStore::create(std::optional<fs::path> output) {
     Random random(os_seed());
     const fs::path root = temporary / ("plimsoll-simulator-" + random.next_uuid());
     FileStore store(root, output.value_or(root / "output"));
-    for (const auto& folder : {store.output_, root / "input", root / "temp", store.user()})
+    for (const auto& folder : {store.output_, root / "input", root / "temp"})
         TRY_DO(make_folder(folder));
     TRY_DO(write_example(root / "input" / kExample));
+    TRY_DO(write_file_atomically(store.front_page(), std::as_bytes(std::span(kFrontPage))));
+    if (!output) TRY_DO(write_file_atomically(store.output_ / kPlaceholder, {}));
     return store;
 }
 

@@ -29,6 +29,7 @@ class FileStore {
     // "input", "output", "temp"; nullopt for another word.
     [[nodiscard]] std::optional<std::filesystem::path> folder(std::string_view type) const;
     [[nodiscard]] std::filesystem::path user() const { return root_ / "user" / "default"; }
+    [[nodiscard]] std::filesystem::path front_page() const { return root_ / "index.html"; }
 
     // base/sub, or nullopt when that lies outside of base.
     [[nodiscard]] static std::optional<std::filesystem::path> inside(

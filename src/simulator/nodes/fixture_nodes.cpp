@@ -48,6 +48,8 @@ constexpr std::array<FixtureError, 9> kErrors{{
 
 NodeOutcome fixture_raise(NodeContext&, const NodeInputs& inputs) {
     const std::string kind = inputs.text("kind");
+    if (kind == "interrupt")
+        return std::unexpected(NodeFailure{NodeFailure::Kind::Interrupted, {}, {}, false});
     for (const FixtureError& error : kErrors)
         if (error.kind == kind)
             return std::unexpected(NodeFailure{NodeFailure::Kind::Raised, std::string(error.type),

@@ -67,11 +67,15 @@ Executor::Executor(Machine& machine, const ModelFiles& files, FileStore& store,
       queue_(queue),
       hub_(hub),
       faults_(faults),
-      random_(seed ^ 0xE8ECULL),
-      temp_prefix_("ComfyUI_temp_") {
-    // Five random letters, for the life of the process.
+      random_(seed ^ 0xE8ECULL) {}
+
+const std::string& Executor::temp_prefix_of(const std::string& id) {
+    std::string& prefix = temp_prefixes_[id];
+    if (!prefix.empty()) return prefix;
     constexpr std::string_view kLetters = "abcdefghijklmnopqrstupvxyz";
-    for (int i = 0; i < 5; ++i) temp_prefix_ += kLetters[random_.next_u64() % kLetters.size()];
+    prefix = "ComfyUI_temp_";
+    for (int i = 0; i < 5; ++i) prefix += kLetters[random_.next_u64() % kLetters.size()];
+    return prefix;
 }
 
 void Executor::run() {
@@ -116,6 +120,7 @@ void Executor::execute(const QueuedPrompt& queued) {
         return is_changed(class_type, inputs);
     });
     machine_.manager.collect();
+    std::erase_if(temp_prefixes_, [&](const auto& item) { return !prompt.contains(item.first); });
     List cached;
     for (const auto& [node, ignored] : prompt)
         if (cache_.find(node) != nullptr) cached.emplace_back(node);
@@ -250,7 +255,7 @@ NodeOutcome Executor::call_node(Job& job, const std::string& id, const NodeInput
                         .id = id,
                         .prompt = job.queued.prompt,
                         .extra_data = job.queued.extra_data,
-                        .temp_prefix = temp_prefix_,
+                        .temp_prefix = temp_prefix_of(id),
                         .patch_counter = patch_counter_,
                         .progress =
                             [&](const Value& done, const Value& total, const Preview* preview) {

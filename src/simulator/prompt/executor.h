@@ -16,6 +16,7 @@
 #include "simulator/server/message_hub.h"
 
 #include <atomic>
+#include <map>
 #include <set>
 #include <string>
 
@@ -59,6 +60,7 @@ class Executor {
     void obey_flags();
 
     [[nodiscard]] std::string is_changed(const std::string& class_type, const Value& inputs);
+    [[nodiscard]] const std::string& temp_prefix_of(const std::string& id);
     [[nodiscard]] std::string class_of(const Job& job, const std::string& id) const;
 
     Machine& machine_;
@@ -70,7 +72,8 @@ class Executor {
     FaultBoard& faults_;
     NodeCache cache_;
     Random random_;
-    std::string temp_prefix_;
+    // Of each PreviewImage, as long as its node is in the prompts: "ComfyUI_temp_abcde".
+    std::map<std::string, std::string> temp_prefixes_;
     int patch_counter_ = 0;
     int unique_ = 0;
     double last_collect_ = 0;

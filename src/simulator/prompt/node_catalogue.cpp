@@ -63,7 +63,8 @@ List to_list(const std::vector<std::string>& names) {
 constexpr std::string_view kFixtureNodes = R"({
  "FixtureRaise": {"input": {"required": {"image": ["IMAGE"], "kind": [["ValueError",
    "RuntimeError_multiline", "assert_empty", "custom_exception", "memory_error",
-   "runtime_cpu_alloc", "accelerator_oom", "torch_oom_native", "torch_oom_async"]]}},
+   "runtime_cpu_alloc", "accelerator_oom", "torch_oom_native", "torch_oom_async",
+   "interrupt"]]}},
    "output": ["IMAGE"], "output_node": false},
  "FixtureSleep": {"input": {"required": {"image": ["IMAGE"], "seconds": ["FLOAT",
    {"default": 1.0}]}}, "output": ["IMAGE"], "output_node": false},

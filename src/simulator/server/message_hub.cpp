@@ -22,9 +22,7 @@ MessageHub::MessageHub(std::function<void(std::function<void()>)> post) : post_(
 
 void MessageHub::send_json(std::string_view event, Dict data,
                            const std::optional<std::string>& sid) {
-    post_([this, bytes = std::make_shared<const std::string>(encode_message(event, data)), sid] {
-        deliver(bytes, false, sid);
-    });
+    enqueue(encode_message(event, data), false, sid);
 }
 
 void MessageHub::send_binary(BinaryEvent event, std::string payload,
@@ -33,9 +31,24 @@ void MessageHub::send_binary(BinaryEvent event, std::string payload,
     frame.reserve(payload.size() + 4);
     append_big_endian(frame, static_cast<std::uint32_t>(event));
     frame += payload;
-    post_([this, bytes = std::make_shared<const std::string>(std::move(frame)), sid] {
-        deliver(bytes, true, sid);
-    });
+    enqueue(std::move(frame), true, sid);
+}
+
+void MessageHub::enqueue(std::string bytes, bool binary, const std::optional<std::string>& sid) {
+    {
+        const std::lock_guard lock(outgoing_mutex_);
+        outgoing_.push_back({std::make_shared<const std::string>(std::move(bytes)), binary, sid});
+    }
+    post_([this] { deliver_all(); });
+}
+
+void MessageHub::deliver_all() {
+    std::deque<Outgoing> ready;
+    {
+        const std::lock_guard lock(outgoing_mutex_);
+        ready.swap(outgoing_);
+    }
+    for (const Outgoing& message : ready) deliver(message.bytes, message.binary, message.sid);
 }
 
 void MessageHub::deliver(const std::shared_ptr<const std::string>& bytes, bool binary,

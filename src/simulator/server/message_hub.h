@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -56,6 +57,14 @@ class MessageHub {
         std::shared_ptr<net::ServerSocket> socket;
         Dict flags;
     };
+    struct Outgoing {
+        std::shared_ptr<const std::string> bytes;
+        bool binary = false;
+        std::optional<std::string> sid;
+    };
+    // Posts made on the server's own thread may overtake others: the order is that of `outgoing_`.
+    void enqueue(std::string bytes, bool binary, const std::optional<std::string>& sid);
+    void deliver_all();
     void deliver(const std::shared_ptr<const std::string>& bytes, bool binary,
                  const std::optional<std::string>& sid);
     void send_to(Client& client, const std::shared_ptr<const std::string>& bytes, bool binary);
@@ -63,6 +72,8 @@ class MessageHub {
     std::function<void(std::function<void()>)> post_;
     mutable std::mutex mutex_;
     std::vector<Client> clients_;
+    std::mutex outgoing_mutex_;
+    std::deque<Outgoing> outgoing_;
     std::optional<std::string> client_id_;
     std::optional<std::string> last_node_;
     std::optional<int> drop_at_;
