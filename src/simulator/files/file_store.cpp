@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "simulator/files/file_store.h"
 
-#include "base/byte_source.h"
 #include "base/random.h"
 #include "simulator/picture/scene.h"
 
@@ -9,7 +8,7 @@
 
 #include <algorithm>
 #include <array>
-#include <span>
+#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -42,7 +41,7 @@ Result<void> write_example(const fs::path& path) {
     recipe.seed = 1;
     recipe.steps = 40;
     const std::string png = encode_png(render_scene(recipe, 256, 256), {}, 4);
-    return write_file_atomically(path, std::as_bytes(std::span(png)));
+    return write_file(path, png);
 }
 
 }  // namespace
@@ -57,8 +56,8 @@ Result<FileStore> FileStore::create(std::optional<fs::path> output) {
     for (const auto& folder : {store.output_, root / "input", root / "temp"})
         TRY_DO(make_folder(folder));
     TRY_DO(write_example(root / "input" / kExample));
-    TRY_DO(write_file_atomically(store.front_page(), std::as_bytes(std::span(kFrontPage))));
-    if (!output) TRY_DO(write_file_atomically(store.output_ / kPlaceholder, {}));
+    TRY_DO(write_file(store.front_page(), kFrontPage));
+    if (!output) TRY_DO(write_file(store.output_ / kPlaceholder, ""));
     return store;
 }
 
@@ -108,6 +107,14 @@ std::optional<fs::path> FileStore::annotated_path(std::string_view name) const {
     const AnnotatedName parts = split_annotation(name);
     const auto base = folder(parts.type.empty() ? "input" : parts.type);
     return base ? inside(*base, parts.name) : std::nullopt;
+}
+
+Result<void> write_file(const fs::path& path, std::string_view bytes) {
+    std::ofstream file(path, std::ios::binary | std::ios::trunc);
+    file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    file.close();
+    if (!file) return fail(Errc::Unavailable, fmt::format("cannot write {}", path.string()));
+    return {};
 }
 
 AnnotatedName split_annotation(std::string_view name) {

@@ -46,6 +46,9 @@ class FileStore {
     std::filesystem::path output_;
 };
 
+// Writes a file without waiting for the disk, as Python does: these folders are not meant to last.
+[[nodiscard]] Result<void> write_file(const std::filesystem::path& path, std::string_view bytes);
+
 // "name.png [temp]" into name and type; the type is empty where nothing is said.
 struct AnnotatedName {
     std::string name;

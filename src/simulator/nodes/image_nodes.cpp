@@ -14,7 +14,6 @@
 #include <cmath>
 #include <ctime>
 #include <filesystem>
-#include <span>
 
 namespace plimsoll::simulator {
 
@@ -166,8 +165,7 @@ NodeOutcome save(NodeContext& context, const ImageValue& image, std::string_view
         const std::string name = fmt::format("{}_{:05}_.png", stem, place->counter + batch);
         ++batch;
         const std::string png = encode_png(*pixels, texts, compression);
-        const auto written =
-            write_file_atomically(place->folder / name, std::as_bytes(std::span(png)));
+        const auto written = write_file(place->folder / name, png);
         if (!written) return raise("OSError", written.error().message);
         saved.emplace_back(Dict{{"filename", Value(name)},
                                 {"subfolder", Value(place->subfolder)},

@@ -163,7 +163,7 @@ std::optional<net::Response> save_mask(const App& app, const std::vector<FormPar
     pixels->alpha =
         fitted.alpha.empty() ? std::vector<std::uint8_t>(pixels->count(), 255) : fitted.alpha;
     const std::string png = encode_png(*pixels, {}, 4);
-    if (!write_file_atomically(path, std::as_bytes(std::span(png)))) return crash_answer();
+    if (!write_file(path, png)) return crash_answer();
     return std::nullopt;
 }
 
@@ -193,7 +193,7 @@ net::Response upload(App& app, const RouteRequest& request, bool mask) {
     if (!target.duplicate) {
         if (mask) {
             if (auto refused = save_mask(app, *parts, *image, target.path)) return *refused;
-        } else if (!write_file_atomically(target.path, std::as_bytes(std::span(image->body)))) {
+        } else if (!write_file(target.path, image->body)) {
             return crash_answer();
         }
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What ComfyUI keeps for its user: files and settings. One user, as without --multi-user.
-#include "base/byte_source.h"
 #include "base/text.h"
 #include "simulator/server/answers.h"
 #include "simulator/server/routes.h"
@@ -126,7 +125,7 @@ net::Response post_user_file(App& app, const RouteRequest& request) {
     if (overwrite != nullptr && *overwrite == "false" && fs::exists(*path, error))
         return text_answer(409, "File already exists");
     fs::create_directories(path->parent_path(), error);
-    if (error || !write_file_atomically(*path, std::as_bytes(std::span(request.body))))
+    if (error || !write_file(*path, request.body))
         return text_answer(400,
                            "Invalid filename. Please avoid special characters like :\\/*?\"<>|");
     return describe_file(app, request, *path);
