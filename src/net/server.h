@@ -72,8 +72,9 @@ class ServerSocket {
     virtual void send(std::shared_ptr<const std::string> bytes, bool binary) = 0;
     // Says goodbye after what is queued.
     virtual void close() = 0;
-    // Cuts the connection without a word.
+    // Cuts the connection without a word: now, or once what is queued has left.
     virtual void cut() = 0;
+    virtual void cut_when_sent() = 0;
     // Bytes that the client has not taken yet.
     [[nodiscard]] virtual std::size_t queued_bytes() const = 0;
 };

@@ -95,6 +95,13 @@ class BeastServerSocket final : public ServerSocket,
         asio::post(stream_.get_executor(), [self = shared_from_this()] { self->cut_now(); });
     }
 
+    void cut_when_sent() override {
+        asio::post(stream_.get_executor(), [self = shared_from_this()] {
+            self->cutting_ = true;
+            if (!self->writing_) self->write_next();
+        });
+    }
+
     [[nodiscard]] std::size_t queued_bytes() const override { return queued_bytes_; }
     void end_politely() override { close(); }
     void end_now() override { cut(); }
@@ -106,7 +113,7 @@ class BeastServerSocket final : public ServerSocket,
     };
 
     void enqueue(Outgoing message) {
-        if (!open_ || closing_) {
+        if (!open_ || closing_ || cutting_) {
             queued_bytes_ -= message.bytes->size();
             return;
         }
@@ -118,6 +125,7 @@ class BeastServerSocket final : public ServerSocket,
     void write_next() {
         if (!open_) return;
         if (queue_.empty()) {
+            if (cutting_) return cut_now();
             if (!closing_) return;
             open_ = false;
             stream_.async_close(
@@ -151,6 +159,7 @@ class BeastServerSocket final : public ServerSocket,
     bool open_ = false;
     bool writing_ = false;
     bool closing_ = false;
+    bool cutting_ = false;
 };
 
 }  // namespace

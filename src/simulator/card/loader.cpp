@@ -249,7 +249,9 @@ std::int64_t ModelManager::unload_part(const std::shared_ptr<Weights>& shared,
     }
     weights.low_vram = true;
     weights.loaded_bytes -= freed;
-    (void)set_physical(shared, weights.physical_bytes - freed);
+    // With --highvram the UNet is "offloaded" to the card itself: nothing is freed, though counted.
+    if (weights.offload_device == Device::Cpu)
+        (void)set_physical(shared, weights.physical_bytes - freed);
     return freed;
 }
 

@@ -63,7 +63,7 @@ void MessageHub::send_to(Client& client, const std::shared_ptr<const std::string
     ++sent_;
     if (drop_at_ && sent_ >= *drop_at_) {
         drop_at_.reset();
-        client.socket->cut();
+        client.socket->cut_when_sent();
         return;
     }
     client.socket->send(bytes, binary);
