@@ -56,6 +56,7 @@ bool FaultBoard::count_progress() {
         if (!faults_.restart_at_progress || progress_ < *faults_.restart_at_progress) return false;
         faults_.restart_at_progress.reset();
     }
+    dead_ = true;
     if (on_restart) on_restart();
     return true;
 }

@@ -7,6 +7,7 @@
 #pragma once
 #include "simulator/card/gpu_memory.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -57,14 +58,17 @@ class FaultBoard {
     [[nodiscard]] bool take_oom(const std::string& node_id);
     void begin_job(double now);
     void tick(double now, GpuMemory& memory);
-    // True when the server dies here.
+    // True when the server dies here: from then on nobody is answered, until `revive`.
     [[nodiscard]] bool count_progress();
+    [[nodiscard]] bool is_dead() const { return dead_; }
+    void revive() { dead_ = false; }
 
   private:
     mutable std::mutex mutex_;
     Faults faults_;
     double job_began_ = 0;
     int progress_ = 0;
+    std::atomic<bool> dead_ = false;
 };
 
 }  // namespace plimsoll::simulator

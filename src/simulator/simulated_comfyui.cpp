@@ -168,6 +168,7 @@ class Simulator final : public SimulatedComfyUi {
         life_->end(milliseconds(0));
         life_.reset();
         std::this_thread::sleep_for(faults_.get().restart_takes);
+        faults_.revive();
         auto next = Life::begin(options_, card_, flags_, store_, faults_, port_);
         if (next)
             life_ = std::move(*next);

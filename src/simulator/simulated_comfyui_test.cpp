@@ -169,7 +169,9 @@ TEST(SimulatedComfyUi, a_batch_that_cannot_fit_ends_with_comfyuis_own_error_and_
 }
 
 TEST(SimulatedComfyUi, a_decode_that_does_not_fit_goes_on_in_tiles) {
-    const Server server(fast());
+    SimulatorOptions options = fast();
+    options.flags = "--fp32-vae";
+    const Server server(options);
     const auto messages = server.run({.width = 2048, .height = 2048, .steps = 1});
     EXPECT_TRUE(heard(messages, "execution_success"));
     EXPECT_TRUE(heard(messages, "\"type\": \"progress\", \"data\": {\"value\": 1, \"max\": 115"))

@@ -122,6 +122,10 @@ net::Task<std::expected<std::string, net::Response>> read_body(App& app, net::Ex
 }
 
 net::Task<bool> suffer(App& app, net::Exchange& exchange) {
+    if (app.faults.is_dead()) {
+        exchange.hang_up();
+        co_return true;
+    }
     const auto fault = app.faults.take_request(exchange.head().path());
     if (!fault) co_return false;
     switch (fault->kind) {
