@@ -65,7 +65,7 @@ TEST(Server, targets_and_header_names_come_through_and_go_out_as_they_are) {
     EXPECT_EQ(talk(server->port(),
                    "GET //a%2Fb/../c?x=%zz HTTP/1.1\r\nhOsT: x\r\nFoo: 1\r\nfoo: 2\r\n"
                    "Connection: close\r\n\r\n"),
-              "HTTP/1.1 200 OK\r\nb: 2\r\nA: 1\r\nContent-Length: 46\r\nConnection: close\r\n\r\n"
+              "HTTP/1.1 200 OK\r\nb: 2\r\nA: 1\r\nContent-Length: 43\r\nConnection: close\r\n\r\n"
               "//a%2Fb/../c?x=%zz hOsT;Foo;foo;Connection;");
 }
 
