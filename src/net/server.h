@@ -63,6 +63,7 @@ struct SocketOptions {
 };
 
 // A WebSocket on the server's side. `read` on the strand of its handler; the rest from any thread.
+// Lives on the server's context: whoever keeps one lets go of it before the server is destroyed.
 class ServerSocket {
   public:
     virtual ~ServerSocket() = default;

@@ -191,6 +191,7 @@ TEST(Server, a_websocket_hears_what_is_sent_from_any_thread_in_order) {
     }
     held->cut_when_sent();
     EXPECT_FALSE(socket->read(milliseconds(5000)));
+    server->stop(milliseconds(0));
     held.reset();
 }
 
@@ -210,6 +211,8 @@ TEST(Server, a_client_that_does_not_listen_is_cut_off_when_its_queue_is_full) {
     const auto socket = ClientSocket::open({"127.0.0.1", server->port()}, "/ws").value();
     for (int i = 0; i < 1000 && !gone; ++i) std::this_thread::sleep_for(milliseconds(5));
     EXPECT_TRUE(gone);
+    server->stop(milliseconds(0));
+    held.reset();
 }
 
 TEST(Server, stopping_lets_a_request_finish_and_cuts_what_hangs) {

@@ -63,6 +63,8 @@ class Life {
         app_.queue.stop();
         if (worker_.joinable()) worker_.join();
         if (server_) server_->stop(grace);
+        // No socket may outlive the server that it lives on.
+        app_.hub.forget_all();
     }
     [[nodiscard]] int port() const { return server_->port(); }
     [[nodiscard]] App& app() { return app_; }

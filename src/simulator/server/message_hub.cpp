@@ -122,6 +122,11 @@ void MessageHub::cut_all() {
     clients_.clear();
 }
 
+void MessageHub::forget_all() {
+    const std::lock_guard lock(mutex_);
+    clients_.clear();
+}
+
 void MessageHub::drop_at(std::optional<int> message) {
     const std::lock_guard lock(mutex_);
     drop_at_ = message;

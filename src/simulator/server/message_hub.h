@@ -47,6 +47,8 @@ class MessageHub {
     void send_now(std::string_view event, Dict data, const std::string& sid);
     // Cuts every socket, as a process that dies does.
     void cut_all();
+    // Lets go of all sockets; nobody is told.
+    void forget_all();
 
     // Cuts the socket that would get this message (counted over all sockets from 1), once.
     void drop_at(std::optional<int> message);
