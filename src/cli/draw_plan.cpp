@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/draw_plan.h"
 
-#include "cli/draw_forecast.h"
 #include "cli/text.h"
 
 #include <fmt/format.h>
@@ -26,6 +25,22 @@ Style style_of(advisor::PlanVerdict verdict) {
     return Style::Bad;
 }
 
+std::string_view words_of(advisor::PlanVerdict verdict) {
+    switch (verdict) {
+        case advisor::PlanVerdict::Fits:
+            return "fits as it is";
+        case advisor::PlanVerdict::FitsChanged:
+            return "fits with changes";
+        case advisor::PlanVerdict::FitsParked:
+            return "fits, but parked weights stand above the line";
+        case advisor::PlanVerdict::NothingFits:
+            return "nothing fits";
+        case advisor::PlanVerdict::Unknown:
+            break;
+    }
+    return "not understood well enough to judge, runs as it is";
+}
+
 std::string quality_words(const advisor::Change& change) {
     std::string text = change.quality_words.empty() ? "none" : plain(change.quality_words);
     if (change.changes_composition) text += ", another composition";
@@ -46,9 +61,8 @@ void draw_change(Screen& screen, int number, const advisor::Change& change) {
 
 void draw_plan(Screen& screen, const advisor::Plan& plan, const advisor::Budget& budget,
                advisor::ServerControl control) {
-    screen.line(fmt::format(
-        "{}: {}", screen.styled(Style::Bold, "plan"),
-        screen.styled(style_of(plan.verdict), spoken(advisor::plan_verdict_name(plan.verdict)))));
+    screen.line(fmt::format("{}: {}", screen.styled(Style::Bold, "plan"),
+                            screen.styled(style_of(plan.verdict), words_of(plan.verdict))));
     if (plan.verdict == advisor::PlanVerdict::NothingFits && !plan.changes.empty())
         screen.line("  what helps, but not enough:");
     int number = 0;

@@ -13,7 +13,7 @@ namespace plimsoll::cli {
 namespace {
 
 std::string steps_text(double value, double max) {
-    return max > 0 ? fmt::format("{:.0f}/{:.0f}", value, max) : "";
+    return max > 1 ? fmt::format("{:.0f}/{:.0f}", value, max) : "";
 }
 
 std::string vram_bar(const Screen& screen, Bytes allocated, Bytes line) {
@@ -82,7 +82,7 @@ void ProgressView::draw_finished() {
     is_open_ = false;
     screen_.end_live_line();
     // Nodes without a forecast of their own (saving, switches) are shown when they take time.
-    constexpr double kSecondsMin = 0.1;
+    constexpr double kSecondsMin = 1;
     if (name_.starts_with("node ") && latest_ - began_ < kSecondsMin) return;
     const std::string vram =
         highest_ ? fmt::format("up to {} of {}", to_text(*highest_), to_text(load_line_))

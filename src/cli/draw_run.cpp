@@ -29,7 +29,8 @@ Style style_of(history::Outcome outcome) {
 }
 
 void draw_line_check(Screen& screen, const history::RunRecord& run) {
-    if (!run.observed_peak) return;
+    // What was seen of a job that broke off says nothing about the line.
+    if (!run.observed_peak || run.outcome != history::Outcome::Done) return;
     const Bytes over = *run.observed_peak - run.load_line;
     const bool under = over <= Bytes(0);
     const std::string words = under ? fmt::format("{} under", to_text(Bytes(-over.count)))

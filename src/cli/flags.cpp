@@ -85,7 +85,7 @@ void add_number(CLI::App& command, const std::string& flag, std::optional<double
                     const auto value = parse_number(trim(text));
                     if (!value || *value < min || *value > max)
                         return fmt::format("'{}' is out of range: {} to {}", text, min, max);
-                    into = *value;
+                    into = value;
                     return std::string();
                 });
 }

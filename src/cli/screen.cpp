@@ -162,6 +162,7 @@ void Table::draw(Screen& screen, std::size_t indent) const {
         screen.line(title ? screen.styled(Style::Dim, text) : text);
     };
     std::vector<std::string> titles;
+    titles.reserve(columns_.size());
     for (const Column& column : columns_) titles.push_back(column.title);
     draw_row(titles, true);
     for (const auto& cells : rows_) draw_row(cells, false);

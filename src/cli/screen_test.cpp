@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <memory>
 
 namespace plimsoll::cli {
 namespace {
@@ -89,15 +90,15 @@ TEST_F(ScreenTest, bars_are_blocks_in_utf8_and_plain_elsewhere) {
 }
 
 TEST(Screen, a_full_disk_is_told_by_flush) {
-    std::FILE* const full = std::fopen("/dev/full", "w");
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> full(std::fopen("/dev/full", "w"),
+                                                               std::fclose);
     ASSERT_NE(full, nullptr);
-    Screen out(full, [](const std::string&) { return std::nullopt; });
+    Screen out(full.get(), [](const std::string&) { return std::nullopt; });
     out.line("text");
     const auto flushed = out.flush();
     ASSERT_FALSE(flushed);
     EXPECT_THAT(flushed.error().message, HasSubstr("No space left"));
     EXPECT_TRUE(out.has_reader());
-    std::fclose(full);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include "base/random.h"
 #include "cli/command_line.h"
 #include "daemon/interrupts.h"
+#include "daemon/simulate.h"
+#include "daemon/simulated_server.h"
 #include "history/sqlite_store.h"
 #include "history/store.h"
 #include "service/comfyui/client.h"
@@ -58,11 +60,11 @@ int run(const std::vector<std::string>& arguments) {
                       .working_dir = std::filesystem::current_path(error),
                       .reach_comfyui = reach_comfyui,
                       .open_history = open_history,
-                      .simulate = {},
+                      .simulate = make_simulated_server,
                       .clock = system_clock(),
                       .random = random,
                       .watch_interrupts = watch_interrupts};
-    return cli::run_command_line(arguments, world);
+    return cli::run_command_line(arguments, world, add_simulate);
 }
 
 }  // namespace

@@ -190,7 +190,10 @@ class Generator {
         follow.cancelled = options_.cancelled;
         follow.sleep = options_.sleep;
         // Waits are in our time: a faster server is looked at more often.
-        if (parts_.own != nullptr) follow.tick = tick_at(parts_.own->speed(), follow.tick);
+        if (parts_.own != nullptr) {
+            follow.tick = tick_at(parts_.own->speed(), follow.tick);
+            follow.stopwatch = &parts_.own->stopwatch();
+        }
         if (options_.on_progress)
             follow.on_progress = [this, &forecast, index, count](const JobProgress& progress) {
                 const memory::Phase* const phase = phase_of(forecast.memory, progress.node_id);

@@ -40,6 +40,7 @@ class RememberingServer final : public OwnServer {
         return &upstream_;
     }
     [[nodiscard]] const Clock& clock() const override { return upstream_.clock; }
+    [[nodiscard]] const Clock& stopwatch() const override { return upstream_.clock; }
     [[nodiscard]] double speed() const override { return pace; }
 
   private:

@@ -24,8 +24,11 @@ class OwnServer {
     // Starts it with these flags; what ran before is stopped, its queue and its models are gone.
     // The Upstream is the server's own and is valid until the next start.
     [[nodiscard]] virtual Result<Upstream*> start(const std::vector<std::string>& flags) = 0;
-    // The server's time: a simulated card may run faster than ours.
+    // The server's time, for deadlines: a simulated card may run faster than ours.
     [[nodiscard]] virtual const Clock& clock() const = 0;
+    // What durations are measured with: it passes while the server works and may stand still
+    // otherwise.
+    [[nodiscard]] virtual const Clock& stopwatch() const = 0;
     // Its seconds in one of ours; 0: as fast as it can, durations mean nothing.
     [[nodiscard]] virtual double speed() const = 0;
 };

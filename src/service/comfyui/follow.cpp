@@ -43,6 +43,7 @@ class Follower {
         // WebSocket is no reason to give up.
         open_stream();
         submitted_ = clock_.steady();
+        watched_from_ = measured();
         TRY_DO(submit(workflow));
         next_poll_ = submitted_ + poll_pause();
         next_sample_ = submitted_;
@@ -247,24 +248,25 @@ class Follower {
     }
 
     void begin_execution() {
-        if (!started_) started_ = clock_.steady();
+        if (!started_) started_ = measured();
     }
 
     void begin_node(const std::string& node_id) {
         begin_execution();
         if (node_id == progress_.node_id) return;
+        show_progress();  // how the node before it ended
         end_node();
         progress_.node_id = node_id;
         progress_.value = 0;
         progress_.max = 0;
-        node_started_ = clock_.steady();
+        node_started_ = measured();
         next_sample_ = clock_.steady();
         show_progress();  // a short node is seen too
     }
 
     void end_node() {
         if (progress_.node_id.empty()) return;
-        report_.nodes[progress_.node_id].seconds += seconds_of(clock_.steady() - node_started_);
+        report_.nodes[progress_.node_id].seconds += seconds_of(measured() - node_started_);
     }
 
     Ending sample_when_due() {
@@ -295,7 +297,7 @@ class Follower {
 
     void show_progress() {
         if (!options_.on_progress) return;
-        progress_.seconds = seconds_of(clock_.steady() - submitted_);
+        progress_.seconds = seconds_of(measured() - watched_from_);
         const auto node = report_.nodes.find(progress_.node_id);
         progress_.node_allocated_peak = std::nullopt;
         if (node != report_.nodes.end() && node->second.samples > 0)
@@ -312,10 +314,15 @@ class Follower {
     void finish(JobEnd end) {
         end_node();
         report_.end = end;
-        const nanoseconds started = started_.value_or(clock_.steady());
-        report_.seconds = seconds_of(clock_.steady() - started);
-        report_.queued_seconds = seconds_of(started - submitted_);
+        const nanoseconds started = started_.value_or(measured());
+        report_.seconds = seconds_of(measured() - started);
+        report_.queued_seconds = seconds_of(started - watched_from_);
         if (stream_) stream_->close();
+    }
+
+    // Time as durations are told in; deadlines go by the clock.
+    [[nodiscard]] nanoseconds measured() const {
+        return options_.stopwatch != nullptr ? options_.stopwatch->steady() : clock_.steady();
     }
 
     void sleep(milliseconds span) const {
@@ -337,6 +344,7 @@ class Follower {
     nanoseconds next_poll_{0};
     nanoseconds next_sample_{0};
     nanoseconds submitted_{0};
+    nanoseconds watched_from_{0};
     nanoseconds last_contact_{0};
     nanoseconds node_started_{0};
     std::optional<nanoseconds> started_;

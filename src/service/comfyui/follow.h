@@ -73,6 +73,7 @@ struct FollowOptions {
     std::chrono::milliseconds away_max{
         60'000};  // chosen: a restart with a few custom nodes takes under a minute
     const std::atomic<bool>* cancelled = nullptr;  // set from a signal handler or another thread
+    const Clock* stopwatch = nullptr;  // measures durations; nullptr: the clock of the deadlines
     std::function<void(const JobProgress&)> on_progress;
     std::function<void(std::chrono::milliseconds)>
         sleep;  // nullptr: the thread sleeps. Tests move a ManualClock

@@ -32,7 +32,7 @@ class ScriptedUpstream final : public Upstream {
     std::deque<std::deque<Frame>> sockets;  // one script for each connection; none left: refused
     std::function<Result<JobRecord>()> job = [] { return JobRecord{}; };
     std::function<Result<ServerStats>()> stats = [] { return ServerStats{}; };
-    Result<void> submitted = {};
+    Result<void> submitted;
     std::function<void()> on_submit;
     std::map<std::string, std::vector<std::string>, std::less<>> models;
     std::map<std::string, std::string, std::less<>> files;  // bytes by file name
