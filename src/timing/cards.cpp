@@ -19,8 +19,7 @@ namespace plimsoll::timing {
 namespace {
 
 constexpr std::size_t kColumns = 20;
-constexpr std::size_t kNameMax =
-    200;  // chosen: the longest name of a driver has under 60 characters
+constexpr std::size_t kNameMax = 80;  // chosen: the longest name of a driver has under 60
 
 // Reads one line field by field; remembers the first column that did not parse.
 class LineReader {

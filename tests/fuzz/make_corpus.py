@@ -76,3 +76,35 @@ prompt = b'{"1":{"class_type":"A","inputs":{}}}'
 put("png_text", "plain", png(chunk(b"tEXt", b"prompt\0" + prompt), chunk(b"IDAT", b"x"), chunk(b"tEXt", b"workflow\0{}")))
 put("png_text", "packed", png(chunk(b"zTXt", b"prompt\0\0" + zlib.compress(prompt))))
 put("png_text", "international", png(chunk(b"iTXt", b"prompt\0\1\0en\0k\0" + zlib.compress(prompt)), chunk(b"iTXt", b"workflow\0\0\0\0\0{}")))
+
+put("json", "values", b'{"a":[1,-2,3.5e10,18446744073709551615,null,true,"\\u00e9"],"b":{"c":{}}}')
+for line, text_line in enumerate((DATA / "traces" / "ldm.jsonl").read_text().splitlines()[:40:8]):
+    kept = {k: v for k, v in json.loads(text_line).items() if k not in ("top_live", "peak_site", "id", "recorder")}
+    put("trace", f"recorded_{line}", json.dumps(kept).encode())
+put("cards", "comfyui", b"cuda:0 NVIDIA GeForce RTX 3050 6GB Laptop GPU : cudaMallocAsync")
+put("cards", "catalogue", b"key\nk,n,nvidia,ampere,86,6144,5898,text,96,14,168,2304,1470,6.77,13.5,,4,8,70,sheet\n")
+put("history", "phases", b'[{"kind":"sample","nodeId":"3","forecastPeakBytes":1,"forecastSeconds":2.5,"observedPeakBytes":2}]')
+put("history", "images", b'["a.png","b.png"]')
+put("config", "whole", b"""comfyui_server_url = "http://box"
+comfyui_port = 8190
+max_vram_mb = 4096
+safety_margin = 0.2
+models_dir = ["/a", "/b"]
+[[profile]]
+name = "mine"
+checkpoint = "mine.safetensors"
+family = "sdxl"
+best_cfg = 6.5
+\0max_duration_min=10
+comfyui_timeout=5000
+""")
+put("comfyui", "system_stats", b"\0" + (DATA / "service" / "system_stats.json").read_bytes())
+put("comfyui", "names", b"\1" + b'["a.safetensors","b.safetensors"]')
+put("comfyui", "choices", b'\2{"KSampler":{"input":{"required":{"sampler_name":[["euler","heun"],{}]}}}}')
+put("comfyui", "history", b'\3{"id":{"status":{"status_str":"success","completed":true,"messages":[]},"outputs":'
+                          b'{"9":{"images":[{"filename":"a.png","subfolder":"","type":"output"}]}}}}')
+put("comfyui", "queue", b'\4{"queue_running":[[0,"id",{},{},[]]],"queue_pending":[]}')
+put("comfyui", "refusal", b'\5{"error":{"type":"prompt_outputs_failed_validation","message":"m"},"node_errors":{"4":'
+                          b'{"errors":[{"message":"m","details":"d"}],"class_type":"A"}}}')
+put("comfyui", "message", b'\6{"type":"executing","data":{"node":"3","prompt_id":"id"}}')
+put("comfyui", "preview", b"\7" + struct.pack(">II", 1, 2) + b"\xff\xd8")
