@@ -18,7 +18,9 @@ Result<Budget> make_budget(double max_vram_mb, double safety_margin, double max_
         return fail(
             Errc::InvalidInput,
             fmt::format("max duration {} min is out of range: above 0 to 10080", max_minutes));
-    return Budget{Bytes::from_mib(max_vram_mb * (1 - safety_margin)), max_minutes * 60};
+    return Budget{.load_line = Bytes::from_mib(max_vram_mb * (1 - safety_margin)),
+                  .vram_max = Bytes::from_mib(max_vram_mb),
+                  .seconds_max = max_minutes * 60};
 }
 
 std::string_view standing_name(Standing standing) {
@@ -54,6 +56,12 @@ Judgement judge(const PricedForecast& forecast, const Budget& budget) {
     } else if (m.floor > budget.load_line) {
         out.standing = Standing::Over;
         out.sentence = fmt::format("{} cannot be paged, the line is at {}", to_text(m.floor), line);
+    } else if (m.working_set > budget.vram_max) {
+        out.standing = Standing::Over;
+        out.sentence = fmt::format(
+            "computing would hold {} with its kernels' workspaces, {} are allowed: the card fills "
+            "up to its edge",
+            to_text(m.working_set), to_text(budget.vram_max));
     } else if (m.verdict == memory::Verdict::Unknown) {
         out.standing = Standing::Unknown;
         out.sentence = "a part of the workflow is not understood, the forecast covers the rest";

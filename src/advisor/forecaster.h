@@ -50,6 +50,7 @@ inline constexpr double kMaxMinutesDefault = 30;
 
 struct Budget {
     Bytes load_line = Bytes::from_mib(kMaxVramMbDefault * (1 - kSafetyMarginDefault));
+    Bytes vram_max = Bytes::from_mib(kMaxVramMbDefault);  // the line and its margin
     double seconds_max = kMaxMinutesDefault * 60;
 };
 // The load line is max_vram_mb x (1 - safety_margin) MiB. InvalidInput names the range of what is
@@ -61,7 +62,8 @@ enum class Standing : std::uint8_t {
     Under,    // every phase's peak is below the line
     Parked,   // above, but by weights that the loader parked because there was room: streamable, no
               // need
-    Over,     // what must be on the card is above the line, or the card itself is too small
+    Over,     // what must be on the card is above the line, its working set above MAX_VRAM_MB, or
+              // the card itself is too small
     Unknown,  // a part of the workflow is not understood: never blocks
 };
 [[nodiscard]] std::string_view standing_name(

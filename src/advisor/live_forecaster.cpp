@@ -11,11 +11,13 @@ namespace plimsoll::advisor {
 
 Forecaster make_forecaster(Surroundings surroundings) {
     const auto around = std::make_shared<const Surroundings>(std::move(surroundings));
-    return [around](const Scenario& scenario) -> Result<PricedForecast> {
+    const auto models =
+        std::make_shared<const memory::BuiltModels>(memory::build_models(around->files));
+    return [around, models](const Scenario& scenario) -> Result<PricedForecast> {
         TRY_ASSIGN(const workflow::Graph graph, workflow::parse_api_workflow(scenario.workflow));
         memory::Server server = around->server;
         if (scenario.reserve_vram) server.flags.reserve_vram = scenario.reserve_vram;
-        const memory::Program program = memory::lower_graph(graph, around->files);
+        const memory::Program program = memory::lower_graph(graph, *models);
         PricedForecast out;
         out.memory = memory::simulate_program(program, server, around->device);
         const auto offload =

@@ -46,10 +46,13 @@ double seconds_of_runs(const PricedForecast& forecast, int runs) {
 // How far a forecast is from the line: what is too much in each phase, so that relief of one phase
 // counts while another is still worse, and what the highest peak has above it. Dying on the card is
 // far above all of that.
-Bytes excess_of(const PricedForecast& forecast, Bytes line) {
+Bytes excess_of(const PricedForecast& forecast, const Budget& budget) {
     const memory::Forecast& m = forecast.memory;
+    const Bytes line = budget.load_line;
     Bytes sum = std::max(Bytes(0), m.peak - line);
-    for (const memory::Phase& phase : m.phases) sum += std::max(Bytes(0), phase.floor - line);
+    for (const memory::Phase& phase : m.phases)
+        sum += std::max(Bytes(0), phase.floor - line) +
+               std::max(Bytes(0), phase.working_set - budget.vram_max);
     return m.verdict == memory::Verdict::WillNotFit ? sum + Bytes::from_gib(1024) : sum;
 }
 
@@ -61,12 +64,13 @@ std::string flag_text(Bytes reserve) {
     return fmt::format("{:.1f}", reserve.gib());
 }
 
-// The largest relief of any one phase (matched by node).
+// The largest relief of any one phase (matched by node), of its peak or of its working set.
 Bytes relief(const memory::Forecast& before, const memory::Forecast& after) {
     Bytes best = before.peak - after.peak;
     for (const auto& b : before.phases)
         for (const auto& a : after.phases)
-            if (a.node_id == b.node_id) best = std::max(best, b.peak - a.peak);
+            if (a.node_id == b.node_id)
+                best = std::max({best, b.peak - a.peak, b.working_set - a.working_set});
     return best;
 }
 
@@ -141,7 +145,7 @@ class Solver {
         trial.runs = runs_of(applied);
         TRY_ASSIGN(trial.plain, forecast(trial.text, std::nullopt));
         trial.held = trial.plain;
-        trial.excess = excess_of(trial.plain, request_.budget.load_line);
+        trial.excess = excess_of(trial.plain, request_.budget);
         const Standing standing = judge(trial.plain, request_.budget).standing;
         trial.memory_ok = standing == Standing::Under || standing == Standing::Unknown;
         if (standing == Standing::Parked) TRY_DO(hold_line(trial));
@@ -163,7 +167,7 @@ class Solver {
             if (reserve >= trial.plain.memory.card_limit) break;
             TRY_ASSIGN(PricedForecast next, forecast(trial.text, reserve));
             const Standing standing = judge(next, request_.budget).standing;
-            trial.excess = std::min(trial.excess, excess_of(next, request_.budget.load_line));
+            trial.excess = std::min(trial.excess, excess_of(next, request_.budget));
             if (standing == Standing::Under || standing == Standing::Unknown) {
                 trial.held = std::move(next);
                 trial.reserve = reserve;
@@ -396,7 +400,13 @@ class Solver {
                 "fails",
                 where, to_text(m.floor), to_text(m.card_limit));
         std::string out;
-        if (judged.over_by.count > 0)
+        if (m.working_set > request_.budget.vram_max)
+            out = fmt::format(
+                "it runs and fills the card: up to {} are wanted for computing, the card has {}; "
+                "other programs are crowded out, and where the driver spills into system memory it "
+                "becomes many times slower",
+                to_text(m.working_set), to_text(m.card_limit));
+        else if (judged.over_by.count > 0)
             out = fmt::format("it runs: {} takes {}, {} above your line; the card has {}", where,
                               to_text(m.peak), to_text(judged.over_by), to_text(m.card_limit));
         else

@@ -76,7 +76,8 @@ Result<Optimal> ResourceManager::calculate_optimal(int width, int height, Qualit
         const std::string why = judge(now, parts_.budget).sentence;
         s.vae_tiling = true;
         TRY_ASSIGN(PricedForecast tiled, forecast(s));
-        if (tiled.memory.peak < now.memory.peak || tiled.memory.floor < now.memory.floor) {
+        if (tiled.memory.peak < now.memory.peak || tiled.memory.floor < now.memory.floor ||
+            tiled.memory.working_set < now.memory.working_set) {
             now = std::move(tiled);
             out.notes.push_back("the picture is decoded in tiles: " + why);
         } else {

@@ -38,6 +38,7 @@ struct Residency {
     Bytes streamed;          // copied over PCIe on every forward
     Bytes largest_streamed;  // the module whose copy is in flight
     int streamed_modules = 0;
+    bool in_use = false;  // the phase computes with it; others merely stay
 };
 
 // One phase: one node that touches the card. Allocated bytes; context and cached blocks are outside
@@ -52,6 +53,9 @@ struct Phase {
     Bytes resident;     // weights on the card during the phase, all models
     Bytes activations;  // Walk::peak + Walk::input of the largest forward
     Bytes cast;         // weight copies in flight (dtype cast or streaming)
+    Bytes working_set;  // tensors, copies and kernels' workspaces: what computing holds at its
+                        // height where there is room for it, without weights
+    Bytes reserved;     // bound on what the allocator holds then: see Forecast::reserved
     std::vector<Residency> models;
     Bytes loaded;          // bytes copied to the card when the phase began
     Bytes evicted;         // bytes that left the card when the phase began
@@ -76,9 +80,11 @@ struct Forecast {
     Bytes peak;            // max over phases, allocated
     Bytes floor;
     Bytes comfort;
-    Bytes reserved;    // bound on what nvidia-smi would show above the context: caching allocator's
-                       // segments
-    Bytes card_limit;  // what torch can have on this card
+    Bytes working_set;
+    // Bound on what nvidia-smi shows above the context: segments of the caching allocator and
+    // workspaces of kernels, as far as the card has room for them. They give way where it has none.
+    Bytes reserved;
+    Bytes card_limit;           // what torch can have on this card
     std::vector<Phase> phases;  // in execution order
     std::vector<std::string>
         unknown_nodes;  // "12 MyCustomNode": not understood, the verdict is widened

@@ -17,6 +17,8 @@
 
 namespace plimsoll::memory {
 
+struct BuiltFile;
+
 struct LatentShape {
     int batch = 1;
     int channels = 4;
@@ -25,60 +27,77 @@ struct LatentShape {
     int width = 0;
 };
 
+struct ImageShape {
+    int batch = 1;
+    int height = 0;  // pixels
+    int width = 0;
+};
+
 // Index into Program::models.
 using ModelIndex = int;
 
 enum class ModelRole : std::uint8_t { Unet, TextEncoder, Vae, ControlNet };
+[[nodiscard]] std::string_view model_role_name(ModelRole role);  // "unet", "text encoder"...
 
 // One thing ComfyUI's loader can load: a patcher around a network.
 struct ProgramModel {
     ModelRole role = ModelRole::Unet;
-    std::string file;  // as the workflow names it
-    std::shared_ptr<const modelfile::Contents> contents;
-    bool known = false;  // false: file missing or network not recognised
-    std::string why_unknown;
-    bool weight_dtype_forced = false;  // UNETLoader weight_dtype
-    modelfile::DType forced_dtype = modelfile::DType::Float16;
-    int loras = 0;  // LoRA patches stacked on it
+    std::vector<std::string> files;  // as the workflow names them: one, or several text encoders
+    // Networks of the files; empty where a file is missing or holds none of this role.
+    std::vector<std::shared_ptr<const BuiltFile>> built;
+    std::string why_unknown;                    // empty: known
+    std::optional<ComputeType> forced_storage;  // UNETLoader's weight_dtype
+
+    [[nodiscard]] bool known() const { return why_unknown.empty(); }
 };
 
-struct TextEncodeStep {
-    ModelIndex text_encoder = -1;
-    int chunks = 1;
-    int rows = 1;
-};  // chunks of 77 tokens
-
-struct SampleStep {
-    ModelIndex unet = -1;
-    std::vector<ModelIndex> controlnets;
-    LatentShape latent;
-    int steps = 20;
-    double denoise = 1.0;
-    int first_step = 0;  // KSamplerAdvanced
-    int last_step = 10000;
-    double cfg = 1.0;
-    std::string sampler;
-    std::string scheduler;
-    int positive_tokens = 77;  // after padding to chunks
-    int negative_tokens = 77;
-    int positive_conds = 1;  // ConditioningCombine makes several
-    int negative_conds = 1;
-};
-
-struct VaeStep {
-    ModelIndex vae = -1;
-    int batch = 1;
-    int height = 0;  // pixels
-    int width = 0;
-    bool encode = false;
-    bool tiled = false;
-    int tile_size = 512;  // pixels
-    int overlap = 64;
+// A model as a node hands it on: the same weights, perhaps with patches. Equal patch ids are equal
+// patches.
+struct ModelUse {
+    ModelIndex model = -1;
+    std::uint64_t patch_id = 0;  // 0: unpatched
+    int loras = 0;
 };
 
 struct LoadStep {
     std::vector<ModelIndex> models;
 };
+
+// Each text encoder runs once over all chunks of 77 tokens.
+struct TextEncodeStep {
+    ModelUse text_encoder;
+    int chunks = 1;
+    int rows = 1;  // chunks, and one more where words carry weights
+};
+
+// One condition: a text, perhaps with ControlNets on it.
+struct ConditionUse {
+    int tokens = 77;  // after padding to whole chunks
+    std::vector<ModelIndex> controlnets;
+    std::uint64_t control_id = 0;  // equal ids: the same control objects, 0: none
+};
+
+struct SampleStep {
+    ModelUse unet;
+    LatentShape latent;
+    int steps = 20;  // that run: what a range or a denoise below 1 leaves
+    double cfg = 1.0;
+    std::string sampler;
+    std::string scheduler;
+    std::vector<ConditionUse> positive;
+    std::vector<ConditionUse> negative;
+};
+
+enum class VaeDirection : std::uint8_t { Decode, Encode };
+struct VaeStep {
+    ModelUse vae;
+    VaeDirection direction = VaeDirection::Decode;
+    ImageShape image;
+    bool tiled = false;
+    int tile_size = 512;  // pixels
+    int overlap = 64;
+};
+
 struct CpuStep {};  // runs without the card
 struct UnknownStep {
     std::string reason;
@@ -87,8 +106,11 @@ struct UnknownStep {
 struct Step {
     std::string node_id;
     std::string class_type;
-    std::variant<LoadStep, TextEncodeStep, SampleStep, VaeStep, CpuStep, UnknownStep> what;
-    std::vector<std::string> notes;
+    std::variant<CpuStep, LoadStep, TextEncodeStep, SampleStep, VaeStep, UnknownStep> what;
+    std::vector<std::string> notes;  // for people: what was assumed
+    // Equal for equal nodes with equal inputs, all the way up: what ComfyUI's cache goes by.
+    std::uint64_t signature = 0;
+    bool output_node = false;  // runs although its result is cached
 };
 
 struct Program {

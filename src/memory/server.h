@@ -36,7 +36,8 @@ struct LaunchFlags {
     bool split_or_quad_attention =
         false;  // --use-split-cross-attention, --use-quad-cross-attention
     bool async_offload = false;
-    bool cuda_malloc = true;  // --disable-cuda-malloc clears it
+    std::optional<bool> dynamic_vram;  // --enable-dynamic-vram, --disable-dynamic-vram
+    bool cuda_malloc = true;           // --disable-cuda-malloc clears it
     bool force_fp32 = false;
     bool force_fp16 = false;
     DTypeChoice unet = DTypeChoice::Auto;
@@ -68,5 +69,11 @@ struct Device {
     int compute_capability = 86;  // NVIDIA: 10 x major + minor
     Bytes host_ram_free = Bytes::from_gib(16);
 };
+
+// The first release that pages weights on use by default (the change was merged at 0.15.0,
+// 2026-02).
+inline constexpr ComfyVersion kDynamicByDefault{.major = 0, .minor = 16, .patch = 0};
+// What the server itself would choose, unless `policy` says it.
+[[nodiscard]] MemoryPolicy memory_policy(const Server& server, const Device& device);
 
 }  // namespace plimsoll::memory

@@ -3,32 +3,42 @@
 // The door of `memory`: a drawn Graph is lowered to an executed Program, the program is simulated
 // on a server and a card. Pure: same input, same output; no clock, file, socket, thread or log.
 #pragma once
+#include "memory/built_models.h"
 #include "memory/forecast.h"
 #include "memory/program.h"
 #include "memory/server.h"
 #include "workflow/graph.h"
 
-#include <map>
 #include <memory>
-#include <string>
 
 namespace plimsoll::memory {
 
-// The model files that a workflow's loader nodes name. Keys: file names exactly as the workflow
-// writes them. A name that is missing makes the phases that need it Unknown, never wrong.
-struct ModelFiles {
-    std::map<std::string, std::shared_ptr<const modelfile::Contents>> by_name;
+// Order of execution is ComfyUI's; nodes that nothing needs are left out. Faulty links, cycles and
+// unknown nodes become Unknown steps.
+[[nodiscard]] Program lower_graph(const workflow::Graph& graph, const BuiltModels& models);
+
+// What stays on the card between jobs of a session, and which node outputs ComfyUI has cached. One
+// thread at a time.
+class SessionState {
+  public:
+    SessionState();
+    ~SessionState();
+    SessionState(const SessionState&) = delete;
+    SessionState& operator=(const SessionState&) = delete;
+
+    // A server that restarted, or POST /free with unload_models and free_memory.
+    void forget();
+
+    struct Content;
+    [[nodiscard]] Content& content() { return *content_; }
+
+  private:
+    std::unique_ptr<Content> content_;
 };
 
-// Order of execution is ComfyUI's (ExecutionList); nodes that nothing needs are left out. Faulty
-// links, cycles and unknown nodes become Unknown steps.
-[[nodiscard]] Program lower_graph(const workflow::Graph& graph, const ModelFiles& files);
-
-// What stays on the card between jobs of a session, and which node outputs ComfyUI has cached.
-class SessionState;
-[[nodiscard]] std::shared_ptr<SessionState> fresh_session();
-
-// Without a session the card starts empty and every file is read from disk.
+// Without a session the card starts empty and every file is read from disk. With one, the forecast
+// leaves the session as the job would leave the server. A session belongs to one server and card:
+// with others it begins afresh.
 [[nodiscard]] Forecast simulate_program(const Program& program, const Server& server,
                                         const Device& device, SessionState* session = nullptr);
 

@@ -16,12 +16,18 @@ Module Registry::path(std::string_view parent, std::string_view name) {
 }
 
 void Registry::add(Module path, std::string_view class_name, std::int64_t parameters) {
-    modules_.push_back({*path, class_name, parameters, castable_, ModuleStorage::AsNetwork});
+    modules_.push_back(
+        {.path = *path, .class_name = class_name, .elements = parameters, .castable = castable_});
 }
 
 void Registry::add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                                   ModuleStorage storage) {
-    modules_.push_back({*path, class_name, parameters, false, storage});
+    modules_.push_back({.path = *path,
+                        .class_name = class_name,
+                        .elements = parameters,
+                        .castable = false,
+                        .storage = storage,
+                        .leaf = false});
 }
 
 std::int64_t Registry::params() const {

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The networks of model files, built once and then shared by every forecast: immutable, usable from
+// any number of threads. And what ComfyUI's loader sees of them.
+#pragma once
+#include "memory/networks/walk.h"
+#include "memory/residency/dtypes.h"
+#include "memory/residency/loadable_model.h"
+#include "modelfile/network_config.h"
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::memory {
+
+// The model files that a workflow's loader nodes name. Keys: file names exactly as the workflow
+// writes them. A name that is missing makes the phases that need it Unknown, never wrong.
+struct ModelFiles {
+    std::map<std::string, std::shared_ptr<const modelfile::Contents>> by_name;
+};
+
+struct BuiltClip {
+    std::string prefix;  // "clip_l.": before the module paths of a model with several encoders
+    std::shared_ptr<const ClipNetwork> network;
+};
+
+// One file's networks; a pointer is empty where the file has none or its numbers contradict each
+// other (then `notes` says so).
+struct BuiltFile {
+    std::shared_ptr<const modelfile::Contents> contents;
+    std::shared_ptr<const UnetNetwork> unet;
+    std::vector<BuiltClip> text_encoders;
+    std::shared_ptr<const KlVaeNetwork> vae;
+    std::shared_ptr<const ControlNetNetwork> controlnet;
+    std::vector<std::string> notes;
+};
+[[nodiscard]] BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents);
+
+struct BuiltModels {
+    std::map<std::string, std::shared_ptr<const BuiltFile>, std::less<>> by_name;
+
+    [[nodiscard]] std::shared_ptr<const BuiltFile> find(std::string_view name) const;
+};
+[[nodiscard]] BuiltModels build_models(const ModelFiles& files);
+
+// What a whole fp16 checkpoint of a known architecture holds ("sdxl", "sd15"...), for when no file
+// is at hand. NotFound lists the names.
+[[nodiscard]] Result<std::shared_ptr<const modelfile::Contents>> known_checkpoint(
+    std::string_view family);
+
+// The loader's view of a part; `name` is for people. The networks outlive it.
+[[nodiscard]] std::shared_ptr<LoadableModel> loadable_unet(std::string name, const BuiltFile& file,
+                                                           const Types& types);
+[[nodiscard]] std::shared_ptr<LoadableModel> loadable_text_encoders(
+    std::string name, std::span<const BuiltClip> encoders, const Types& types);
+[[nodiscard]] std::shared_ptr<LoadableModel> loadable_vae(std::string name, const KlVaeNetwork& vae,
+                                                          ComputeType type);
+[[nodiscard]] std::shared_ptr<LoadableModel> loadable_controlnet(
+    std::string name, const ControlNetNetwork& controlnet, const Types& types);
+
+// By unit: the linear layers of transformer blocks, which a usual LoRA patches.
+[[nodiscard]] std::vector<std::uint8_t> transformer_linears(const LoadableModel& model);
+
+}  // namespace plimsoll::memory

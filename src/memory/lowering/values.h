@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What flows along the links of a graph, as far as memory cares.
+#pragma once
+#include "memory/program.h"
+
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace plimsoll::memory {
+
+// Nothing that memory understands came out of a node; `why` is for people.
+struct Nothing {
+    std::string why;
+};
+struct ModelValue {
+    ModelUse use;
+    ModelRole role = ModelRole::Unet;
+};
+struct ConditioningValue {
+    std::vector<ConditionUse> conditions;
+};
+struct SamplerValue {
+    std::string sampler;
+};
+struct ScheduleValue {
+    std::string scheduler;
+    int steps = 20;
+};
+struct GuideValue {
+    ModelValue model;
+    std::vector<ConditionUse> positive;
+    std::vector<ConditionUse> negative;
+    double cfg = 1.0;
+};
+struct NumberValue {
+    double number = 0;
+};
+struct TextValue {
+    std::string text;
+};
+
+struct Value;
+// A node that is not known: whatever it was given may come out of it again.
+struct PassedOn {
+    std::string why;  // "node 12 (MyNode) is not known"
+    std::vector<Value> inputs;
+};
+
+struct Value {
+    std::variant<Nothing, ModelValue, ConditioningValue, LatentShape, ImageShape, SamplerValue,
+                 ScheduleValue, GuideValue, NumberValue, TextValue, PassedOn>
+        what;
+};
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/residency/answer.h"
+
+#include "base/json.h"
+#include "memory/built_models.h"
+#include "memory/residency/dtypes.h"
+#include "memory/residency/estimates.h"
+#include "memory/residency/loader.h"
+#include "memory/residency/placement.h"
+#include "memory/residency/tiles.h"
+#include "modelfile/architectures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace plimsoll::memory {
+
+namespace {
+
+constexpr std::size_t kSessionsMax = 20'000;  // chosen: far more than any recording holds
+constexpr std::int64_t kSideMax = 1 << 16;
+
+Result<std::int64_t> number_at(const json::value& object, std::string_view key, double max) {
+    const auto value = find_number(object, key);
+    if (!value || !(*value >= 0) || *value > max)
+        return fail(Errc::InvalidInput, fmt::format("{} must be from 0 to {}", key, max));
+    return static_cast<std::int64_t>(*value);
+}
+
+Result<std::vector<std::int64_t>> shape_at(const json::value& inputs, std::string_view key) {
+    const json::value* value = find(inputs, key);
+    if (value == nullptr || !value->is_array() || value->get_array().size() != 4)
+        return fail(Errc::NotFound, fmt::format("{} is no shape of an image", key));
+    std::vector<std::int64_t> shape;
+    for (const json::value& side : value->get_array()) {
+        if (!side.is_int64() || side.get_int64() < 1 || side.get_int64() > kSideMax)
+            return fail(Errc::InvalidInput, fmt::format("{} has a side out of range", key));
+        shape.push_back(side.get_int64());
+    }
+    return shape;
+}
+
+// "torch.bfloat16"; nullopt for "None" and what is not there.
+std::optional<ComputeType> torch_type(std::optional<std::string_view> name) {
+    constexpr std::array<std::pair<std::string_view, ComputeType>, 5> kNames = {
+        {{"torch.float32", ComputeType::Float32},
+         {"torch.float16", ComputeType::Float16},
+         {"torch.bfloat16", ComputeType::BFloat16},
+         {"torch.float8_e4m3fn", ComputeType::Float8E4M3},
+         {"torch.float8_e5m2", ComputeType::Float8E5M2}}};
+    for (const auto& [text, type] : kNames)
+        if (name == text) return type;
+    return std::nullopt;
+}
+
+std::vector<std::string> words_of(std::string_view text) {
+    std::vector<std::string> words;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find(' ', at), text.size());
+        if (end > at) words.emplace_back(text.substr(at, end - at));
+        at = end + 1;
+    }
+    return words;
+}
+
+Result<Device> read_device(const json::value& card) {
+    constexpr double kMibMax = 1 << 24;
+    Device device;
+    TRY_ASSIGN(const std::int64_t total, number_at(card, "tot_mib", kMibMax));
+    TRY_ASSIGN(const std::int64_t others, number_at(card, "x_mib", kMibMax));
+    TRY_ASSIGN(const std::int64_t host, number_at(card, "cpu_free_mib", kMibMax));
+    device.total = Bytes::from_mib(static_cast<double>(total));
+    device.used_by_others = Bytes::from_mib(static_cast<double>(others));
+    device.host_ram_free = Bytes::from_mib(static_cast<double>(host));
+    if (find_string(card, "os") == "windows") device.os = OperatingSystem::Windows;
+    const std::string_view cc = find_string(card, "cc").value_or("8.6");
+    const auto version = parse_comfy_version(cc);  // the same form: major.minor
+    if (!version) return fail(Errc::InvalidInput, "cc must be like 8.6");
+    device.compute_capability = version->major * 10 + version->minor;
+    return device;
+}
+
+json::array calls_of(std::string_view what, std::span<const TileRun> runs, std::int64_t channels,
+                     std::string_view dtype, std::int64_t images) {
+    json::array calls;
+    for (const TileRun& run : runs)
+        calls.push_back(json::array{what,
+                                    json::array{images, channels, run.size.height, run.size.width},
+                                    dtype, run.count});
+    return calls;
+}
+
+// "sdxl_bf16" is an SDXL whose file is in bf16.
+std::string_view family_of(std::string_view model) {
+    constexpr std::string_view kType = "_bf16";
+    return model.ends_with(kType) ? model.substr(0, model.size() - kType.size()) : model;
+}
+
+// A whole batch in slices: full ones, then the rest.
+void append_slices(json::array& calls, std::string_view what, std::int64_t batch, int slice,
+                   const TileRun& image, std::int64_t channels, std::string_view dtype) {
+    for (const auto& [images, count] : {std::pair{std::int64_t{slice}, batch / slice},
+                                        std::pair{batch % slice, std::int64_t{1}}}) {
+        if (images == 0 || count == 0) continue;
+        const TileRun run{image.size, static_cast<int>(count)};
+        for (json::value& call : calls_of(what, {&run, 1}, channels, dtype, images))
+            calls.push_back(std::move(call));
+    }
+}
+
+}  // namespace
+
+// One card and server, with the models of the last load step.
+class ResidencySession {
+  public:
+    ResidencySession(Server server, Device device)
+        : server_(std::move(server)),
+          device_(std::move(device)),
+          loader_(loader_rules(server_, device_), device_.total, device_.used_by_others) {}
+
+    Result<json::object> take(std::string_view step, const json::value& inputs,
+                              std::string_view scenario) {
+        scenario_ = scenario;
+        json::object out;
+        if (step == "load") {
+            TRY_DO(load(inputs));
+        } else if (step == "outputs_dropped_from_cache") {
+            drop_all();
+        } else if (step == "end_of_prompt_unload_all") {
+            (void)loader_.unload_all();
+        } else {
+            TRY_ASSIGN(Set* const set, set_of(inputs));
+            if (step == "text_encode") {
+                (void)loader_.load({.models = {{set->text_encoder, {}}}, .minimum = {}});
+            } else if (step == "sample") {
+                TRY_DO(sample(*set, inputs, out));
+            } else if (step == "vae_decode" || step == "vae_decode_tiled_node") {
+                TRY_DO(decode(*set, inputs, step != "vae_decode", out));
+            } else if (step == "vae_encode") {
+                TRY_DO(encode(*set, inputs, out));
+            } else {
+                return fail(Errc::NotFound, fmt::format("step {:?} is not simulated", step));
+            }
+        }
+        out["resident"] = resident();
+        out["free_after"] = loader_.free_bytes();
+        return out;
+    }
+
+  private:
+    // The models of one load step.
+    struct Set {
+        std::string name;
+        BuiltFile file;
+        Types unet_types;
+        ComputeType vae_type = ComputeType::BFloat16;
+        ModelHandle unet = 0;
+        ModelHandle text_encoder = 0;
+        ModelHandle vae = 0;
+        std::optional<ModelHandle> controlnet;
+        std::shared_ptr<const ControlNetNetwork> controlnet_network;
+    };
+
+    Result<Set*> set_of(const json::value& inputs) {
+        const auto name = find_string(inputs, "model");
+        const auto found = std::ranges::find(sets_, name.value_or(""), &Set::name);
+        if (found == sets_.end())
+            return fail(Errc::NotFound,
+                        fmt::format("model {:?} was not loaded", name.value_or("")));
+        return &*found;
+    }
+
+    ModelHandle add(std::shared_ptr<LoadableModel> model, ModelRole role, Placement& placement) {
+        placement = place_model(role, model->size_bytes, server_, device_, loader_.free_bytes());
+        return loader_.add(std::move(model), placement);
+    }
+
+    Result<void> load(const json::value& inputs) {
+        Set set;
+        set.name = find_string(inputs, "model").value_or("");
+        TRY_ASSIGN(auto contents, known_checkpoint(family_of(set.name)));
+        set.file = build_file(std::move(contents));
+        const auto& flags = server_.flags;
+        set.unet_types.storage =
+            torch_type(find_string(inputs, "params_dtype"))
+                .value_or(unet_types(set.file.contents->unet->weights.params,
+                                     modelfile::DType::Float16, {}, flags, device_)
+                              .storage);
+        set.unet_types.compute =
+            torch_type(find_string(inputs, "manual_cast")).value_or(set.unet_types.storage);
+        set.vae_type =
+            torch_type(find_string(inputs, "vae_dtype")).value_or(vae_type(flags, device_));
+        Types clip = clip_types(flags);
+        if (const json::value* types = find(inputs, "te_dtypes");
+            types != nullptr && types->is_array() && !types->get_array().empty() &&
+            types->get_array()[0].is_string())
+            clip.storage = torch_type(types->get_array()[0].get_string()).value_or(clip.storage);
+
+        // In the order in which a checkpoint loader builds and, where they begin on their load
+        // device, loads them.
+        Placement at_unet;
+        Placement at_text;
+        Placement at_vae;
+        set.unet = add(loadable_unet("unet:" + set.name, set.file, set.unet_types), ModelRole::Unet,
+                       at_unet);
+        set.text_encoder =
+            add(loadable_text_encoders("te:" + set.name, set.file.text_encoders, clip),
+                ModelRole::TextEncoder, at_text);
+        set.vae = add(loadable_vae("vae:" + set.name, *set.file.vae, set.vae_type), ModelRole::Vae,
+                      at_vae);
+        if (at_text.built_on == at_text.runs_on)
+            (void)loader_.load({.models = {{set.text_encoder, {}}}, .minimum = {}, .whole = true});
+        if (at_unet.built_on == Place::Card)
+            (void)loader_.load({.models = {{set.unet, {}}}, .minimum = {}, .whole = true});
+        sets_.push_back(std::move(set));
+        return {};
+    }
+
+    void drop_all() {
+        for (const Set& set : sets_) {
+            loader_.drop(set.unet);
+            loader_.drop(set.text_encoder);
+            loader_.drop(set.vae);
+            if (set.controlnet) loader_.drop(*set.controlnet);
+        }
+        sets_.clear();
+    }
+
+    Result<void> add_controlnet(Set& set) {
+        if (set.controlnet) return {};
+        TRY_ASSIGN(const auto config, modelfile::known_controlnet(family_of(set.name)));
+        TRY_ASSIGN(set.controlnet_network, build_controlnet(config));
+        Placement placement;
+        set.controlnet =
+            add(loadable_controlnet("cnet:" + set.name, *set.controlnet_network, set.unet_types),
+                ModelRole::ControlNet, placement);
+        // The node's output, the copy in the conditions, and the one who asks.
+        constexpr int kReferences = 3;
+        loader_.set_references(*set.controlnet, kReferences);
+        return {};
+    }
+
+    Result<void> sample(Set& set, const json::value& inputs, json::object& out) {
+        TRY_ASSIGN(const std::vector<std::int64_t> shape, shape_at(inputs, "latent"));
+        const std::string_view variant = find_string(inputs, "variant").value_or("");
+        const auto says = [&](std::string_view word) {
+            return variant.find(word) != std::string_view::npos;
+        };
+        const LatentShape latent{.batch = static_cast<int>(shape[0]),
+                                 .channels = static_cast<int>(shape[1]),
+                                 .frames = 1,
+                                 .height = static_cast<int>(shape[2]),
+                                 .width = static_cast<int>(shape[3])};
+        const SamplingEstimate estimate{.factor = usage_factor(set.file.contents->family),
+                                        .element_bytes = bytes_per_element(set.unet_types.compute),
+                                        .attention = attention_memory(server_.flags)};
+        LoadRequest request;
+        request.required = estimate.bytes(2 * latent_area(latent));
+        request.minimum = estimate.bytes(latent_area(latent));
+        Patches patches;
+        if (says("lora")) {
+            patches = {1, transformer_linears(loader_.model(set.unet).model())};
+            loader_.set_references(set.unet, 3);
+        }
+        request.models.push_back({set.unet, std::move(patches)});
+        if (says("controlnet") && !says("without")) {
+            TRY_DO(add_controlnet(set));
+            const LoadRequest::Model controlnet{*set.controlnet, {}};
+            const bool first = scenario_.find("cnet_first") != std::string_view::npos &&
+                               loader_.rules().order == LoadOrder::MainFirst;
+            request.models.insert(first ? request.models.begin() : request.models.end(),
+                                  controlnet);
+        }
+        (void)loader_.load(request);
+
+        const auto tokens = [&](std::string_view key) {
+            constexpr std::int64_t kTokensMax = 1 << 16;
+            return static_cast<int>(
+                std::clamp<std::int64_t>(find_int(inputs, key).value_or(77), 1, kTokensMax));
+        };
+        std::vector<Condition> conditions(says("two_positive") ? 2 : 1,
+                                          Condition{tokens("pos_tokens")});
+        if (find_number(inputs, "cfg").value_or(7.0) != 1.0)
+            conditions.push_back({tokens("neg_tokens")});
+        const auto groups = group_conditions(conditions, latent, estimate,
+                                             static_cast<double>(loader_.free_bytes()));
+        json::array batches;
+        for (const ForwardGroup& group : groups)
+            batches.push_back(static_cast<std::int64_t>(group.conditions.size()) * latent.batch);
+        out["forwards_per_step"] = groups.size();
+        out["forward_batches"] = std::move(batches);
+        return {};
+    }
+
+    Result<void> decode(Set& set, const json::value& inputs, bool node, json::object& out) {
+        TRY_ASSIGN(const std::vector<std::int64_t> shape, shape_at(inputs, "latent"));
+        const auto height = static_cast<int>(shape[2]);
+        const auto width = static_cast<int>(shape[3]);
+        const double estimate = kl_decode_estimate(height, width, set.vae_type);
+        Tiling tiling = kDecodeFallback;
+        double required = estimate;
+        if (const json::value* args = find(inputs, "tiled_args"); node && args != nullptr) {
+            constexpr std::int64_t kTileMax = 4096;
+            const auto value = [&](std::string_view key, int otherwise) {
+                return static_cast<int>(std::clamp<std::int64_t>(
+                    find_int(*args, key).value_or(otherwise), 0, kTileMax));
+            };
+            tiling = {.tile = std::max(2, value("tile_x", tiling.tile)),
+                      .overlap = value("overlap", tiling.overlap)};
+            tiling.overlap = std::min(tiling.overlap, tiling.tile / 4);
+        }
+        (void)loader_.load(
+            {.models = {{set.vae, {}}}, .required = required, .minimum = {}, .whole = false});
+        const int slice = vae_batch(static_cast<double>(loader_.free_bytes()), estimate);
+        const std::string_view dtype = find_string(inputs, "dtype").value_or("");
+        json::array calls;
+        if (!node)
+            append_slices(calls, "decode", shape[0],
+                          static_cast<int>(std::min<std::int64_t>(slice, shape[0])),
+                          {{height, width}, 1}, shape[1], dtype);
+        if (node || find_bool(inputs, "oom_injected").value_or(false)) {
+            const auto runs = decode_tiles(static_cast<int>(shape[0]), height, width, tiling);
+            for (json::value& call : calls_of("decode", runs, shape[1], dtype, 1))
+                calls.push_back(std::move(call));
+        }
+        out["memory_used"] = estimate;
+        out["batch_number"] = slice;
+        out["decode_calls"] = std::move(calls);
+        return {};
+    }
+
+    Result<void> encode(Set& set, const json::value& inputs, json::object& out) {
+        TRY_ASSIGN(const std::vector<std::int64_t> shape, shape_at(inputs, "pixels"));
+        const double estimate = kl_encode_estimate(shape[1], shape[2], set.vae_type);
+        (void)loader_.load(
+            {.models = {{set.vae, {}}}, .required = estimate, .minimum = {}, .whole = false});
+        const int slice = vae_batch(static_cast<double>(loader_.free_bytes()), estimate);
+        json::array calls;
+        append_slices(calls, "encode", shape[0],
+                      static_cast<int>(std::min<std::int64_t>(slice, shape[0])),
+                      {{static_cast<int>(shape[1]), static_cast<int>(shape[2])}, 1}, shape[3],
+                      find_string(inputs, "dtype").value_or(""));
+        if (find_bool(inputs, "oom_injected").value_or(false)) {
+            const auto runs = encode_tiles(static_cast<int>(shape[0]), static_cast<int>(shape[1]),
+                                           static_cast<int>(shape[2]), kEncodeFallback);
+            for (json::value& call :
+                 calls_of("encode", runs, shape[3], find_string(inputs, "dtype").value_or(""), 1))
+                calls.push_back(std::move(call));
+        }
+        out["memory_used"] = estimate;
+        out["batch_number"] = slice;
+        out["encode_calls"] = std::move(calls);
+        return {};
+    }
+
+    [[nodiscard]] json::array resident() const {
+        json::array list;
+        for (const ModelHandle handle : loader_.current()) {
+            const LoadedModel& loaded = loader_.model(handle);
+            const StreamedModules streamed = loaded.streamed();
+            const auto& units = loaded.model().units;
+            list.push_back(json::object{
+                {"model", loaded.model().name},
+                {"size", loaded.model().size_bytes},
+                {"loaded_bytes", loaded.loaded_bytes()},
+                {"physical_bytes", loaded.card_bytes()},
+                {"resident_modules", units.size() - streamed.count},
+                {"streamed_modules", streamed.count},
+                {"streamed_bytes", streamed.bytes},
+                {"largest_streamed", streamed.largest},
+                {"largest_streamed_name",
+                 streamed.largest_unit ? json::value(units[*streamed.largest_unit].full_path())
+                                       : json::value(nullptr)}});
+        }
+        return list;
+    }
+
+    Server server_;
+    Device device_;
+    Loader loader_;
+    std::vector<Set> sets_;
+    std::string_view scenario_;
+};
+
+struct ResidencyAnswerer::State {
+    struct Entry {
+        std::unique_ptr<ResidencySession> session;  // empty once something in it was not understood
+        std::string reason;
+        std::int64_t seq = -1;
+    };
+    std::map<std::string, Entry> sessions;
+};
+
+ResidencyAnswerer::ResidencyAnswerer() : state_(std::make_unique<State>()) {}
+ResidencyAnswerer::~ResidencyAnswerer() = default;
+ResidencyAnswerer::ResidencyAnswerer(ResidencyAnswerer&&) noexcept = default;
+ResidencyAnswerer& ResidencyAnswerer::operator=(ResidencyAnswerer&&) noexcept = default;
+
+namespace {
+
+Result<std::unique_ptr<ResidencySession>> open_session(const json::value& line) {
+    const json::value* card = find(line, "card");
+    if (card == nullptr) return fail(Errc::InvalidInput, "the line has no card");
+    TRY_ASSIGN(Device device, read_device(*card));
+    Server server;
+    server.policy = MemoryPolicy::Estimate;
+    TRY_ASSIGN(server.version,
+               parse_comfy_version(find_string(line, "comfyui").value_or("0.3.64")));
+    TRY_ASSIGN(server.flags,
+               parse_launch_flags(words_of(find_string(*card, "flags").value_or(""))));
+    return std::make_unique<ResidencySession>(std::move(server), std::move(device));
+}
+
+}  // namespace
+
+Result<std::string> ResidencyAnswerer::answer_line(std::string_view json_line) {
+    TRY_ASSIGN(json::value line, parse_json(json_line));
+    if (!line.is_object()) return fail(Errc::Corrupt, "the line is no JSON object");
+    json::object& object = line.get_object();
+    const std::string scenario(find_string(line, "scenario").value_or(""));
+    const json::value* card = find(line, "card");
+    const std::string key =
+        fmt::format("{}\n{}\n{}", scenario, find_string(line, "comfyui").value_or(""),
+                    card == nullptr ? std::string() : json::serialize(*card));
+    auto& sessions = state_->sessions;
+    if (sessions.size() >= kSessionsMax && !sessions.contains(key)) sessions.clear();
+    State::Entry& entry = sessions[key];
+    const std::int64_t seq = find_int(line, "seq").value_or(entry.seq + 1);
+    if (seq <= entry.seq || (!entry.session && entry.reason.empty())) {
+        entry = {};
+        if (auto session = open_session(line))
+            entry.session = std::move(*session);
+        else
+            entry.reason = session.error().message;
+    }
+    entry.seq = seq;
+    if (entry.session) {
+        static const json::value kNoInputs = json::object{};
+        const json::value* inputs = find(line, "inputs");
+        auto answer = entry.session->take(find_string(line, "step").value_or(""),
+                                          inputs == nullptr ? kNoInputs : *inputs, scenario);
+        if (answer) {
+            for (auto& field : *answer) object[field.key()] = std::move(field.value());
+            return json::serialize(line);
+        }
+        entry.session.reset();
+        entry.reason = answer.error().message;
+    }
+    for (const char* field : {"resident", "forwards_per_step", "forward_batches", "batch_number",
+                              "decode_calls", "encode_calls", "free_after"})
+        object.erase(field);
+    object["verdict"] = "unknown";
+    object["reason"] = entry.reason;
+    return json::serialize(line);
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Dynamic VRAM: weights come to the card when they are used, in pages, and leave when computing
+// needs the room. Activations always win over weights; the model in use wins over those before it.
+// A weight that finds no page is streamed for each call.
+#include "memory/residency/policy.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::memory {
+
+namespace {
+
+constexpr std::int64_t kPage = 32LL * 1024 * 1024;       // comfy-aimdo maps weights so
+constexpr std::int64_t kHeadroom = 256LL * 1024 * 1024;  // that it leaves free, unless told
+constexpr std::int64_t kPagedMin = 16LL * 1024;          // smaller modules are ordinary tensors
+
+class DynamicPolicy final : public ResidencyPolicy {
+  public:
+    DynamicPolicy(const Server& server, const Device& device)
+        : capacity_((device.total - device.used_by_others).count -
+                    (server.flags.reserve_vram ? server.flags.reserve_vram->count : kHeadroom)) {}
+
+    ModelHandle add(std::shared_ptr<const LoadableModel> model,
+                    const Placement& placement) override {
+        Entry entry{.model = std::move(model), .placement = placement};
+        for (const LoadUnit& unit : entry.model->units)
+            (unit.bytes <= kPagedMin ? entry.unpaged_bytes : entry.paged_bytes) += unit.bytes;
+        entry.unpaged_bytes += entry.model->attached_bytes + entry.model->unsaved_bytes;
+        models_.push_back(std::move(entry));
+        return models_.size() - 1;
+    }
+
+    void drop(ModelHandle handle) override {
+        std::erase(current_, handle);
+        std::erase(in_use_, handle);
+        models_[handle] = {};
+    }
+
+    void set_references(ModelHandle, int) override {}
+
+    const LoadableModel& model(ModelHandle handle) const override { return *models_[handle].model; }
+
+    // Only moves what is too small for pages; the rest follows on use.
+    Movement load(const LoadRequest& request) override {
+        in_use_.clear();
+        Movement movement;
+        for (const LoadRequest::Model& wanted : request.models) {
+            std::erase(current_, wanted.handle);
+            Entry& entry = models_[wanted.handle];
+            if (entry.placement.runs_on == Place::Card && entry.card_bytes == 0) {
+                entry.card_bytes = entry.unpaged_bytes;
+                movement.loaded_bytes += entry.unpaged_bytes;
+            }
+        }
+        for (std::size_t i = request.models.size(); i-- > 0;) {
+            current_.insert(current_.begin(), request.models[i].handle);
+            in_use_.insert(in_use_.begin(), request.models[i].handle);
+        }
+        return movement;
+    }
+
+    // Pages count as free: they would leave.
+    std::int64_t free_bytes() const override {
+        std::int64_t fixed = 0;
+        for (const ModelHandle handle : current_)
+            if (models_[handle].card_bytes > 0) fixed += models_[handle].unpaged_bytes;
+        return capacity_ - fixed;
+    }
+
+    Movement compute(std::int64_t need_bytes) override {
+        Movement movement;
+        std::int64_t room = std::max<std::int64_t>(0, free_bytes() - need_bytes);
+        for (const ModelHandle handle : current_) {
+            Entry& entry = models_[handle];
+            if (entry.placement.runs_on == Place::Host || entry.card_bytes == 0) continue;
+            const bool used = std::ranges::find(in_use_, handle) != in_use_.end();
+            const std::int64_t all = entry.paged_bytes;
+            const std::int64_t now = entry.card_bytes - entry.unpaged_bytes;
+            std::int64_t pages = std::min(used ? all : now, room);
+            if (pages < all) pages = pages / kPage * kPage;
+            pages = std::max<std::int64_t>(pages, 0);
+            room -= pages;
+            movement.loaded_bytes += std::max<std::int64_t>(pages - now, 0);
+            if (now > pages) {
+                movement.evicted.push_back({handle, now - pages, pages == 0});
+                movement.evicted_bytes += now - pages;
+            }
+            entry.card_bytes = entry.unpaged_bytes + pages;
+        }
+        return movement;
+    }
+
+    Movement unload_all() override {
+        Movement movement;
+        for (const ModelHandle handle : current_) {
+            Entry& entry = models_[handle];
+            if (entry.card_bytes > 0) movement.evicted.push_back({handle, entry.card_bytes, true});
+            movement.evicted_bytes += entry.card_bytes;
+            entry.card_bytes = 0;
+        }
+        current_.clear();
+        in_use_.clear();
+        return movement;
+    }
+
+    std::vector<Stay> stays() const override {
+        std::vector<Stay> stays;
+        for (const ModelHandle handle : current_) {
+            const Entry& entry = models_[handle];
+            Stay stay{.handle = handle,
+                      .size_bytes = entry.model->size_bytes,
+                      .card_bytes = entry.card_bytes};
+            if (entry.placement.runs_on == Place::Card) add_streamed(entry, stay);
+            stays.push_back(stay);
+        }
+        return stays;
+    }
+
+    std::int64_t card_bytes() const override {
+        std::int64_t sum = 0;
+        for (const Entry& entry : models_) sum += entry.card_bytes;
+        return sum;
+    }
+
+  private:
+    struct Entry {
+        std::shared_ptr<const LoadableModel> model;
+        Placement placement;
+        std::int64_t unpaged_bytes = 0;  // on the card as soon as the model was used
+        std::int64_t paged_bytes = 0;
+        std::int64_t card_bytes = 0;
+    };
+
+    // Pages are given out from the largest module down, so the smallest find none.
+    static void add_streamed(const Entry& entry, Stay& stay) {
+        std::int64_t room = entry.card_bytes - entry.unpaged_bytes;
+        for (const LoadUnit& unit : entry.model->units) {
+            if (unit.bytes <= kPagedMin) continue;
+            room -= unit.bytes;
+            if (room >= 0) continue;
+            stay.streamed_bytes += unit.bytes;
+            ++stay.streamed_count;
+            stay.largest_streamed = std::max(stay.largest_streamed, unit.bytes);
+        }
+    }
+
+    std::int64_t capacity_;
+    std::vector<Entry> models_;
+    std::vector<ModelHandle> current_;
+    std::vector<ModelHandle> in_use_;
+};
+
+}  // namespace
+
+std::unique_ptr<ResidencyPolicy> dynamic_policy(const Server& server, const Device& device) {
+    return std::make_unique<DynamicPolicy>(server, device);
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Estimate-based: what the Loader decided before the phase stays as it is while the phase runs.
+#include "memory/residency/policy.h"
+
+#include <utility>
+
+namespace plimsoll::memory {
+
+namespace {
+
+class EstimatePolicy final : public ResidencyPolicy {
+  public:
+    EstimatePolicy(const Server& server, const Device& device)
+        : loader_(loader_rules(server, device), device.total, device.used_by_others) {}
+
+    ModelHandle add(std::shared_ptr<const LoadableModel> model,
+                    const Placement& placement) override {
+        return loader_.add(std::move(model), placement);
+    }
+    void drop(ModelHandle handle) override { loader_.drop(handle); }
+    void set_references(ModelHandle handle, int references) override {
+        loader_.set_references(handle, references);
+    }
+    const LoadableModel& model(ModelHandle handle) const override {
+        return loader_.model(handle).model();
+    }
+    Movement load(const LoadRequest& request) override { return loader_.load(request); }
+    std::int64_t free_bytes() const override { return loader_.free_bytes(); }
+    Movement compute(std::int64_t) override { return {}; }
+    Movement unload_all() override { return loader_.unload_all(); }
+
+    std::vector<Stay> stays() const override {
+        std::vector<Stay> stays;
+        for (const ModelHandle handle : loader_.current()) {
+            const LoadedModel& loaded = loader_.model(handle);
+            Stay stay{.handle = handle,
+                      .size_bytes = loaded.model().size_bytes,
+                      .card_bytes = loaded.card_bytes()};
+            if (loaded.placement().runs_on == Place::Card) {
+                const StreamedModules streamed = loaded.streamed();
+                stay.streamed_bytes = streamed.bytes;
+                stay.streamed_count = streamed.count;
+                stay.largest_streamed = streamed.largest;
+            }
+            stays.push_back(stay);
+        }
+        return stays;
+    }
+    std::int64_t card_bytes() const override { return loader_.card_bytes(); }
+
+  private:
+    Loader loader_;
+};
+
+}  // namespace
+
+std::unique_ptr<ResidencyPolicy> estimate_policy(const Server& server, const Device& device) {
+    return std::make_unique<EstimatePolicy>(server, device);
+}
+
+}  // namespace plimsoll::memory

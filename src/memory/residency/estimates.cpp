@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/residency/estimates.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace plimsoll::memory {
+
+namespace {
+
+constexpr double kMib = 1024.0 * 1024.0;
+// MiB for a latent cell and byte of an element, and for a cell where scores are kept (ComfyUI
+// 0.3.64, BaseModel.memory_required).
+constexpr double kLinearMib = 0.01;
+constexpr double kQuadraticMib = 0.15;
+// Elements for a pixel that AutoencoderKL decodes and encodes (ComfyUI 0.3.64, VAE).
+constexpr double kDecodeElements = 2178;
+constexpr double kEncodeElements = 1767;
+constexpr int kPixelsPerCell = 8 * 8;
+constexpr int kRepeatMax = 4;
+
+bool can_share(const Condition& a, const Condition& b) {
+    if (a.control_id != b.control_id) return false;
+    return a.tokens == b.tokens ||
+           std::lcm(a.tokens, b.tokens) / std::min(a.tokens, b.tokens) <= kRepeatMax;
+}
+
+}  // namespace
+
+double usage_factor(modelfile::Family family) {
+    switch (family) {
+        using enum modelfile::Family;
+        case Sdxl:
+        case SdxlInstructPix2Pix:
+        case Ssd1b:
+        case SegmindVega:
+        case Koala700m:
+        case Koala1b:
+            return 0.8;
+        case StableZero123:
+        case Svd:
+            return 2.0;  // the base class's default
+        default:
+            return 1.0;
+    }
+}
+
+AttentionMemory attention_memory(const LaunchFlags& flags) {
+    return flags.split_or_quad_attention ? AttentionMemory::Quadratic : AttentionMemory::Linear;
+}
+
+double SamplingEstimate::bytes(std::int64_t area) const {
+    const auto cells = static_cast<double>(area);
+    if (attention == AttentionMemory::Quadratic) return cells * kQuadraticMib * factor * kMib;
+    return cells * static_cast<double>(element_bytes) * kLinearMib * factor * kMib;
+}
+
+std::int64_t latent_area(const LatentShape& latent) {
+    return static_cast<std::int64_t>(latent.batch) * latent.frames * latent.height * latent.width;
+}
+
+double kl_decode_estimate(std::int64_t latent_height, std::int64_t latent_width,
+                          ComputeType compute) {
+    return kDecodeElements * static_cast<double>(latent_height * latent_width * kPixelsPerCell) *
+           bytes_per_element(compute);
+}
+
+double kl_encode_estimate(std::int64_t height, std::int64_t width, ComputeType compute) {
+    return kEncodeElements * static_cast<double>(height * width) * bytes_per_element(compute);
+}
+
+int vae_batch(double free_bytes, double estimate) {
+    constexpr double kImagesMax = 1 << 20;  // chosen: more than any batch
+    return static_cast<int>(std::clamp(free_bytes / estimate, 1.0, kImagesMax));
+}
+
+std::vector<ForwardGroup> group_conditions(std::span<const Condition> conditions,
+                                           const LatentShape& latent,
+                                           const SamplingEstimate& estimate, double free_bytes) {
+    std::vector<ForwardGroup> groups;
+    std::vector<int> waiting(conditions.size());
+    std::iota(waiting.begin(), waiting.end(), 0);
+    const std::int64_t area = latent_area(latent);
+    while (!waiting.empty()) {
+        const Condition& first = conditions[static_cast<std::size_t>(waiting.front())];
+        std::vector<int> sharing;
+        for (const int index : waiting)
+            if (can_share(first, conditions[static_cast<std::size_t>(index)]))
+                sharing.push_back(index);
+        std::reverse(sharing.begin(), sharing.end());
+        std::size_t take = 1;
+        for (std::size_t parts = 1; parts <= sharing.size(); ++parts) {
+            const std::size_t together = sharing.size() / parts;
+            const auto cells = static_cast<std::int64_t>(together) * area;
+            if (estimate.bytes(cells) * kForwardMargin >= free_bytes) continue;
+            take = together;
+            break;
+        }
+        ForwardGroup group;
+        group.conditions.assign(sharing.begin(),
+                                sharing.begin() + static_cast<std::ptrdiff_t>(take));
+        group.tokens = 1;
+        for (const int index : group.conditions) {
+            group.tokens =
+                std::lcm(group.tokens, conditions[static_cast<std::size_t>(index)].tokens);
+            std::erase(waiting, index);
+        }
+        groups.push_back(std::move(group));
+    }
+    return groups;
+}
+
+}  // namespace plimsoll::memory

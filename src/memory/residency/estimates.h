@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What ComfyUI believes computing will take: the estimates by which it decides what to evict, how
+// much of a model to load, and what runs together. They are not forecasts: the walks say what is
+// really allocated.
+#pragma once
+#include "memory/networks/walk.h"
+#include "memory/program.h"
+#include "memory/residency/loader_rules.h"
+#include "modelfile/network_config.h"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace plimsoll::memory {
+
+// memory_usage_factor of ComfyUI's model class for the family.
+[[nodiscard]] double usage_factor(modelfile::Family family);
+
+enum class AttentionMemory : std::uint8_t {
+    Linear,     // torch SDPA, xformers, flash, sage: no score matrix
+    Quadratic,  // --use-split-cross-attention, --use-quad-cross-attention
+};
+[[nodiscard]] AttentionMemory attention_memory(const LaunchFlags& flags);
+
+struct SamplingEstimate {
+    double factor = 1.0;
+    std::int64_t element_bytes = 2;  // of the compute type
+    AttentionMemory attention = AttentionMemory::Linear;
+
+    // Bytes for `area` latent cells, all images and conditions together.
+    [[nodiscard]] double bytes(std::int64_t area) const;
+};
+[[nodiscard]] std::int64_t latent_area(const LatentShape& latent);
+
+// Estimates of AutoencoderKL for one image, whatever the batch.
+[[nodiscard]] double kl_decode_estimate(std::int64_t latent_height, std::int64_t latent_width,
+                                        ComputeType compute);
+[[nodiscard]] double kl_encode_estimate(std::int64_t height, std::int64_t width,
+                                        ComputeType compute);
+// How many images a VAE takes at once where so much is free.
+[[nodiscard]] int vae_batch(double free_bytes, double estimate);
+
+// Conditions share a forward where so many times its estimate is free.
+inline constexpr double kForwardMargin = 1.5;
+
+// One condition of a step: the positive ones, then the negative.
+struct Condition {
+    int tokens = 77;
+    std::uint64_t control_id = 0;  // conditions with other ControlNets never share a forward
+};
+// Which conditions share a forward, in the order in which the forwards run. Conditions that differ
+// in length share one where they can be repeated to a common length of at most four times the
+// shorter.
+struct ForwardGroup {
+    std::vector<int> conditions;  // indices, as ComfyUI orders them in the batch
+    int tokens = 77;              // after repetition
+};
+[[nodiscard]] std::vector<ForwardGroup> group_conditions(std::span<const Condition> conditions,
+                                                         const LatentShape& latent,
+                                                         const SamplingEstimate& estimate,
+                                                         double free_bytes);
+
+}  // namespace plimsoll::memory

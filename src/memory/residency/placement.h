@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where ComfyUI lets a model run, rest and begin: on the card or in host memory.
+#pragma once
+#include "memory/program.h"
+#include "memory/server.h"
+
+#include <cstdint>
+
+namespace plimsoll::memory {
+
+enum class Place : std::uint8_t { Host, Card };
+
+struct Placement {
+    Place runs_on = Place::Card;   // the load device
+    Place rests_on = Place::Host;  // the offload device: where unloading moves weights
+    Place built_on = Place::Host;  // where the loader node creates it
+};
+
+// `free_bytes` of the card when the model is built. The size decides where it is built.
+[[nodiscard]] Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& server,
+                                    const Device& device, std::int64_t free_bytes);
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/simulation/activity.h"
+
+#include "memory/built_models.h"
+#include "memory/networks/clip_text.h"
+#include "memory/networks/kl_vae.h"
+#include "memory/networks/unet.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace plimsoll::memory {
+
+namespace {
+
+// A walk with weight copies apart, and where weights are copied one with them among the tensors.
+void run(Activity& activity, const Types& types, ForwardRules rules, std::int64_t times,
+         const std::function<Walk(const ForwardRules&)>& walk) {
+    rules.accounting = Accounting::CastsApart;
+    const Walk apart = walk(rules);
+    if (types.storage == types.compute) {
+        activity.then(apart, apart, times);
+        return;
+    }
+    rules.accounting = Accounting::CastsIncluded;
+    activity.then(apart, walk(rules), times);
+}
+
+}  // namespace
+
+void Activity::then(const Walk& walk, const Walk& with_casts, std::int64_t times) {
+    forwards += times;
+    for (std::size_t i = 0; i < kOpClasses; ++i)
+        costs.by_class[i] += walk.costs.by_class[i] * times;
+    const Bytes tensors = walk.peak + walk.input;
+    const Bytes copies = std::max(Bytes(0), with_casts.peak - walk.peak);
+    if (tensors + copies <= activations + cast) return;
+    activations = tensors;
+    cast = copies;
+    peak_module = with_casts.peak_module;
+    peak_op = with_casts.peak_op;
+    top_live = with_casts.top_live;
+}
+
+ForwardRules forward_rules(const Server& server) {
+    ForwardRules rules;
+    const ComfyVersion& v = server.version;
+    rules.comfyui_minor_key = v.major * 1'000'000 + v.minor * 1000 + v.patch;
+    return rules;
+}
+
+Activity text_encode_activity(const ProgramModel& model, const Types& types, int rows,
+                              const ForwardRules& rules) {
+    Activity activity;
+    std::vector<const ClipNetwork*> encoders;
+    for (const auto& file : model.built)
+        for (const BuiltClip& clip : file->text_encoders) encoders.push_back(clip.network.get());
+    for (const ClipNetwork* clip : encoders) {
+        // SD 1.x takes the last layer; SD 2.x and SDXL the last but one.
+        const bool last_layer = encoders.size() == 1 && clip->config().name == "clip_l";
+        ClipCall call{.batch = rows,
+                      .tokens = clip->config().positions,
+                      .storage = types.storage,
+                      .compute = types.compute,
+                      .stop_at_hidden_minus_two = !last_layer};
+        run(activity, types, rules, 1, [&](const ForwardRules& with) {
+            call.rules = with;
+            return simulate_text_encode(*clip, call);
+        });
+    }
+    return activity;
+}
+
+Activity sampling_activity(const UnetNetwork& unet, const LatentShape& latent,
+                           std::span<const StepForward> forwards, const Types& types,
+                           const ForwardRules& rules) {
+    Activity activity;
+    for (const StepForward& forward : forwards) {
+        UnetCall call{.entry = UnetEntry::SamplingFunction,
+                      .batch = forward.conds * latent.batch,
+                      .latent_height = latent.height,
+                      .latent_width = latent.width,
+                      .tokens = forward.tokens,
+                      .storage = types.storage,
+                      .compute = types.compute,
+                      .conds = forward.conds,
+                      .controlnet = forward.controlnet};
+        run(activity, types, rules, 1, [&](const ForwardRules& with) {
+            call.rules = with;
+            return simulate_unet_step(unet, call);
+        });
+    }
+    return activity;
+}
+
+namespace {
+
+Walk walk_vae(const KlVaeNetwork& vae, VaeDirection direction, const VaeCall& call) {
+    return direction == VaeDirection::Decode ? simulate_vae_decode(vae, call)
+                                             : simulate_vae_encode(vae, call);
+}
+
+}  // namespace
+
+Activity vae_activity(const KlVaeNetwork& vae, const VaeStep& step, int slice, ComputeType type,
+                      const ForwardRules& rules) {
+    Activity activity;
+    const int full = step.image.batch / slice;
+    const int rest = step.image.batch % slice;
+    for (const auto& [images, times] : {std::pair{slice, full}, std::pair{rest, 1}}) {
+        if (images == 0 || times == 0) continue;
+        const VaeCall call{.batch = images,
+                           .height = step.image.height,
+                           .width = step.image.width,
+                           .compute = type,
+                           .storage = type,
+                           .rules = rules};
+        const Walk walk = walk_vae(vae, step.direction, call);
+        activity.then(walk, walk, times);
+    }
+    return activity;
+}
+
+Activity tiled_vae_activity(const KlVaeNetwork& vae, VaeDirection direction,
+                            std::span<const TileRun> tiles, ComputeType type,
+                            const ForwardRules& rules) {
+    // Equal tiles come back in every row: each size is walked once.
+    std::vector<TileRun> sizes;
+    for (const TileRun& run : tiles) {
+        const auto known = std::ranges::find(sizes, run.size, &TileRun::size);
+        if (known == sizes.end())
+            sizes.push_back(run);
+        else
+            known->count += run.count;
+    }
+    Activity activity;
+    const int cell = direction == VaeDirection::Decode ? static_cast<int>(vae.downscale()) : 1;
+    for (const TileRun& run : sizes) {
+        const VaeCall call{.batch = 1,
+                           .height = run.size.height * cell,
+                           .width = run.size.width * cell,
+                           .compute = type,
+                           .storage = type,
+                           .rules = rules};
+        const Walk walk = walk_vae(vae, direction, call);
+        activity.then(walk, walk, run.count);
+    }
+    return activity;
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Activity: what computing takes on the card besides resident weights, and what it costs: the walks
+// of a phase put together.
+#pragma once
+#include "memory/networks/walk.h"
+#include "memory/program.h"
+#include "memory/residency/dtypes.h"
+#include "memory/residency/tiles.h"
+#include "memory/server.h"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace plimsoll::memory {
+
+struct Activity {
+    Bytes activations;  // tensors of the largest forward, its inputs included
+    Bytes cast;         // weight copies in another type, alive at that moment
+    std::string peak_module;
+    std::string peak_op;
+    std::vector<LiveTensor> top_live;
+    OpCosts costs;  // of all forwards in it
+    std::int64_t forwards = 0;
+
+    // Another forward that runs after what is there already, `times` times.
+    void then(const Walk& walk, const Walk& with_casts, std::int64_t times);
+};
+
+// Which forwards the server runs.
+[[nodiscard]] ForwardRules forward_rules(const Server& server);
+
+// One encode of `rows` chunks by every encoder, one after the other.
+[[nodiscard]] Activity text_encode_activity(const ProgramModel& model, const Types& types, int rows,
+                                            const ForwardRules& rules);
+
+// A forward of `conds` conditions at once.
+struct StepForward {
+    int conds = 2;
+    int tokens = 77;
+    const ControlNetNetwork* controlnet = nullptr;
+};
+[[nodiscard]] Activity sampling_activity(const UnetNetwork& unet, const LatentShape& latent,
+                                         std::span<const StepForward> forwards, const Types& types,
+                                         const ForwardRules& rules);
+
+// Whole images, `slice` at a time.
+[[nodiscard]] Activity vae_activity(const KlVaeNetwork& vae, const VaeStep& step, int slice,
+                                    ComputeType type, const ForwardRules& rules);
+// In tiles.
+[[nodiscard]] Activity tiled_vae_activity(const KlVaeNetwork& vae, VaeDirection direction,
+                                          std::span<const TileRun> tiles, ComputeType type,
+                                          const ForwardRules& rules);
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// simulate_program: the steps of a program in order, each with what ComfyUI's loader makes of the
+// card before it and what its networks allocate while they run.
+#include "memory/simulate.h"
+#include "memory/residency/estimates.h"
+#include "memory/residency/policy.h"
+#include "memory/samplers.h"
+#include "memory/simulation/activity.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <utility>
+
+namespace plimsoll::memory {
+
+namespace {
+
+// A model that a loader node made, for as long as ComfyUI's cache keeps the node's output.
+struct LiveModel {
+    ModelHandle handle = 0;
+    Types types;
+    Placement placement;
+};
+
+// Which loader node, and which of its outputs.
+using ModelKey = std::pair<std::uint64_t, std::size_t>;
+
+}  // namespace
+
+struct SessionState::Content {
+    std::unique_ptr<ResidencyPolicy> policy;
+    std::map<ModelKey, LiveModel> models;
+    std::set<std::uint64_t> cached;      // signatures of nodes whose outputs ComfyUI keeps
+    std::set<std::string> files_in_ram;  // read before: the system's page cache has them
+};
+
+SessionState::SessionState() : content_(std::make_unique<Content>()) {}
+SessionState::~SessionState() = default;
+void SessionState::forget() {
+    *content_ = {};
+}
+
+namespace {
+
+// Bytes that the allocator holds for each byte that tensors take, where there is room: kernels'
+// workspaces and segments. Slopes over the batch of 512 x 512 Stable Diffusion on A10, A100 and
+// A6000 (public measurements of memory_reserved, PyTorch 1.13): 1.04 GiB an image decoded against
+// 0.31 GiB of tensors, 0.149 GiB an image and step against 0.108. The same rows show that both
+// shrink to what the card has: 16 images decode on a V100 of 16 GB in 10.1 GiB instead of 18.5.
+constexpr double kHeldPerTensorVae = 3.3;
+constexpr double kHeldPerTensor = 1.4;
+
+double mib(double bytes) {
+    return bytes / (1024.0 * 1024.0);
+}
+
+std::string file_list(const ProgramModel& model) {
+    std::string text;
+    for (const std::string& file : model.files) text += (text.empty() ? "" : " + ") + file;
+    return text;
+}
+
+class Simulation {
+  public:
+    Simulation(const Program& program, const Server& server, const Device& device,
+               SessionState::Content& session)
+        : program_(program),
+          server_(server),
+          device_(device),
+          session_(session),
+          rules_(forward_rules(server)),
+          dynamic_(memory_policy(server, device) == MemoryPolicy::Dynamic) {}
+
+    Forecast run() {
+        if (!session_.policy)
+            session_.policy =
+                dynamic_ ? dynamic_policy(server_, device_) : estimate_policy(server_, device_);
+        forecast_.card_limit = device_.total - device_.used_by_others;
+        forecast_.unknown_nodes = program_.unknown_nodes;
+        forecast_.warnings = program_.warnings;
+        find_loaders();
+        drop_unused();
+        for (const Step& step : program_.steps) {
+            const bool cached = session_.cached.contains(step.signature);
+            session_.cached.insert(step.signature);
+            if (cached) continue;
+            std::visit([&](const auto& what) { take(step, what); }, step.what);
+        }
+        if (server_.flags.disable_smart_memory) (void)policy().unload_all();
+        judge();
+        return std::move(forecast_);
+    }
+
+  private:
+    ResidencyPolicy& policy() { return *session_.policy; }
+
+    // --- what the session still has ----------------------------------------------------------
+
+    void find_loaders() {
+        keys_.resize(program_.models.size());
+        for (const Step& step : program_.steps)
+            if (const auto* load = std::get_if<LoadStep>(&step.what))
+                for (std::size_t i = 0; i < load->models.size(); ++i)
+                    keys_[static_cast<std::size_t>(load->models[i])] = {step.signature, i};
+    }
+
+    // Outputs of nodes that the new prompt does not have leave ComfyUI's cache, models with them.
+    void drop_unused() {
+        std::set<std::uint64_t> wanted;
+        for (const Step& step : program_.steps) wanted.insert(step.signature);
+        std::erase_if(session_.cached, [&](std::uint64_t s) { return !wanted.contains(s); });
+        std::erase_if(session_.models, [&](const auto& entry) {
+            if (session_.cached.contains(entry.first.first)) return false;
+            policy().drop(entry.second.handle);
+            return true;
+        });
+    }
+
+    LiveModel* live(ModelIndex index) {
+        if (index < 0) return nullptr;
+        const auto found = session_.models.find(keys_[static_cast<std::size_t>(index)]);
+        return found == session_.models.end() ? nullptr : &found->second;
+    }
+    const ProgramModel& model(ModelIndex index) const {
+        return program_.models[static_cast<std::size_t>(index)];
+    }
+
+    // --- loading -----------------------------------------------------------------------------
+
+    std::shared_ptr<LoadableModel> loadable(const ProgramModel& m, Types& types) {
+        const std::string name = fmt::format("{} / {}", file_list(m), model_role_name(m.role));
+        const BuiltFile& file = *m.built.front();
+        std::shared_ptr<LoadableModel> out;
+        switch (m.role) {
+            case ModelRole::Unet: {
+                const auto& weights = file.contents->unet->weights;
+                types = unet_types(weights.params, weights.dtype, m.forced_storage, server_.flags,
+                                   device_);
+                out = loadable_unet(name, file, types);
+                break;
+            }
+            case ModelRole::ControlNet: {
+                const auto& weights = file.contents->controlnet->weights;
+                types = unet_types(weights.params, weights.dtype, {}, server_.flags, device_);
+                out = loadable_controlnet(name, *file.controlnet, types);
+                break;
+            }
+            case ModelRole::TextEncoder: {
+                types = clip_types(server_.flags);
+                std::vector<BuiltClip> encoders;
+                for (const auto& built : m.built)
+                    encoders.insert(encoders.end(), built->text_encoders.begin(),
+                                    built->text_encoders.end());
+                out = loadable_text_encoders(name, encoders, types);
+                break;
+            }
+            case ModelRole::Vae: {
+                const ComputeType type = vae_type(server_.flags, device_);
+                types = {type, type};
+                out = loadable_vae(name, *file.vae, type);
+                break;
+            }
+        }
+        out->networks = std::make_shared<std::vector<std::shared_ptr<const BuiltFile>>>(m.built);
+        return out;
+    }
+
+    void add_model(ModelIndex index) {
+        const ProgramModel& m = model(index);
+        if (!m.known()) return;
+        LiveModel entry;
+        std::shared_ptr<LoadableModel> what = loadable(m, entry.types);
+        entry.placement =
+            place_model(m.role, what->size_bytes, server_, device_, policy().free_bytes());
+        if (dynamic_)
+            entry.placement.built_on = Place::Host;  // weights stay in the file until used
+        entry.handle = policy().add(std::move(what), entry.placement);
+        session_.models.insert_or_assign(keys_[static_cast<std::size_t>(index)], entry);
+    }
+
+    void take(const Step& step, const LoadStep& what) {
+        Phase phase = begin(step, PhaseKind::Load);
+        Bytes read;
+        for (const ModelIndex index : what.models) {
+            const ProgramModel& m = model(index);
+            if (!m.known()) {
+                phase.reasons.push_back(
+                    fmt::format("{} is not forecast: {}", model_role_name(m.role), m.why_unknown));
+                continue;
+            }
+            for (std::size_t i = 0; i < m.files.size(); ++i)
+                if (session_.files_in_ram.insert(m.files[i]).second)
+                    read += m.built[i]->contents->everything.bytes;
+            add_model(index);
+        }
+        phase.read_from_disk = read;
+        Movement moved;
+        // Text encoders first, then the diffusion model, as a checkpoint loader does.
+        for (const ModelRole role : {ModelRole::TextEncoder, ModelRole::Unet})
+            for (const ModelIndex index : what.models) {
+                const LiveModel* entry = live(index);
+                if (entry == nullptr || model(index).role != role) continue;
+                const Placement& p = entry->placement;
+                const bool at_once = role == ModelRole::TextEncoder ? p.built_on == p.runs_on
+                                                                    : p.built_on == Place::Card;
+                if (at_once && !dynamic_)
+                    add_movement(moved, policy().load({.models = {{entry->handle, {}}},
+                                                       .minimum = {},
+                                                       .whole = true}));
+            }
+        finish(std::move(phase), moved, {}, {});
+    }
+
+    void take(const Step&, const CpuStep&) {}
+
+    void take(const Step& step, const UnknownStep& what) {
+        unknown_ = true;
+        Phase phase = begin(step, PhaseKind::Unknown);
+        phase.reasons.push_back(what.reason);
+        forecast_.phases.push_back(std::move(phase));
+    }
+
+    // --- phases ------------------------------------------------------------------------------
+
+    static Phase begin(const Step& step, PhaseKind kind) {
+        Phase phase;
+        phase.kind = kind;
+        phase.node_id = step.node_id;
+        phase.class_type = step.class_type;
+        phase.reasons = step.notes;
+        return phase;
+    }
+
+    static void add_movement(Movement& sum, Movement more) {
+        sum.loaded_bytes += more.loaded_bytes;
+        sum.evicted_bytes += more.evicted_bytes;
+        sum.evicted.insert(sum.evicted.end(), more.evicted.begin(), more.evicted.end());
+    }
+
+    // A phase whose model is not known: exact weights may be, what it allocates is not.
+    void unknown_phase(Phase phase, const std::string& why) {
+        unknown_ = true;
+        phase.kind = PhaseKind::Unknown;
+        phase.reasons.push_back(why);
+        forecast_.unknown_nodes.push_back(
+            fmt::format("{} {}: {}", phase.node_id, phase.class_type, why));
+        forecast_.phases.push_back(std::move(phase));
+    }
+
+    void take(const Step& step, const TextEncodeStep& what) {
+        Phase phase = begin(step, PhaseKind::TextEncode);
+        const LiveModel* te = live(what.text_encoder.model);
+        if (te == nullptr)
+            return unknown_phase(std::move(phase), why_missing(what.text_encoder.model));
+        const LoadRequest request{.models = {use_of(*te, what.text_encoder)}, .minimum = {}};
+        Movement moved = policy().load(request);
+        const ProgramModel& m = model(what.text_encoder.model);
+        const Activity activity = text_encode_activity(m, te->types, what.rows, rules_);
+        add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+        phase.runs_on_card = te->placement.runs_on == Place::Card;
+        phase.compute = te->types.compute;
+        phase.batch_per_forward = what.rows;
+        if (!phase.runs_on_card) phase.reasons.emplace_back("text encoders run on the CPU");
+        if (what.chunks > 1)
+            phase.reasons.push_back(
+                fmt::format("the text fills {} chunks of 77 tokens (estimated)", what.chunks));
+        finish(std::move(phase), moved, activity, {te->handle});
+    }
+
+    std::string why_missing(ModelIndex index) const {
+        if (index < 0) return "no model is connected";
+        const ProgramModel& m = model(index);
+        return m.known() ? fmt::format("{} was not loaded", file_list(m)) : m.why_unknown;
+    }
+
+    LoadRequest::Model use_of(const LiveModel& entry, const ModelUse& use) {
+        LoadRequest::Model wanted{.handle = entry.handle, .patches = {}};
+        if (use.patch_id != 0)
+            wanted.patches = {use.patch_id, transformer_linears(policy().model(entry.handle))};
+        return wanted;
+    }
+
+    // What a step samples with, one list of conditions as ComfyUI runs them.
+    std::vector<ConditionUse> conditions_of(const SampleStep& what) {
+        std::vector<ConditionUse> all = what.positive;
+        const auto traits = sampler_traits(what.sampler);
+        const bool uncond_dropped =
+            std::abs(what.cfg - 1.0) < 1e-9 && !(traits && traits->needs_uncond);
+        if (!uncond_dropped) all.insert(all.end(), what.negative.begin(), what.negative.end());
+        return all;
+    }
+
+    void take(const Step& step, const SampleStep& what) {
+        Phase phase = begin(step, PhaseKind::Sample);
+        const LiveModel* unet = live(what.unet.model);
+        if (unet == nullptr) return unknown_phase(std::move(phase), why_missing(what.unet.model));
+        const ProgramModel& m = model(what.unet.model);
+        const BuiltFile& file = *m.built.front();
+        const std::vector<ConditionUse> uses = conditions_of(what);
+
+        std::vector<ModelHandle> in_use{unet->handle};
+        LoadRequest request{.models = {use_of(*unet, what.unet)}, .minimum = {}};
+        std::map<ModelIndex, const ControlNetNetwork*> controlnets;
+        for (const ConditionUse& use : uses)
+            for (const ModelIndex index : use.controlnets) {
+                if (controlnets.contains(index)) continue;
+                const LiveModel* control = live(index);
+                if (control == nullptr) return unknown_phase(std::move(phase), why_missing(index));
+                controlnets[index] = model(index).built.front()->controlnet.get();
+                constexpr int kReferences = 3;  // the node's output and the copy in the conditions
+                policy().set_references(control->handle, kReferences);
+                request.models.push_back({control->handle, {}});
+                in_use.push_back(control->handle);
+            }
+
+        const SamplingEstimate estimate{.factor = usage_factor(file.contents->family),
+                                        .element_bytes = bytes_per_element(unet->types.compute),
+                                        .attention = attention_memory(server_.flags)};
+        const std::int64_t area = latent_area(what.latent);
+        request.required = estimate.bytes(2 * area);
+        request.minimum = estimate.bytes(area);
+        Movement moved = policy().load(request);
+        const auto free = static_cast<double>(policy().free_bytes());
+
+        std::vector<Condition> conditions;
+        for (const ConditionUse& use : uses)
+            conditions.push_back({.tokens = use.tokens, .control_id = use.control_id});
+        const auto groups = group_conditions(conditions, what.latent, estimate, free);
+        std::vector<StepForward> forwards;
+        for (const ForwardGroup& group : groups) {
+            const ConditionUse& first = uses[static_cast<std::size_t>(group.conditions.front())];
+            forwards.push_back({.conds = static_cast<int>(group.conditions.size()),
+                                .tokens = group.tokens,
+                                .controlnet = first.controlnets.empty()
+                                                  ? nullptr
+                                                  : controlnets[first.controlnets.front()]});
+            if (first.controlnets.size() > 1)
+                phase.reasons.emplace_back(
+                    "several ControlNets run one after the other; the walk has the first");
+        }
+        Activity activity =
+            sampling_activity(*file.unet, what.latent, forwards, unet->types, rules_);
+        const auto per_step = static_cast<std::int64_t>(forwards.size());
+        const std::int64_t runs = sampler_forwards(what.sampler, what.steps);
+        activity.forwards = runs * per_step;
+        for (auto& cost : activity.costs.by_class) cost = divided(cost, per_step);
+        phase.compute = unet->types.compute;
+        phase.batch_per_forward = forwards.empty() ? 1 : forwards.front().conds * what.latent.batch;
+        explain_sampling(phase, what, uses.size(), groups.size(), estimate, free, request);
+        add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+        finish(std::move(phase), moved, activity, in_use, Costs::PerForward);
+    }
+
+    void explain_sampling(Phase& phase, const SampleStep& what, std::size_t conditions,
+                          std::size_t groups, const SamplingEstimate& estimate, double free,
+                          const LoadRequest& request) const {
+        if (!sampler_traits(what.sampler) && !what.sampler.empty())
+            phase.reasons.push_back(
+                fmt::format("sampler {} is not known: one forward a step", what.sampler));
+        const double together =
+            mib(estimate.bytes(latent_area(what.latent) * static_cast<std::int64_t>(conditions)) *
+                kForwardMargin);
+        if (conditions < 2)
+            phase.reasons.emplace_back("one condition a step: CFG 1 drops the negative");
+        else if (groups == 1)
+            phase.reasons.push_back(fmt::format(
+                "{} conditions share a forward: {:.0f} MiB are asked for, {:.0f} MiB are free",
+                conditions, together, mib(free)));
+        else
+            phase.reasons.push_back(fmt::format(
+                "{} conditions take {} forwards: together they would ask for {:.0f} MiB, {:.0f} "
+                "MiB are free",
+                conditions, groups, together, mib(free)));
+        if (!dynamic_)
+            phase.reasons.push_back(
+                fmt::format("ComfyUI estimates {:.1f} MiB for the step and leaves {:.1f} MiB free",
+                            mib(request.required), mib(free)));
+    }
+
+    static OpCost divided(const OpCost& cost, std::int64_t by) {
+        if (by < 2) return cost;
+        return {cost.flops / by, cost.bytes_moved / by, cost.kernels / by};
+    }
+
+    void take(const Step& step, const VaeStep& what) {
+        const bool decode = what.direction == VaeDirection::Decode;
+        Phase phase = begin(step, decode ? PhaseKind::VaeDecode : PhaseKind::VaeEncode);
+        const LiveModel* vae = live(what.vae.model);
+        if (vae == nullptr) return unknown_phase(std::move(phase), why_missing(what.vae.model));
+        const KlVaeNetwork& network = *model(what.vae.model).built.front()->vae;
+        const ComputeType type = vae->types.compute;
+        constexpr int kCell = 8;
+        const int height = what.image.height;
+        const int width = what.image.width;
+        const double estimate = decode ? kl_decode_estimate(height / kCell, width / kCell, type)
+                                       : kl_encode_estimate(height, width, type);
+        Movement moved =
+            policy().load({.models = {{vae->handle, {}}}, .required = estimate, .minimum = {}});
+        const int slice = std::min(what.image.batch,
+                                   vae_batch(static_cast<double>(policy().free_bytes()), estimate));
+        phase.compute = type;
+        phase.runs_on_card = vae->placement.runs_on == Place::Card;
+        phase.tiled = what.tiled;
+        Activity activity;
+        Bytes attempted;
+        if (!what.tiled) {
+            activity = vae_activity(network, what, slice, type, rules_);
+            phase.batch_per_forward = slice;
+            if (phase.runs_on_card && !has_room(activity, *vae)) {
+                // The attempt fills the card and fails; ComfyUI goes on in tiles.
+                attempted = activity.activations + largest_unit(vae->handle);
+                phase.tiled = true;
+                phase.reasons.push_back(fmt::format(
+                    "the whole image takes {} and {} are free: ComfyUI runs out of memory and "
+                    "begins again in tiles",
+                    to_text(activity.activations), to_text(Bytes(policy().free_bytes()))));
+            }
+        }
+        if (phase.tiled) {
+            activity = tiled_vae_activity(network, what.direction, tiles_of(what), type, rules_);
+            phase.batch_per_forward = 1;
+        }
+        add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+        finish(std::move(phase), moved, activity, {vae->handle});
+        if (attempted > Bytes(0)) {
+            Phase& last = forecast_.phases.back();
+            last.peak = forecast_.card_limit;
+            last.reserved = forecast_.card_limit;
+            last.floor = std::max(last.floor, attempted);
+            last.working_set = working_set_of(last.kind, attempted);
+            fell_back_ = true;
+        }
+    }
+
+    std::vector<TileRun> tiles_of(const VaeStep& what) const {
+        constexpr int kCell = 8;
+        const ImageShape& image = what.image;
+        if (what.direction == VaeDirection::Decode) {
+            const Tiling tiling =
+                what.tiled ? node_tiling(what.tile_size, what.overlap, kCell) : kDecodeFallback;
+            return decode_tiles(image.batch, image.height / kCell, image.width / kCell, tiling);
+        }
+        const Tiling tiling =
+            what.tiled ? node_tiling(what.tile_size, what.overlap, 1) : kEncodeFallback;
+        return encode_tiles(image.batch, image.height, image.width, tiling);
+    }
+
+    Bytes largest_unit(ModelHandle handle) {
+        const LoadableModel& m = policy().model(handle);
+        return m.units.empty() ? Bytes(0) : Bytes(m.units.front().bytes);
+    }
+
+    // Weights that the estimate left on the card stay there while the phase runs; pages would
+    // leave.
+    bool has_room(const Activity& activity, const LiveModel& vae) {
+        const Bytes need = activity.activations + activity.cast;
+        if (dynamic_) return need + largest_unit(vae.handle) <= forecast_.card_limit;
+        return need.count <= policy().free_bytes();
+    }
+
+    // --- what a phase came to ----------------------------------------------------------------
+
+    enum class Costs : std::uint8_t { OfAllForwards, PerForward };
+
+    void finish(Phase phase, const Movement& moved, const Activity& activity,
+                const std::vector<ModelHandle>& in_use, Costs costs = Costs::OfAllForwards) {
+        phase.loaded = Bytes(moved.loaded_bytes);
+        phase.evicted = Bytes(moved.evicted_bytes);
+        phase.forwards = activity.forwards;
+        phase.cost_per_forward = activity.costs;
+        if (costs == Costs::OfAllForwards)
+            for (auto& cost : phase.cost_per_forward.by_class)
+                cost = divided(cost, activity.forwards);
+        phase.peak_module = activity.peak_module;
+        phase.peak_op = activity.peak_op;
+        phase.top_live = activity.top_live;
+        Bytes whole;
+        Bytes in_flight;
+        for (const Stay& stay : policy().stays()) {
+            const bool used = std::ranges::find(in_use, stay.handle) != in_use.end();
+            Residency residency{
+                .model = policy().model(stay.handle).name,
+                .size = Bytes(stay.size_bytes),
+                .resident = Bytes(stay.card_bytes),
+                .streamed = Bytes(used ? stay.streamed_bytes : 0),
+                .largest_streamed = Bytes(used ? stay.largest_streamed : 0),
+                .streamed_modules = used ? static_cast<int>(stay.streamed_count) : 0,
+                .in_use = used};
+            if (used) {
+                phase.streamed_per_forward += residency.streamed;
+                in_flight = std::max(in_flight, residency.largest_streamed);
+                whole += residency.size;
+            }
+            phase.models.push_back(std::move(residency));
+        }
+        phase.resident = Bytes(policy().card_bytes());
+        if (phase.runs_on_card) {
+            phase.activations = activity.activations;
+            phase.cast = std::max(activity.cast, in_flight);
+            Bytes module = phase.cast;
+            for (const ModelHandle handle : in_use) module = std::max(module, largest_unit(handle));
+            if (!in_use.empty()) {
+                phase.floor = phase.activations + module;
+                phase.comfort = phase.activations + activity.cast + whole;
+            }
+        }
+        phase.peak = phase.resident + phase.activations + phase.cast;
+        phase.working_set = working_set_of(phase.kind, phase.activations) + phase.cast;
+        phase.reserved = std::max(
+            phase.peak, std::min(phase.resident + phase.working_set, forecast_.card_limit));
+        explain_weights(phase, moved);
+        if (phase.runs_on_card && !in_use.empty() && phase.peak > forecast_.card_limit) die(phase);
+        forecast_.phases.push_back(std::move(phase));
+    }
+
+    static Bytes working_set_of(PhaseKind kind, Bytes tensors) {
+        const bool vae = kind == PhaseKind::VaeDecode || kind == PhaseKind::VaeEncode;
+        return Bytes(static_cast<std::int64_t>(static_cast<double>(tensors.count) *
+                                               (vae ? kHeldPerTensorVae : kHeldPerTensor)));
+    }
+
+    void explain_weights(Phase& phase, const Movement& moved) {
+        for (const auto& left : moved.evicted)
+            if (left.bytes > 0)
+                phase.reasons.push_back(
+                    fmt::format("{} gives back {}{}", policy().model(left.handle).name,
+                                to_text(Bytes(left.bytes)), left.wholly ? ", all of it" : ""));
+        for (const Residency& m : phase.models)
+            if (m.streamed > Bytes(0))
+                phase.reasons.push_back(fmt::format(
+                    "{}: {} of {} stay on the card, {} in {} modules are streamed on every "
+                    "forward, the largest {}",
+                    m.model, to_text(m.resident), to_text(m.size), to_text(m.streamed),
+                    m.streamed_modules, to_text(m.largest_streamed)));
+    }
+
+    // ComfyUI ends the prompt here and unloads everything; what would follow is forecast all the
+    // same.
+    void die(Phase& phase) {
+        phase.reasons.push_back(fmt::format("{} are needed, the card has {}: out of memory",
+                                            to_text(phase.peak), to_text(forecast_.card_limit)));
+        died_ = true;
+        (void)policy().unload_all();
+    }
+
+    void judge() {
+        bool slow = fell_back_;
+        for (const Phase& phase : forecast_.phases) {
+            forecast_.peak = std::max(forecast_.peak, phase.peak);
+            forecast_.floor = std::max(forecast_.floor, phase.floor);
+            forecast_.comfort = std::max(forecast_.comfort, phase.comfort);
+            forecast_.working_set = std::max(forecast_.working_set, phase.working_set);
+            forecast_.reserved = std::max(forecast_.reserved, phase.reserved);
+            slow = slow || phase.streamed_per_forward > Bytes(0);
+        }
+        if (died_)
+            forecast_.verdict = Verdict::WillNotFit;
+        else if (unknown_ || forecast_.phases.empty())
+            forecast_.verdict = Verdict::Unknown;
+        else
+            forecast_.verdict = slow ? Verdict::FitsSlowly : Verdict::Fits;
+    }
+
+    const Program& program_;
+    const Server& server_;
+    const Device& device_;
+    SessionState::Content& session_;
+    ForwardRules rules_;
+    bool dynamic_;
+    std::vector<ModelKey> keys_;  // by ModelIndex
+    Forecast forecast_;
+    bool unknown_ = false;
+    bool died_ = false;
+    bool fell_back_ = false;
+};
+
+}  // namespace
+
+Forecast simulate_program(const Program& program, const Server& server, const Device& device,
+                          SessionState* session) {
+    SessionState fresh;
+    return Simulation(program, server, device, (session != nullptr ? *session : fresh).content())
+        .run();
+}
+
+}  // namespace plimsoll::memory
