@@ -120,15 +120,16 @@ std::vector<std::string> letter_digit_words(std::string_view text) {
 }
 
 NameWords words_of(std::string_view name) {
-    static constexpr std::array<std::string_view, 15> kEmpty = {
-        "nvidia", "geforce",  "amd",  "radeon", "intel",      "graphics",    "gpu",    "tesla",
-        "quadro", "instinct", "cuda", "hip",    "generation", "workstation", "edition"};
+    static constexpr auto kEmpty = std::to_array<std::string_view>(
+        {"nvidia", "geforce", "amd", "radeon", "intel", "graphics", "gpu", "tesla", "instinct",
+         "cuda", "hip", "zluda", "generation", "workstation", "edition", "with", "design"});
     std::string text = without_trademarks(to_lower_ascii(name));
     // ComfyUI: "cuda:0 NAME : cudaMallocAsync"; the last part names the allocator.
     if (const auto colon = text.find(" : "); colon != std::string::npos) text.resize(colon);
-    if (text.starts_with("cuda:") || text.starts_with("xpu:")) {
-        const auto space = text.find(' ');
-        text.erase(0, space == std::string::npos ? text.size() : space);
+    // ... and older versions "CUDA 0: NAME".
+    while (text.starts_with("cuda") || text.starts_with("xpu")) {
+        const auto name_at = text.find_first_not_of(" :0123456789", text[0] == 'c' ? 4 : 3);
+        text.erase(0, name_at);
     }
     NameWords out;
     const auto words = letter_digit_words(text);

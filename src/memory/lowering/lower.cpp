@@ -739,11 +739,18 @@ class Lowering {
         const auto steps = number(node, "steps");
         if (!steps) notes_.emplace_back("steps is computed in the graph: taken as 20");
         what.steps = clamped(steps.value_or(20), 0, kStepsMax);
-        if (number(node, "denoise").value_or(1.0) <= 0) what.steps = 0;
+        // A denoise below 1 takes the last `steps` of a longer schedule; ComfyUI's threshold.
+        const double denoise = number(node, "denoise").value_or(1.0);
+        if (denoise > 0.9999)
+            what.steps = scheduled_steps(what.scheduler, what.sampler, what.steps);
+        if (denoise <= 0) what.steps = 0;
         const int first =
             clamped(number(node, kind.input_of("first_step")).value_or(0), 0, what.steps);
         const int last = clamped(number(node, kind.input_of("last_step")).value_or(what.steps),
                                  first, what.steps);
+        const bool stops_early = last < what.steps;
+        if (stops_early && text(node, "return_with_leftover_noise") == "enable")
+            what.ending = Ending::LeftoverNoise;
         what.steps = last - first;
         return true;
     }
