@@ -112,7 +112,6 @@ struct Step {
     std::vector<std::string> notes;  // for people: what was assumed
     // Equal for equal nodes with equal inputs, all the way up: what ComfyUI's cache goes by.
     std::uint64_t signature = 0;
-    bool output_node = false;  // runs although its result is cached
 };
 
 struct Program {

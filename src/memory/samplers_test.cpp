@@ -89,6 +89,13 @@ TEST(SamplerForwards, saves_at_the_ends_where_the_method_always_does) {
     EXPECT_EQ(sampler_forwards("sa_solver_pece", 20, Ending::LeftoverNoise), 39);
 }
 
+TEST(SamplerTraits, tell_which_samplers_run_the_negative_at_cfg_1) {
+    EXPECT_TRUE(sampler_traits("euler_cfg_pp")->needs_uncond);
+    EXPECT_FALSE(sampler_traits("euler")->needs_uncond);
+    EXPECT_TRUE(sampler_traits("dpm_adaptive")->adaptive);
+    EXPECT_FALSE(sampler_traits("somebodys_own").has_value());
+}
+
 TEST(SamplerForwards, of_no_steps_are_none_and_of_an_adaptive_sampler_its_own) {
     EXPECT_EQ(sampler_forwards("euler", 0), 0);
     EXPECT_EQ(sampler_forwards("heun", -1), 0);

@@ -46,6 +46,7 @@ struct LaunchFlags {
     std::vector<std::string> dead;  // accepted by ComfyUI but without effect: "--normalvram"
     std::vector<std::string> contradictions;  // "--lowvram and --highvram: ..."
     std::vector<std::string> other;           // not about memory, kept for doctor
+    friend bool operator==(const LaunchFlags&, const LaunchFlags&) = default;
 };
 // Never fails on unknown flags (they go to `other`); fails with InvalidInput on a malformed value
 // of a known one.
@@ -58,6 +59,7 @@ struct Server {
     ComfyVersion version;
     LaunchFlags flags;
     std::optional<MemoryPolicy> policy;  // nullopt: chosen from version, flags, vendor
+    friend bool operator==(const Server&, const Server&) = default;
 };
 
 struct Device {

@@ -19,8 +19,9 @@ constexpr std::int64_t kPagedMin = 16LL * 1024;          // smaller modules are 
 class DynamicPolicy final : public ResidencyPolicy {
   public:
     DynamicPolicy(const Server& server, const Device& device)
-        : capacity_((device.total - device.used_by_others).count -
-                    (server.flags.reserve_vram ? server.flags.reserve_vram->count : kHeadroom)) {}
+        : total_(device.total.count -
+                 (server.flags.reserve_vram ? server.flags.reserve_vram->count : kHeadroom)),
+          others_(device.used_by_others.count) {}
 
     ModelHandle add(std::shared_ptr<const LoadableModel> model,
                     const Placement& placement) override {
@@ -39,6 +40,7 @@ class DynamicPolicy final : public ResidencyPolicy {
     }
 
     void set_references(ModelHandle, int) override {}
+    void set_others(Bytes others) override { others_ = others.count; }
 
     const LoadableModel& model(ModelHandle handle) const override { return *models_[handle].model; }
 
@@ -66,7 +68,7 @@ class DynamicPolicy final : public ResidencyPolicy {
         std::int64_t fixed = 0;
         for (const ModelHandle handle : current_)
             if (models_[handle].card_bytes > 0) fixed += models_[handle].unpaged_bytes;
-        return capacity_ - fixed;
+        return total_ - others_ - fixed;
     }
 
     Movement compute(std::int64_t need_bytes) override {
@@ -146,7 +148,8 @@ class DynamicPolicy final : public ResidencyPolicy {
         }
     }
 
-    std::int64_t capacity_;
+    std::int64_t total_;  // less the headroom
+    std::int64_t others_;
     std::vector<Entry> models_;
     std::vector<ModelHandle> current_;
     std::vector<ModelHandle> in_use_;

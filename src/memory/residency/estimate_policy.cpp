@@ -25,6 +25,7 @@ class EstimatePolicy final : public ResidencyPolicy {
     const LoadableModel& model(ModelHandle handle) const override {
         return loader_.model(handle).model();
     }
+    void set_others(Bytes others) override { loader_.set_others(others); }
     Movement load(const LoadRequest& request) override { return loader_.load(request); }
     std::int64_t free_bytes() const override { return loader_.free_bytes(); }
     Movement compute(std::int64_t) override { return {}; }

@@ -49,6 +49,8 @@ class Loader {
     Loader(const LoaderRules& rules, Bytes total, Bytes others)
         : rules_(rules), total_(total.count), others_(others.count) {}
 
+    // Other programs came or went.
+    void set_others(Bytes others) { others_ = others.count; }
     // The flags of a server do not change while it runs; a forecast of another one starts afresh.
     [[nodiscard]] const LoaderRules& rules() const { return rules_; }
 

@@ -31,6 +31,8 @@ class ResidencyPolicy {
     virtual void set_references(ModelHandle handle, int references) = 0;
     [[nodiscard]] virtual const LoadableModel& model(ModelHandle handle) const = 0;
 
+    // Other programs came or went: bytes outside torch's allocator.
+    virtual void set_others(Bytes others) = 0;
     // Before a phase: ComfyUI's load_models_gpu.
     virtual Movement load(const LoadRequest& request) = 0;
     // What ComfyUI's decisions (batches, slices) take as free.

@@ -4,9 +4,11 @@
 // card before it and what its networks allocate while they run.
 #include "memory/simulate.h"
 #include "memory/residency/estimates.h"
-#include "memory/residency/policy.h"
 #include "memory/samplers.h"
+#include "memory/simulate.h"
 #include "memory/simulation/activity.h"
+#include "memory/simulation/explain.h"
+#include "memory/simulation/session.h"
 
 #include <fmt/format.h>
 
@@ -20,33 +22,6 @@ namespace plimsoll::memory {
 
 namespace {
 
-// A model that a loader node made, for as long as ComfyUI's cache keeps the node's output.
-struct LiveModel {
-    ModelHandle handle = 0;
-    Types types;
-    Placement placement;
-};
-
-// Which loader node, and which of its outputs.
-using ModelKey = std::pair<std::uint64_t, std::size_t>;
-
-}  // namespace
-
-struct SessionState::Content {
-    std::unique_ptr<ResidencyPolicy> policy;
-    std::map<ModelKey, LiveModel> models;
-    std::set<std::uint64_t> cached;      // signatures of nodes whose outputs ComfyUI keeps
-    std::set<std::string> files_in_ram;  // read before: the system's page cache has them
-};
-
-SessionState::SessionState() : content_(std::make_unique<Content>()) {}
-SessionState::~SessionState() = default;
-void SessionState::forget() {
-    *content_ = {};
-}
-
-namespace {
-
 // Bytes that the allocator holds for each byte that tensors take, where there is room: kernels'
 // workspaces and segments. Slopes over the batch of 512 x 512 Stable Diffusion on A10, A100 and
 // A6000 (public measurements of memory_reserved, PyTorch 1.13): 1.04 GiB an image decoded against
@@ -54,16 +29,6 @@ namespace {
 // shrink to what the card has: 16 images decode on a V100 of 16 GB in 10.1 GiB instead of 18.5.
 constexpr double kHeldPerTensorVae = 3.3;
 constexpr double kHeldPerTensor = 1.4;
-
-double mib(double bytes) {
-    return bytes / (1024.0 * 1024.0);
-}
-
-std::string file_list(const ProgramModel& model) {
-    std::string text;
-    for (const std::string& file : model.files) text += (text.empty() ? "" : " + ") + file;
-    return text;
-}
 
 class Simulation {
   public:
@@ -77,9 +42,7 @@ class Simulation {
           dynamic_(memory_policy(server, device) == MemoryPolicy::Dynamic) {}
 
     Forecast run() {
-        if (!session_.policy)
-            session_.policy =
-                dynamic_ ? dynamic_policy(server_, device_) : estimate_policy(server_, device_);
+        begin_session();
         forecast_.card_limit = device_.total - device_.used_by_others;
         forecast_.unknown_nodes = program_.unknown_nodes;
         forecast_.warnings = program_.warnings;
@@ -98,6 +61,18 @@ class Simulation {
 
   private:
     ResidencyPolicy& policy() { return *session_.policy; }
+
+    void begin_session() {
+        if (session_.policy && session_.server == server_ && session_.card_total == device_.total) {
+            policy().set_others(device_.used_by_others);
+            return;
+        }
+        session_ = {};
+        session_.server = server_;
+        session_.card_total = device_.total;
+        session_.policy =
+            dynamic_ ? dynamic_policy(server_, device_) : estimate_policy(server_, device_);
+    }
 
     // --- what the session still has ----------------------------------------------------------
 
@@ -132,49 +107,11 @@ class Simulation {
 
     // --- loading -----------------------------------------------------------------------------
 
-    std::shared_ptr<LoadableModel> loadable(const ProgramModel& m, Types& types) {
-        const std::string name = fmt::format("{} / {}", file_list(m), model_role_name(m.role));
-        const BuiltFile& file = *m.built.front();
-        std::shared_ptr<LoadableModel> out;
-        switch (m.role) {
-            case ModelRole::Unet: {
-                const auto& weights = file.contents->unet->weights;
-                types = unet_types(weights.params, weights.dtype, m.forced_storage, server_.flags,
-                                   device_);
-                out = loadable_unet(name, file, types);
-                break;
-            }
-            case ModelRole::ControlNet: {
-                const auto& weights = file.contents->controlnet->weights;
-                types = unet_types(weights.params, weights.dtype, {}, server_.flags, device_);
-                out = loadable_controlnet(name, *file.controlnet, types);
-                break;
-            }
-            case ModelRole::TextEncoder: {
-                types = clip_types(server_.flags);
-                std::vector<BuiltClip> encoders;
-                for (const auto& built : m.built)
-                    encoders.insert(encoders.end(), built->text_encoders.begin(),
-                                    built->text_encoders.end());
-                out = loadable_text_encoders(name, encoders, types);
-                break;
-            }
-            case ModelRole::Vae: {
-                const ComputeType type = vae_type(server_.flags, device_);
-                types = {type, type};
-                out = loadable_vae(name, *file.vae, type);
-                break;
-            }
-        }
-        out->networks = std::make_shared<std::vector<std::shared_ptr<const BuiltFile>>>(m.built);
-        return out;
-    }
-
     void add_model(ModelIndex index) {
         const ProgramModel& m = model(index);
         if (!m.known()) return;
         LiveModel entry;
-        std::shared_ptr<LoadableModel> what = loadable(m, entry.types);
+        std::shared_ptr<LoadableModel> what = make_loadable(m, server_, device_, entry.types);
         entry.placement =
             place_model(m.role, what->size_bytes, server_, device_, policy().free_bytes());
         if (dynamic_)
@@ -351,35 +288,14 @@ class Simulation {
         for (auto& cost : activity.costs.by_class) cost = divided(cost, per_step);
         phase.compute = unet->types.compute;
         phase.batch_per_forward = forwards.empty() ? 1 : forwards.front().conds * what.latent.batch;
-        explain_sampling(phase, what, uses.size(), groups.size(), estimate, free, request);
-        add_movement(moved, policy().compute((activity.activations + activity.cast).count));
-        finish(std::move(phase), moved, activity, in_use, Costs::PerForward);
-    }
-
-    void explain_sampling(Phase& phase, const SampleStep& what, std::size_t conditions,
-                          std::size_t groups, const SamplingEstimate& estimate, double free,
-                          const LoadRequest& request) const {
         if (!sampler_traits(what.sampler) && !what.sampler.empty())
             phase.reasons.push_back(
                 fmt::format("sampler {} is not known: one forward a step", what.sampler));
-        const double together =
-            mib(estimate.bytes(latent_area(what.latent) * static_cast<std::int64_t>(conditions)) *
-                kForwardMargin);
-        if (conditions < 2)
-            phase.reasons.emplace_back("one condition a step: CFG 1 drops the negative");
-        else if (groups == 1)
-            phase.reasons.push_back(fmt::format(
-                "{} conditions share a forward: {:.0f} MiB are asked for, {:.0f} MiB are free",
-                conditions, together, mib(free)));
-        else
-            phase.reasons.push_back(fmt::format(
-                "{} conditions take {} forwards: together they would ask for {:.0f} MiB, {:.0f} "
-                "MiB are free",
-                conditions, groups, together, mib(free)));
-        if (!dynamic_)
-            phase.reasons.push_back(
-                fmt::format("ComfyUI estimates {:.1f} MiB for the step and leaves {:.1f} MiB free",
-                            mib(request.required), mib(free)));
+        const auto all = static_cast<std::int64_t>(uses.size());
+        explain_conditions(phase, uses.size(), groups.size(),
+                           estimate.bytes(area * all) * kForwardMargin, free);
+        add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+        finish(std::move(phase), moved, activity, in_use, Costs::PerForward);
     }
 
     static OpCost divided(const OpCost& cost, std::int64_t by) {
@@ -513,7 +429,7 @@ class Simulation {
         phase.working_set = working_set_of(phase.kind, phase.activations) + phase.cast;
         phase.reserved = std::max(
             phase.peak, std::min(phase.resident + phase.working_set, forecast_.card_limit));
-        explain_weights(phase, moved);
+        explain_weights(phase, moved, policy());
         if (phase.runs_on_card && !in_use.empty() && phase.peak > forecast_.card_limit) die(phase);
         forecast_.phases.push_back(std::move(phase));
     }
@@ -522,21 +438,6 @@ class Simulation {
         const bool vae = kind == PhaseKind::VaeDecode || kind == PhaseKind::VaeEncode;
         return Bytes(static_cast<std::int64_t>(static_cast<double>(tensors.count) *
                                                (vae ? kHeldPerTensorVae : kHeldPerTensor)));
-    }
-
-    void explain_weights(Phase& phase, const Movement& moved) {
-        for (const auto& left : moved.evicted)
-            if (left.bytes > 0)
-                phase.reasons.push_back(
-                    fmt::format("{} gives back {}{}", policy().model(left.handle).name,
-                                to_text(Bytes(left.bytes)), left.wholly ? ", all of it" : ""));
-        for (const Residency& m : phase.models)
-            if (m.streamed > Bytes(0))
-                phase.reasons.push_back(fmt::format(
-                    "{}: {} of {} stay on the card, {} in {} modules are streamed on every "
-                    "forward, the largest {}",
-                    m.model, to_text(m.resident), to_text(m.size), to_text(m.streamed),
-                    m.streamed_modules, to_text(m.largest_streamed)));
     }
 
     // ComfyUI ends the prompt here and unloads everything; what would follow is forecast all the

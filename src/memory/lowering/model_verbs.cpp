@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/lowering/verbs.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace plimsoll::memory {
+
+namespace {
+
+using workflow::NodeVerb;
+
+bool has_role(const BuiltFile& file, ModelRole role) {
+    switch (role) {
+        case ModelRole::Unet:
+            return file.unet != nullptr;
+        case ModelRole::TextEncoder:
+            return !file.text_encoders.empty();
+        case ModelRole::Vae:
+            return file.vae != nullptr;
+        case ModelRole::ControlNet:
+            return file.controlnet != nullptr;
+    }
+    return false;
+}
+
+std::string why_not(const std::string& name, const BuiltFile* file, ModelRole role) {
+    if (file == nullptr) return fmt::format("the file {} was not seen", name);
+    if (!file->notes.empty()) return fmt::format("{}: {}", name, file->notes.front());
+    return fmt::format("{} holds no {} that is known", name, model_role_name(role));
+}
+
+Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
+                const std::vector<std::string>& files, LoadStep& load) {
+    ProgramModel model{
+        .role = role, .files = files, .built = {}, .why_unknown = {}, .forced_storage = {}};
+    if (files.empty()) model.why_unknown = "the loader names no file";
+    for (const std::string& file : files) {
+        model.built.push_back(models.find(file));
+        const BuiltFile* built = model.built.back().get();
+        if (model.known() && (built == nullptr || !has_role(*built, role)))
+            model.why_unknown = why_not(file, built, role);
+    }
+    if (const auto dtype = scope.text("weight_dtype"); dtype && dtype->starts_with("fp8"))
+        model.forced_storage =
+            dtype->starts_with("fp8_e5m2") ? ComputeType::Float8E5M2 : ComputeType::Float8E4M3;
+    Program& program = scope.program();
+    const auto index = static_cast<ModelIndex>(program.models.size());
+    program.models.push_back(std::move(model));
+    load.models.push_back(index);
+    return {ModelValue{{.model = index, .patch_id = 0, .loras = 0}, role}};
+}
+
+Values load(NodeScope& scope, const BuiltModels& models, ModelRole role,
+            const std::vector<std::string>& inputs) {
+    std::vector<std::string> files;
+    for (const std::string& input : inputs)
+        if (auto file = scope.text(input)) files.push_back(std::move(*file));
+    LoadStep step;
+    Values values{add_model(scope, models, role, files, step)};
+    scope.step(std::move(step));
+    return values;
+}
+
+Values load_checkpoint(NodeScope& scope, const BuiltModels& models) {
+    const std::vector<std::string> file{scope.text("ckpt_name").value_or("")};
+    LoadStep step;
+    Values values;
+    for (const ModelRole role : {ModelRole::Unet, ModelRole::TextEncoder, ModelRole::Vae})
+        values.push_back(add_model(scope, models, role, file, step));
+    scope.step(std::move(step));
+    return values;
+}
+
+// A LoRA changes weights where they lie; it is another model only for the loader.
+Values patch(NodeScope& scope) {
+    Values values = handed_through(scope);
+    for (std::size_t slot = 0; slot < values.size(); ++slot) {
+        auto* model = std::get_if<ModelValue>(&values[slot].what);
+        const bool clip = scope.kind().outputs[slot] == "clip";
+        const auto strength = scope.number(clip ? "strength_clip" : "strength_model");
+        if (model == nullptr || strength == 0.0) continue;  // ComfyUI leaves it alone too
+        model->use.patch_id = hash_number(scope.signature(), slot + 1);
+        ++model->use.loras;
+    }
+    return values;
+}
+
+Values constant(const NodeScope& scope) {
+    if (const auto number = scope.node().number_of("value")) return {{NumberValue{*number}}};
+    if (const auto text = scope.node().text_of("value")) return {{TextValue{std::string(*text)}}};
+    return {{Nothing{}}};
+}
+
+}  // namespace
+
+Values handed_through(const NodeScope& scope) {
+    Values values;
+    for (const std::string& input : scope.kind().outputs) values.push_back(scope.any(input));
+    return values;
+}
+
+Values lower_model_verb(NodeScope& scope, const BuiltModels& models) {
+    switch (scope.kind().verb) {
+        case NodeVerb::LoadCheckpoint:
+            return load_checkpoint(scope, models);
+        case NodeVerb::LoadUnet:
+            return load(scope, models, ModelRole::Unet, {"unet_name"});
+        case NodeVerb::LoadClip:
+            return load(scope, models, ModelRole::TextEncoder, scope.kind().files);
+        case NodeVerb::LoadVae:
+            return load(scope, models, ModelRole::Vae, {"vae_name"});
+        case NodeVerb::LoadControlNet:
+            return load(scope, models, ModelRole::ControlNet, {"control_net_name"});
+        case NodeVerb::Patch:
+            return patch(scope);
+        case NodeVerb::Constant:
+            return constant(scope);
+        default:
+            return handed_through(scope);
+    }
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// NodeScope: the node at hand as a verb sees it: its inputs as values, and where its step goes.
+// A verb that lacks something says why; the first reason becomes the step's.
+#pragma once
+#include "memory/lowering/values.h"
+#include "memory/program.h"
+#include "workflow/graph.h"
+#include "workflow/node_catalogue.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::memory {
+
+using Values = std::vector<Value>;  // by output slot; one stands for all
+
+class NodeScope {
+  public:
+    // `value_of`: what a link carries, nullptr where it dangles.
+    using Resolver = std::function<const Value*(const workflow::Link&)>;
+
+    NodeScope(const workflow::Node& node, const workflow::NodeKind* kind, const Resolver& value_of,
+              std::uint64_t signature, Program& program)
+        : node_(node), kind_(kind), value_of_(value_of), signature_(signature), program_(program) {}
+
+    [[nodiscard]] const workflow::Node& node() const { return node_; }
+    // Only of nodes that the catalogue has.
+    [[nodiscard]] const workflow::NodeKind& kind() const { return *kind_; }
+    [[nodiscard]] std::uint64_t signature() const { return signature_; }
+    [[nodiscard]] Program& program() { return program_; }
+
+    // What comes in on an input, of any kind; Nothing where there is nothing.
+    [[nodiscard]] Value any(std::string_view input) const;
+    // A value of one kind; nullptr where there is none, and why.
+    template <class T>
+    [[nodiscard]] const T* get(std::string_view input);
+    [[nodiscard]] bool is_linked(std::string_view input) const {
+        return node_.link_of(input) != nullptr;
+    }
+    // A literal, or what another node holds.
+    [[nodiscard]] std::optional<double> number(std::string_view input) const;
+    [[nodiscard]] std::optional<std::string> text(std::string_view input) const;
+    // A number that must be known, clamped; nullopt says why.
+    [[nodiscard]] std::optional<int> count(std::string_view input, int low, int high);
+
+    void missing(std::string why);
+    void forgive() { why_.clear(); }
+    [[nodiscard]] const std::string& why() const { return why_; }
+    void note(std::string text) { notes_.push_back(std::move(text)); }
+
+    void step(decltype(Step::what) what);
+    // A step that memory cares about but that is not understood, and what comes out of it.
+    [[nodiscard]] Value unknown_step();
+    // No step of its own, and an output that is not understood.
+    [[nodiscard]] Value nothing() const { return {Nothing{why_}}; }
+
+  private:
+    [[nodiscard]] const Value* linked(std::string_view input) const;
+    void explain_absence(std::string_view input, const Value* value);
+
+    const workflow::Node& node_;
+    const workflow::NodeKind* kind_;
+    const Resolver& value_of_;
+    std::uint64_t signature_;
+    Program& program_;
+    std::string why_;
+    std::vector<std::string> notes_;
+};
+
+// The value of a kind that an unknown node must have handed on: the only one it was given.
+template <class T>
+const T* handed_on(const PassedOn& through, int depth = 0) {
+    constexpr int kDepthMax = 16;  // chosen: unknown nodes in a row that are seen through
+    if (depth > kDepthMax) return nullptr;
+    const T* only = nullptr;
+    for (const Value& value : through.inputs) {
+        const T* found = std::get_if<T>(&value.what);
+        if (const auto* inner = std::get_if<PassedOn>(&value.what))
+            found = handed_on<T>(*inner, depth + 1);
+        if (found == nullptr) continue;
+        if (only != nullptr) return nullptr;
+        only = found;
+    }
+    return only;
+}
+
+template <class T>
+const T* NodeScope::get(std::string_view input) {
+    const Value* value = linked(input);
+    const T* found = value == nullptr ? nullptr : std::get_if<T>(&value->what);
+    if (found != nullptr) return found;
+    if (value != nullptr)
+        if (const auto* through = std::get_if<PassedOn>(&value->what)) {
+            found = handed_on<T>(*through);
+            if (found != nullptr) {
+                note(through->why + ": taken to hand its " + std::string(input) + " on");
+                return found;
+            }
+        }
+    explain_absence(input, value);
+    return nullptr;
+}
+
+// FNV-1a, for signatures: what ComfyUI's cache compares.
+inline constexpr std::uint64_t kHashStart = 0xCBF29CE484222325ULL;
+[[nodiscard]] std::uint64_t hash_text(std::uint64_t hash, std::string_view text);
+[[nodiscard]] std::uint64_t hash_number(std::uint64_t hash, std::uint64_t number);
+
+// `value` as a whole number in a range; NaN is the lowest.
+[[nodiscard]] int clamped(double value, int low, int high);
+
+inline constexpr int kLatentPixels = 8;   // pixels a side of a latent cell, Stable Diffusion family
+inline constexpr int kSideMax = 1 << 16;  // pixels: far above what ComfyUI's own nodes accept
+inline constexpr int kBatchMax = 1 << 14;  // ComfyUI's empty latents stop at 4096
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/lowering/verbs.h"
+
+#include <utility>
+
+namespace plimsoll::memory {
+
+namespace {
+
+using workflow::NodeVerb;
+
+constexpr int kStepsMax = 10'000;  // ComfyUI's own limit
+constexpr int kStepsUsual = 20;    // where a graph computes them: time only, the peak is the same
+constexpr double kCfgUsual = 7.0;  // where a graph computes it: both conditions run
+
+Values schedule(NodeScope& scope) {
+    const auto steps = scope.count("steps", 0, kStepsMax);
+    if (!steps) return {scope.nothing()};
+    return {{ScheduleValue{scope.text("scheduler").value_or(scope.node().class_type), *steps}}};
+}
+
+Values guide(NodeScope& scope) {
+    const auto* model = scope.get<ModelValue>("model");
+    const auto* positive = scope.get<ConditioningValue>(scope.kind().input_of("positive"));
+    if (model == nullptr || positive == nullptr) return {scope.nothing()};
+    GuideValue value{.model = *model, .positive = positive->conditions, .negative = {}, .cfg = 1.0};
+    if (scope.is_linked("negative")) {
+        const auto* negative = scope.get<ConditioningValue>("negative");
+        if (negative == nullptr) return {scope.nothing()};
+        value.negative = negative->conditions;
+        value.cfg = scope.number("cfg").value_or(kCfgUsual);
+    }
+    return {{std::move(value)}};
+}
+
+bool take_guider(NodeScope& scope, SampleStep& step) {
+    const auto* guide = scope.get<GuideValue>("guider");
+    if (guide == nullptr) return false;
+    step.unet = guide->model.use;
+    step.positive = guide->positive;
+    step.negative = guide->negative;
+    step.cfg = guide->cfg;
+    return true;
+}
+
+bool take_conditions(NodeScope& scope, SampleStep& step) {
+    const auto* model = scope.get<ModelValue>("model");
+    const auto* positive = scope.get<ConditioningValue>("positive");
+    const auto* negative = scope.get<ConditioningValue>("negative");
+    if (model == nullptr || positive == nullptr || negative == nullptr) return false;
+    step.unet = model->use;
+    step.positive = positive->conditions;
+    step.negative = negative->conditions;
+    const auto cfg = scope.number("cfg");
+    if (!cfg) scope.note("cfg is computed in the graph: taken as above 1");
+    step.cfg = cfg.value_or(kCfgUsual);
+    return true;
+}
+
+// A custom sampler: sampler and steps come as values of their own.
+void take_sigmas(NodeScope& scope, SampleStep& step) {
+    const auto* schedule = scope.get<ScheduleValue>("sigmas");
+    const auto* sampler = scope.get<SamplerValue>("sampler");
+    step.steps = schedule != nullptr ? schedule->steps : kStepsUsual;
+    if (schedule != nullptr) step.scheduler = schedule->scheduler;
+    if (sampler != nullptr) step.sampler = sampler->sampler;
+    if (schedule == nullptr || sampler == nullptr) {
+        scope.note(scope.why() + ": taken as 20 steps of one forward");
+        scope.forgive();
+    }
+}
+
+void take_steps(NodeScope& scope, SampleStep& step) {
+    step.sampler = scope.text("sampler_name").value_or("");
+    step.scheduler = scope.text("scheduler").value_or("");
+    const auto steps = scope.number("steps");
+    if (!steps) scope.note("steps is computed in the graph: taken as 20");
+    step.steps = clamped(steps.value_or(kStepsUsual), 0, kStepsMax);
+    // With a denoise below 1 (its threshold) ComfyUI draws a longer schedule and runs its last
+    // `steps` steps.
+    const double denoise = scope.number("denoise").value_or(1.0);
+    if (denoise > 0.9999) step.steps = scheduled_steps(step.scheduler, step.sampler, step.steps);
+    if (denoise <= 0) step.steps = 0;
+    const auto& kind = scope.kind();
+    const int first = clamped(scope.number(kind.input_of("first_step")).value_or(0), 0, step.steps);
+    const int last =
+        clamped(scope.number(kind.input_of("last_step")).value_or(step.steps), first, step.steps);
+    if (last < step.steps && scope.text("return_with_leftover_noise") == "enable")
+        step.ending = Ending::LeftoverNoise;
+    step.steps = last - first;
+}
+
+Values sample(NodeScope& scope) {
+    SampleStep step;
+    const bool sound =
+        scope.is_linked("guider") ? take_guider(scope, step) : take_conditions(scope, step);
+    const auto* latent = scope.get<LatentShape>("latent_image");
+    // Another sampler or a decode after it may still know the size.
+    if (!sound || latent == nullptr) {
+        const Value nothing = scope.unknown_step();
+        return {latent != nullptr ? Value{*latent} : nothing};
+    }
+    if (scope.is_linked("sigmas"))
+        take_sigmas(scope, step);
+    else
+        take_steps(scope, step);
+    step.latent = *latent;
+    scope.step(std::move(step));
+    return {{*latent}};
+}
+
+}  // namespace
+
+Values lower_sampling_verb(NodeScope& scope) {
+    switch (scope.kind().verb) {
+        case NodeVerb::ChooseSampler:
+            return {{SamplerValue{scope.text("sampler_name").value_or("")}}};
+        case NodeVerb::Schedule:
+            return schedule(scope);
+        case NodeVerb::Guide:
+            return guide(scope);
+        default:
+            return sample(scope);
+    }
+}
+
+}  // namespace plimsoll::memory

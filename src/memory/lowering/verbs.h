@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The verbs of the node catalogue (workflow::NodeVerb) by subject. Each takes the node at hand,
+// writes its step into the program where it has one, and says what comes out of the node.
+#pragma once
+#include "memory/built_models.h"
+#include "memory/lowering/node_scope.h"
+
+namespace plimsoll::memory {
+
+// Loaders, patches, nodes that hand their inputs on.
+[[nodiscard]] Values lower_model_verb(NodeScope& scope, const BuiltModels& models);
+// Texts and what is hung on them.
+[[nodiscard]] Values lower_conditioning_verb(NodeScope& scope);
+// Sizes of latents and images.
+[[nodiscard]] Values lower_shape_verb(NodeScope& scope);
+[[nodiscard]] Values lower_vae_verb(NodeScope& scope);
+[[nodiscard]] Values lower_sampling_verb(NodeScope& scope);
+
+// The latent of an image, in whole cells.
+[[nodiscard]] LatentShape latent_of(const ImageShape& image);
+// Each output is the input that the catalogue names for it.
+[[nodiscard]] Values handed_through(const NodeScope& scope);
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/simulation/session.h"
+
+#include <fmt/format.h>
+
+namespace plimsoll::memory {
+
+SessionState::SessionState() : content_(std::make_unique<Content>()) {}
+SessionState::~SessionState() = default;
+
+void SessionState::forget() {
+    *content_ = {};
+}
+
+std::string file_list(const ProgramModel& model) {
+    return fmt::format("{}", fmt::join(model.files, " + "));
+}
+
+std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Server& server,
+                                             const Device& device, Types& types) {
+    const std::string name = fmt::format("{} / {}", file_list(model), model_role_name(model.role));
+    const BuiltFile& file = *model.built.front();
+    const LaunchFlags& flags = server.flags;
+    std::shared_ptr<LoadableModel> loadable;
+    switch (model.role) {
+        case ModelRole::Unet: {
+            const auto& weights = file.contents->unet->weights;
+            types = unet_types(weights.params, weights.dtype, model.forced_storage, flags, device);
+            loadable = loadable_unet(name, file, types);
+            break;
+        }
+        case ModelRole::ControlNet: {
+            const auto& weights = file.contents->controlnet->weights;
+            types = unet_types(weights.params, weights.dtype, {}, flags, device);
+            loadable = loadable_controlnet(name, *file.controlnet, types);
+            break;
+        }
+        case ModelRole::TextEncoder: {
+            types = clip_types(flags);
+            std::vector<BuiltClip> encoders;
+            for (const auto& built : model.built)
+                encoders.insert(encoders.end(), built->text_encoders.begin(),
+                                built->text_encoders.end());
+            loadable = loadable_text_encoders(name, encoders, types);
+            break;
+        }
+        case ModelRole::Vae: {
+            const ComputeType type = vae_type(flags, device);
+            types = {type, type};
+            loadable = loadable_vae(name, *file.vae, type);
+            break;
+        }
+    }
+    loadable->networks =
+        std::make_shared<std::vector<std::shared_ptr<const BuiltFile>>>(model.built);
+    return loadable;
+}
+
+}  // namespace plimsoll::memory
