@@ -35,6 +35,9 @@ void append_pretty(std::string& out, const json::value& value, std::size_t inden
         }
         line(indent);
         out += ']';
+    } else if (const auto* number = value.if_double();
+               number != nullptr && std::isfinite(*number)) {
+        out += fmt::format("{}", *number);  // 1800 where Boost writes 1.8E3
     } else {
         out += json::serialize(value);
     }

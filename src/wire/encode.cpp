@@ -268,6 +268,8 @@ json::object encode_generation(const service::Generation& generation) {
     return {{"outcome", service::generate_end_name(generation.end)},
             {"why", generation.why.empty() ? json::value(nullptr) : json::value(generation.why)},
             {"images", std::move(images)},
+            {"imagesLeft", texts(generation.images_left)},
+            {"recorded", generation.recorded},
             {"runs", std::move(runs)},
             {"plan", encode_plan(generation.plan)},
             {"warnings", texts(generation.warnings)}};
@@ -307,6 +309,7 @@ json::object encode_checkup(const service::Checkup& checkup) {
                                            {"value", line.value},
                                            {"source", line.source}});
     return {{"health", service::health_name(checkup.worst())},
+            {"comfyuiAnswers", checkup.comfyui_answers},
             {"findings", std::move(findings)},
             {"settings", std::move(settings)}};
 }

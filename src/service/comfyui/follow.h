@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // run_job: one workflow through ComfyUI, from POST /prompt to its end, whatever happens on the way:
-// a WebSocket that drops (opened again with the same client id, and /queue and /history asked
-// meanwhile), a server that restarts and forgets the job, a deadline, a cancel.
+// an answer to POST /prompt that gets lost, a WebSocket that drops (opened again with the same
+// client id, and /queue and /history asked meanwhile), a server that restarts and forgets the job,
+// a deadline, a cancel.
 //
 // Enters through: Upstream, Clock.   Leaves through: JobReport, callbacks.   Threads: runs in the
 // caller's.
@@ -25,7 +26,7 @@ namespace plimsoll::service {
 enum class JobEnd : std::uint8_t { Succeeded, OutOfMemory, Failed, Cancelled, TimedOut, Lost };
 
 // What the card showed while a node ran: the most of all samples, so a lower bound of the true
-// peak.
+// peak. A sample during which the node changed belongs to neither node, only to the job.
 struct NodeObservation {
     double seconds = 0;
     Bytes allocated_peak;  // torch's allocated bytes
@@ -56,9 +57,11 @@ struct JobProgress {
     double max = 0;
     double seconds = 0;      // since it was submitted
     std::int64_t ahead = 0;  // prompts in the queue, this one included, while it waits
-    Bytes allocated;         // latest sample
+    std::optional<Bytes> node_allocated_peak;  // most of the samples of this node
+    Bytes allocated;                           // latest sample
     Bytes used;
     Bytes total;
+    bool stopping = false;  // cancelled or late: ComfyUI is asked to let go of it
 };
 
 struct FollowOptions {
@@ -75,7 +78,7 @@ struct FollowOptions {
         sleep;  // nullptr: the thread sleeps. Tests move a ManualClock
 };
 
-// An error only when nothing ran: ComfyUI unreachable or the workflow refused. What happens after
+// An error only when nothing runs: ComfyUI unreachable or the workflow refused. What happens after
 // submission is in the report.
 [[nodiscard]] Result<JobReport> run_job(Upstream& upstream, std::string_view workflow,
                                         const std::string& prompt_id, const std::string& client_id,
