@@ -183,6 +183,24 @@ const Card* nearest_by_memory(const std::vector<const Card*>& cards, Bytes total
     });
 }
 
+std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const std::string& word : words) text += word;
+    return text;
+}
+
+// Keys by what they begin with: "rtx3055" is nearer to "rtx3050-6gb" than to "rtx3090".
+std::vector<std::string> nearest_keys(std::string_view wanted) {
+    std::vector<std::pair<std::size_t, std::string>> ranked;
+    for (const Card& card : card_catalogue())
+        ranked.emplace_back(edit_distance(wanted, card.key.substr(0, wanted.size())), card.key);
+    std::ranges::stable_sort(ranked, {}, &std::pair<std::size_t, std::string>::first);
+    std::vector<std::string> keys;
+    for (std::size_t i = 0; i < std::min<std::size_t>(5, ranked.size()); ++i)
+        keys.push_back(std::move(ranked[i].second));
+    return keys;
+}
+
 }  // namespace
 
 Result<std::vector<Card>> parse_cards(std::string_view csv) {
@@ -240,13 +258,11 @@ Result<const Card*> find_card(std::string_view name, std::optional<Bytes> total)
         }
     if (!matches.empty()) return total ? nearest_by_memory(matches, *total) : matches.front();
 
-    std::vector<std::string> keys;
-    for (const Card& card : card_catalogue()) keys.push_back(card.key);
-    const auto nearest = nearest_names(lower, keys, 5);
     std::string list;
-    for (const auto& key : nearest) list += (list.empty() ? "" : ", ") + key;
-    return fail(Errc::NotFound, fmt::format("no card named '{}' among {} known; nearest: {}",
-                                            name.substr(0, 80), keys.size(), list));
+    for (const std::string& key : nearest_keys(wanted.words.empty() ? lower : joined(wanted.words)))
+        list += (list.empty() ? "" : ", ") + key;
+    return fail(Errc::NotFound, fmt::format("no card named '{}' among {} known; nearest: {}", name,
+                                            card_catalogue().size(), list));
 }
 
 Bytes context_bytes(const Card& card) {
