@@ -37,9 +37,14 @@ def main():
         forecast = [plimsoll, "forecast", "--family", "sdxl", "--width", "1024", "--height", "1024", "--card", "rtx3050-6gb"]
         yard_ms, _ = median([sys.executable, "-c", "print(1)"], environment)
         ms, mib = median(forecast, environment)
-        print(f"process start to first line of `plimsoll forecast`: {ms:.1f} ms (limit 50; {ms / yard_ms:.2f} x an empty python3)")
-        print(f"peak RSS of `plimsoll forecast`: {mib:.1f} MiB (limit 40)")
-        return 0 if ms < 50 and mib < 40 else 1
+        met = [say("process start to first line", ms, 50, "ms", f", {ms / yard_ms:.2f} x an empty python3"),
+               say("peak RSS", mib, 40, "MiB")]
+        return 0 if all(met) else 1
+
+
+def say(what, figure, limit, unit, beside=""):
+    print(f"{'met' if figure < limit else 'MISSED':7} {'plimsoll forecast: ' + what:48} {figure:.1f} {unit}, target < {limit} {unit}{beside}")
+    return figure < limit
 
 
 if __name__ == "__main__":
