@@ -73,7 +73,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("files", nargs="*")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # FILE after --jobs N too
     build = arguments.build.resolve()
     clean = build / "tidy"
     clean.mkdir(exist_ok=True)

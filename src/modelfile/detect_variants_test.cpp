@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <ostream>
 
 namespace plimsoll::modelfile {
 namespace {
@@ -25,6 +26,9 @@ struct Variant {
     std::string name;
     UnetPlan plan;
     Family family;
+
+    // For the list of tests; else gtest shows bytes.
+    friend void PrintTo(const Variant& shown, std::ostream* out) { *out << shown.name; }
 };
 class DetectVariant : public testing::TestWithParam<Variant> {};
 

@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <ostream>
 
 namespace plimsoll::modelfile {
 namespace {
@@ -45,6 +46,9 @@ struct Hostile {
     std::string bytes;
     Errc code;
     std::string says;
+
+    // For the list of tests; else gtest shows bytes.
+    friend void PrintTo(const Hostile& shown, std::ostream* out) { *out << shown.name; }
 };
 
 class ReadSafetensors : public testing::TestWithParam<Hostile> {};

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <ostream>
 
 namespace plimsoll::modelfile {
 namespace {
@@ -229,6 +230,9 @@ struct Hostile {
     std::string bytes;
     Errc code;
     std::string says;
+
+    // For the list of tests; else gtest shows bytes.
+    friend void PrintTo(const Hostile& shown, std::ostream* out) { *out << shown.name; }
 };
 class RefuseTorchPickle : public testing::TestWithParam<Hostile> {};
 
