@@ -46,6 +46,7 @@ Result<Wishes> Presets::load(std::string_view name) {
 Result<std::vector<std::string>> Presets::list() {
     TRY_ASSIGN(const std::vector<history::Preset> presets, parts_->store->list_presets());
     std::vector<std::string> names;
+    names.reserve(presets.size());
     for (const history::Preset& preset : presets) names.push_back(preset.name);
     return names;
 }
