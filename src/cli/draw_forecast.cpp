@@ -186,13 +186,17 @@ void draw_reasons(Screen& screen, const advisor::PricedForecast& forecast) {
                 6);
         }
         if (phase.forwards > 0)
-            screen.line(fmt::format("    {} forward{} of batch {} in {}{}", phase.forwards,
-                                    phase.forwards == 1 ? "" : "s", phase.batch_per_forward,
-                                    memory::compute_type_name(phase.compute),
-                                    phase.tiled ? ", in tiles" : ""));
+            screen.paragraph("    ",
+                             fmt::format("{} forward{} of batch {} in {}{}", phase.forwards,
+                                         phase.forwards == 1 ? "" : "s", phase.batch_per_forward,
+                                         memory::compute_type_name(phase.compute),
+                                         phase.tiled ? ", in tiles" : ""),
+                             6);
         if (phase.loaded > Bytes(0) || phase.evicted > Bytes(0))
-            screen.line(fmt::format("    when it begins {} are loaded, {} leave the card",
-                                    to_text(phase.loaded), to_text(phase.evicted)));
+            screen.paragraph("    ",
+                             fmt::format("when it begins {} are loaded, {} leave the card",
+                                         to_text(phase.loaded), to_text(phase.evicted)),
+                             6);
         draw_models(screen, phase);
         if (!phase.peak_op.empty()) {
             screen.paragraph("    ",

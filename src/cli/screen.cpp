@@ -125,6 +125,20 @@ void Table::row(std::vector<std::string> cells) {
     rows_.push_back(std::move(cells));
 }
 
+// The widest texts give way first; numbers never do.
+void Table::narrow(std::vector<std::size_t>& widths, std::size_t over) const {
+    constexpr std::size_t kTextMin = 8;  // chosen: less says nothing
+    for (; over > 0; --over) {
+        std::size_t widest = columns_.size();
+        for (std::size_t c = 0; c < columns_.size(); ++c)
+            if (columns_[c].align != Align::Right && widths[c] > kTextMin &&
+                (widest == columns_.size() || widths[c] > widths[widest]))
+                widest = c;
+        if (widest == columns_.size()) return;
+        --widths[widest];
+    }
+}
+
 void Table::draw(Screen& screen, std::size_t indent) const {
     constexpr std::size_t kGap = 2;
     std::vector<std::size_t> widths;
@@ -134,25 +148,13 @@ void Table::draw(Screen& screen, std::size_t indent) const {
     }
     std::size_t all = indent + kGap * (columns_.size() - 1);
     for (const std::size_t width : widths) all += width;
-    // Numbers are never shortened.
-    std::size_t widest = columns_.size();
-    for (std::size_t c = 0; c < columns_.size(); ++c)
-        if (columns_[c].align != Align::Right &&
-            (widest == columns_.size() || widths[c] > widths[widest]))
-            widest = c;
-    if (all > screen.columns() && widest < columns_.size()) {
-        const std::size_t over = all - screen.columns();
-        widths[widest] =
-            std::max<std::size_t>(widths[widest] > over ? widths[widest] - over : 0, 8);
-    }
+    narrow(widths, all > screen.columns() ? all - screen.columns() : 0);
     const auto draw_row = [&](const std::vector<std::string>& cells, bool title) {
         std::string text(indent, ' ');
         for (std::size_t c = 0; c < columns_.size(); ++c) {
-            std::string cell = cells[c];
-            if (c == widest)
-                cell = columns_[c].align == Align::LeftKeepEnd && !title
-                           ? shortened_front(cell, widths[c])
-                           : shortened(cell, widths[c]);
+            const bool keep_end = columns_[c].align == Align::LeftKeepEnd && !title;
+            const std::string cell =
+                keep_end ? shortened_front(cells[c], widths[c]) : shortened(cells[c], widths[c]);
             text += padded(cell, widths[c], columns_[c].align);
             if (c + 1 < columns_.size()) text.append(kGap, ' ');
         }

@@ -60,8 +60,8 @@ class Screen {
     std::size_t columns_ = 80;
 };
 
-// Rows under titles, columns aligned: text to the left, numbers to the right. The widest text
-// column is shortened where the table would be wider than the screen.
+// Rows under titles, columns aligned: text to the left, numbers to the right. The widest texts are
+// shortened where the table would be wider than the screen.
 class Table {
   public:
     // LeftKeepEnd: where it must be shortened, the end says more than the beginning (paths).
@@ -76,6 +76,8 @@ class Table {
     void draw(Screen& screen, std::size_t indent = 2) const;
 
   private:
+    void narrow(std::vector<std::size_t>& widths, std::size_t over) const;
+
     std::vector<Column> columns_;
     std::vector<std::vector<std::string>> rows_;
 };

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -42,6 +43,13 @@ class Simulator:
 def environment(home, **extra):
     kept = {k: v for k, v in os.environ.items() if k not in SETTINGS and not k.startswith("PLIMSOLL_")}
     return {**kept, "PLIMSOLL_HOME": str(home), "HOME": str(home), **{k: str(v) for k, v in extra.items()}}
+
+
+def free_port():
+    """For programs that cannot choose one themselves; ours listen on port 0."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def text_to_image(width=1024, height=1024, batch=1, checkpoint="sd_xl_base_1.0.safetensors"):
