@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace plimsoll {
@@ -42,6 +43,17 @@ void append_pretty(std::string& out, const json::value& value, std::size_t inden
     }
 }
 
+// Boost.JSON makes infinity of a number beyond the range of a double. Depth is limited by the
+// parser.
+bool is_finite(const json::value& value) {
+    if (const auto* number = value.if_double()) return std::isfinite(*number);
+    if (const auto* array = value.if_array()) return std::ranges::all_of(*array, is_finite);
+    if (const auto* object = value.if_object())
+        return std::ranges::all_of(
+            *object, [](const json::key_value_pair& member) { return is_finite(member.value()); });
+    return true;
+}
+
 }  // namespace
 
 Result<json::value> parse_json(std::string_view text, const JsonLimits& limits) {
@@ -64,7 +76,10 @@ Result<json::value> parse_json(std::string_view text, const JsonLimits& limits) 
     if (error)
         return fail(Errc::Corrupt,
                     fmt::format("not JSON: {} at byte {}", error.message(), consumed));
-    return parser.release();
+    json::value value = parser.release();
+    if (!is_finite(value))
+        return fail(Errc::Corrupt, "not JSON: a number is beyond the range of a double");
+    return value;
 }
 
 std::string to_pretty_json(const json::value& value) {

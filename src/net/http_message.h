@@ -49,8 +49,8 @@ struct FileSlice {
 
 struct Response {
     int status = 200;
-    std::string reason = {};  // empty: the standard phrase of the status
-    Headers headers = {};     // Content-Length follows unless it or Transfer-Encoding is there
+    std::string reason;  // empty: the standard phrase of the status
+    Headers headers;     // Content-Length follows unless it or Transfer-Encoding is there
     std::variant<std::string, FileSlice> body = std::string();
     int version_minor = -1;  // -1: that of the request
     bool close = false;      // close the connection afterwards; adds Connection: close

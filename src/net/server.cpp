@@ -112,11 +112,10 @@ class AsioServer final : public Server {
                 continue;  // the socket closes: the client sees a reset and may come again
             const auto connection = std::make_shared<Connection>(shared_, std::move(socket));
             shared_.registry.add(connection);
-            asio::co_spawn(connection->executor(), run(connection), report);
+            asio::co_spawn(
+                connection->executor(), [connection] { return connection->run(); }, report);
         }
     }
-
-    static Task<void> run(std::shared_ptr<Connection> connection) { co_await connection->run(); }
 
     // Declared before the context: connections in it refer to it until they are destroyed.
     ServerShared shared_;

@@ -56,7 +56,7 @@ struct ServerMessage {
 };
 
 struct SocketOptions {
-    Headers headers = {};                         // added to the 101 answer, in this order
+    Headers headers;                              // added to the 101 answer, in this order
     bool deflate = false;                         // take permessage-deflate when it is offered
     std::size_t message_bytes_max = 4ULL << 20U;  // of the client; ComfyUI has 4 MiB
     std::size_t queue_bytes_max = 256ULL << 20U;  // unsent bytes after which the client is cut off

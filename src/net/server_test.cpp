@@ -167,7 +167,11 @@ TEST(Server, a_websocket_hears_what_is_sent_from_any_thread_in_order) {
     std::shared_ptr<ServerSocket> held;
     std::mutex mutex;
     const auto server = serve([&](Exchange& exchange) -> Task<void> {
-        auto accepted = co_await exchange.accept_websocket({.deflate = true});
+        auto accepted = co_await exchange.accept_websocket([] {
+            SocketOptions options;
+            options.deflate = true;
+            return options;
+        }());
         if (!accepted) co_return;
         {
             const std::lock_guard lock(mutex);
@@ -199,7 +203,11 @@ TEST(Server, a_client_that_does_not_listen_is_cut_off_when_its_queue_is_full) {
     std::shared_ptr<ServerSocket> held;
     std::atomic<bool> gone = false;
     const auto server = serve([&](Exchange& exchange) -> Task<void> {
-        auto accepted = co_await exchange.accept_websocket({.queue_bytes_max = 1 << 20});
+        auto accepted = co_await exchange.accept_websocket([] {
+            SocketOptions options;
+            options.queue_bytes_max = 1 << 20;
+            return options;
+        }());
         if (!accepted) co_return;
         held = *accepted;
         const auto big = std::make_shared<const std::string>(4 << 20, 'x');
@@ -224,7 +232,9 @@ TEST(Server, stopping_lets_a_request_finish_and_cuts_what_hangs) {
             co_return;
         }
         co_await exchange.pause(milliseconds(50));
-        (void)co_await exchange.respond({.body = "late"});
+        Response response;
+        response.body = "late";
+        (void)co_await exchange.respond(std::move(response));
     });
     std::string late;
     std::string hung;

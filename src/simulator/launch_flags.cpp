@@ -131,7 +131,7 @@ Result<LaunchFlags> parse_launch_flags(std::string_view text) {
             if (!number || *number < 0 || *number > 1e6)
                 return fail(Errc::InvalidInput,
                             fmt::format("{} needs a number from 0 to 1000000", flag));
-            (flag == "--reserve-vram" ? flags.reserve_vram_gib : flags.max_upload_mib) = *number;
+            (flag == "--reserve-vram" ? flags.reserve_vram_gib : flags.max_upload_mib) = number;
             ++i;
         } else if (flag == "--preview-method") {
             constexpr std::array<std::string_view, 4> kMethods{"none", "auto", "latent2rgb",

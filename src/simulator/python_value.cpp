@@ -410,6 +410,16 @@ bool Value::operator==(const Value& other) const {
 }
 
 Result<Value> parse_python_json(std::string_view text) {
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t before = at;
+        const unsigned code = next_code_point(text, at);
+        // A replacement character may be there in its own right: it takes three bytes then.
+        const bool replaced = code == 0xFFFD && at - before == 1;
+        const bool surrogate = code >= 0xD800 && code < 0xE000;
+        const std::size_t shortest = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+        if (replaced || surrogate || at - before != shortest || code > 0x10FFFF || at > text.size())
+            return fail(Errc::Corrupt, fmt::format("JSON: no UTF-8 at byte {}", before));
+    }
     return Parser(text).parse();
 }
 

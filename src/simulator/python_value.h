@@ -60,18 +60,19 @@ class Value {
   public:
     using Data = std::variant<std::monostate, bool, Int, double, std::string, List, Dict>;
     Value() = default;
-    Value(bool value) : data_(value) {}                      // NOLINT(google-explicit-constructor)
-    Value(int value) : data_(Int(value)) {}                  // NOLINT(google-explicit-constructor)
-    Value(std::int64_t value) : data_(Int(value)) {}         // NOLINT(google-explicit-constructor)
-    Value(std::uint64_t value) : data_(Int(value)) {}        // NOLINT(google-explicit-constructor)
-    Value(Int value) : data_(value) {}                       // NOLINT(google-explicit-constructor)
-    Value(double value) : data_(value) {}                    // NOLINT(google-explicit-constructor)
-    Value(const char* value) : data_(std::string(value)) {}  // NOLINT(google-explicit-constructor)
-    Value(std::string_view value)
-        : data_(std::string(value)) {}                     // NOLINT(google-explicit-constructor)
-    Value(std::string value) : data_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
-    Value(List value) : data_(std::move(value)) {}         // NOLINT(google-explicit-constructor)
-    Value(Dict value) : data_(std::move(value)) {}         // NOLINT(google-explicit-constructor)
+    // NOLINTBEGIN(google-explicit-constructor): JSON is written as Dict{{"a", 1}}
+    Value(bool value) : data_(value) {}
+    Value(int value) : data_(Int(value)) {}
+    Value(std::int64_t value) : data_(Int(value)) {}
+    Value(std::uint64_t value) : data_(Int(value)) {}
+    Value(Int value) : data_(value) {}
+    Value(double value) : data_(value) {}
+    Value(const char* value) : data_(std::string(value)) {}
+    Value(std::string_view value) : data_(std::string(value)) {}
+    Value(std::string value) : data_(std::move(value)) {}
+    Value(List value) : data_(std::move(value)) {}
+    Value(Dict value) : data_(std::move(value)) {}
+    // NOLINTEND(google-explicit-constructor)
 
     [[nodiscard]] bool is_none() const { return data_.index() == 0; }
     [[nodiscard]] const bool* as_bool() const { return std::get_if<bool>(&data_); }
@@ -118,8 +119,9 @@ inline std::vector<Dict::Item>::iterator Dict::end() {
     return items_.end();
 }
 
-// json.loads. Corrupt for what Python refuses; LimitExceeded for nesting beyond 900 (Python's own
-// recursion limit is near) and integers beyond 38 digits.
+// json.loads of the bytes of a body. Corrupt for what Python refuses, broken UTF-8 included;
+// LimitExceeded for nesting beyond 900 (Python's own recursion limit is near) and integers beyond
+// 38 digits.
 [[nodiscard]] Result<Value> parse_python_json(std::string_view text);
 // json.dumps with Python's default separators.
 [[nodiscard]] std::string dump_python_json(const Value& value);

@@ -35,9 +35,28 @@ TEST(PythonJson, keys_keep_their_order_and_the_last_of_equal_ones_counts) {
 }
 
 TEST(PythonJson, what_python_refuses_is_refused) {
-    for (const auto* const bad :
-         {"", "{bad", "[1,]", "{\"a\":1,}", "01", "+1", "1.", ".5", "'a'", "nul", "[1] 2",
-          "\"\x01\"", "\"\\x\"", "\"\\u12g4\"", "\"open", "{\"a\" 1}", "[", "{1:2}"})
+    for (const auto* const bad : {"",
+                                  "{bad",
+                                  "[1,]",
+                                  "{\"a\":1,}",
+                                  "01",
+                                  "+1",
+                                  "1.",
+                                  ".5",
+                                  "'a'",
+                                  "nul",
+                                  "[1] 2",
+                                  "\"\x01\"",
+                                  "\"\\x\"",
+                                  "\"\\u12g4\"",
+                                  "\"open",
+                                  "{\"a\" 1}",
+                                  "[",
+                                  "{1:2}",
+                                  "\"\xFF\"",
+                                  "\"\xC0\x80\"",
+                                  "\"\xED\xA0\x80\"",
+                                  "\"\xC3"})
         EXPECT_FALSE(parse_python_json(bad)) << bad;
     EXPECT_EQ(parse_python_json(std::string(100'000, '[')).error().code, Errc::LimitExceeded);
 }

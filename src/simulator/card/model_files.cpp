@@ -29,19 +29,22 @@ std::int64_t network_bytes(std::string_view network, double share = 1) {
 }
 
 ModelFile read_file(const json::value& entry) {
-    ModelFile file{.folder = text_of(entry, "folder"),
-                   .name = text_of(entry, "name"),
-                   .bytes = find_int(entry, "bytes").value_or(0),
-                   .unet = text_of(entry, "unet"),
-                   .text = {},
-                   .vae = text_of(entry, "vae"),
-                   .controlnet = text_of(entry, "controlnet"),
-                   .upscale = text_of(entry, "upscale"),
-                   .share = find_number(entry, "share").value_or(1),
-                   .native_side = static_cast<int>(find_int(entry, "native_side").value_or(512)),
-                   .title = text_of(entry, "title"),
-                   .architecture = text_of(entry, "architecture"),
-                   .recorded = find_bool(entry, "recorded").value_or(false)};
+    ModelFile file{
+        .folder = text_of(entry, "folder"),
+        .name = text_of(entry, "name"),
+        .bytes = find_int(entry, "bytes").value_or(0),
+        .unet = text_of(entry, "unet"),
+        .text = {},
+        .vae = text_of(entry, "vae"),
+        .controlnet = text_of(entry, "controlnet"),
+        .upscale = text_of(entry, "upscale"),
+        .share = find_number(entry, "share").value_or(1),
+        .native_side = static_cast<int>(find_int(entry, "native_side").value_or(512)),
+        .forward_seconds = find_number(entry, "forward_seconds").value_or(0),
+        .forward_seconds_per_cell = find_number(entry, "forward_seconds_per_cell").value_or(0),
+        .title = text_of(entry, "title"),
+        .architecture = text_of(entry, "architecture"),
+        .recorded = find_bool(entry, "recorded").value_or(false)};
     if (const auto* const text = find(entry, "text"))
         for (const auto& network : text->as_array()) file.text.emplace_back(network.as_string());
     if (file.bytes > 0) return file;

@@ -21,6 +21,9 @@ struct ModelFile {
     std::string upscale;
     double share = 1;  // of the UNet's recorded sizes
     int native_side = 512;
+    // A forward takes at least so long, as it did where it was recorded.
+    double forward_seconds = 0;
+    double forward_seconds_per_cell = 0;
     std::string title;
     std::string architecture;  // of modelspec metadata
     bool recorded = false;     // one of the two that the recordings used

@@ -46,7 +46,7 @@ Result<void> write_example(const fs::path& path) {
 
 }  // namespace
 
-Result<FileStore> FileStore::create(std::optional<fs::path> output) {
+Result<FileStore> FileStore::create(const std::optional<fs::path>& output) {
     std::error_code error;
     const fs::path temporary = fs::temp_directory_path(error);
     if (error) return fail(Errc::Unavailable, "no temporary folder: " + error.message());
@@ -81,7 +81,7 @@ std::optional<fs::path> FileStore::folder(std::string_view type) const {
 
 std::optional<fs::path> FileStore::inside(const fs::path& base, std::string_view sub) {
     if (sub.contains('\0')) return std::nullopt;
-    const fs::path path = (base / fs::path(sub)).lexically_normal();
+    fs::path path = (base / fs::path(sub)).lexically_normal();
     const fs::path relative = path.lexically_relative(base.lexically_normal());
     if (relative.empty() || *relative.begin() == "..") return std::nullopt;
     return path;

@@ -19,7 +19,8 @@ class FileStore {
   public:
     // Everything below `root` (made if need be); pictures go to `output` where it is given. A root
     // that this object made itself vanishes with it.
-    [[nodiscard]] static Result<FileStore> create(std::optional<std::filesystem::path> output);
+    [[nodiscard]] static Result<FileStore> create(
+        const std::optional<std::filesystem::path>& output);
     ~FileStore();
     FileStore(FileStore&& other) noexcept;
     FileStore(const FileStore&) = delete;

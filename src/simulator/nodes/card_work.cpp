@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "simulator/nodes/card_work.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace plimsoll::simulator {
@@ -33,7 +34,7 @@ class Held {
 NodeStep run_network(NodeContext& context, const NetworkRun& run) {
     Machine& machine = context.machine;
     const Work work{run.activation.flops, run.activation.kernels, run.pcie_bytes};
-    const double seconds = machine.seconds(work, run.device);
+    const double seconds = std::max(run.least_seconds, machine.seconds(work, run.device));
     if (run.device == Device::Cpu) {
         if (!machine.pace.wait(seconds)) return stopped();
         return {};

@@ -15,7 +15,8 @@ struct NetworkRun {
     std::int64_t kept_bytes = 0;  // latents and conditions that lie on the card meanwhile
     std::int64_t pcie_bytes = 0;  // streamed weights
     std::int64_t streamed_peak_bytes =
-        0;                       // largest streamed module: it lies on the card in its turn
+        0;  // largest streamed module: it lies on the card in its turn
+    double least_seconds = 0;
     double workspace_share = 0;  // of the activations, in torch's pool only
 };
 [[nodiscard]] NodeStep run_network(NodeContext& context, const NetworkRun& run);

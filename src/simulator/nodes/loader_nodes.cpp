@@ -45,7 +45,9 @@ ModelValue build_unet(NodeContext& context, const ModelFile& file) {
                      .element_bytes = 2,
                      .factor = file.is_xl() ? 0.8 : 1.0,
                      .share = file.share,
-                     .native_side = file.native_side};
+                     .native_side = file.native_side,
+                     .forward_seconds = file.forward_seconds,
+                     .forward_seconds_per_cell = file.forward_seconds_per_cell};
     const int stored = machine.flags.fp32 ? 4 : 2;
     if (machine.flags.fp32 || !computes_in_fp16(machine.card)) model.element_bytes = 4;
     model.patcher.weights =

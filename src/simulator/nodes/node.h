@@ -90,10 +90,12 @@ using NodeFunction = NodeOutcome (*)(NodeContext& context, const NodeInputs& inp
 [[nodiscard]] NodeFunction find_node_function(std::string_view class_name);
 
 // Binds a linked input or returns its failure from the node's function.
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration
 #define PLIMSOLL_LINKED(variable, type, name, attribute)                       \
     const auto variable##_result = inputs.linked<type>(name, attribute);       \
     if (!variable##_result) return std::unexpected(variable##_result.error()); \
     const type& variable = **variable##_result
+// NOLINTEND(bugprone-macro-parentheses)
 #define PLIMSOLL_STEP(expression)                                   \
     do {                                                            \
         if (auto step_result = (expression); !step_result)          \

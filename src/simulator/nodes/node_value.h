@@ -25,6 +25,8 @@ struct ModelValue {
     double share = 1;       // of the recorded sizes, for the small test model
     int native_side = 512;
     int lora_count = 0;
+    double forward_seconds = 0;  // at least; see ModelFile
+    double forward_seconds_per_cell = 0;
 };
 
 struct ClipValue {

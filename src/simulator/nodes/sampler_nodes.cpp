@@ -120,11 +120,14 @@ std::expected<NetworkRun, NodeFailure> price_forward(const Sampling& sampling,
         if (const auto extra = activation_of(question, model.share))
             activation->peak_bytes += extra->peak_bytes;
     const Weights& weights = *model.patcher.weights;
-    NetworkRun run{.device = weights.load_device,
-                   .activation = *activation,
-                   .pcie_bytes = weights.streamed_bytes(),
-                   .streamed_peak_bytes = weights.largest_streamed_bytes(),
-                   .workspace_share = kForwardWorkspace};
+    NetworkRun run{
+        .device = weights.load_device,
+        .activation = *activation,
+        .pcie_bytes = weights.streamed_bytes(),
+        .streamed_peak_bytes = weights.largest_streamed_bytes(),
+        .least_seconds = model.forward_seconds + model.forward_seconds_per_cell *
+                                                     static_cast<double>(question.extent * items),
+        .workspace_share = kForwardWorkspace};
     // Patched weights that are streamed are patched anew on every use: two more copies.
     if (model.lora_count > 0) run.streamed_peak_bytes *= 3;
     if (forward.control) {

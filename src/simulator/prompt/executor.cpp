@@ -267,8 +267,7 @@ NodeOutcome Executor::call_node(Job& job, const std::string& id, const NodeInput
                                 append_big_endian(payload, id.size());
                                 payload += id;
                                 payload += text;
-                                hub_.send_binary(BinaryEvent::Text, std::move(payload),
-                                                 std::nullopt);
+                                hub_.send_binary(BinaryEvent::Text, payload, std::nullopt);
                             }};
     machine_.pace.on_tick = [&](double now) { faults_.tick(now, machine_.memory); };
     const AtExit reset([&] { machine_.pace.on_tick = nullptr; });
@@ -346,7 +345,7 @@ void Executor::add_message(Job& job, std::string_view event, Dict data, bool bro
     data.set("timestamp", Value(system_clock().unix_ms()));
     job.messages.emplace_back(List{Value(event), Value(data)});
     const auto owner = hub_.client_id();
-    if (owner || broadcast) hub_.send_json(event, std::move(data), owner);
+    if (owner || broadcast) hub_.send_json(event, data, owner);
 }
 
 void Executor::send_progress_state(const Job& job) {

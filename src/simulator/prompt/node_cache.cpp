@@ -43,7 +43,7 @@ int NodeCache::signature_of(const Dict& prompt, const std::string& node_id,
                                                           is_changed, depth + 1),
                                              python_repr((*value.as_list())[1]))
                                : python_repr(value);
-        for (const auto& [name, value] : sorted) text += name + "=" + value + "\n";
+        for (const auto& [name, value] : sorted) text += fmt::format("{}={}\n", name, value);
     }
     // Numbers are never reused while a signature is known; a new text gets the next free one.
     const auto known = numbers_.find(text);

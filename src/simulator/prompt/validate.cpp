@@ -343,7 +343,7 @@ class Validator {
     std::vector<std::string> path_;  // nodes whose validation is in progress
 };
 
-Validation refuse_prompt(std::string_view type, std::string message, std::string details) {
+Validation refuse_prompt(std::string_view type, std::string_view message, std::string details) {
     Validation validation;
     validation.error = make_error(type, message, std::move(details), {});
     return validation;
@@ -442,7 +442,7 @@ Validation validate_prompt(const NodeCatalogue& catalogue, Value& prompt,
                 ->as_dict()
                 ->find("dependent_outputs")
                 ->as_list()
-                ->push_back(Value(output));
+                ->emplace_back(output);
         }
     }
     validation.valid = !validation.outputs.empty();

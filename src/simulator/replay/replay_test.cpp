@@ -356,7 +356,7 @@ std::unique_ptr<SimulatedComfyUi> start(const std::string& flags) {
     SimulatorOptions options;
     options.flags = flags;
     options.only_recorded_models = true;
-    options.speed = 2;
+    options.speed = 10;
     return SimulatedComfyUi::start(options).value();
 }
 

@@ -252,7 +252,9 @@ void add_cache_control(net::Response& response, std::string_view path) {
 
 double modified_seconds(const std::filesystem::path& path) {
     const auto facts = stat_file(path);
-    return facts ? static_cast<double>(facts->modified_ns / 1000) / 1e6 : 0;
+    if (!facts) return 0;
+    const std::int64_t microseconds = facts->modified_ns / 1000;
+    return static_cast<double>(microseconds) / 1e6;
 }
 
 }  // namespace plimsoll::simulator

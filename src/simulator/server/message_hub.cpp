@@ -20,12 +20,12 @@ std::string encode_message(std::string_view event, const Dict& data) {
 
 MessageHub::MessageHub(std::function<void(std::function<void()>)> post) : post_(std::move(post)) {}
 
-void MessageHub::send_json(std::string_view event, Dict data,
+void MessageHub::send_json(std::string_view event, const Dict& data,
                            const std::optional<std::string>& sid) {
     enqueue(encode_message(event, data), false, sid);
 }
 
-void MessageHub::send_binary(BinaryEvent event, std::string payload,
+void MessageHub::send_binary(BinaryEvent event, std::string_view payload,
                              const std::optional<std::string>& sid) {
     std::string frame;
     frame.reserve(payload.size() + 4);
@@ -106,13 +106,13 @@ void MessageHub::remove(const std::string& sid) {
     std::erase_if(clients_, [&](const Client& client) { return client.sid == sid; });
 }
 
-void MessageHub::set_flags(const std::string& sid, Dict flags) {
+void MessageHub::set_flags(const std::string& sid, const Dict& flags) {
     const std::lock_guard lock(mutex_);
     for (Client& client : clients_)
         if (client.sid == sid) client.flags = flags;
 }
 
-void MessageHub::send_now(std::string_view event, Dict data, const std::string& sid) {
+void MessageHub::send_now(std::string_view event, const Dict& data, const std::string& sid) {
     deliver(std::make_shared<const std::string>(encode_message(event, data)), false, sid);
 }
 

@@ -28,8 +28,9 @@ class MessageHub {
     explicit MessageHub(std::function<void(std::function<void()>)> post);
 
     // To one socket, or to all where `sid` is nullopt; nobody where that sid is not connected.
-    void send_json(std::string_view event, Dict data, const std::optional<std::string>& sid);
-    void send_binary(BinaryEvent event, std::string payload, const std::optional<std::string>& sid);
+    void send_json(std::string_view event, const Dict& data, const std::optional<std::string>& sid);
+    void send_binary(BinaryEvent event, std::string_view payload,
+                     const std::optional<std::string>& sid);
     [[nodiscard]] bool supports_preview_metadata(const std::optional<std::string>& sid) const;
 
     // What the running prompt's owner is told when it comes back.
@@ -43,8 +44,8 @@ class MessageHub {
     // then takes the newer one away when it closes: `remove` goes by sid alone.
     void add(const std::string& sid, std::shared_ptr<net::ServerSocket> socket);
     void remove(const std::string& sid);
-    void set_flags(const std::string& sid, Dict flags);
-    void send_now(std::string_view event, Dict data, const std::string& sid);
+    void set_flags(const std::string& sid, const Dict& flags);
+    void send_now(std::string_view event, const Dict& data, const std::string& sid);
     // Cuts every socket, as a process that dies does.
     void cut_all();
     // Lets go of all sockets; nobody is told.

@@ -17,7 +17,7 @@ namespace {
 
 // json_data['number'] as float() takes it; nullopt where that raises.
 std::optional<double> as_float(const Value& value) {
-    if (const auto number = value.number()) return *number;
+    if (const auto number = value.number()) return number;
     if (const auto* const text = value.as_str()) return parse_number(trim(*text));
     return std::nullopt;
 }

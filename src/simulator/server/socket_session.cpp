@@ -72,7 +72,7 @@ net::Task<void> run_socket(App& app, net::Exchange& exchange) {
                        {"Server", std::string(kServerName)}};
     const auto accepted = co_await exchange.accept_websocket(std::move(options));
     if (!accepted) co_return;
-    const std::shared_ptr<net::ServerSocket> socket = *accepted;
+    const std::shared_ptr<net::ServerSocket>& socket = *accepted;
     app.hub.add(sid, socket);
     app.hub.send_now("status", {{"status", Value(app.queue_status())}, {"sid", Value(sid)}}, sid);
     if (const auto node = app.hub.node_for(sid))
