@@ -24,6 +24,6 @@ namespace plimsoll::cli {
 // line.
 void draw_comparison(Screen& screen, const history::RunRecord& run);
 void draw_run(Screen& screen, const history::RunRecord& run);
-void draw_runs(Screen& screen, const std::vector<history::RunRecord>& runs);
+void draw_runs(Screen& screen, const std::vector<history::RunRecord>& runs, std::int64_t now_ms);
 
 }  // namespace plimsoll::cli

@@ -66,7 +66,7 @@ Result<Exit> list(Session& session, const Flags& flags) {
         out.line("no such runs yet: plimsoll generate records each one");
         return Exit::Done;
     }
-    draw_runs(out, page.runs);
+    draw_runs(out, page.runs, session.world.clock.unix_ms());
     if (page.next) out.line(fmt::format("older runs: add --cursor {}", *page.next));
     out.line("plimsoll history show RUN has the phases of a run");
     return Exit::Done;

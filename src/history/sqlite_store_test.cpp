@@ -92,6 +92,8 @@ TEST_F(SqliteFile, migrates_a_file_of_schema_1_and_keeps_its_rows) {
     EXPECT_EQ(run.model, "sdxl-base");
     EXPECT_EQ(run.settings.seed, "18446744073709551615");
     EXPECT_EQ(run.observed_peak, std::nullopt);
+    EXPECT_EQ(run.observed_used, std::nullopt);
+    EXPECT_EQ(run.card_total, std::nullopt);
     ASSERT_EQ(run.phases.size(), 1U);
     EXPECT_EQ(run.phases[0].observed_peak, Bytes(4000000000));
     EXPECT_EQ(run.images, std::vector<std::string>{"/pictures/dragon.png"});

@@ -115,7 +115,11 @@ void add_report(const JobReport& report, Durations durations, history::RunRecord
     record.outcome = outcome_of(report.end);
     record.error = report.why;
     if (timed) record.observed_seconds = report.seconds;
-    if (report.samples > 0) record.observed_peak = report.allocated_peak;
+    if (report.samples > 0) {
+        record.observed_peak = report.allocated_peak;
+        record.observed_used = report.used_peak;
+        record.card_total = report.card_total;
+    }
     for (history::PhaseRecord& phase : record.phases) {
         const auto node = report.nodes.find(phase.node_id);
         if (node == report.nodes.end()) continue;

@@ -96,8 +96,7 @@ Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes, const
     if (device.type == "mps") site.device.vendor = memory::Vendor::Apple;
     site.device.total = device.vram_total;
     // Outside torch: everything that the driver counts as taken less what torch has reserved.
-    const Bytes driver_free = device.vram_free - device.torch_free;
-    const Bytes others = device.vram_total - driver_free - device.torch_total;
+    const Bytes others = device.used() - device.torch_total;
     if (device.type != "cpu" && others > Bytes(0)) site.device.used_by_others = others;
     // Before its first job torch has no context on the card yet: the job will bring it.
     if (device.torch_total == Bytes(0) && card)

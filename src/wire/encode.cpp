@@ -252,6 +252,8 @@ json::object encode_run(const history::RunRecord& run) {
             {"forecastPeakBytes", run.forecast_peak.count},
             {"forecastSeconds", run.forecast_seconds},
             {"observedPeakBytes", bytes_or_null(run.observed_peak)},
+            {"observedUsedBytes", bytes_or_null(run.observed_used)},
+            {"cardTotalBytes", bytes_or_null(run.card_total)},
             {"observedSeconds", or_null(run.observed_seconds)},
             {"phases", std::move(phases)},
             {"changes", std::move(changes)},

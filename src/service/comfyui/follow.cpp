@@ -287,11 +287,11 @@ class Follower {
         ++report_.samples;
         report_.allocated_peak = std::max(report_.allocated_peak, device.allocated());
         report_.used_peak = std::max(report_.used_peak, device.used());
+        report_.card_total = device.vram_total;
         if (node_id.empty() || node_id != progress_.node_id) return ending;
         NodeObservation& node = report_.nodes[node_id];
         ++node.samples;
         node.allocated_peak = std::max(node.allocated_peak, device.allocated());
-        node.used_peak = std::max(node.used_peak, device.used());
         return ending;
     }
 

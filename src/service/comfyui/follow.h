@@ -30,7 +30,6 @@ enum class JobEnd : std::uint8_t { Succeeded, OutOfMemory, Failed, Cancelled, Ti
 struct NodeObservation {
     double seconds = 0;
     Bytes allocated_peak;  // torch's allocated bytes
-    Bytes used_peak;       // everything on the card, other programs included
     int samples = 0;
 };
 
@@ -43,7 +42,8 @@ struct JobReport {
     double seconds = 0;  // from the start of execution to its end
     double queued_seconds = 0;
     Bytes allocated_peak;
-    Bytes used_peak;
+    Bytes used_peak;  // everything on the card: torch's cache, other programs
+    Bytes card_total;
     int samples = 0;
     int reconnects = 0;
     std::int64_t previews = 0;

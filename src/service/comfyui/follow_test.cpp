@@ -256,7 +256,7 @@ TEST_F(FollowTest, samples_belong_to_the_node_that_ran) {
         stats.devices.push_back({.name = "card",
                                  .type = "cuda",
                                  .vram_total = Bytes(10'000),
-                                 .vram_free = Bytes(decoding ? 1000 : 4000),
+                                 .vram_free = Bytes(decoding ? 1500 : 4000),
                                  .torch_total = Bytes(8000),
                                  .torch_free = Bytes(decoding ? 500 : 3000)});
         return stats;
@@ -270,6 +270,7 @@ TEST_F(FollowTest, samples_belong_to_the_node_that_ran) {
     EXPECT_EQ(report.nodes.at("3").allocated_peak, Bytes(5000));
     EXPECT_EQ(report.nodes.at("8").allocated_peak, Bytes(7500));
     EXPECT_EQ(report.used_peak, Bytes(9000));
+    EXPECT_EQ(report.card_total, Bytes(10'000));
     EXPECT_GT(report.nodes.at("3").samples, 5);
 }
 
