@@ -20,10 +20,10 @@ class Tour(FunctionalTest):
                               timeout=150, check=False, env=support.environment(self.home))
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         for words in ("forecast\n", "load line  4352 MiB (5120 MiB less 15 %)", "plan: fits with changes", "running\n", "saved      ",
-                      " recorded in ", "observed MiB", "out of memory"):
+                      " recorded in ", "observed MiB", "the card was full: ", "out of memory: "):
             self.assertIn(words, done.stdout)
         pictures = list((pathlib.Path(program).parent.parent / "demo" / "output").glob("*.png"))
-        self.assertEqual(len(pictures), 5)
+        self.assertEqual(len(pictures), 9)
 
 
 if __name__ == "__main__":

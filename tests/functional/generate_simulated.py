@@ -111,6 +111,13 @@ class OnAServerOfOurs(FunctionalTest):
         self.assertTrue(changed["plan"]["changes"])
         self.assertEqual(len(changed["images"]), 4)
 
+    def test_run_anyway_a_large_decode_fills_the_card(self):
+        answer = self.run_json(*DRAGON, "--width", 1536, "--height", 1536, "--batch", 4, "--quality", "draft", "--simulate", "--speed", 60,
+                               "--run-anyway")
+        run = answer["runs"][0]
+        self.assertEqual((answer["outcome"], run["changes"]), ("done", []))
+        self.assertEqual(run["observedUsedBytes"], run["cardTotalBytes"])
+
     def test_run_anyway_the_card_runs_out_of_memory(self):
         out, _ = self.run_plimsoll(*DRAGON, "--width", 1536, "--height", 1536, "--batch", 16, "--quality", "draft", "--simulate", "--speed", 0,
                                    "--run-anyway", "--json", code=1)

@@ -28,10 +28,13 @@ struct NetworkRun {
 [[nodiscard]] std::expected<Activation, NodeFailure> activation_of(const RunQuestion& question,
                                                                    double share = 1);
 
-// Reserved over active, of public measurements where both are known (measured.csv): decoding
-// m1719..m1738 (Qwen-Image VAE: median 1.22), encoding m1743..m1754 (1.03), transformers
-// m1799/m1800 (1.02). Convolutions' workspaces are most of it.
-inline constexpr double kDecodeWorkspace = 0.22;
+// What torch reserves for workspaces where there is room, of the active bytes, by public
+// measurements (measured.csv). Decoding with the KL VAE: m1756 (SDXL, fp16, 1024 x 1024: 3232 MiB
+// reserved, 160 of weights, against 1280 of tensors) and m1757 (the same in fp32: 5568, 319, 2560).
+// Encoding: m1743..m1754 (median 1.03 of Qwen-Image's VAE), transformers: m1799/m1800 (1.02).
+[[nodiscard]] constexpr double decode_workspace(int element_bytes) {
+    return element_bytes == 2 ? 1.40 : 1.05;
+}
 inline constexpr double kEncodeWorkspace = 0.03;
 inline constexpr double kForwardWorkspace = 0.02;
 

@@ -20,13 +20,14 @@ constexpr int kFallbackOverlap = 16;
 constexpr int kEncodeTile = 512;  // pixels
 constexpr int kEncodeOverlap = 64;
 
-NetworkRun price(const VaeValue& vae, const Activation& activation, double workspace) {
+NetworkRun price(const VaeValue& vae, std::string_view phase, const Activation& activation) {
     const Weights& weights = *vae.patcher.weights;
     return {.device = weights.load_device,
             .activation = activation,
             .pcie_bytes = weights.streamed_bytes(),
             .streamed_peak_bytes = weights.largest_streamed_bytes(),
-            .workspace_share = workspace};
+            .workspace_share =
+                phase == "decode" ? decode_workspace(vae.element_bytes) : kEncodeWorkspace};
 }
 
 std::expected<Activation, NodeFailure> vae_activation(const VaeValue& vae, std::string_view phase,
@@ -53,8 +54,7 @@ NodeStep run_tiles(NodeContext& context, const VaeValue& vae, std::string_view p
             std::int64_t{std::min(tile.width, latent.width)} * std::min(tile.height, latent.height);
         const auto activation = vae_activation(vae, phase, cells, 1);
         if (!activation) return std::unexpected(activation.error());
-        const NetworkRun run =
-            price(vae, *activation, phase == "decode" ? kDecodeWorkspace : kEncodeWorkspace);
+        const NetworkRun run = price(vae, phase, *activation);
         const int tiles = count_tiles(latent.width, latent.height, tile) * items;
         for (int i = 0; i < tiles; ++i) {
             PLIMSOLL_STEP(run_network(context, run));
@@ -84,9 +84,7 @@ std::expected<bool, NodeFailure> run_whole(NodeContext& context, const VaeValue&
             vae_activation(vae, phase, std::int64_t{latent.width} * latent.height,
                            std::min(at_once, items - first));
         if (!activation) return std::unexpected(activation.error());
-        const auto run = run_network(
-            context,
-            price(vae, *activation, phase == "decode" ? kDecodeWorkspace : kEncodeWorkspace));
+        const auto run = run_network(context, price(vae, phase, *activation));
         if (!run && run.error().out_of_memory) return true;
         if (!run) return std::unexpected(run.error());
     }
