@@ -277,7 +277,11 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::create(const std::filesystem::
         auto connection =
             std::make_unique<Connection>(path.string(), address, flags, options.busy_timeout_ms);
         SQLite::Database& database = connection->database;
-        TRY_DO(check_version(database, path.string()));
+        {
+            // Version and tables of one moment: another process may be making them.
+            const SQLite::Transaction look(database);
+            TRY_DO(check_version(database, path.string()));
+        }
         if (writable) {
             if (options.pages_max > 0)
                 database.exec(fmt::format("PRAGMA max_page_count = {}", options.pages_max));

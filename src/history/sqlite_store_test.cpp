@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -227,10 +228,12 @@ TEST_F(SqliteFile, two_processes_write_one_file_and_lose_nothing) {
         ASSERT_GE(pid, 0);
         if (pid == 0) {
             auto store = SqliteStore::create(file(), {.busy_timeout_ms = 30'000});
-            bool good = store.has_value();
-            for (int i = 0; good && i < kEach; ++i)
-                good = (*store)->record_run(numbered_run(child * 1000 + i)).has_value();
-            ::_exit(good ? 0 : 1);
+            Result<void> recorded;
+            if (!store) recorded = std::unexpected(store.error());
+            for (int i = 0; recorded && i < kEach; ++i)
+                recorded = (*store)->record_run(numbered_run(child * 1000 + i));
+            if (!recorded) std::fprintf(stderr, "%s\n", recorded.error().message.c_str());
+            ::_exit(recorded ? 0 : 1);
         }
         children.push_back(pid);
     }

@@ -48,7 +48,7 @@ class History(FunctionalTest):
         for words in ("forecast MiB", "observed MiB", "forecast s", "observed s", "832 x 1216", "a dragon", run["images"][0][:40]):
             self.assertIn(words, out)
         listed, _ = self.run_plimsoll("history")
-        self.assertIn("832 x 1216", listed)
+        self.assertIn("832x1216", listed)
 
     def test_what_does_not_exist_and_what_cannot_be(self):
         self.run_plimsoll("history", "show", "00000000", code=1)
