@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/convert/editor_graph.h"
 
-#include "workflow/convert/group_node.h"
 #include "workflow/convert/promotion.h"
 
 #include <fmt/format.h>
@@ -25,14 +24,15 @@ class Loader {
         workflow_.group_nodes = read_group_nodes(workflow_.source, object_info_, front_end_);
         std::vector<const UiSubgraph*> definitions;
         for (const UiSubgraph& one : workflow_.source.subgraphs) definitions.push_back(&one);
-        for (const UiSubgraph& one : workflow_.group_nodes) definitions.push_back(&one);
+        for (const UiSubgraph& one : workflow_.group_nodes.definitions) definitions.push_back(&one);
         for (const UiSubgraph* const one : definitions) {
             definition_at_.insert_or_assign(one->id, workflow_.subgraphs.size());
             workflow_.subgraphs.push_back({one->id, one->name, {}, one->inputs, one->outputs});
         }
         marks_.resize(definitions.size(), Mark::Unseen);
         hosts_.resize(definitions.size());
-        for (std::size_t i = 0; i < definitions.size(); ++i) sources_.push_back(&definitions[i]->graph);
+        for (std::size_t i = 0; i < definitions.size(); ++i)
+            sources_.push_back(&definitions[i]->graph);
         TRY_DO(load_graph(workflow_.source.root, workflow_.root, 0));
         if (front_end_ == FrontEnd::V1_58) adopt_proxies();
         return {};
@@ -45,7 +45,8 @@ class Loader {
         graph.links = source.links;
         graph.nodes.reserve(source.nodes.size());
         for (const UiNode& text : source.nodes) {
-            const auto definition = definition_at_.find(definition_id(text));
+            const auto group = depth == 0 ? group_definition_id(text) : std::nullopt;
+            const auto definition = definition_at_.find(group ? *group : text.type);
             EditorNode node = load_node(text, object_info_, front_end_);
             if (definition != definition_at_.end()) {
                 node.kind = NodeKind::Subgraph;
@@ -53,8 +54,12 @@ class Loader {
                 node.widgets.clear();
                 TRY_DO(load_definition(definition->second, depth + 1));
                 promote_widgets(node, workflow_);
+                if (group)  // its values are in the inner nodes already
+                    for (Socket& socket : node.inputs) socket.promoted.reset();
                 hosts_[node.subgraph].push_back({&graph, graph.nodes.size()});
             }
+            if (node.kind == NodeKind::SetVariable && !node.variable.empty())
+                graph.variables.try_emplace(node.variable, graph.nodes.size());
             graph.node_at.insert_or_assign(node.id, graph.nodes.size());
             graph.nodes.push_back(std::move(node));
         }

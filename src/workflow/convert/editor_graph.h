@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// EditorWorkflow: every graph of a workflow as the front end holds it after loading: nodes with their
-// widgets, subgraphs with what they show of the widgets inside (promoted widgets, and the older
-// proxyWidgets brought into that form), old group nodes as the subgraphs that they are.
+// EditorWorkflow: every graph of a workflow as the front end holds it after loading: nodes with
+// their widgets, subgraphs with what they show of the widgets inside (promoted widgets, and the
+// older proxyWidgets brought into that form), old group nodes as the subgraphs that they are.
 //
 // A subgraph is defined once and may stand in many places; everything here is per definition.
 //
@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "workflow/convert/editor_node.h"
 #include "workflow/convert/front_end.h"
+#include "workflow/convert/group_node.h"
 #include "workflow/convert/object_info.h"
 #include "workflow/convert/ui_workflow.h"
 
@@ -25,6 +26,7 @@ struct EditorGraph {
     std::vector<EditorNode> nodes;
     std::unordered_map<UiId, std::size_t> node_at;
     std::unordered_map<UiId, UiLink> links;
+    std::unordered_map<std::string, std::size_t> variables;  // SetVariable nodes by name
 
     [[nodiscard]] EditorNode* find(const UiId& id);
     [[nodiscard]] const EditorNode* find(const UiId& id) const;
@@ -43,8 +45,8 @@ struct EditorSubgraph {
 struct EditorWorkflow {
     EditorGraph root;
     std::vector<EditorSubgraph> subgraphs;
-    UiWorkflow source;  // the nodes point into it
-    std::vector<UiSubgraph> group_nodes;  // old group nodes, which the nodes point into as well
+    UiWorkflow source;       // the nodes point into it
+    GroupNodes group_nodes;  // and into it
 };
 
 // Fails with InvalidInput for a subgraph that contains itself, LimitExceeded for subgraphs nested

@@ -15,9 +15,9 @@
 namespace plimsoll::workflow {
 namespace {
 
-constexpr int kDynamicDepthMax = 8;           // chosen: real dynamic combos are 3 deep
+constexpr int kDynamicDepthMax = 8;                // chosen: real dynamic combos are 3 deep
 constexpr std::size_t kGuessedWidgetsMax = 1'000;  // chosen: of a node without definition
-constexpr int kAutogrowMax = 1'000;           // chosen: real ones grow to 100
+constexpr int kAutogrowMax = 1'000;                // chosen: real ones grow to 100
 
 // The saved values of one node, handed out in order, or by name where the file has an object.
 class SavedValues {
@@ -38,7 +38,8 @@ class SavedValues {
             is_forced.push_back(forced);
             if (spec.has_flag("control_after_generate")) is_forced.push_back(false);
         }
-        if (is_forced.size() != in_order_.size() || std::ranges::find(is_forced, true) == is_forced.end())
+        if (is_forced.size() != in_order_.size() ||
+            std::ranges::find(is_forced, true) == is_forced.end())
             return;
         std::size_t kept = 0;
         for (std::size_t i = 0; i < in_order_.size(); ++i)
@@ -62,8 +63,8 @@ class SavedValues {
 };
 
 bool is_control_mode(const json::value* value) {
-    static constexpr std::array<std::string_view, 5> kModes = {
-        "fixed", "increment", "decrement", "randomize", "increment-wrap"};
+    static constexpr std::array<std::string_view, 5> kModes = {"fixed", "increment", "decrement",
+                                                               "randomize", "increment-wrap"};
     const auto* text = value == nullptr ? nullptr : value->if_string();
     return text != nullptr && std::ranges::find(kModes, std::string_view(*text)) != kModes.end();
 }
@@ -71,8 +72,7 @@ bool is_control_mode(const json::value* value) {
 std::string socket_type(const InputSpec& spec) {
     if (spec.type != kMatchType) return spec.type;
     const json::value* const types = spec.option("template");
-    return std::string(types == nullptr ? "*"
-                                        : find_string(*types, "allowed_types").value_or("*"));
+    return std::string(types == nullptr ? "*" : find_string(*types, "allowed_types").value_or("*"));
 }
 
 // Draws the widgets and sockets of a definition into a node, filled from saved values.
@@ -147,14 +147,15 @@ class Drawer {
                     if (const auto* text = name.if_string()) names.emplace_back(*text);
         const std::string prefix(find_string(*pattern, "prefix").value_or(""));
         const auto number = [&](std::string_view key, int otherwise) {
-            return static_cast<int>(
-                std::clamp(find_number(*pattern, key).value_or(otherwise), 0.0, 1.0 * kAutogrowMax));
+            return static_cast<int>(std::clamp(find_number(*pattern, key).value_or(otherwise), 0.0,
+                                               1.0 * kAutogrowMax));
         };
         const int max = names.empty() ? number("max", 100) : static_cast<int>(names.size());
         const int min = number("min", 1);
         const auto name_of = [&](const InputSpec& one, int ordinal) {
             if (!names.empty()) return spec.name + "." + names[static_cast<std::size_t>(ordinal)];
-            return fmt::format("{}.{}{}", spec.name, group.size() == 1 ? prefix : one.name, ordinal);
+            return fmt::format("{}.{}{}", spec.name, group.size() == 1 ? prefix : one.name,
+                               ordinal);
         };
         for (int ordinal = 0, wanted = min + 1; ordinal < std::min(wanted, max); ++ordinal)
             for (InputSpec one : group) {
@@ -186,11 +187,10 @@ class Drawer {
             fill(preview);
             node_.widgets.push_back(std::move(preview));
         }
-        const bool has_player = definition.class_type == "LoadAudio" ||
-                                definition.class_type == "SaveAudio" ||
-                                definition.class_type == "SaveAudioMP3" ||
-                                definition.class_type == "SaveAudioOpus" ||
-                                definition.class_type == "PreviewAudio";
+        const bool has_player =
+            definition.class_type == "LoadAudio" || definition.class_type == "SaveAudio" ||
+            definition.class_type == "SaveAudioMP3" || definition.class_type == "SaveAudioOpus" ||
+            definition.class_type == "PreviewAudio";
         if (has_player) {
             Widget player{"audioUI", "", front_end_ == FrontEnd::V1_27, false};
             fill(player);
@@ -257,7 +257,7 @@ class Drawer {
     std::unordered_map<std::string_view, const UiSlot*> saved_;
     std::unordered_set<std::string> defined_;
     std::vector<std::string> dynamic_prefixes_;
-    std::vector<Socket> sockets_;         // the front end puts those without a widget first
+    std::vector<Socket> sockets_;  // the front end puts those without a widget first
     std::vector<Socket> widget_sockets_;
 };
 
@@ -292,7 +292,8 @@ NodeKind kind_of(const UiNode& source, const ObjectInfo& object_info) {
 }
 
 const json::value* first_value(const UiNode& source) {
-    const auto* list = source.widgets_values == nullptr ? nullptr : source.widgets_values->if_array();
+    const auto* list =
+        source.widgets_values == nullptr ? nullptr : source.widgets_values->if_array();
     return list == nullptr || list->empty() ? nullptr : &list->front();
 }
 
@@ -344,7 +345,8 @@ EditorNode load_node(const UiNode& source, const ObjectInfo& object_info, FrontE
     if (node.kind == NodeKind::Primitive && value != nullptr)
         node.widgets.push_back({"value", *value, true, false});
     if (const auto* text = value == nullptr ? nullptr : value->if_string();
-        text != nullptr && (node.kind == NodeKind::SetVariable || node.kind == NodeKind::GetVariable))
+        text != nullptr &&
+        (node.kind == NodeKind::SetVariable || node.kind == NodeKind::GetVariable))
         node.variable.assign(text->data(), text->size());
     return node;
 }

@@ -3,8 +3,9 @@
 // EditorNode: a node as the front end holds it once the file is loaded: the widgets that its
 // definition draws, filled from the saved values in order, and the sockets, reconciled by name with
 // the saved ones. Saved values carry no names, so their order is the definition's, with what the
-// front end adds between (control_after_generate, upload buttons, the inputs of the chosen option of
-// a dynamic combo). A file saved by another version is filled as wrongly as the front end fills it.
+// front end adds between (control_after_generate, upload buttons, the inputs of the chosen option
+// of a dynamic combo). A file saved by another version is filled as wrongly as the front end fills
+// it.
 //
 // Threads: pure.
 #pragma once
@@ -63,8 +64,8 @@ struct EditorNode {
     std::vector<Widget> widgets;
     std::vector<Socket> inputs;
     std::vector<std::string> output_types;
-    std::size_t subgraph = 0;     // of a Subgraph: which definition
-    std::string variable;         // of Set- and GetVariable: its name
+    std::size_t subgraph = 0;  // of a Subgraph: which definition
+    std::string variable;      // of Set- and GetVariable: its name
 
     [[nodiscard]] Widget* find_widget(std::string_view name);
     [[nodiscard]] const Widget* find_widget(std::string_view name) const;

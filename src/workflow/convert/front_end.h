@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which of ComfyUI's front ends a conversion follows. They agree on nearly everything; where they do
-// not, the two whose output was recorded stand for those before and after the change.
+// Which of ComfyUI's front ends a conversion follows. They agree on nearly everything; where they
+// do not, the two whose output was recorded stand for those before and after the change.
 #pragma once
 #include <cstdint>
 

@@ -97,14 +97,13 @@ std::vector<InputSpec> read_input_specs(const json::value& sections, const json:
 }
 
 Result<ObjectInfo> ObjectInfo::parse(std::string_view bytes) {
-    auto document =
-        parse_json(bytes, {.bytes_max = kObjectInfoBytesMax, .depth_max = kDepthMax});
+    auto document = parse_json(bytes, {.bytes_max = kObjectInfoBytesMax, .depth_max = kDepthMax});
     if (!document) return fail_at("object_info", std::move(document).error());
     ObjectInfo info;
     info.document_ = std::make_shared<const json::value>(std::move(*document));
     const auto* nodes = info.document_->if_object();
     const auto is_node = [](const json::key_value_pair& member) {
-        return find(member.value(), "input") != nullptr;
+        return plimsoll::find(member.value(), "input") != nullptr;
     };
     if (nodes == nullptr || std::ranges::none_of(*nodes, is_node))
         return fail(Errc::InvalidInput,

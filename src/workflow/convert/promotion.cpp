@@ -15,7 +15,7 @@
 namespace plimsoll::workflow {
 namespace {
 
-constexpr int kNestingMax = 200;              // more than subgraphs may nest
+constexpr int kNestingMax = 200;                 // more than subgraphs may nest
 constexpr std::size_t kProxyWidgetsMax = 1'000;  // chosen: of one host; real ones have under 30
 
 // The widget that an input of a node stands for.
@@ -65,10 +65,10 @@ const json::array* saved_list(const EditorNode& host) {
 // The values that a front end could not place when it last loaded the file, by input.
 std::unordered_map<std::string, const json::value*> quarantined_values(const EditorNode& host) {
     std::unordered_map<std::string, const json::value*> values;
-    const json::value* const list = host.source->properties == nullptr
-                                        ? nullptr
-                                        : host.source->properties->if_contains(
-                                              "proxyWidgetErrorQuarantine");
+    const json::value* const list =
+        host.source->properties == nullptr
+            ? nullptr
+            : host.source->properties->if_contains("proxyWidgetErrorQuarantine");
     const auto* entries = list == nullptr ? nullptr : list->if_array();
     if (entries == nullptr) return values;
     for (const json::value& entry : *entries) {
@@ -110,15 +110,16 @@ void fill_promoted(EditorNode& host) {
 struct ProxyWidget {
     UiId node;
     std::string widget;
-    std::optional<UiId> deepest;  // "12: 34: steps" of the oldest form names where it lies in the end
+    std::optional<UiId>
+        deepest;  // "12: 34: steps" of the oldest form names where it lies in the end
     const json::value* value = nullptr;
 };
 
 std::vector<ProxyWidget> read_proxy_widgets(const EditorNode& host) {
     std::vector<ProxyWidget> proxies;
-    const json::value* const property =
-        host.source->properties == nullptr ? nullptr
-                                           : host.source->properties->if_contains("proxyWidgets");
+    const json::value* const property = host.source->properties == nullptr
+                                            ? nullptr
+                                            : host.source->properties->if_contains("proxyWidgets");
     json::value parsed;  // some versions saved the list as text
     const json::array* list = property == nullptr ? nullptr : property->if_array();
     if (const auto* text = property == nullptr ? nullptr : property->if_string())
@@ -146,7 +147,10 @@ std::vector<ProxyWidget> read_proxy_widgets(const EditorNode& host) {
 class Adopter {
   public:
     Adopter(EditorNode& host, const std::vector<HostPlace>& hosts, EditorWorkflow& workflow)
-        : host_(host), hosts_(hosts), workflow_(workflow), own_(workflow.subgraphs[host.subgraph]) {}
+        : host_(host),
+          hosts_(hosts),
+          workflow_(workflow),
+          own_(workflow.subgraphs[host.subgraph]) {}
 
     void adopt(ProxyWidget proxy) {
         if (!resolves(host_.subgraph, proxy.node, proxy.widget, 0)) strip_prefixes(proxy);
@@ -157,7 +161,8 @@ class Adopter {
         EditorNode* const node = own_.graph.find(proxy.node);
         if (node == nullptr) {
             if (proxy.node == "-1")  // an input of the subgraph itself, by name
-                if (const auto input = host_.find_input(proxy.widget)) set_value(*input, proxy.value);
+                if (const auto input = host_.find_input(proxy.widget))
+                    set_value(*input, proxy.value);
             return;
         }
         if (node->kind == NodeKind::Primitive)
@@ -211,7 +216,8 @@ class Adopter {
     }
 
     void set_value(std::size_t input, const json::value* value) {
-        if (value == nullptr || input >= host_.inputs.size() || !host_.inputs[input].promoted) return;
+        if (value == nullptr || input >= host_.inputs.size() || !host_.inputs[input].promoted)
+            return;
         host_.inputs[input].promoted->value = *value;
     }
 
@@ -249,7 +255,8 @@ class Adopter {
         for (EditorNode& node : own_.graph.nodes)
             for (std::size_t i = 0; i < node.inputs.size(); ++i) {
                 const UiLink* const link = own_.graph.link_of(node.inputs[i]);
-                if (link != nullptr && link->origin_id == primitive.id) targets.emplace_back(&node, i);
+                if (link != nullptr && link->origin_id == primitive.id)
+                    targets.emplace_back(&node, i);
             }
         if (targets.empty()) return;
         const bool is_titled = !primitive.title.empty() && primitive.title != "PrimitiveNode";
@@ -267,7 +274,8 @@ class Adopter {
 
     std::size_t add_port(const std::string& name, std::string type) {
         std::string unique = name;
-        for (int i = 1; std::ranges::find(own_.inputs, unique, &UiPort::name) != own_.inputs.end(); ++i)
+        for (int i = 1; std::ranges::find(own_.inputs, unique, &UiPort::name) != own_.inputs.end();
+             ++i)
             unique = fmt::format("{}_{}", name, i);
         own_.inputs.push_back({std::move(unique), std::move(type), {}, {}});
         return own_.inputs.size() - 1;

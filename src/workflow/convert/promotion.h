@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Promoted widgets: what a subgraph shows of the widgets inside it. An input of the subgraph that is
-// linked to a widget inside shows that widget, with a value of its own. Until front end 1.40 or so a
-// subgraph listed the widgets that it shows in a property (proxyWidgets: [node, widget]) without a
-// link; the front end turns each into a linked input when it loads the file, and so does this.
+// Promoted widgets: what a subgraph shows of the widgets inside it. An input of the subgraph that
+// is linked to a widget inside shows that widget, with a value of its own. Until front end 1.40 or
+// so a subgraph listed the widgets that it shows in a property (proxyWidgets: [node, widget])
+// without a link; the front end turns each into a linked input when it loads the file, and so does
+// this.
 //
 // Threads: pure.
 #pragma once

@@ -14,7 +14,7 @@
 namespace plimsoll::workflow {
 namespace {
 
-constexpr std::size_t kDepthMax = 100;       // chosen: real workflows are under 15 deep
+constexpr std::size_t kDepthMax = 100;        // chosen: real workflows are under 15 deep
 constexpr std::size_t kSubgraphsMax = 5'000;  // chosen: the richest template defines 20
 constexpr std::size_t kSlotsMax = 1'000'000;  // chosen: of all nodes; that template has 2,000
 constexpr std::size_t kLinksMax = 1'000'000;  // chosen: as the slots
@@ -136,8 +136,9 @@ Result<void> read_subgraphs(const json::value& document, UiWorkflow& workflow, B
         definitions == nullptr ? nullptr : list_of(*definitions, "subgraphs");
     if (list == nullptr) return {};
     if (list->size() > kSubgraphsMax)
-        return fail(Errc::LimitExceeded, fmt::format("workflow has {} subgraph definitions, limit {}",
-                                                     list->size(), kSubgraphsMax));
+        return fail(Errc::LimitExceeded,
+                    fmt::format("workflow has {} subgraph definitions, limit {}", list->size(),
+                                kSubgraphsMax));
     for (const json::value& text : *list) {
         UiSubgraph subgraph;
         subgraph.id = text_of(text, "id");

@@ -80,7 +80,7 @@ struct UiSubgraph {
 struct UiWorkflow {
     UiGraph root;
     std::vector<UiSubgraph> subgraphs;
-    const json::object* group_nodes = nullptr;     // extra.groupNodes, by name
+    const json::object* group_nodes = nullptr;    // extra.groupNodes, by name
     std::shared_ptr<const json::value> document;  // the pointers above lead into it
 };
 

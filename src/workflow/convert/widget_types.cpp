@@ -11,10 +11,10 @@ namespace {
 // The types that front end 1.58 draws itself. A type that packs draw with scripts of their own is
 // known by `socketless`: it takes no link, so it must have a widget.
 constexpr std::array<std::string_view, 26> kWidgetTypes = {
-    "INT",          "FLOAT",     "BOOLEAN",      "STRING",      "COMBO",     "MARKDOWN",
-    "TEXTAREA",     "COLOR",     "COLORS",       "IMAGEUPLOAD", "LOAD_3D",   "PREVIEW_3D",
-    "AUDIO_UI",     "AUDIOUPLOAD", "AUDIO_RECORD", "IMAGECOMPARE", "CURVE",  "PAINTER",
-    "BOUNDING_BOX", "BOUNDING_BOXES", "RANGE",   "CHART",       "GALLERIA",  "FILEUPLOAD",
+    "INT",          "FLOAT",          "BOOLEAN",      "STRING",       "COMBO",    "MARKDOWN",
+    "TEXTAREA",     "COLOR",          "COLORS",       "IMAGEUPLOAD",  "LOAD_3D",  "PREVIEW_3D",
+    "AUDIO_UI",     "AUDIOUPLOAD",    "AUDIO_RECORD", "IMAGECOMPARE", "CURVE",    "PAINTER",
+    "BOUNDING_BOX", "BOUNDING_BOXES", "RANGE",        "CHART",        "GALLERIA", "FILEUPLOAD",
     "SELECTBUTTON", "COMPOSITOR"};
 
 std::string_view drawn_type(const InputSpec& spec) {

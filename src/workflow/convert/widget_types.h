@@ -23,7 +23,6 @@ inline constexpr std::string_view kMatchType = "COMFY_MATCHTYPE_V3";
 [[nodiscard]] std::optional<json::value> default_value(const InputSpec& spec);
 
 // The choices of a dynamic combo: a key, and the inputs that it adds. nullptr: no such key.
-[[nodiscard]] const json::value* find_dynamic_inputs(const InputSpec& spec,
-                                                     const json::value& key);
+[[nodiscard]] const json::value* find_dynamic_inputs(const InputSpec& spec, const json::value& key);
 
 }  // namespace plimsoll::workflow

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/convert/convert.h"
+
+#include "workflow/convert/editor_graph.h"
+#include "workflow/convert/link_resolver.h"
+#include "workflow/convert/script_json.h"
+#include "workflow/parse.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <set>
+#include <unordered_set>
+#include <utility>
+
+namespace plimsoll::workflow {
+namespace {
+
+constexpr std::size_t kWarningsMax = 20;  // chosen: nobody reads on
+
+// Nodes whose prefix of a file name has fields that the front end fills in.
+constexpr std::array<std::string_view, 13> kSavingTypes = {
+    "SaveImage", "SaveVideo",       "SaveAnimatedWEBP", "SaveWEBM", "SaveAudio",
+    "SaveGLB",   "SaveAnimatedPNG", "CLIPSave",         "VAESave",  "ModelSave",
+    "LoraSave",  "SaveLatent",      "SaveAudioMP3"};
+
+struct PlacedNode {
+    const Frame* frame = nullptr;
+    const EditorNode* node = nullptr;
+    std::string id;
+};
+
+std::string property(const EditorNode& node, std::string_view key) {
+    const json::value* const value =
+        node.source->properties == nullptr ? nullptr : node.source->properties->if_contains(key);
+    const auto* text = value == nullptr ? nullptr : value->if_string();
+    return text == nullptr ? std::string() : std::string(*text);
+}
+
+// A list in an input would be read as a link.
+json::value wrapped(const json::value& value) {
+    if (!value.is_array()) return value;
+    return json::object{{"__value__", value}};
+}
+
+class Converter {
+  public:
+    Converter(const EditorWorkflow& workflow, const ConvertOptions& options)
+        : workflow_(workflow), options_(options) {}
+
+    Result<ApiWorkflow> convert() {
+        root_.graph = &workflow_.root;
+        TRY_DO(place(root_));
+        for (const PlacedNode& placed : placed_) sent_.insert(placed.id);
+        json::object nodes;
+        nodes.reserve(placed_.size());
+        for (const PlacedNode& placed : placed_) {
+            if (const auto* known = nodes.if_contains(placed.id); known != nullptr) continue;
+            nodes.emplace(placed.id, encode(placed));
+        }
+        if (nodes.empty())
+            return fail(Errc::InvalidInput,
+                        "workflow has no node that would run: all are notes, muted or bypassed");
+        ApiWorkflow api;
+        api.nodes = nodes.size();
+        append_script_json(api.text, json::value(std::move(nodes)), 0);
+        api.text += '\n';
+        api.warnings = std::move(warnings_);
+        return api;
+    }
+
+  private:
+    // The nodes of a graph, and of the subgraphs in it, that ComfyUI gets.
+    Result<void> place(Frame& frame) {
+        for (const EditorNode& node : frame.graph->nodes) {
+            if (node.kind == NodeKind::Subgraph) {
+                TRY_DO(place_inner(frame, node));
+                continue;
+            }
+            if (node.is_virtual() || node.is_muted() || node.is_bypassed() || frame_is_off_ > 0)
+                continue;
+            if (node.kind == NodeKind::Unknown && !warn_unknown(node)) continue;
+            if (placed_.size() >= kNodesMax)
+                return fail(Errc::LimitExceeded,
+                            fmt::format("workflow has more than {} nodes once its subgraphs are "
+                                        "unfolded",
+                                        kNodesMax));
+            placed_.push_back({&frame, &node, frame.prefix + node.id});
+        }
+        return {};
+    }
+
+    Result<void> place_inner(Frame& frame, const EditorNode& host) {
+        if (++frames_ > kNodesMax)
+            return fail(Errc::LimitExceeded,
+                        fmt::format("workflow has more than {} subgraphs once they are unfolded",
+                                    kNodesMax));
+        const EditorSubgraph& subgraph = workflow_.subgraphs[host.subgraph];
+        auto inner = std::make_unique<Frame>();
+        inner->graph = &subgraph.graph;
+        inner->subgraph = &subgraph;
+        inner->parent = &frame;
+        inner->host = &host;
+        inner->prefix = frame.prefix + host.id + ":";
+        const bool is_off =
+            options_.front_end != FrontEnd::V1_27 && (host.is_muted() || host.is_bypassed());
+        frame_is_off_ += is_off ? 1 : 0;
+        TRY_DO(place(*inner));
+        frame_is_off_ -= is_off ? 1 : 0;
+        frame.inner.emplace(&host, std::move(inner));
+        return {};
+    }
+
+    // Whether a node that object_info does not know is sent: one that nothing is linked to is an
+    // ornament of the canvas.
+    bool warn_unknown(const EditorNode& node) {
+        const auto is_linked = [](const auto& slot) { return slot.link.has_value(); };
+        const bool has_output = !node.source->outputs.empty();
+        if (!has_output && std::ranges::none_of(node.inputs, is_linked)) return false;
+        if (warnings_.size() < kWarningsMax && warned_.insert(node.source->type).second)
+            warnings_.push_back(
+                fmt::format("object_info does not know node type {}: its values were assigned by "
+                            "their order in the file",
+                            node.source->type.substr(0, 80)));
+        return true;
+    }
+
+    json::object encode(const PlacedNode& placed) {
+        const EditorNode& node = *placed.node;
+        json::object inputs;
+        for (const Widget& widget : node.widgets) {
+            if (!widget.is_sent) continue;
+            const std::optional<json::value> value = sent_value(placed, widget);
+            if (value) inputs.insert_or_assign(widget.name, wrapped(*value));
+        }
+        for (std::size_t i = 0; i < node.inputs.size(); ++i) encode_link(placed, i, inputs);
+        json::object meta{{"title", node.title}};
+        if (options_.front_end != FrontEnd::V1_27)
+            for (const std::string_view key : {"cnr_id", "ver"})
+                if (std::string text = property(node, key); !text.empty())
+                    meta.emplace(key, std::move(text));
+        return {{"inputs", std::move(inputs)},
+                {"class_type", node.source->type},
+                {"_meta", std::move(meta)}};
+    }
+
+    void encode_link(const PlacedNode& placed, std::size_t slot, json::object& inputs) {
+        const std::string& name = placed.node->inputs[slot].name;
+        const Source source = resolver_.resolve(*placed.frame, *placed.node, slot);
+        if (const auto* promoted = std::get_if<const std::optional<json::value>*>(&source)) {
+            if (**promoted)
+                inputs.insert_or_assign(name, wrapped(***promoted));
+            else
+                inputs.erase(name);
+        } else if (const auto* origin = std::get_if<Origin>(&source)) {
+            std::string id = origin->frame->prefix + origin->node->id;
+            if (sent_.contains(id))
+                inputs.insert_or_assign(name, json::array{std::move(id), origin->slot});
+            else
+                inputs.erase(name);  // the front end drops the input of a node that is muted
+        }
+    }
+
+    std::optional<json::value> sent_value(const PlacedNode& placed, const Widget& widget) {
+        const EditorNode& node = *placed.node;
+        if (node.source->type == "CustomCombo" && widget.name == "index")
+            return index_of_choice(placed);
+        const auto* text = widget.value ? widget.value->if_string() : nullptr;
+        if (text == nullptr) return widget.value;
+        if (widget.is_dynamic_prompt) return json::value(resolve_dynamic_prompt(*text));
+        const bool is_prefix =
+            widget.name == "filename_prefix" &&
+            std::ranges::find(kSavingTypes, node.source->type) != kSavingTypes.end();
+        if (is_prefix && text->find('%') != json::string::npos)
+            return json::value(replace_fields(*text, find_widget_text_, options_.now));
+        return widget.value;
+    }
+
+    // Of a custom combo: the place of its choice among the options, -1 where it is none of them.
+    json::value index_of_choice(const PlacedNode& placed) {
+        const EditorNode& node = *placed.node;
+        std::optional<json::value> choice = node.widgets.front().value;
+        if (const auto slot = node.find_input(node.widgets.front().name)) {
+            const Source source = resolver_.resolve(*placed.frame, node, *slot);
+            if (const auto* value = std::get_if<const std::optional<json::value>*>(&source))
+                choice = **value;
+        }
+        int place = 0;
+        for (const Widget& widget : node.widgets) {
+            if (!widget.name.starts_with("option")) continue;
+            if (widget.value == choice) return place;
+            ++place;
+        }
+        return -1;
+    }
+
+    // By the name that a node has for searching and replacing, else by its title, in any graph.
+    std::optional<std::string> widget_text(std::string_view name, std::string_view widget) const {
+        const EditorNode* by_title = nullptr;
+        const EditorNode* by_name = nullptr;
+        const auto look_at = [&](const EditorGraph& graph) {
+            for (const EditorNode& node : graph.nodes) {
+                if (by_name == nullptr && property(node, "Node name for S&R") == name)
+                    by_name = &node;
+                if (by_title == nullptr && node.title == name) by_title = &node;
+            }
+        };
+        look_at(workflow_.root);
+        for (const EditorSubgraph& subgraph : workflow_.subgraphs) look_at(subgraph.graph);
+        const EditorNode* const node = by_name != nullptr ? by_name : by_title;
+        const Widget* const found = node == nullptr ? nullptr : node->find_widget(widget);
+        if (found == nullptr) return std::nullopt;
+        return found->value ? script_text(*found->value) : std::string();
+    }
+
+    const EditorWorkflow& workflow_;
+    const ConvertOptions& options_;
+    Frame root_;
+    std::vector<PlacedNode> placed_;
+    std::unordered_set<std::string> sent_;
+    std::size_t frames_ = 0;
+    int frame_is_off_ = 0;
+    LinkResolver resolver_;
+    std::set<std::string> warned_;
+    std::vector<std::string> warnings_;
+    FindWidgetText find_widget_text_ = [this](std::string_view node, std::string_view widget) {
+        return widget_text(node, widget);
+    };
+};
+
+}  // namespace
+
+Result<ApiWorkflow> convert_workflow(std::string_view ui_workflow, const ObjectInfo& object_info,
+                                     const ConvertOptions& options) {
+    TRY_ASSIGN(UiWorkflow source, parse_ui_workflow(ui_workflow));
+    TRY_ASSIGN(const EditorWorkflow workflow,
+               load_editor_workflow(std::move(source), object_info, options.front_end));
+    return Converter(workflow, options).convert();
+}
+
+}  // namespace plimsoll::workflow
