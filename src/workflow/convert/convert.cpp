@@ -3,13 +3,16 @@
 
 #include "workflow/convert/editor_graph.h"
 #include "workflow/convert/link_resolver.h"
+#include "workflow/convert/node_pack.h"
 #include "workflow/convert/script_json.h"
+#include "workflow/convert/widget_types.h"
 #include "workflow/parse.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <unordered_set>
@@ -20,11 +23,10 @@ namespace {
 
 constexpr std::size_t kWarningsMax = 20;  // chosen: nobody reads on
 
-// Nodes whose prefix of a file name has fields that the front end fills in.
-constexpr std::array<std::string_view, 13> kSavingTypes = {
-    "SaveImage", "SaveVideo",       "SaveAnimatedWEBP", "SaveWEBM", "SaveAudio",
-    "SaveGLB",   "SaveAnimatedPNG", "CLIPSave",         "VAESave",  "ModelSave",
-    "LoraSave",  "SaveLatent",      "SaveAudioMP3"};
+// Chosen: how much there may be once every subgraph is unfolded where it stands. Each place of a
+// subgraph is a copy, so a small file can stand for a large workflow.
+constexpr std::size_t kUnfoldedSlotsMax = 2'000'000;
+constexpr std::size_t kUnfoldedBytesMax = 256ULL << 20U;
 
 struct PlacedNode {
     const Frame* frame = nullptr;
@@ -37,6 +39,24 @@ std::string property(const EditorNode& node, std::string_view key) {
         node.source->properties == nullptr ? nullptr : node.source->properties->if_contains(key);
     const auto* text = value == nullptr ? nullptr : value->if_string();
     return text == nullptr ? std::string() : std::string(*text);
+}
+
+// The name by which other nodes' texts find a node: its property, which the front end gives to
+// every node that saves nothing.
+std::string replace_name(const EditorNode& node) {
+    std::string name = property(node, "Node name for S&R");
+    return name.empty() && !saves_files(node.source->type) ? node.source->type : name;
+}
+
+// Which node pack a node is from, where the file says so in the form that the front end accepts.
+void add_pack(json::object& meta, const EditorNode& node) {
+    std::string pack = property(node, "cnr_id");
+    if (is_pack_id(pack)) meta.emplace("cnr_id", std::move(pack));
+    std::string other = property(node, "aux_id");
+    if (is_repository(other)) meta.emplace("aux_id", std::move(other));
+    std::string version = property(node, "ver");
+    if (version.starts_with('v')) version.erase(0, 1);
+    if (is_pack_version(version)) meta.emplace("ver", std::move(version));
 }
 
 // A list in an input would be read as a link.
@@ -53,20 +73,23 @@ class Converter {
     Result<ApiWorkflow> convert() {
         root_.graph = &workflow_.root;
         TRY_DO(place(root_));
-        for (const PlacedNode& placed : placed_) sent_.insert(placed.id);
-        json::object nodes;
-        nodes.reserve(placed_.size());
-        for (const PlacedNode& placed : placed_) {
-            if (const auto* known = nodes.if_contains(placed.id); known != nullptr) continue;
-            nodes.emplace(placed.id, encode(placed));
-        }
-        if (nodes.empty())
+        if (placed_.empty())
             return fail(Errc::InvalidInput,
                         "workflow has no node that would run: all are notes, muted or bypassed");
         ApiWorkflow api;
-        api.nodes = nodes.size();
-        append_script_json(api.text, json::value(std::move(nodes)), 0);
-        api.text += '\n';
+        api.nodes = placed_.size();
+        char before = '{';
+        for (const PlacedNode& placed : placed_) {
+            api.text += before;
+            before = ',';
+            api.text += "\n  " + json::serialize(json::string_view(placed.id)) + ": ";
+            append_script_json(api.text, encode(placed), 1);
+            if (api.text.size() > kUnfoldedBytesMax)
+                return fail(Errc::LimitExceeded,
+                            fmt::format("workflow has more than {} bytes in API format",
+                                        kUnfoldedBytesMax));
+        }
+        api.text += "\n}\n";
         api.warnings = std::move(warnings_);
         return api;
     }
@@ -75,6 +98,12 @@ class Converter {
     // The nodes of a graph, and of the subgraphs in it, that ComfyUI gets.
     Result<void> place(Frame& frame) {
         for (const EditorNode& node : frame.graph->nodes) {
+            unfolded_ += 1 + node.inputs.size();
+            if (placed_.size() >= kNodesMax || unfolded_ > kUnfoldedSlotsMax)
+                return fail(Errc::LimitExceeded,
+                            fmt::format("workflow has more than {} nodes or {} slots once its "
+                                        "subgraphs are unfolded",
+                                        kNodesMax, kUnfoldedSlotsMax));
             if (node.kind == NodeKind::Subgraph) {
                 TRY_DO(place_inner(frame, node));
                 continue;
@@ -82,21 +111,14 @@ class Converter {
             if (node.is_virtual() || node.is_muted() || node.is_bypassed() || frame_is_off_ > 0)
                 continue;
             if (node.kind == NodeKind::Unknown && !warn_unknown(node)) continue;
-            if (placed_.size() >= kNodesMax)
-                return fail(Errc::LimitExceeded,
-                            fmt::format("workflow has more than {} nodes once its subgraphs are "
-                                        "unfolded",
-                                        kNodesMax));
-            placed_.push_back({&frame, &node, frame.prefix + node.id});
+            std::string id = frame.prefix + node.id;
+            if (!sent_.insert(id).second) continue;
+            placed_.push_back({&frame, &node, std::move(id)});
         }
         return {};
     }
 
     Result<void> place_inner(Frame& frame, const EditorNode& host) {
-        if (++frames_ > kNodesMax)
-            return fail(Errc::LimitExceeded,
-                        fmt::format("workflow has more than {} subgraphs once they are unfolded",
-                                    kNodesMax));
         const EditorSubgraph& subgraph = workflow_.subgraphs[host.subgraph];
         auto inner = std::make_unique<Frame>();
         inner->graph = &subgraph.graph;
@@ -104,8 +126,9 @@ class Converter {
         inner->parent = &frame;
         inner->host = &host;
         inner->prefix = frame.prefix + host.id + ":";
-        const bool is_off =
-            options_.front_end != FrontEnd::V1_27 && (host.is_muted() || host.is_bypassed());
+        // Only in the root graph: deeper down the front end asks the nodes themselves.
+        const bool is_off = options_.front_end != FrontEnd::V1_27 && frame.parent == nullptr &&
+                            (host.is_muted() || host.is_bypassed());
         frame_is_off_ += is_off ? 1 : 0;
         TRY_DO(place(*inner));
         frame_is_off_ -= is_off ? 1 : 0;
@@ -133,14 +156,17 @@ class Converter {
         for (const Widget& widget : node.widgets) {
             if (!widget.is_sent) continue;
             const std::optional<json::value> value = sent_value(placed, widget);
-            if (value) inputs.insert_or_assign(widget.name, wrapped(*value));
+            if (!value)
+                continue;
+            else if (widget.is_curve && !value->is_null())
+                inputs.insert_or_assign(widget.name,
+                                        json::object{{"__type__", "CURVE"}, {"__value__", *value}});
+            else
+                inputs.insert_or_assign(widget.name, wrapped(*value));
         }
         for (std::size_t i = 0; i < node.inputs.size(); ++i) encode_link(placed, i, inputs);
         json::object meta{{"title", node.title}};
-        if (options_.front_end != FrontEnd::V1_27)
-            for (const std::string_view key : {"cnr_id", "ver"})
-                if (std::string text = property(node, key); !text.empty())
-                    meta.emplace(key, std::move(text));
+        if (options_.front_end != FrontEnd::V1_27) add_pack(meta, node);
         return {{"inputs", std::move(inputs)},
                 {"class_type", node.source->type},
                 {"_meta", std::move(meta)}};
@@ -170,9 +196,7 @@ class Converter {
         const auto* text = widget.value ? widget.value->if_string() : nullptr;
         if (text == nullptr) return widget.value;
         if (widget.is_dynamic_prompt) return json::value(resolve_dynamic_prompt(*text));
-        const bool is_prefix =
-            widget.name == "filename_prefix" &&
-            std::ranges::find(kSavingTypes, node.source->type) != kSavingTypes.end();
+        const bool is_prefix = widget.name == "filename_prefix" && saves_files(node.source->type);
         if (is_prefix && text->find('%') != json::string::npos)
             return json::value(replace_fields(*text, find_widget_text_, options_.now));
         return widget.value;
@@ -197,32 +221,39 @@ class Converter {
     }
 
     // By the name that a node has for searching and replacing, else by its title, in any graph.
-    std::optional<std::string> widget_text(std::string_view name, std::string_view widget) const {
-        const EditorNode* by_title = nullptr;
-        const EditorNode* by_name = nullptr;
-        const auto look_at = [&](const EditorGraph& graph) {
+    std::optional<std::string> widget_text(std::string_view name, std::string_view widget) {
+        if (!is_indexed_) index_names();
+        auto found = by_name_.find(name);
+        if (found == by_name_.end() && (found = by_title_.find(name)) == by_title_.end())
+            return std::nullopt;
+        const Widget* const value = found->second->find_widget(widget);
+        if (value == nullptr) return std::nullopt;
+        return value->value ? script_text(*value->value) : std::string();
+    }
+
+    void index_names() {
+        is_indexed_ = true;
+        const auto index = [&](const EditorGraph& graph) {
             for (const EditorNode& node : graph.nodes) {
-                if (by_name == nullptr && property(node, "Node name for S&R") == name)
-                    by_name = &node;
-                if (by_title == nullptr && node.title == name) by_title = &node;
+                by_title_.try_emplace(node.title, &node);
+                by_name_.try_emplace(replace_name(node), &node);
             }
         };
-        look_at(workflow_.root);
-        for (const EditorSubgraph& subgraph : workflow_.subgraphs) look_at(subgraph.graph);
-        const EditorNode* const node = by_name != nullptr ? by_name : by_title;
-        const Widget* const found = node == nullptr ? nullptr : node->find_widget(widget);
-        if (found == nullptr) return std::nullopt;
-        return found->value ? script_text(*found->value) : std::string();
+        index(workflow_.root);
+        for (const EditorSubgraph& subgraph : workflow_.subgraphs) index(subgraph.graph);
     }
 
     const EditorWorkflow& workflow_;
     const ConvertOptions& options_;
+    LinkResolver resolver_{options_.front_end};
     Frame root_;
     std::vector<PlacedNode> placed_;
     std::unordered_set<std::string> sent_;
-    std::size_t frames_ = 0;
+    std::size_t unfolded_ = 0;
     int frame_is_off_ = 0;
-    LinkResolver resolver_;
+    bool is_indexed_ = false;
+    std::map<std::string, const EditorNode*, std::less<>> by_name_;
+    std::map<std::string, const EditorNode*, std::less<>> by_title_;
     std::set<std::string> warned_;
     std::vector<std::string> warnings_;
     FindWidgetText find_widget_text_ = [this](std::string_view node, std::string_view widget) {

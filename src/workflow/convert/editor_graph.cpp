@@ -12,7 +12,8 @@
 namespace plimsoll::workflow {
 namespace {
 
-constexpr int kNestingMax = 100;  // chosen: real subgraphs nest 3 deep
+constexpr int kNestingMax = 100;                  // chosen: real subgraphs nest 3 deep
+constexpr std::size_t kHostSlotsMax = 1'000'000;  // chosen: the richest template has 500
 
 // Loads the graphs, each definition before the graphs that it stands in.
 class Loader {
@@ -27,20 +28,21 @@ class Loader {
         for (const UiSubgraph& one : workflow_.group_nodes.definitions) definitions.push_back(&one);
         for (const UiSubgraph* const one : definitions) {
             definition_at_.insert_or_assign(one->id, workflow_.subgraphs.size());
-            workflow_.subgraphs.push_back({one->id, one->name, {}, one->inputs, one->outputs});
+            workflow_.subgraphs.push_back(
+                {one->id, one->name, {}, one->inputs, one->outputs, one->renamed});
         }
         marks_.resize(definitions.size(), Mark::Unseen);
         hosts_.resize(definitions.size());
         for (std::size_t i = 0; i < definitions.size(); ++i)
             sources_.push_back(&definitions[i]->graph);
-        TRY_DO(load_graph(workflow_.source.root, workflow_.root, 0));
-        if (front_end_ == FrontEnd::V1_58) adopt_proxies();
-        return {};
+        return load_graph(workflow_.source.root, workflow_.root, 0);
     }
 
   private:
     enum class Mark : std::uint8_t { Unseen, Open, Done };
 
+    // Hosts of proxy widgets come last, each graph for itself: what they add to a definition is not
+    // there yet when the values of its hosts in this graph are filled in.
     Result<void> load_graph(const UiGraph& source, EditorGraph& graph, int depth) {
         graph.links = source.links;
         graph.nodes.reserve(source.nodes.size());
@@ -53,6 +55,7 @@ class Loader {
                 node.subgraph = definition->second;
                 node.widgets.clear();
                 TRY_DO(load_definition(definition->second, depth + 1));
+                TRY_DO(spend_slots(workflow_.subgraphs[definition->second].inputs.size()));
                 promote_widgets(node, workflow_);
                 if (group)  // its values are in the inner nodes already
                     for (Socket& socket : node.inputs) socket.promoted.reset();
@@ -63,7 +66,22 @@ class Loader {
             graph.node_at.insert_or_assign(node.id, graph.nodes.size());
             graph.nodes.push_back(std::move(node));
         }
+        for (EditorNode& node : graph.nodes) {
+            if (node.kind != NodeKind::Subgraph || front_end_ == FrontEnd::V1_27) continue;
+            const std::size_t added = adopt_proxy_widgets(node, hosts_[node.subgraph], workflow_);
+            TRY_DO(spend_slots(added * hosts_[node.subgraph].size()));
+        }
         apply_primitives(graph);
+        return {};
+    }
+
+    Result<void> spend_slots(std::size_t count) {
+        if (count > slots_left_)
+            return fail(Errc::LimitExceeded,
+                        fmt::format("the subgraphs of the workflow have more than {} inputs, "
+                                    "counted wherever they stand",
+                                    kHostSlotsMax));
+        slots_left_ -= count;
         return {};
     }
 
@@ -81,19 +99,7 @@ class Loader {
         marks_[index] = Mark::Open;
         TRY_DO(load_graph(*sources_[index], subgraph.graph, depth));
         marks_[index] = Mark::Done;
-        order_.push_back(index);
         return {};
-    }
-
-    // Inside out: what a subgraph shows may be what one inside it shows.
-    void adopt_proxies() {
-        const auto adopt_in = [&](EditorGraph& graph) {
-            for (EditorNode& node : graph.nodes)
-                if (node.kind == NodeKind::Subgraph)
-                    adopt_proxy_widgets(node, hosts_[node.subgraph], workflow_);
-        };
-        for (const std::size_t index : order_) adopt_in(workflow_.subgraphs[index].graph);
-        adopt_in(workflow_.root);
     }
 
     // A primitive writes its value into every widget that it is linked to.
@@ -114,11 +120,11 @@ class Loader {
     EditorWorkflow& workflow_;
     const ObjectInfo& object_info_;
     FrontEnd front_end_;
+    std::size_t slots_left_ = kHostSlotsMax;
     std::unordered_map<std::string, std::size_t> definition_at_;
     std::vector<const UiGraph*> sources_;
     std::vector<Mark> marks_;
     std::vector<std::vector<HostPlace>> hosts_;
-    std::vector<std::size_t> order_;
 };
 
 }  // namespace
@@ -143,6 +149,7 @@ Result<EditorWorkflow> load_editor_workflow(UiWorkflow source, const ObjectInfo&
                                             FrontEnd front_end) {
     EditorWorkflow workflow;
     workflow.source = std::move(source);
+    if (front_end != FrontEnd::V1_27) make_ids_unique(workflow.source);
     TRY_DO(Loader(workflow, object_info, front_end).load());
     return workflow;
 }

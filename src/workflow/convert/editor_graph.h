@@ -40,6 +40,7 @@ struct EditorSubgraph {
     EditorGraph graph;
     std::vector<UiPort> inputs;
     std::vector<UiPort> outputs;
+    std::unordered_map<UiId, UiId> renamed;  // nodes, by their id in the file
 };
 
 struct EditorWorkflow {

@@ -28,24 +28,37 @@ class SavedValues {
         if (const auto* list = values->if_array())
             for (const json::value& value : *list) in_order_.push_back(&value);
     }
-    // A file from before an input lost its widget (forceInput) still has a value for it: where
-    // every input of that time is there, those values are dropped.
-    void drop_forced(const std::vector<InputSpec>& specs) {
+    // Older files have a value for inputs that are no widgets any more (forceInput), and for
+    // widgets that are not saved any more. Where the file has one for every input of that time,
+    // those are dropped. `widgets` are the node's before a file is loaded.
+    void drop_outdated(const std::vector<InputSpec>& specs, const std::vector<Widget>& widgets) {
+        const auto is_saved = [&](std::size_t i) {
+            return i >= widgets.size() || widgets[i].is_saved;
+        };
         std::vector<bool> is_forced;
         for (const InputSpec& spec : specs) {
             const bool forced = spec.has_flag("forceInput");
-            if (!forced && !is_widget(spec)) continue;
+            const auto widget = std::ranges::find(widgets, spec.name, &Widget::name);
+            if (widget == widgets.end() ? !forced : !widget->is_saved) continue;
             is_forced.push_back(forced);
             if (spec.has_flag("control_after_generate")) is_forced.push_back(false);
         }
-        if (is_forced.size() != in_order_.size() ||
-            std::ranges::find(is_forced, true) == is_forced.end())
-            return;
-        std::size_t kept = 0;
+        const auto saved =
+            static_cast<std::size_t>(std::ranges::count(widgets, true, &Widget::is_saved));
+        const bool has_forced = std::ranges::find(is_forced, true) != is_forced.end();
+        if (!has_forced && in_order_.size() == saved) return;
+        std::vector<const json::value*> compact;
         for (std::size_t i = 0; i < in_order_.size(); ++i)
-            if (!is_forced[i]) in_order_[kept++] = in_order_[i];
-        in_order_.resize(kept);
+            if (is_saved(i)) compact.push_back(in_order_[i]);
+        const auto& aligned = compact.size() == is_forced.size() ? compact : in_order_;
+        if (aligned.size() != is_forced.size()) return;
+        std::vector<const json::value*> kept;
+        for (std::size_t i = 0; i < aligned.size(); ++i)
+            if (!is_forced[i]) kept.push_back(aligned[i]);
+        in_order_ = std::move(kept);
     }
+
+    [[nodiscard]] bool is_list() const { return !in_order_.empty(); }
 
     // nullptr: none is left.
     const json::value* take(std::string_view name) {
@@ -114,6 +127,8 @@ class Drawer {
         Widget widget;
         widget.name = spec.name;
         widget.value = default_value(spec);
+        widget.is_curve = drawn_type(spec) == "CURVE";
+        widget.is_saved = drawn_type(spec) != "IMAGECOMPARE";
         // The front end hooks itself in once, before a saved option replaces the inner widgets.
         widget.is_dynamic_prompt = depth == 0 && spec.has_flag("dynamicPrompts");
         fill(widget);
@@ -122,6 +137,11 @@ class Drawer {
         const std::optional<json::value> value = widget.value;
         node_.widgets.push_back(std::move(widget));
         if (has_seed_control(spec)) draw_seed_control(spec);
+        if (drawn_type(spec) == "BOUNDING_BOX")
+            for (const char* const side : {"x", "y", "width", "height"}) add_editor_widget(side);
+        if (const json::value* const remote = spec.option("remote");
+            remote != nullptr && find_bool(*remote, "refresh_button").value_or(false))
+            add_editor_widget("refresh");
         if (spec.type == kDynamicComboType && value) draw_option(spec, *value, depth);
     }
 
@@ -173,54 +193,53 @@ class Drawer {
     // What the front end's own extensions append to the required inputs of some nodes.
     void draw_additions() {
         const NodeDefinition& definition = *node_.definition;
-        const auto has_upload = [&](std::string_view flag) {
-            return std::ranges::any_of(definition.inputs, [&](const InputSpec& spec) {
-                return spec.is_required && spec.has_flag(flag);
-            });
+        const auto is_upload = [](const InputSpec& spec) {
+            return spec.is_required && spec.type == "COMBO" &&
+                   (spec.has_flag("image_upload") || spec.has_flag("video_upload") ||
+                    spec.has_flag("animated_image_upload"));
         };
-        if (has_upload("image_upload") || has_upload("video_upload") ||
-            has_upload("animated_image_upload"))
-            add_editor_widget("upload");
-        if (definition.class_type == "SaveGLB" || definition.class_type == "Preview3D" ||
-            definition.class_type == "Preview3DAnimation") {
-            Widget preview{"image", "", true, false};
-            fill(preview);
-            node_.widgets.push_back(std::move(preview));
-        }
-        const bool has_player =
-            definition.class_type == "LoadAudio" || definition.class_type == "SaveAudio" ||
-            definition.class_type == "SaveAudioMP3" || definition.class_type == "SaveAudioOpus" ||
-            definition.class_type == "PreviewAudio";
-        if (has_player) {
-            Widget player{"audioUI", "", front_end_ == FrontEnd::V1_27, false};
-            fill(player);
-            node_.widgets.push_back(std::move(player));
-        }
-        if (has_upload("audio_upload")) add_editor_widget("upload");
+        if (std::ranges::any_of(definition.inputs, is_upload)) add_editor_widget("upload");
+        const std::string_view type = definition.class_type;
+        if (type == "SaveGLB" || type == "Preview3D") add_widget("image", "");
+        if (type == "Load3DAdvanced") add_widget("viewport_state", "");
+        if (type == "LoadAudio" || type == "SaveAudio" || type == "PreviewAudio" ||
+            type == "SaveAudioMP3" || type == "SaveAudioOpus" || type == "SaveAudioAdvanced")
+            node_.widgets.push_back(
+                {.name = "audioUI",
+                 .value = "",
+                 .is_sent = front_end_ == FrontEnd::V1_27,  // 1.58 keeps the player to itself
+                 .is_saved = false});
+        const auto is_audio_upload = [](const InputSpec& spec) {
+            return spec.is_required && spec.name == "audio" && spec.has_flag("audio_upload");
+        };
+        if (std::ranges::any_of(definition.inputs, is_audio_upload)) add_editor_widget("upload");
     }
 
     // Its choices are texts that the user writes: one more widget than there are texts, and the
     // place of the choice among them.
     void draw_custom_combo() {
-        Widget index{"index", 0, true, false};
-        fill(index);
-        node_.widgets.push_back(std::move(index));
+        add_widget("index", 0);
         for (std::size_t count = 1; count <= kGuessedWidgetsMax; ++count) {
-            Widget option{fmt::format("option{}", count), "", true, false};
-            fill(option);
-            const bool is_last = !option.value || *option.value == json::value("");
-            node_.widgets.push_back(std::move(option));
-            if (is_last) break;
+            const Widget& option = add_widget(fmt::format("option{}", count), "");
+            if (!option.value || *option.value == json::value("")) break;
         }
     }
 
+    const Widget& add_widget(std::string name, json::value value) {
+        Widget widget{.name = std::move(name), .value = std::move(value)};
+        fill(widget);
+        node_.widgets.push_back(std::move(widget));
+        return node_.widgets.back();
+    }
+
     void add_editor_widget(std::string name) {
-        Widget widget{std::move(name), std::nullopt, false, false};
+        Widget widget{.name = std::move(name), .value = std::nullopt, .is_sent = false};
         fill(widget);
         node_.widgets.push_back(std::move(widget));
     }
 
     void fill(Widget& widget) {
+        if (!widget.is_saved) return;
         if (const json::value* const value = values_.take(widget.name)) widget.value = *value;
     }
 
@@ -268,7 +287,7 @@ void guess_widgets(EditorNode& node) {
     for (const UiSlot& slot : source.inputs) {
         node.inputs.push_back({slot.name, slot.type, slot.link, slot.widget, {}});
         if (!slot.widget || node.widgets.size() >= kGuessedWidgetsMax) continue;
-        Widget widget{*slot.widget, std::nullopt, true, false};
+        Widget widget{.name = *slot.widget, .value = std::nullopt};
         if (const json::value* const value = values.take(widget.name)) widget.value = *value;
         node.widgets.push_back(std::move(widget));
         const bool is_seed = slot.widget->ends_with("seed");
@@ -289,6 +308,13 @@ NodeKind kind_of(const UiNode& source, const ObjectInfo& object_info) {
     if (source.type == "SetNode") return NodeKind::SetVariable;
     if (source.type == "GetNode") return NodeKind::GetVariable;
     return NodeKind::Unknown;
+}
+
+// Whether a node of this type once had more values than it has now.
+bool may_be_outdated(const NodeDefinition& definition) {
+    return std::ranges::any_of(definition.inputs, [](const InputSpec& spec) {
+        return spec.has_flag("forceInput") || drawn_type(spec) == "IMAGECOMPARE";
+    });
 }
 
 const json::value* first_value(const UiNode& source) {
@@ -331,7 +357,12 @@ EditorNode load_node(const UiNode& source, const ObjectInfo& object_info, FrontE
                 node.output_types[i] = node.definition->output_types[i];
         }
         SavedValues values(source.widgets_values);
-        values.drop_forced(node.definition->inputs);
+        if (values.is_list() && may_be_outdated(*node.definition)) {
+            SavedValues none(nullptr);
+            Drawer(node, none, front_end).draw(*node.definition);
+            values.drop_outdated(node.definition->inputs, std::exchange(node.widgets, {}));
+            node.inputs.clear();
+        }
         Drawer(node, values, front_end).draw(*node.definition);
         return node;
     }
@@ -343,7 +374,7 @@ EditorNode load_node(const UiNode& source, const ObjectInfo& object_info, FrontE
     keep_sockets(node);
     const json::value* const value = first_value(source);
     if (node.kind == NodeKind::Primitive && value != nullptr)
-        node.widgets.push_back({"value", *value, true, false});
+        node.widgets.push_back({.name = "value", .value = *value});
     if (const auto* text = value == nullptr ? nullptr : value->if_string();
         text != nullptr &&
         (node.kind == NodeKind::SetVariable || node.kind == NodeKind::GetVariable))

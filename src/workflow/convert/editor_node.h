@@ -38,13 +38,14 @@ struct Widget {
     std::string name;
     std::optional<json::value> value;  // nullopt: JavaScript's undefined, never sent
     bool is_sent = true;               // false: of the editor alone (a button, the seed's control)
-    bool is_dynamic_prompt = false;    // {a|b} and comments are resolved when it is sent
+    bool is_saved = true;              // false: the file has no value for it
+    bool is_curve = false;
+    bool is_dynamic_prompt = false;  // {a|b} and comments are resolved when it is sent
 };
 
 // What a subgraph shows of a widget inside it: its own value, which goes in unless it is linked.
 struct PromotedWidget {
     std::optional<json::value> value;
-    bool has_seed_control = false;
 };
 
 struct Socket {

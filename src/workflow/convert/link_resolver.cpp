@@ -56,7 +56,7 @@ std::size_t LinkResolver::PlaceHash::operator()(const Place& place) const {
     };
     mix(std::hash<const void*>()(place.frame));
     mix(std::hash<const void*>()(place.node));
-    mix(place.slot * 4 + (place.is_output ? 2U : 0U) + (place.has_left_graph ? 1U : 0U));
+    mix(place.slot * 2 + (place.is_output ? 1U : 0U));
     return hash;
 }
 
@@ -71,13 +71,13 @@ LinkResolver::Next LinkResolver::leave_input(const Place& at) {
         if (slot >= host.inputs.size()) return Source();
         const Socket& outer = host.inputs[slot];
         if (at.frame->parent->graph->link_of(outer) != nullptr)
-            return Place{at.frame->parent, &host, slot, false, true, {}};
+            return Place{at.frame->parent, &host, slot, false, {}};
         if (outer.promoted) return Source(&outer.promoted->value);
         return Source();
     }
     const EditorNode* const origin = at.frame->graph->find(link->origin_id);
     if (origin == nullptr) return Source();
-    return Place{at.frame, origin, slot, true, at.has_left_graph, type};
+    return Place{at.frame, origin, slot, true, type};
 }
 
 LinkResolver::Next LinkResolver::leave_subgraph_output(const Place& at) {
@@ -91,21 +91,22 @@ LinkResolver::Next LinkResolver::leave_subgraph_output(const Place& at) {
         const auto slot = static_cast<std::size_t>(link->second.origin_slot);
         if (link->second.origin_id == kSubgraphInputId) {  // straight through
             if (slot >= at.node->inputs.size()) return Source();
-            return Place{at.frame, at.node, slot, false, at.has_left_graph, at.type};
+            return Place{at.frame, at.node, slot, false, at.type};
         }
         const EditorNode* const origin = frame.graph->find(link->second.origin_id);
         if (origin == nullptr) return Source();
-        return Place{&frame, origin, slot, true, true, at.type};
+        return Place{&frame, origin, slot, true, at.type};
     }
     return Source();
 }
 
-LinkResolver::Next LinkResolver::leave_output(const Place& at) {
+LinkResolver::Next LinkResolver::leave_output(const Place& at) const {
     const EditorNode& node = *at.node;
     const auto through = [&](std::optional<std::size_t> input, std::string_view type) -> Next {
         if (!input || *input >= node.inputs.size()) return Source();
-        return Place{at.frame, &node, *input, false, at.has_left_graph, type};
+        return Place{at.frame, &node, *input, false, type};
     };
+    if (node.is_muted() && front_end_ != FrontEnd::V1_27) return Source();
     if (node.is_bypassed()) return through(bypass_input(node, at.slot, at.type), {});
     switch (node.kind) {
         case NodeKind::Plain:
@@ -122,13 +123,11 @@ LinkResolver::Next LinkResolver::leave_output(const Place& at) {
                     found != frame->graph->variables.end()) {
                     const EditorNode& setter = frame->graph->nodes[found->second];
                     if (setter.inputs.empty()) return Source();
-                    return Place{frame, &setter, 0, false, at.has_left_graph, at.type};
+                    return Place{frame, &setter, 0, false, at.type};
                 }
             return Source();
+        // A primitive's value is in the widgets that it is linked to already.
         case NodeKind::Primitive:
-            if (at.has_left_graph && !node.widgets.empty())
-                return Source(&node.widgets.front().value);
-            return Source();
         case NodeKind::Note:
             return Source();
     }
@@ -138,7 +137,7 @@ LinkResolver::Next LinkResolver::leave_output(const Place& at) {
 Source LinkResolver::resolve(const Frame& frame, const EditorNode& node, std::size_t slot) {
     std::vector<Place> way;
     Source source;
-    Next next = leave_input(Place{&frame, &node, slot, false, false, {}});
+    Next next = leave_input(Place{&frame, &node, slot, false, {}});
     while (const Place* const place = std::get_if<Place>(&next)) {
         const auto [known, is_new] = known_.try_emplace(*place);
         if (!is_new) {  // a place on this very way holds nothing yet: a circle

@@ -37,6 +37,8 @@ using Source = std::variant<std::monostate, Origin, const std::optional<json::va
 
 class LinkResolver {
   public:
+    explicit LinkResolver(FrontEnd front_end) : front_end_(front_end) {}
+
     // What feeds input `slot` of a node. Where it is nothing, the node's own widget counts.
     [[nodiscard]] Source resolve(const Frame& frame, const EditorNode& node, std::size_t slot);
 
@@ -47,8 +49,7 @@ class LinkResolver {
         const EditorNode* node = nullptr;
         std::size_t slot = 0;
         bool is_output = false;
-        bool has_left_graph = false;  // a primitive's value is in the widgets of its own graph
-        std::string_view type;        // of the input that asked, for bypassed nodes
+        std::string_view type;  // of the input that asked, for bypassed nodes
         friend bool operator==(const Place&, const Place&) = default;
     };
     struct PlaceHash {
@@ -57,9 +58,10 @@ class LinkResolver {
     using Next = std::variant<Place, Source>;
 
     [[nodiscard]] static Next leave_input(const Place& at);
-    [[nodiscard]] static Next leave_output(const Place& at);
+    [[nodiscard]] Next leave_output(const Place& at) const;
     [[nodiscard]] static Next leave_subgraph_output(const Place& at);
 
+    FrontEnd front_end_;
     // Where the places on every way so far led: a long chain is walked once, not once for each
     // input behind it.
     std::unordered_map<Place, Source, PlaceHash> known_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/convert/object_info.h"
 
+#include "workflow/convert/widget_types.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -59,7 +61,7 @@ void append_section(std::vector<InputSpec>& into, const json::object& section,
 NodeDefinition read_definition(std::string class_type, const json::value& text) {
     NodeDefinition node;
     node.display_name = find_string(text, "display_name").value_or("");
-    if (node.display_name.empty()) node.display_name = class_type;
+    if (node.display_name.empty()) node.display_name = title_of_type(class_type);
     node.class_type = std::move(class_type);
     if (const json::value* const inputs = find(text, "input"))
         node.inputs = read_input_specs(*inputs, find(text, "input_order"), {});

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,9 +25,7 @@ std::optional<PromotedWidget> widget_behind(const EditorNode& node, const Socket
     if (!socket.widget) return std::nullopt;
     const Widget* const widget = node.find_widget(*socket.widget);
     if (widget == nullptr) return std::nullopt;
-    const std::size_t next = static_cast<std::size_t>(widget - node.widgets.data()) + 1;
-    return PromotedWidget{widget->value, next < node.widgets.size() &&
-                                             node.widgets[next].name == "control_after_generate"};
+    return PromotedWidget{widget->value};
 }
 
 struct Inner {
@@ -83,26 +82,24 @@ std::unordered_map<std::string, const json::value*> quarantined_values(const Edi
     return values;
 }
 
-// In the order of the inputs that show a widget. A list that is longer than they are has a value
-// behind each seed for its control, as the node inside has.
+// In the order of the inputs that show a widget. A list that has a value for each seed's control as
+// well shifts the rest, as it does in the front end.
 void fill_promoted(EditorNode& host) {
-    std::vector<Socket*> promoted;
-    for (Socket& socket : host.inputs)
-        if (socket.promoted) promoted.push_back(&socket);
     const json::array* const saved = saved_list(host);
     const json::value* const named = host.source->widgets_values;
     const auto quarantined = quarantined_values(host);
-    const bool has_controls = saved != nullptr && saved->size() > promoted.size();
     std::size_t next = 0;
-    for (Socket* const socket : promoted) {
-        if (const auto kept = quarantined.find(socket->name); kept != quarantined.end())
-            socket->promoted->value = *kept->second;
-        else if (saved != nullptr && next < saved->size())
-            socket->promoted->value = saved->at(next);
-        else if (saved == nullptr && named != nullptr && named->is_object())
-            if (const json::value* const value = named->get_object().if_contains(socket->name))
-                socket->promoted->value = *value;
-        next += has_controls && socket->promoted->has_seed_control ? 2 : 1;
+    for (Socket& socket : host.inputs) {
+        if (!socket.promoted) continue;
+        const json::value* value = nullptr;
+        if (saved != nullptr && next < saved->size())
+            value = &saved->at(next);
+        else if (saved == nullptr && named != nullptr)
+            value = named->get_object().if_contains(socket.name);
+        if (const auto kept = quarantined.find(socket.name); kept != quarantined.end())
+            value = kept->second;
+        if (value != nullptr) socket.promoted->value = *value;
+        ++next;
     }
 }
 
@@ -115,7 +112,8 @@ struct ProxyWidget {
     const json::value* value = nullptr;
 };
 
-std::vector<ProxyWidget> read_proxy_widgets(const EditorNode& host) {
+std::vector<ProxyWidget> read_proxy_widgets(const EditorNode& host,
+                                            const std::unordered_map<UiId, UiId>& renamed) {
     std::vector<ProxyWidget> proxies;
     const json::value* const property = host.source->properties == nullptr
                                             ? nullptr
@@ -135,6 +133,7 @@ std::vector<ProxyWidget> read_proxy_widgets(const EditorNode& host) {
         const auto* name = pair->at(1).if_string();
         auto node = read_ui_id(&pair->front());
         if (!node || name == nullptr) continue;
+        if (const auto now = renamed.find(*node); now != renamed.end()) *node = now->second;
         ProxyWidget proxy{std::move(*node), std::string(*name), std::nullopt, nullptr};
         if (pair->size() > 2) proxy.deepest = read_ui_id(&pair->at(2));
         if (saved != nullptr && i < saved->size()) proxy.value = &saved->at(i);
@@ -152,23 +151,38 @@ class Adopter {
           workflow_(workflow),
           own_(workflow.subgraphs[host.subgraph]) {}
 
-    void adopt(ProxyWidget proxy) {
-        if (!resolves(host_.subgraph, proxy.node, proxy.widget, 0)) strip_prefixes(proxy);
-        if (const auto input = find_shown(proxy.node, proxy.widget)) {
-            set_value(*input, proxy.value);
-            return;
+    // What an entry shows is decided for all of them before the first is adopted; those of
+    // primitives come last.
+    void adopt(std::vector<ProxyWidget> proxies) {
+        std::map<std::pair<UiId, std::string>, std::size_t> port_of;
+        for (std::size_t port = 0; port < own_.inputs.size(); ++port)
+            port_of.try_emplace(shown_by(own_, port), port);
+        std::vector<std::optional<std::size_t>> shown;
+        for (ProxyWidget& proxy : proxies) {
+            if (!resolves(host_.subgraph, proxy.node, proxy.widget, 0)) strip_prefixes(proxy);
+            const auto port = port_of.find({proxy.node, proxy.widget});
+            shown.push_back(port == port_of.end() ? std::nullopt : std::optional(port->second));
         }
-        EditorNode* const node = own_.graph.find(proxy.node);
-        if (node == nullptr) {
-            if (proxy.node == "-1")  // an input of the subgraph itself, by name
-                if (const auto input = host_.find_input(proxy.widget))
-                    set_value(*input, proxy.value);
-            return;
+        std::vector<std::pair<EditorNode*, std::vector<const ProxyWidget*>>> primitives;
+        for (std::size_t i = 0; i < proxies.size(); ++i) {
+            const ProxyWidget& proxy = proxies[i];
+            EditorNode* const node = own_.graph.find(proxy.node);
+            if (shown[i]) {
+                set_value(*shown[i], proxy.value);
+            } else if (node == nullptr) {
+                if (proxy.node == "-1")  // an input of the subgraph itself, by name
+                    if (const auto input = host_.find_input(proxy.widget))
+                        set_value(*input, proxy.value);
+            } else if (node->kind == NodeKind::Primitive) {
+                auto group =
+                    std::ranges::find(primitives, node, [](const auto& one) { return one.first; });
+                if (group == primitives.end()) group = primitives.insert(group, {node, {}});
+                group->second.push_back(&proxy);
+            } else {
+                adopt_widget(*node, proxy);
+            }
         }
-        if (node->kind == NodeKind::Primitive)
-            adopt_primitive(*node, proxy);
-        else
-            adopt_widget(*node, proxy);
+        for (const auto& [node, group] : primitives) adopt_primitive(*node, group);
     }
 
   private:
@@ -207,14 +221,6 @@ class Adopter {
         return {};
     }
 
-    [[nodiscard]] std::optional<std::size_t> find_shown(const UiId& node,
-                                                        const std::string& widget) const {
-        for (std::size_t port = 0; port < own_.inputs.size(); ++port)
-            if (const auto [id, name] = shown_by(own_, port); id == node && name == widget)
-                return port;
-        return std::nullopt;
-    }
-
     void set_value(std::size_t input, const json::value* value) {
         if (value == nullptr || input >= host_.inputs.size() || !host_.inputs[input].promoted)
             return;
@@ -250,7 +256,10 @@ class Adopter {
     }
 
     // The inputs that the primitive was linked to become linked to one input of the subgraph.
-    void adopt_primitive(EditorNode& primitive, const ProxyWidget& proxy) {
+    void adopt_primitive(EditorNode& primitive, const std::vector<const ProxyWidget*>& group) {
+        const std::string& name = group.front()->widget;
+        if (std::ranges::any_of(group, [&](const auto* one) { return one->widget != name; }))
+            return;
         std::vector<std::pair<EditorNode*, std::size_t>> targets;
         for (EditorNode& node : own_.graph.nodes)
             for (std::size_t i = 0; i < node.inputs.size(); ++i) {
@@ -261,13 +270,15 @@ class Adopter {
         if (targets.empty()) return;
         const bool is_titled = !primitive.title.empty() && primitive.title != "PrimitiveNode";
         const std::size_t port = add_port(
-            is_titled ? primitive.title : proxy.widget,
+            is_titled ? primitive.title : name,
             primitive.output_types.empty() ? std::string("*") : primitive.output_types.front());
         for (const auto& [node, socket] : targets) connect(port, *node, socket);
         show_port(port);
-        const Widget* const widget = primitive.find_widget(proxy.widget);
-        if (proxy.value != nullptr)
-            set_value(port, proxy.value);
+        const auto valued =
+            std::ranges::find_if(group, [](const auto* one) { return one->value != nullptr; });
+        const Widget* const widget = primitive.find_widget(name);
+        if (valued != group.end())
+            set_value(port, (*valued)->value);
         else if (widget != nullptr && widget->value)
             set_value(port, &*widget->value);
     }
@@ -324,10 +335,12 @@ void promote_widgets(EditorNode& host, const EditorWorkflow& workflow) {
     fill_promoted(host);
 }
 
-void adopt_proxy_widgets(EditorNode& host, const std::vector<HostPlace>& hosts,
-                         EditorWorkflow& workflow) {
-    Adopter adopter(host, hosts, workflow);
-    for (ProxyWidget& proxy : read_proxy_widgets(host)) adopter.adopt(std::move(proxy));
+std::size_t adopt_proxy_widgets(EditorNode& host, const std::vector<HostPlace>& hosts,
+                                EditorWorkflow& workflow) {
+    const std::size_t before = workflow.subgraphs[host.subgraph].inputs.size();
+    auto proxies = read_proxy_widgets(host, workflow.subgraphs[host.subgraph].renamed);
+    if (!proxies.empty()) Adopter(host, hosts, workflow).adopt(std::move(proxies));
+    return workflow.subgraphs[host.subgraph].inputs.size() - before;
 }
 
 }  // namespace plimsoll::workflow

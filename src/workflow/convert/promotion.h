@@ -27,8 +27,8 @@ struct HostPlace {
 };
 
 // Turns the proxyWidgets of one host into inputs of its definition; `hosts` are all places where
-// that definition stands, the host among them.
-void adopt_proxy_widgets(EditorNode& host, const std::vector<HostPlace>& hosts,
-                         EditorWorkflow& workflow);
+// that definition stands, the host among them. Returns how many inputs the definition gained.
+std::size_t adopt_proxy_widgets(EditorNode& host, const std::vector<HostPlace>& hosts,
+                                EditorWorkflow& workflow);
 
 }  // namespace plimsoll::workflow

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <unordered_set>
 #include <utility>
 
 namespace plimsoll::workflow {
@@ -17,6 +18,8 @@ namespace {
 constexpr std::size_t kDepthMax = 100;        // chosen: real workflows are under 15 deep
 constexpr std::size_t kSubgraphsMax = 5'000;  // chosen: the richest template defines 20
 constexpr std::size_t kSlotsMax = 1'000'000;  // chosen: of all nodes; that template has 2,000
+constexpr std::size_t kTypeBytesMax = 2'000;  // chosen: the longest list of types has 140
+constexpr std::size_t kIdBytesMax = 200;      // chosen: real ids are numbers or UUIDs
 constexpr std::size_t kLinksMax = 1'000'000;  // chosen: as the slots
 
 // What all graphs of one workflow may still hold.
@@ -39,7 +42,7 @@ std::string text_of(const json::value& object, std::string_view key) {
 
 std::string type_of(const json::value& slot) {
     std::string type = text_of(slot, "type");
-    return type.empty() ? "*" : type;  // 0 and "" mean any type too
+    return type.empty() || type.size() > kTypeBytesMax ? "*" : type;  // 0 and "" mean any too
 }
 
 const json::array* list_of(const json::value& object, std::string_view key) {
@@ -130,33 +133,69 @@ Result<void> read_ports(const json::value& text, std::string_view key, std::vect
     return {};
 }
 
-Result<void> read_subgraphs(const json::value& document, UiWorkflow& workflow, Budget& budget) {
-    const json::value* const definitions = find(document, "definitions");
+// What has the id of an earlier one is dropped.
+void keep_first_of_each_id(UiGraph& graph) {
+    std::unordered_set<UiId> seen;
+    std::erase_if(graph.nodes, [&](const UiNode& node) { return !seen.insert(node.id).second; });
+}
+
+// Definitions may hold definitions of their own, to any depth that the parser allows.
+Result<void> read_subgraphs(const json::value& text, UiWorkflow& workflow, Budget& budget,
+                            std::unordered_set<std::string>& seen) {
+    const json::value* const definitions = find(text, "definitions");
     const json::array* const list =
         definitions == nullptr ? nullptr : list_of(*definitions, "subgraphs");
     if (list == nullptr) return {};
-    if (list->size() > kSubgraphsMax)
-        return fail(Errc::LimitExceeded,
-                    fmt::format("workflow has {} subgraph definitions, limit {}", list->size(),
-                                kSubgraphsMax));
-    for (const json::value& text : *list) {
+    for (const json::value& one : *list) {
         UiSubgraph subgraph;
-        subgraph.id = text_of(text, "id");
-        subgraph.name = text_of(text, "name");
-        if (subgraph.id.empty()) continue;
-        TRY_DO(read_graph(text, subgraph.graph, budget));
-        TRY_DO(read_ports(text, "inputs", subgraph.inputs, budget));
-        TRY_DO(read_ports(text, "outputs", subgraph.outputs, budget));
-        workflow.subgraphs.push_back(std::move(subgraph));
+        subgraph.id = text_of(one, "id");
+        subgraph.name = text_of(one, "name");
+        if (!subgraph.id.empty() && seen.insert(subgraph.id).second) {
+            if (workflow.subgraphs.size() == kSubgraphsMax)
+                return fail(
+                    Errc::LimitExceeded,
+                    fmt::format("workflow has more than {} subgraph definitions", kSubgraphsMax));
+            TRY_DO(read_graph(one, subgraph.graph, budget));
+            TRY_DO(read_ports(one, "inputs", subgraph.inputs, budget));
+            TRY_DO(read_ports(one, "outputs", subgraph.outputs, budget));
+            keep_first_of_each_id(subgraph.graph);
+            workflow.subgraphs.push_back(std::move(subgraph));
+        }
+        TRY_DO(read_subgraphs(one, workflow, budget, seen));
     }
     return {};
 }
+
+// Gives out ids as the front end does: one above the highest so far.
+class NodeIds {
+  public:
+    explicit NodeIds(std::int64_t last) : last_(last) {}
+
+    bool take(const UiId& id) {
+        if (!taken_.insert(id).second) return false;
+        if (const auto number = parse_integer(id)) last_ = std::max<std::int64_t>(last_, *number);
+        return true;
+    }
+    UiId mint() {
+        while (last_ < kMintedIdMax) {
+            UiId id = fmt::format("{}", ++last_);
+            if (taken_.insert(id).second) return id;
+        }
+        return {};
+    }
+
+  private:
+    static constexpr std::int64_t kMintedIdMax = 1LL << 53;  // where JavaScript stops counting
+    std::int64_t last_;
+    std::unordered_set<UiId> taken_;
+};
 
 }  // namespace
 
 std::optional<UiId> read_ui_id(const json::value* value) {
     if (value == nullptr) return std::nullopt;
-    if (const auto* text = value->if_string()) return UiId(*text);
+    if (const auto* text = value->if_string())
+        return text->size() > kIdBytesMax ? std::nullopt : std::optional(UiId(*text));
     if (const auto* number = value->if_int64()) return fmt::format("{}", *number);
     if (const auto* number = value->if_uint64()) return fmt::format("{}", *number);
     if (const auto* number = value->if_double()) return fmt::format("{}", *number);
@@ -188,6 +227,29 @@ UiNode read_ui_node(const json::value& text) {
     return node;
 }
 
+void make_ids_unique(UiWorkflow& workflow) {
+    NodeIds ids(workflow.last_node_id);
+    for (const UiNode& node : workflow.root.nodes) ids.take(node.id);
+    for (UiSubgraph& subgraph : workflow.subgraphs) {
+        for (UiNode& node : subgraph.graph.nodes)
+            if (!ids.take(node.id)) {
+                UiId minted = ids.mint();
+                if (minted.empty()) continue;
+                subgraph.renamed.emplace(node.id, minted);
+                node.id = std::move(minted);
+            }
+        if (subgraph.renamed.empty()) continue;
+        const auto follow = [&](UiId& id) {
+            if (const auto found = subgraph.renamed.find(id); found != subgraph.renamed.end())
+                id = found->second;
+        };
+        for (auto& [id, link] : subgraph.graph.links) {
+            follow(link.origin_id);
+            follow(link.target_id);
+        }
+    }
+}
+
 bool is_ui_workflow(std::string_view bytes) {
     JsonScanner scanner(bytes);
     if (bytes.starts_with("\xEF\xBB\xBF")) scanner.move_to(3);
@@ -212,7 +274,11 @@ Result<UiWorkflow> parse_ui_workflow(std::string_view bytes) {
     workflow.document = std::make_shared<const json::value>(std::move(document));
     Budget budget;
     TRY_DO(read_graph(*workflow.document, workflow.root, budget));
-    TRY_DO(read_subgraphs(*workflow.document, workflow, budget));
+    std::unordered_set<std::string> seen;
+    TRY_DO(read_subgraphs(*workflow.document, workflow, budget, seen));
+    workflow.last_node_id = find_int(*workflow.document, "last_node_id").value_or(0);
+    if (const json::value* const state = find(*workflow.document, "state"))
+        workflow.last_node_id = find_int(*state, "lastNodeId").value_or(workflow.last_node_id);
     if (const json::value* const extra = find(*workflow.document, "extra"))
         workflow.group_nodes = object_of(*extra, "groupNodes");
     return workflow;

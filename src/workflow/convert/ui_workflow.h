@@ -10,6 +10,7 @@
 #include "base/json.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -75,14 +76,21 @@ struct UiSubgraph {
     UiGraph graph;
     std::vector<UiPort> inputs;
     std::vector<UiPort> outputs;
+    std::unordered_map<UiId, UiId>
+        renamed;  // nodes whose id in the file was taken, see make_ids_unique
 };
 
 struct UiWorkflow {
     UiGraph root;
     std::vector<UiSubgraph> subgraphs;
+    std::int64_t last_node_id = 0;
     const json::object* group_nodes = nullptr;    // extra.groupNodes, by name
     std::shared_ptr<const json::value> document;  // the pointers above lead into it
 };
+
+// Ids of nodes are unique over all graphs of a workflow in newer front ends: where a subgraph has
+// an id that the root graph or an earlier definition has, the node gets the next one that is free.
+void make_ids_unique(UiWorkflow& workflow);
 
 // Whether this JSON text is a workflow in UI format, by its top level alone: nodes in a list.
 [[nodiscard]] bool is_ui_workflow(std::string_view bytes);

@@ -10,18 +10,54 @@ namespace {
 
 // The types that front end 1.58 draws itself. A type that packs draw with scripts of their own is
 // known by `socketless`: it takes no link, so it must have a widget.
-constexpr std::array<std::string_view, 26> kWidgetTypes = {
-    "INT",          "FLOAT",          "BOOLEAN",      "STRING",       "COMBO",    "MARKDOWN",
-    "TEXTAREA",     "COLOR",          "COLORS",       "IMAGEUPLOAD",  "LOAD_3D",  "PREVIEW_3D",
-    "AUDIO_UI",     "AUDIOUPLOAD",    "AUDIO_RECORD", "IMAGECOMPARE", "CURVE",    "PAINTER",
-    "BOUNDING_BOX", "BOUNDING_BOXES", "RANGE",        "CHART",        "GALLERIA", "FILEUPLOAD",
-    "SELECTBUTTON", "COMPOSITOR"};
+constexpr std::array kWidgetTypes =
+    std::to_array<std::string_view>({"INT",          "FLOAT",
+                                     "BOOLEAN",      "STRING",
+                                     "MARKDOWN",     "COMBO",
+                                     "IMAGEUPLOAD",  "COLOR",
+                                     "IMAGECOMPARE", "BOUNDING_BOX",
+                                     "CHART",        "GALLERIA",
+                                     "PAINTER",      "COMPOSITOR",
+                                     "TEXTAREA",     "CURVE",
+                                     "RANGE",        "VIDEO_EDIT",
+                                     "COLORS",       "RESOLUTION_PREVIEW",
+                                     "LOAD_3D",      "BOUNDING_BOXES",
+                                     "PREVIEW_3D",   "LIGHT_INFO_PREVIEW",
+                                     "AUDIO_UI",     "LOAD_3D_ADVANCED",
+                                     "AUDIOUPLOAD",  "AUDIO_RECORD",
+                                     "WEBCAM"});
 
-std::string_view drawn_type(const InputSpec& spec) {
-    if (const json::value* const type = spec.option("widgetType"))
-        if (const auto* text = type->if_string()) return *text;
-    return spec.type;
-}
+// From front end 1.58.
+constexpr std::array kSavingTypes = std::to_array<std::string_view>(
+    {"SaveImage", "SaveImageAdvanced", "SaveSVGNode",       "SaveVideo",      "SaveAnimatedWEBP",
+     "SaveWEBM",  "SaveAudio",         "SaveAudioMP3",      "SaveAudioOpus",  "SaveAudioAdvanced",
+     "SaveGLB",   "Save3DAdvanced",    "SaveGaussianSplat", "SavePointCloud", "SaveAnimatedPNG",
+     "CLIPSave",  "VAESave",           "ModelSave",         "LoraSave",       "SaveLatent"});
+
+struct TypeTitle {
+    std::string_view type;
+    std::string_view title;
+};
+// Names that front end 1.58 shows for types of ComfyUI 0.33.0 which have none of their own.
+constexpr std::array kTypeTitles = std::to_array<TypeTitle>({
+    {"EmptyCosmosLatentVideo", "Empty Cosmos Latent Video"},
+    {"EmptyHunyuanImageLatent", "Empty Hunyuan Image Latent"},
+    {"EmptyLTXVLatentVideo", "Empty LTXV Latent Video"},
+    {"EmptyLatentHunyuan3Dv2", "Empty Hunyuan 3D v2 Latent"},
+    {"EmptyTrellis2LatentStructure", "Empty Trellis2 Latent Structure"},
+    {"Pixal3DConditioning", "Pixal3D Conditioning"},
+    {"StableCascade_EmptyLatentImage", "Empty Stable Cascade Latent Image"},
+    {"StableCascade_StageC_VAEEncode", "Stable Cascade Stage C VAE Encode"},
+    {"TextEncodeQwenImageEdit", "Text Encode Qwen Image Edit"},
+    {"TextEncodeQwenImageEditPlus", "Text Encode Qwen Image Edit Plus"},
+    {"Trellis2Conditioning", "Trellis2 Conditioning"},
+    {"Trellis2ShapeStage", "Trellis2 Shape Stage"},
+    {"Trellis2TextureStage", "Trellis2 Texture Stage"},
+    {"VAEDecodeHunyuan3D", "Hunyuan 3D VAE Decode"},
+    {"VaeDecodeShapeTrellis", "Trellis2 VAE Decode Shape"},
+    {"VaeDecodeStructureTrellis2", "Trellis2 VAE Decode Structure"},
+    {"VaeDecodeTextureTrellis", "Trellis2 VAE Decode Texture"},
+});
 
 const json::array* options_of(const InputSpec& spec) {
     const json::value* const options = spec.option("options");
@@ -29,6 +65,21 @@ const json::array* options_of(const InputSpec& spec) {
 }
 
 }  // namespace
+
+std::string_view drawn_type(const InputSpec& spec) {
+    if (const json::value* const type = spec.option("widgetType"))
+        if (const auto* text = type->if_string()) return *text;
+    return spec.type;
+}
+
+bool saves_files(std::string_view class_type) {
+    return std::ranges::find(kSavingTypes, class_type) != kSavingTypes.end();
+}
+
+std::string_view title_of_type(std::string_view class_type) {
+    const auto* const found = std::ranges::find(kTypeTitles, class_type, &TypeTitle::type);
+    return found == kTypeTitles.end() ? class_type : found->title;
+}
 
 bool is_widget(const InputSpec& spec) {
     if (spec.has_flag("forceInput")) return false;
@@ -52,9 +103,12 @@ std::optional<json::value> default_value(const InputSpec& spec) {
         const json::value* const key = find(options->front(), "key");
         return key == nullptr ? std::nullopt : std::optional(*key);
     }
+    if (type == "IMAGECOMPARE") return json::array{"", ""};
     if (const json::value* const value = spec.option("default")) return *value;
+    if (type == "BOUNDING_BOX")
+        return json::object{{"x", 0}, {"y", 0}, {"width", 512}, {"height", 512}};
     if (type == "COMBO") {
-        if (spec.has_flag("multiselect")) return json::array();
+        if (spec.has_flag("multi_select")) return json::array();
         if (spec.choices == nullptr || spec.choices->empty()) return std::nullopt;
         return spec.choices->front();
     }

@@ -6,12 +6,16 @@
 #include "workflow/convert/object_info.h"
 
 #include <optional>
+#include <string_view>
 
 namespace plimsoll::workflow {
 
 inline constexpr std::string_view kDynamicComboType = "COMFY_DYNAMICCOMBO_V3";
 inline constexpr std::string_view kAutogrowType = "COMFY_AUTOGROW_V3";
 inline constexpr std::string_view kMatchType = "COMFY_MATCHTYPE_V3";
+
+// The type of the widget, which may differ from that of the input.
+[[nodiscard]] std::string_view drawn_type(const InputSpec& spec);
 
 // Any dynamic combo is one; an input that only takes links (forceInput) is not.
 [[nodiscard]] bool is_widget(const InputSpec& spec);
@@ -21,6 +25,12 @@ inline constexpr std::string_view kMatchType = "COMFY_MATCHTYPE_V3";
 
 // nullopt: undefined, as a combo without choices.
 [[nodiscard]] std::optional<json::value> default_value(const InputSpec& spec);
+
+// Whether the front end fills the fields in the filename_prefix of a node of this type.
+[[nodiscard]] bool saves_files(std::string_view class_type);
+
+// The title of a node that object_info gives no display name: the front end's own, else its type.
+[[nodiscard]] std::string_view title_of_type(std::string_view class_type);
 
 // The choices of a dynamic combo: a key, and the inputs that it adds. nullptr: no such key.
 [[nodiscard]] const json::value* find_dynamic_inputs(const InputSpec& spec, const json::value& key);
