@@ -67,8 +67,9 @@ json::value wrapped(const json::value& value) {
 
 class Converter {
   public:
-    Converter(const EditorWorkflow& workflow, const ConvertOptions& options)
-        : workflow_(workflow), options_(options) {}
+    Converter(const EditorWorkflow& workflow, FrontEnd front_end,
+              const std::optional<LocalTime>& now)
+        : workflow_(workflow), front_end_(front_end), now_(now) {}
 
     Result<ApiWorkflow> convert() {
         root_.graph = &workflow_.root;
@@ -127,7 +128,7 @@ class Converter {
         inner->host = &host;
         inner->prefix = frame.prefix + host.id + ":";
         // Only in the root graph: deeper down the front end asks the nodes themselves.
-        const bool is_off = options_.front_end != FrontEnd::V1_27 && frame.parent == nullptr &&
+        const bool is_off = front_end_ != FrontEnd::V1_27 && frame.parent == nullptr &&
                             (host.is_muted() || host.is_bypassed());
         frame_is_off_ += is_off ? 1 : 0;
         TRY_DO(place(*inner));
@@ -166,7 +167,7 @@ class Converter {
         }
         for (std::size_t i = 0; i < node.inputs.size(); ++i) encode_link(placed, i, inputs);
         json::object meta{{"title", node.title}};
-        if (options_.front_end != FrontEnd::V1_27) add_pack(meta, node);
+        if (front_end_ != FrontEnd::V1_27) add_pack(meta, node);
         return {{"inputs", std::move(inputs)},
                 {"class_type", node.source->type},
                 {"_meta", std::move(meta)}};
@@ -198,7 +199,7 @@ class Converter {
         if (widget.is_dynamic_prompt) return json::value(resolve_dynamic_prompt(*text));
         const bool is_prefix = widget.name == "filename_prefix" && saves_files(node.source->type);
         if (is_prefix && text->find('%') != json::string::npos)
-            return json::value(replace_fields(*text, find_widget_text_, options_.now));
+            return json::value(replace_fields(*text, find_widget_text_, now_));
         return widget.value;
     }
 
@@ -244,8 +245,9 @@ class Converter {
     }
 
     const EditorWorkflow& workflow_;
-    const ConvertOptions& options_;
-    LinkResolver resolver_{options_.front_end};
+    FrontEnd front_end_;
+    const std::optional<LocalTime>& now_;
+    LinkResolver resolver_{front_end_};
     Frame root_;
     std::vector<PlacedNode> placed_;
     std::unordered_set<std::string> sent_;
@@ -265,10 +267,11 @@ class Converter {
 
 Result<ApiWorkflow> convert_workflow(std::string_view ui_workflow, const ObjectInfo& object_info,
                                      const ConvertOptions& options) {
+    const FrontEnd front_end = options.front_end.value_or(object_info.front_end());
     TRY_ASSIGN(UiWorkflow source, parse_ui_workflow(ui_workflow));
     TRY_ASSIGN(const EditorWorkflow workflow,
-               load_editor_workflow(std::move(source), object_info, options.front_end));
-    return Converter(workflow, options).convert();
+               load_editor_workflow(std::move(source), object_info, front_end));
+    return Converter(workflow, front_end, options.now).convert();
 }
 
 }  // namespace plimsoll::workflow

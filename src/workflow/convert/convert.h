@@ -20,8 +20,8 @@
 namespace plimsoll::workflow {
 
 struct ConvertOptions {
-    FrontEnd front_end = FrontEnd::V1_58;
-    std::optional<LocalTime> now;  // for %date:...% in file names; without it the field stays
+    std::optional<FrontEnd> front_end;  // nullopt: the one of the server that object_info is from
+    std::optional<LocalTime> now;       // for %date:...% in file names; without it the field stays
 };
 
 struct ApiWorkflow {

@@ -99,7 +99,8 @@ std::vector<InputSpec> read_input_specs(const json::value& sections, const json:
 }
 
 Result<ObjectInfo> ObjectInfo::parse(std::string_view bytes) {
-    auto document = parse_json(bytes, {.bytes_max = kObjectInfoBytesMax, .depth_max = kDepthMax});
+    auto document =
+        parse_python_json(bytes, {.bytes_max = kObjectInfoBytesMax, .depth_max = kDepthMax});
     if (!document) return fail_at("object_info", std::move(document).error());
     ObjectInfo info;
     info.document_ = std::make_shared<const json::value>(std::move(*document));
@@ -114,6 +115,9 @@ Result<ObjectInfo> ObjectInfo::parse(std::string_view bytes) {
     for (const auto& member : *nodes) {
         if (!is_node(member)) continue;
         std::string class_type(member.key());
+        // Servers say whether a node takes lists since 2026; front end 1.58 is of that time.
+        if (plimsoll::find(member.value(), "is_input_list") != nullptr)
+            info.front_end_ = FrontEnd::V1_58;
         NodeDefinition node = read_definition(class_type, member.value());
         info.definitions_.emplace(std::move(class_type), std::move(node));
     }

@@ -7,6 +7,7 @@
 #pragma once
 #include "base/error.h"
 #include "base/json.h"
+#include "workflow/convert/front_end.h"
 
 #include <cstddef>
 #include <memory>
@@ -53,10 +54,13 @@ class ObjectInfo {
 
     [[nodiscard]] const NodeDefinition* find(std::string_view class_type) const;
     [[nodiscard]] std::size_t size() const { return definitions_.size(); }
+    // The one that comes with a server which answers so.
+    [[nodiscard]] FrontEnd front_end() const { return front_end_; }
 
   private:
     std::shared_ptr<const json::value> document_;  // the specs point into it
     std::unordered_map<std::string, NodeDefinition> definitions_;
+    FrontEnd front_end_ = FrontEnd::V1_27;
 };
 
 }  // namespace plimsoll::workflow
