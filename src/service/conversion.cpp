@@ -2,6 +2,7 @@
 #include "service/conversion.h"
 
 #include "base/byte_source.h"
+#include "workflow/gzip.h"
 #include "workflow/parse.h"
 #include "workflow/png_text.h"
 
@@ -23,13 +24,22 @@ bool is_png(ByteSource& source) {
     return source.size_bytes() >= head.size() && source.read_at(0, head) && head == kPng;
 }
 
+// A text file, as it is or compressed by gzip.
+Result<std::string> read_maybe_gzip(const std::filesystem::path& path, std::size_t bytes_max) {
+    TRY_ASSIGN(std::string text, read_text_file(path, bytes_max));
+    if (!workflow::is_gzip(text)) return text;
+    auto inflated = workflow::inflate_gzip(text, bytes_max);
+    if (!inflated) return fail_at(path.string(), std::move(inflated).error());
+    return inflated;
+}
+
 enum class Prefer : std::uint8_t { Api, Ui };
 
 Result<WorkflowText> read_file(const std::filesystem::path& path, Prefer prefer) {
     TRY_ASSIGN(const auto source, open_file(path));
     WorkflowText workflow;
     if (!is_png(*source)) {
-        TRY_ASSIGN(workflow.text, read_text_file(path, workflow::kWorkflowBytesMax));
+        TRY_ASSIGN(workflow.text, read_maybe_gzip(path, workflow::kWorkflowBytesMax));
         workflow.is_ui_format = workflow::is_ui_workflow(workflow.text);
         return workflow;
     }
@@ -48,7 +58,7 @@ Result<WorkflowText> read_file(const std::filesystem::path& path, Prefer prefer)
 Result<workflow::ObjectInfo> read_object_info(const ObjectInfoSource& source) {
     if (source.file) {
         TRY_ASSIGN(const std::string text,
-                   read_text_file(*source.file, workflow::kObjectInfoBytesMax));
+                   read_maybe_gzip(*source.file, workflow::kObjectInfoBytesMax));
         auto info = workflow::ObjectInfo::parse(text);
         if (!info) return fail_at(source.file->string(), std::move(info).error());
         return info;
