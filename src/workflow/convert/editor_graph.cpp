@@ -2,9 +2,11 @@
 #include "workflow/convert/editor_graph.h"
 
 #include "workflow/convert/promotion.h"
+#include "workflow/convert/widget_types.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <utility>
@@ -113,8 +115,16 @@ class Loader {
                     origin->widgets.empty())
                     continue;
                 if (Widget* const widget = node.find_widget(*socket.widget))
-                    widget->value = origin->widgets.front().value;
+                    write_value(*widget, node, origin->widgets.front().value);
             }
+    }
+
+    static void write_value(Widget& widget, const EditorNode& node,
+                            const std::optional<json::value>& value) {
+        widget.value = value;
+        if (!value || node.definition == nullptr) return;
+        const auto spec = std::ranges::find(node.definition->inputs, widget.name, &InputSpec::name);
+        if (spec != node.definition->inputs.end()) widget.value = to_step(*spec, *value);
     }
 
     EditorWorkflow& workflow_;

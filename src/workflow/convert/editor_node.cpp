@@ -132,6 +132,7 @@ class Drawer {
         // The front end hooks itself in once, before a saved option replaces the inner widgets.
         widget.is_dynamic_prompt = depth == 0 && spec.has_flag("dynamicPrompts");
         fill(widget);
+        repair_value(spec, node_.definition->class_type, widget.value);
         if (!spec.has_flag("socketless"))
             add_socket(widget_sockets_, {spec.name, spec.type, {}, spec.name, {}});
         const std::optional<json::value> value = widget.value;
@@ -139,9 +140,11 @@ class Drawer {
         if (has_seed_control(spec)) draw_seed_control(spec);
         if (drawn_type(spec) == "BOUNDING_BOX")
             for (const char* const side : {"x", "y", "width", "height"}) add_editor_widget(side);
-        if (const json::value* const remote = spec.option("remote");
-            remote != nullptr && find_bool(*remote, "refresh_button").value_or(false))
-            add_editor_widget("refresh");
+        if (const json::value* const remote = spec.option("remote"); remote != nullptr) {
+            add_editor_widget("Auto-refresh after generation");
+            if (find_bool(*remote, "refresh_button").value_or(false))
+                add_widget("refresh", "refresh");  // sent, though it is a button
+        }
         if (spec.type == kDynamicComboType && value) draw_option(spec, *value, depth);
     }
 

@@ -23,6 +23,14 @@ inline constexpr std::string_view kMatchType = "COMFY_MATCHTYPE_V3";
 // Whether the front end adds control_after_generate behind it.
 [[nodiscard]] bool has_seed_control(const InputSpec& spec);
 
+// What the editor makes of a saved value once all is loaded: no choice becomes the first one, names
+// of samplers lose the prefix that they had in 2023.
+void repair_value(const InputSpec& spec, std::string_view class_type,
+                  std::optional<json::value>& value);
+
+// A number that a primitive writes is brought to the step of the widget.
+[[nodiscard]] json::value to_step(const InputSpec& spec, const json::value& value);
+
 // nullopt: undefined, as a combo without choices.
 [[nodiscard]] std::optional<json::value> default_value(const InputSpec& spec);
 
