@@ -47,7 +47,8 @@ std::string shortest(double number) {
 }
 
 std::string number_text(const json::value& value) {
-    if (const auto* whole = value.if_int64(); whole != nullptr && std::llabs(*whole) <= kExactMax)
+    if (const auto* whole = value.if_int64();
+        whole != nullptr && *whole >= -kExactMax && *whole <= kExactMax)
         return fmt::format("{}", *whole);
     return shortest(value.to_number<double>());
 }
