@@ -182,9 +182,9 @@ class Converter {
             else
                 inputs.erase(name);
         } else if (const auto* origin = std::get_if<Origin>(&source)) {
-            std::string id = origin->frame->prefix + origin->node->id;
+            const std::string id = origin->frame->prefix + origin->node->id;
             if (sent_.contains(id))
-                inputs.insert_or_assign(name, json::array{std::move(id), origin->slot});
+                inputs.insert_or_assign(name, json::array{id, origin->slot});
             else
                 inputs.erase(name);  // the front end drops the input of a node that is muted
         }
@@ -225,8 +225,10 @@ class Converter {
     std::optional<std::string> widget_text(std::string_view name, std::string_view widget) {
         if (!is_indexed_) index_names();
         auto found = by_name_.find(name);
-        if (found == by_name_.end() && (found = by_title_.find(name)) == by_title_.end())
-            return std::nullopt;
+        if (found == by_name_.end()) {
+            found = by_title_.find(name);
+            if (found == by_title_.end()) return std::nullopt;
+        }
         const Widget* const value = found->second->find_widget(widget);
         if (value == nullptr) return std::nullopt;
         return value->value ? script_text(*value->value) : std::string();

@@ -26,6 +26,8 @@ class Loader {
     Result<void> load() {
         workflow_.group_nodes = read_group_nodes(workflow_.source, object_info_, front_end_);
         std::vector<const UiSubgraph*> definitions;
+        definitions.reserve(workflow_.source.subgraphs.size() +
+                            workflow_.group_nodes.definitions.size());
         for (const UiSubgraph& one : workflow_.source.subgraphs) definitions.push_back(&one);
         for (const UiSubgraph& one : workflow_.group_nodes.definitions) definitions.push_back(&one);
         for (const UiSubgraph* const one : definitions) {

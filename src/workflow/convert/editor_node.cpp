@@ -82,6 +82,14 @@ bool is_control_mode(const json::value* value) {
     return text != nullptr && std::ranges::find(kModes, std::string_view(*text)) != kModes.end();
 }
 
+// Its widget is not saved.
+bool has_audio_player(std::string_view type) {
+    static constexpr std::array<std::string_view, 6> kTypes = {
+        "LoadAudio",    "SaveAudio",     "PreviewAudio",
+        "SaveAudioMP3", "SaveAudioOpus", "SaveAudioAdvanced"};
+    return std::ranges::find(kTypes, type) != kTypes.end();
+}
+
 std::string socket_type(const InputSpec& spec) {
     if (spec.type != kMatchType) return spec.type;
     const json::value* const types = spec.option("template");
@@ -205,8 +213,7 @@ class Drawer {
         const std::string_view type = definition.class_type;
         if (type == "SaveGLB" || type == "Preview3D") add_widget("image", "");
         if (type == "Load3DAdvanced") add_widget("viewport_state", "");
-        if (type == "LoadAudio" || type == "SaveAudio" || type == "PreviewAudio" ||
-            type == "SaveAudioMP3" || type == "SaveAudioOpus" || type == "SaveAudioAdvanced")
+        if (has_audio_player(type))
             node_.widgets.push_back(
                 {.name = "audioUI",
                  .value = "",
@@ -315,9 +322,10 @@ NodeKind kind_of(const UiNode& source, const ObjectInfo& object_info) {
 
 // Whether a node of this type once had more values than it has now.
 bool may_be_outdated(const NodeDefinition& definition) {
-    return std::ranges::any_of(definition.inputs, [](const InputSpec& spec) {
-        return spec.has_flag("forceInput") || drawn_type(spec) == "IMAGECOMPARE";
-    });
+    return has_audio_player(definition.class_type) ||
+           std::ranges::any_of(definition.inputs, [](const InputSpec& spec) {
+               return spec.has_flag("forceInput") || drawn_type(spec) == "IMAGECOMPARE";
+           });
 }
 
 const json::value* first_value(const UiNode& source) {

@@ -89,7 +89,7 @@ class PortNames {
   public:
     std::string take(const EditorNode& node, const std::string& input) {
         if (seen_[input]++ == 0) return input;
-        const std::string longer = fmt::format("{} {}", node.title, input);
+        std::string longer = fmt::format("{} {}", node.title, input);
         if (const int count = seen_[longer]++; count > 0)
             return fmt::format("{} {} {}", node.title, count, input);
         return longer;
