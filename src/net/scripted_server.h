@@ -41,8 +41,8 @@ class ScriptedServer {
 
     // `answer` is called for every HTTP request, `sockets` hands out a script for each WebSocket;
     // both from the server's thread.
-    ScriptedServer(std::function<Reply(const Request&)> answer,
-                   std::function<SocketScript(const std::string& target)> sockets = {});
+    explicit ScriptedServer(std::function<Reply(const Request&)> answer,
+                            std::function<SocketScript(const std::string& target)> sockets = {});
     ~ScriptedServer();
     ScriptedServer(const ScriptedServer&) = delete;
     ScriptedServer& operator=(const ScriptedServer&) = delete;

@@ -31,7 +31,7 @@ TEST(PromptLength, takes_weights_for_weights_and_escaped_brackets_for_text) {
 }
 
 TEST(PromptLength, bounds_what_a_hostile_text_can_ask_for) {
-    EXPECT_EQ(estimate_prompt_length(std::string(10'000'000, '.')).chunks, 1000);
+    EXPECT_EQ(estimate_prompt_length(std::string(8'000'000, '.')).chunks, 1000);
     EXPECT_GE(estimate_prompt_length("\xE5\xB0\x8F\xE9\xBE\x99 \xFF\xFE").tokens, 4);
 }
 
