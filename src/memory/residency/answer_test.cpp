@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "memory/networks/gz_fixture.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -45,6 +46,8 @@ TEST(ResidencyAnswerer, decides_every_recorded_step_as_the_real_loader_did) {
             }
         ++steps[std::string(find_string(recorded, "comfyui").value_or(""))];
     }
+    for (const auto& [version, count] : steps)
+        fmt::print("residency {:9} {:5} steps, every one as recorded\n", version, count);
     EXPECT_EQ(steps["0.3.64"], 1975);
     EXPECT_EQ(steps["0.33.0"], 360);
 }
