@@ -32,7 +32,7 @@ struct BuiltClip {
 // other (then `notes` says so).
 struct BuiltFile {
     std::shared_ptr<const modelfile::Contents> contents;
-    std::shared_ptr<const UnetNetwork> unet;
+    std::shared_ptr<const Denoiser> unet;
     std::vector<BuiltClip> text_encoders;
     std::shared_ptr<const KlVaeNetwork> vae;
     std::shared_ptr<const ControlNetNetwork> controlnet;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/trace_question.h"
 
+#include "base/described.h"
 #include "modelfile/architectures.h"
 
 #include <fmt/format.h>
@@ -251,15 +252,15 @@ Result<void> read_unet_config(const json::value& from, modelfile::UnetConfig& c)
     return list("transformer_depth_output", c.transformer_depth_output);
 }
 
-Result<UnetEntry> unet_entry(const Question& q) {
-    if (q.call.empty() || q.call == "apply_model") return UnetEntry::ApplyModel;
-    if (q.call == "forward") return UnetEntry::Forward;
-    if (q.call == "sampling_function") return UnetEntry::SamplingFunction;
+Result<StepEntry> unet_entry(const Question& q) {
+    if (q.call.empty() || q.call == "apply_model") return StepEntry::ApplyModel;
+    if (q.call == "forward") return StepEntry::Forward;
+    if (q.call == "sampling_function") return StepEntry::SamplingFunction;
     return fail(Errc::NotFound, fmt::format("call {:?} of a UNet is not simulated", q.call));
 }
 
-UnetCall unet_call(const Question& q) {
-    UnetCall call;
+StepCall unet_call(const Question& q) {
+    StepCall call;
     call.batch = q.batch;
     call.latent_height = q.latent_height;
     call.latent_width = q.latent_width;
@@ -297,7 +298,7 @@ Result<Walk> answer_unet(const Question& q) {
         return fail(Errc::InvalidInput, "width and height must be at least 8");
     }
     TRY_ASSIGN(const auto unet, build_unet(config));
-    UnetCall call = unet_call(q);
+    StepCall call = unet_call(q);
     TRY_ASSIGN(call.entry, unet_entry(q));
     if (q.batch % 2 != 0) call.conds = 1;
     std::shared_ptr<const ControlNetNetwork> controlnet;
@@ -306,9 +307,23 @@ Result<Walk> answer_unet(const Question& q) {
         TRY_ASSIGN(controlnet, build_controlnet(known));
         call.controlnet = controlnet.get();
     }
-    Walk walk = simulate_unet_step(*unet, call);
+    Walk walk = simulate_step(*unet, call);
     add_model_buffers(q, config, walk);
     return walk;
+}
+
+Result<Walk> answer_flux(const Question& q) {
+    modelfile::FluxConfig config;
+    if (q.variant == "schnell") config.guidance_embed = false;
+    if (q.variant == "fill_inpaint") config.in_channels = 96;
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
+    TRY_ASSIGN(const auto flux, build_flux(config));
+    StepCall call = unet_call(q);
+    TRY_ASSIGN(call.entry, unet_entry(q));
+    if (contains(q.variant, "cfg1")) call.conds = 1;
+    if (contains(q.variant, "1ref"))
+        call.references.push_back({1, q.latent_height, q.latent_width});
+    return simulate_step(*flux, call);
 }
 
 Result<Walk> answer_controlnet(const Question& q) {
@@ -371,8 +386,10 @@ Result<Walk> answer_text_encoder(const Question& q) {
 
 }  // namespace
 
-Result<Walk> answer_question(const json::value& line) {
+Result<Walk> answer_question(const json::value& line, const OpObserver* observer) {
     TRY_ASSIGN(Question q, read_question(line));
+    q.rules.observer = observer;
+    if (q.phase == "unet_step" && q.family == "flux") return answer_flux(q);
     if (q.phase == "unet_step") return answer_unet(q);
     if (q.phase == "controlnet") return answer_controlnet(q);
     if (q.phase == "vae_decode" || q.phase == "vae_encode") return answer_vae(q);

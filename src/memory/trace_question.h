@@ -8,6 +8,8 @@
 namespace plimsoll::memory {
 
 // NotFound when the family, variant or phase is not simulated; InvalidInput when a field cannot be.
-[[nodiscard]] Result<Walk> answer_question(const json::value& line);
+// `observer` sees every operation; nullptr: nobody watches. It outlives the call.
+[[nodiscard]] Result<Walk> answer_question(const json::value& line,
+                                           const OpObserver* observer = nullptr);
 
 }  // namespace plimsoll::memory

@@ -151,25 +151,6 @@ Tensor EmbeddingMlp::forward(Tape& tape, const Tensor& x) const {
     return second_.forward(tape, hidden);
 }
 
-Tensor timestep_embedding(Tape& tape, Module module, const Tensor& timesteps, std::int64_t width) {
-    const std::int64_t half = width / 2;
-    Tensor frequencies = ghost::create(tape, "arange", module, {half}, ElementType::Float32);
-    for (const std::string_view op : {"mul", "div", "exp"}) {
-        frequencies = ghost::unary(tape, op, module, frequencies);
-    }
-    const Tensor angles = [&] {
-        const Tensor column = ghost::to_type(tape, module, timesteps, ElementType::Float32);
-        Tensor product =
-            tape.make({timesteps.elements(), half}, ElementType::Float32, "mul", module);
-        tape.charge(OpClass::Elementwise, "mul", module, 0,
-                    column.bytes() + frequencies.bytes() + product.bytes());
-        return product;
-    }();
-    const std::array<Tensor, 2> waves = {ghost::unary(tape, "cos", module, angles),
-                                         ghost::unary(tape, "sin", module, angles)};
-    return ghost::cat(tape, module, waves, 1);
-}
-
 UnetNetwork::UnetNetwork(const modelfile::UnetConfig& config)
     : config_(config),
       root_(registry_.path("", "")),
@@ -229,7 +210,30 @@ void apply_control(Tape& tape, Module module, const Tensor& h, std::vector<Tenso
 }
 }  // namespace
 
-Tensor UnetNetwork::forward(Tape& tape, const UnetInputs& in) const {
+StepInputs UnetNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
+    const StepCall& call = wish.call;
+    // Beyond the latent: a mask and what it hides, or the image to edit.
+    const std::int64_t latent = std::min(config_.in_channels, config_.out_channels);
+    const std::int64_t more = config_.in_channels - latent;
+    StepInputs in;
+    in.x = tape.input({wish.batch, wish.joined ? latent + more : latent, call.latent_height,
+                       call.latent_width},
+                      wish.type);
+    in.timesteps = tape.input({wish.batch}, ElementType::Float32);
+    in.context = tape.input({wish.cond_batch, call.tokens, config_.context_dim}, wish.type);
+    if (config_.adm_in_channels > 0)
+        in.y = tape.input({wish.cond_batch, config_.adm_in_channels}, wish.type);
+    if (more > 0 && !wish.joined)
+        in.concat = tape.input({wish.batch, more, call.latent_height, call.latent_width}, wish.type);
+    return in;
+}
+
+Prediction UnetNetwork::prediction() const {
+    if (config_.prediction == "v") return Prediction::V;
+    return config_.prediction == "edm" ? Prediction::Edm : Prediction::Eps;
+}
+
+Tensor UnetNetwork::forward(Tape& tape, const StepInputs& in) const {
     const Tensor t_emb = ghost::to_type(
         tape, root_, timestep_embedding(tape, root_, in.timesteps, config_.model_channels),
         in.x.type());

@@ -47,9 +47,21 @@ Bytes ModuleEntry::weights(ComputeType network_storage) const {
     return Bytes(elements * bytes_per_element(type));
 }
 
-Result<std::shared_ptr<const UnetNetwork>> build_unet(const modelfile::UnetConfig& config) {
+Result<std::shared_ptr<const Denoiser>> build_unet(const modelfile::UnetConfig& config) {
     TRY_DO(check_unet_config(config));
     return std::make_shared<const UnetNetwork>(config);
+}
+
+Result<std::shared_ptr<const Denoiser>> build_denoiser(const modelfile::DenoiserConfig& config) {
+    struct Builder {
+        Result<std::shared_ptr<const Denoiser>> operator()(const modelfile::UnetConfig& c) const {
+            return build_unet(c);
+        }
+        Result<std::shared_ptr<const Denoiser>> operator()(const modelfile::FluxConfig& c) const {
+            return build_flux(c);
+        }
+    };
+    return std::visit(Builder{}, config);
 }
 
 Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
@@ -161,7 +173,7 @@ std::vector<ModuleEntry> model_buffers(const modelfile::UnetConfig& config) {
     return buffers;
 }
 
-std::shared_ptr<const Network> as_network(std::shared_ptr<const UnetNetwork> network) {
+std::shared_ptr<const Network> as_network(std::shared_ptr<const Denoiser> network) {
     return network;
 }
 std::shared_ptr<const Network> as_network(std::shared_ptr<const ControlNetNetwork> network) {
