@@ -5,6 +5,7 @@
 #include "modelfile/detect.h"
 #include "modelfile/read.h"
 #include "modelfile/sparse_file.h"
+#include "targets.h"
 #include "yardstick.h"
 
 #include <filesystem>
@@ -75,4 +76,6 @@ BENCHMARK(detect)->Unit(benchmark::kMillisecond);
 }  // namespace
 }  // namespace plimsoll::bench
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+    return plimsoll::bench::run_against({{"read_header", 20e-3}}, argc, argv);
+}

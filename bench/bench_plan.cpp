@@ -6,6 +6,7 @@
 #include "advisor/largest.h"
 #include "advisor/plan.h"
 #include "advisor/reference_job.h"
+#include "targets.h"
 #include "yardstick.h"
 
 namespace plimsoll::bench {
@@ -50,4 +51,13 @@ BENCHMARK(largest_that_fits)->DenseRange(0, 2)->Unit(benchmark::kMillisecond);
 }  // namespace
 }  // namespace plimsoll::bench
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+    return plimsoll::bench::run_against({{"plan/1024/1", 50e-3},
+                                         {"plan/1536/4", 50e-3},
+                                         {"plan/2048/1", 50e-3},
+                                         {"plan/2048/16", 50e-3},
+                                         {"largest_that_fits/0", 100e-3},
+                                         {"largest_that_fits/1", 100e-3},
+                                         {"largest_that_fits/2", 100e-3}},
+                                        argc, argv);
+}

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Fails when a folder of src/ includes a folder that tools/layers.txt does not allow it, or when Beast leaves net/."""
+"""Fails when a folder of src/ includes a folder that tools/layers.txt does not allow it, when Beast leaves net/, or when a source
+does not include its own header first (which is how most headers are known to compile alone)."""
 import pathlib
 import re
 import sys
@@ -27,6 +28,10 @@ def read_layers() -> dict[str, set[str]]:
 def faults_of(path: pathlib.Path, folder: str, layers: dict[str, set[str]]) -> list[str]:
     faults = []
     where = path.relative_to(ROOT)
+    own = path.with_suffix(".h")
+    first = INCLUDE.search(path.read_text())
+    if path.suffix == ".cpp" and own.exists() and (not first or first[2] != str(own.relative_to(ROOT / "src"))):
+        faults.append(f"{where}: includes its own header first, so that the header is known to compile alone")
     for bracket, name in INCLUDE.findall(path.read_text()):
         target = name.split("/")[0]
         if bracket == '"' and target in layers and target not in layers[folder]:

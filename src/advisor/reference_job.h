@@ -13,19 +13,21 @@
 namespace plimsoll::advisor {
 
 inline modelfile::Contents sdxl_contents() {
-    using namespace modelfile;
-    Contents contents;
-    contents.family = Family::Sdxl;
-    contents.unet = Part<UnetConfig>{*known_unet("sdxl"),
-                                     {2'567'463'684, Bytes(5'134'927'368), DType::Float16, false},
-                                     "model.diffusion_model."};
-    contents.vae = Part<KlVaeConfig>{*known_kl_vae("kl4"),
-                                     {83'653'863, Bytes(167'307'726), DType::Float16, false},
-                                     "first_stage_model."};
-    contents.text_encoders.push_back({*known_clip("clip_l"),
+    using modelfile::DType;
+    modelfile::Contents contents;
+    contents.family = modelfile::Family::Sdxl;
+    contents.unet = modelfile::Part<modelfile::UnetConfig>{
+        *modelfile::known_unet("sdxl"),
+        {2'567'463'684, Bytes(5'134'927'368), DType::Float16, false},
+        "model.diffusion_model."};
+    contents.vae = modelfile::Part<modelfile::KlVaeConfig>{
+        *modelfile::known_kl_vae("kl4"),
+        {83'653'863, Bytes(167'307'726), DType::Float16, false},
+        "first_stage_model."};
+    contents.text_encoders.push_back({*modelfile::known_clip("clip_l"),
                                       {123'060'557, Bytes(246'121'114), DType::Float16, false},
                                       "conditioner.embedders.0.transformer."});
-    contents.text_encoders.push_back({*known_clip("clip_g"),
+    contents.text_encoders.push_back({*modelfile::known_clip("clip_g"),
                                       {694'659'841, Bytes(1'389'319'682), DType::Float16, false},
                                       "conditioner.embedders.1.model."});
     contents.everything = {3'468'837'945, Bytes(6'937'675'890), DType::Float16, false};

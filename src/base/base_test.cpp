@@ -45,6 +45,12 @@ TEST(Json, names_depth_and_place_of_the_fault) {
     EXPECT_EQ(parse_json("[NaN]").error().code, Errc::Corrupt);
 }
 
+TEST(Json, holds_no_infinity) {
+    EXPECT_EQ(parse_json(R"({"a":[{"b":1e999}]})").error().code, Errc::Corrupt);
+    EXPECT_EQ(parse_json("[-1021e3084]").error().code, Errc::Corrupt);
+    EXPECT_EQ(parse_json("[1e308, -1e-999]")->as_array().size(), 2U);
+}
+
 TEST(Random, repeats_from_its_seed_and_makes_distinct_uuids) {
     Random a(7);
     Random b(7);

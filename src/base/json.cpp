@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace plimsoll {
 namespace {
 
@@ -32,9 +35,23 @@ void append_pretty(std::string& out, const json::value& value, std::size_t inden
         }
         line(indent);
         out += ']';
+    } else if (const auto* number = value.if_double();
+               number != nullptr && std::isfinite(*number)) {
+        out += fmt::format("{}", *number);  // 1800 where Boost writes 1.8E3
     } else {
         out += json::serialize(value);
     }
+}
+
+// Boost.JSON makes infinity of a number beyond the range of a double. Depth is limited by the
+// parser.
+bool is_finite(const json::value& value) {
+    if (const auto* number = value.if_double()) return std::isfinite(*number);
+    if (const auto* array = value.if_array()) return std::ranges::all_of(*array, is_finite);
+    if (const auto* object = value.if_object())
+        return std::ranges::all_of(
+            *object, [](const json::key_value_pair& member) { return is_finite(member.value()); });
+    return true;
 }
 
 }  // namespace
@@ -59,7 +76,10 @@ Result<json::value> parse_json(std::string_view text, const JsonLimits& limits) 
     if (error)
         return fail(Errc::Corrupt,
                     fmt::format("not JSON: {} at byte {}", error.message(), consumed));
-    return parser.release();
+    json::value value = parser.release();
+    if (!is_finite(value))
+        return fail(Errc::Corrupt, "not JSON: a number is beyond the range of a double");
+    return value;
 }
 
 std::string to_pretty_json(const json::value& value) {

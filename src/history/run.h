@@ -68,7 +68,9 @@ struct RunRecord {
     Bytes load_line;
     Bytes forecast_peak;
     double forecast_seconds = 0;
-    std::optional<Bytes> observed_peak = std::nullopt;
+    std::optional<Bytes> observed_peak = std::nullopt;  // allocated by torch
+    std::optional<Bytes> observed_used = std::nullopt;  // on the whole card, other programs too
+    std::optional<Bytes> card_total = std::nullopt;
     std::optional<double> observed_seconds = std::nullopt;
     std::vector<PhaseRecord> phases;
     std::vector<ChangeRecord> changes;

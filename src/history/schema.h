@@ -9,7 +9,7 @@ namespace plimsoll::history {
 
 // kMigrations[n] leads from schema version n to n + 1. A landed entry is never edited: files made
 // by it exist.
-inline constexpr std::array<const char*, 2> kMigrations{
+inline constexpr std::array<const char*, 3> kMigrations{
     // 1: runs and presets. Lists (phases, changes, images) are JSON text: they are read and written
     // whole.
     R"sql(
@@ -57,6 +57,11 @@ CREATE TABLE presets (
 CREATE INDEX runs_by_start ON runs (started_ms, id);
 CREATE INDEX runs_by_model ON runs (model, started_ms, id);
 CREATE INDEX runs_by_family ON runs (family, started_ms, id);
+)sql",
+    // 3: what the whole card held beside what torch had allocated.
+    R"sql(
+ALTER TABLE runs ADD COLUMN observed_used_bytes INTEGER;
+ALTER TABLE runs ADD COLUMN card_total_bytes INTEGER;
 )sql",
 };
 

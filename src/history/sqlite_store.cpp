@@ -25,8 +25,9 @@ constexpr const char* kRunColumns =
     "run_id, started_ms, ended_ms, prompt_id, prompt, model, checkpoint, family, width, height, "
     "batch, steps, cfg, sampler, scheduler, quality, seed, card, comfyui_version, verdict, "
     "load_line_bytes, forecast_peak_bytes, forecast_seconds, observed_peak_bytes, "
-    "observed_seconds, phases, changes, images, outcome, error";
-constexpr int kRunColumnCount = 30;
+    "observed_used_bytes, card_total_bytes, observed_seconds, phases, changes, images, outcome, "
+    "error";
+constexpr int kRunColumnCount = 32;
 
 // What a code of SQLite means to the person who has to do something about it.
 Error explain(const SQLite::Exception& thrown, const std::string& file) {
@@ -111,11 +112,12 @@ void bind_run(SQLite::Statement& to, const RunRecord& run) {
     put(s.sampler), put(s.scheduler), put(s.quality), put(s.seed);
     put(run.card), put(run.comfyui_version), put(run.verdict);
     put(run.load_line.count), put(run.forecast_peak.count), put(run.forecast_seconds);
-    put_optional(run.observed_peak ? std::optional(run.observed_peak->count) : std::nullopt);
+    for (const auto& bytes : {run.observed_peak, run.observed_used, run.card_total})
+        put_optional(bytes ? std::optional(bytes->count) : std::nullopt);
     put_optional(run.observed_seconds);
     put(phases_to_text(run.phases)), put(changes_to_text(run.changes));
     put(images_to_text(run.images)), put(std::string(outcome_name(run.outcome))), put(run.error);
-    static_assert(kRunColumnCount == 30);
+    static_assert(kRunColumnCount == 32);
 }
 
 Result<RunRecord> run_of(SQLite::Statement& from) {
@@ -135,8 +137,10 @@ Result<RunRecord> run_of(SQLite::Statement& from) {
     run.card = text(), run.comfyui_version = text(), run.verdict = text();
     run.load_line = Bytes(integer()), run.forecast_peak = Bytes(integer());
     run.forecast_seconds = number();
-    if (!from.getColumn(at).isNull()) run.observed_peak = Bytes(from.getColumn(at).getInt64());
-    ++at;
+    for (auto* const bytes : {&run.observed_peak, &run.observed_used, &run.card_total}) {
+        if (!from.getColumn(at).isNull()) *bytes = Bytes(from.getColumn(at).getInt64());
+        ++at;
+    }
     if (!from.getColumn(at).isNull()) run.observed_seconds = from.getColumn(at).getDouble();
     ++at;
     TRY_ASSIGN(run.phases, parse_phases(text()));
@@ -273,7 +277,11 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::create(const std::filesystem::
         auto connection =
             std::make_unique<Connection>(path.string(), address, flags, options.busy_timeout_ms);
         SQLite::Database& database = connection->database;
-        TRY_DO(check_version(database, path.string()));
+        {
+            // Version and tables of one moment: another process may be making them.
+            const SQLite::Transaction look(database);
+            TRY_DO(check_version(database, path.string()));
+        }
         if (writable) {
             if (options.pages_max > 0)
                 database.exec(fmt::format("PRAGMA max_page_count = {}", options.pages_max));
@@ -316,6 +324,8 @@ Result<void> SqliteStore::record_run(const RunRecord& run) {
                                   "forecast_peak_bytes",
                                   "forecast_seconds",
                                   "observed_peak_bytes",
+                                  "observed_used_bytes",
+                                  "card_total_bytes",
                                   "observed_seconds",
                                   "phases",
                                   "changes",

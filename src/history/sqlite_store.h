@@ -15,7 +15,7 @@
 
 namespace plimsoll::history {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 enum class Access : std::uint8_t { ReadWrite, ReadOnly };
 

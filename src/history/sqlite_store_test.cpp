@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -92,6 +93,8 @@ TEST_F(SqliteFile, migrates_a_file_of_schema_1_and_keeps_its_rows) {
     EXPECT_EQ(run.model, "sdxl-base");
     EXPECT_EQ(run.settings.seed, "18446744073709551615");
     EXPECT_EQ(run.observed_peak, std::nullopt);
+    EXPECT_EQ(run.observed_used, std::nullopt);
+    EXPECT_EQ(run.card_total, std::nullopt);
     ASSERT_EQ(run.phases.size(), 1U);
     EXPECT_EQ(run.phases[0].observed_peak, Bytes(4000000000));
     EXPECT_EQ(run.images, std::vector<std::string>{"/pictures/dragon.png"});
@@ -225,10 +228,12 @@ TEST_F(SqliteFile, two_processes_write_one_file_and_lose_nothing) {
         ASSERT_GE(pid, 0);
         if (pid == 0) {
             auto store = SqliteStore::create(file(), {.busy_timeout_ms = 30'000});
-            bool good = store.has_value();
-            for (int i = 0; good && i < kEach; ++i)
-                good = (*store)->record_run(numbered_run(child * 1000 + i)).has_value();
-            ::_exit(good ? 0 : 1);
+            Result<void> recorded;
+            if (!store) recorded = std::unexpected(store.error());
+            for (int i = 0; recorded && i < kEach; ++i)
+                recorded = (*store)->record_run(numbered_run(child * 1000 + i));
+            if (!recorded) std::fprintf(stderr, "%s\n", recorded.error().message.c_str());
+            ::_exit(recorded ? 0 : 1);
         }
         children.push_back(pid);
     }

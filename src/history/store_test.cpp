@@ -41,6 +41,8 @@ RunRecord sample_run(const std::string& id, std::int64_t started_ms) {
     run.forecast_peak = Bytes::from_mib(4100.5);
     run.forecast_seconds = 61.25;
     run.observed_peak = Bytes::from_mib(4090);
+    run.observed_used = Bytes::from_mib(4800);
+    run.card_total = Bytes::from_mib(6144);
     run.observed_seconds = 58.5;
     run.phases = {{"text_encode", "6", Bytes(1'800'000'000), 0.4, Bytes(1'790'000'000), 0.5},
                   {"vae_decode", "8", Bytes(4'000'000'000), 2.5, std::nullopt, std::nullopt}};
@@ -101,6 +103,7 @@ TEST_P(EveryStore, a_run_written_again_replaces_itself_and_keeps_its_place) {
     RunRecord first = sample_run("first", 5);
     first.outcome = Outcome::Running;
     first.observed_peak.reset();
+    first.observed_used.reset();
     ASSERT_TRUE(store().record_run(first));
     ASSERT_TRUE(store().record_run(sample_run("second", 5)));
     ASSERT_TRUE(store().record_run(sample_run("first", 5)));

@@ -6,6 +6,7 @@
 #pragma once
 #include "base/units.h"
 #include "memory/networks/walk.h"
+#include "memory/samplers.h"
 #include "modelfile/network_config.h"
 
 #include <cstdint>
@@ -81,6 +82,7 @@ struct SampleStep {
     ModelUse unet;
     LatentShape latent;
     int steps = 20;  // that run: what a range or a denoise below 1 leaves
+    Ending ending = Ending::Clean;
     double cfg = 1.0;
     std::string sampler;
     std::string scheduler;

@@ -15,7 +15,7 @@ constexpr std::array<SamplerTraits, 44> kSamplers = {{
     {"euler_ancestral"},
     {"euler_ancestral_cfg_pp", 1, 0, true},
     {"heun", 2, 1},
-    {"heunpp2", 3, 3},  // the last but one takes two forwards, the last one
+    {"heunpp2", 3, 3, false, false, Saves::Always},  // last but one: two forwards, last: one
     {"exp_heun_2_x0", 2, 1},
     {"exp_heun_2_x0_sde", 2, 1},
     {"dpm_2", 2, 1},
@@ -50,7 +50,7 @@ constexpr std::array<SamplerTraits, 44> kSamplers = {{
     {"seeds_2", 2, 1},
     {"seeds_3", 3, 2},
     {"sa_solver"},
-    {"sa_solver_pece", 2, 1},
+    {"sa_solver_pece", 2, 1, false, false, Saves::Always},  // nothing to correct at the first
     {"ddim"},
     {"uni_pc"},
     {"uni_pc_bh2"},
@@ -68,12 +68,25 @@ std::optional<SamplerTraits> sampler_traits(std::string_view name) {
     return *found;
 }
 
-std::int64_t sampler_forwards(std::string_view sampler, int steps) {
+std::int64_t sampler_forwards(std::string_view sampler, int steps, Ending ending) {
     if (steps <= 0) return 0;
     const auto traits = sampler_traits(sampler);
     if (!traits) return steps;
     if (traits->adaptive) return kAdaptiveForwards;
-    return std::max<std::int64_t>(1, std::int64_t{traits->forwards} * steps - traits->saved);
+    const bool saves = ending == Ending::Clean || traits->saves == Saves::Always;
+    return std::max<std::int64_t>(
+        1, std::int64_t{traits->forwards} * steps - (saves ? traits->saved : 0));
+}
+
+int scheduled_steps(std::string_view scheduler, std::string_view sampler, int steps) {
+    if (scheduler != "ddim_uniform" || steps <= 0) return steps;
+    // These ask for one more and drop the last but one.
+    constexpr std::array<std::string_view, 4> kOneMore = {"dpm_2", "dpm_2_ancestral", "uni_pc",
+                                                          "uni_pc_bh2"};
+    const int more = std::ranges::find(kOneMore, sampler) != kOneMore.end() ? 1 : 0;
+    constexpr int kTimesteps = 1000;  // of all Stable Diffusion models; the first is not used
+    const int stride = std::max(kTimesteps / (steps + more), 1);
+    return (kTimesteps - 1 + stride - 1) / stride - more;
 }
 
 }  // namespace plimsoll::memory

@@ -99,14 +99,14 @@ Result<Types> read_types(std::string_view dtype, std::string_view variant) {
     return types;
 }
 
-// "0.3.64" -> 3064, "0.33.0" -> 33000.
+// "0.3.64" -> 3064, "0.33.0" -> 33000; at most three digits of each part count.
 int version_key(std::string_view version) {
     std::array<int, 3> parts{};
     std::size_t index = 0;
     for (const char c : version) {
         if (c == '.') {
             if (++index == parts.size()) break;
-        } else if (c >= '0' && c <= '9' && parts[index] < 1000) {
+        } else if (c >= '0' && c <= '9' && parts[index] < 100) {
             parts[index] = parts[index] * 10 + (c - '0');
         }
     }

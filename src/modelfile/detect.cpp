@@ -77,7 +77,7 @@ void find_controlnet(const TensorTable& table, Contents& contents) {
 void find_adapter(const TensorTable& table, Contents& contents) {
     for (const std::string_view prefix : kAdapterPrefixes) {
         std::optional<T2iAdapterConfig> config =
-            detect_t2i_adapter(TensorView(table, std::string(prefix)));
+            detect_t2i_adapter(TensorView(table, std::string(prefix)), contents.notes);
         if (!config) continue;
         contents.t2i_adapter = {*std::move(config), sum_weights(table, prefix),
                                 std::string(prefix)};
@@ -85,11 +85,20 @@ void find_adapter(const TensorTable& table, Contents& contents) {
     }
 }
 
+// Files from the training of a VAE hold its losses and averages beside it.
+PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
+    WeightSum sum;
+    for (const std::string_view own : {"encoder.", "decoder.", "quant_conv.", "post_quant_conv."})
+        for (const std::uint32_t at : table.with_prefix(std::string(prefix) + std::string(own)))
+            sum.add(table.tensors[at]);
+    return sum.total();
+}
+
 void find_vae(const TensorTable& table, Contents& contents) {
     for (const std::string_view prefix : kVaePrefixes) {
         const TensorView view(table, std::string(prefix));
         if (std::optional<KlVaeConfig> config = detect_kl_vae(view, contents.notes)) {
-            contents.vae = {*std::move(config), sum_weights(table, prefix), std::string(prefix)};
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
             return;
         }
         if (const std::optional<TinyVaeConfig> config = detect_tiny_vae(view)) {
@@ -118,25 +127,30 @@ std::optional<Family> parse_family(std::string_view name) {
     return at->family;
 }
 
-PartWeights sum_weights(const TensorTable& table, std::string_view prefix) {
-    PartWeights sum;
-    std::map<DType, std::int64_t> elements_of;
-    for (const std::uint32_t at : table.with_prefix(prefix)) {
-        const TensorEntry& tensor = table.tensors[at];
-        const std::int64_t elements = element_count(tensor.shape);
-        sum.params += elements;
-        sum.bytes += tensor.bytes;
-        elements_of[tensor.dtype] += elements;
-        if (tensor.name.ends_with("scaled_fp8") || tensor.name.ends_with(".scale_weight"))
-            sum.scaled_fp8 = true;
-    }
+void WeightSum::add(const TensorEntry& tensor) {
+    const std::int64_t elements = element_count(tensor.shape);
+    sum_.params += elements;
+    sum_.bytes += tensor.bytes;
+    elements_of_[tensor.dtype] += elements;
+    if (tensor.name.ends_with("scaled_fp8") || tensor.name.ends_with(".scale_weight"))
+        sum_.scaled_fp8 = true;
+}
+
+PartWeights WeightSum::total() const {
+    PartWeights total = sum_;
     std::int64_t most = -1;
-    for (const auto& [dtype, elements] : elements_of)
+    for (const auto& [dtype, elements] : elements_of_)
         if (elements > most) {
             most = elements;
-            sum.dtype = dtype;
+            total.dtype = dtype;
         }
-    return sum;
+    return total;
+}
+
+PartWeights sum_weights(const TensorTable& table, std::string_view prefix) {
+    WeightSum sum;
+    for (const std::uint32_t at : table.with_prefix(prefix)) sum.add(table.tensors[at]);
+    return sum.total();
 }
 
 Contents detect_contents(const TensorTable& table) {

@@ -50,6 +50,7 @@ constexpr Hint kHints[] = {
     {"x_embedder.proj1.weight", "HiDream O1"},
     {"encoder.lyric_encoder.layers.0.self_attn.q_proj.weight", "ACE-Step 1.5"},
     {"video_patch_proj.weight", "MiniMax H3"},
+    {"controlnet_blocks.0.weight", "a ControlNet of Flux or SD3"},
     {"encoder.block.0.layer.0.SelfAttention.k.weight", "a T5 text encoder"},
     {"model.layers.0.self_attn.k_proj.weight", "a language model as text encoder"},
     {"vision_model.encoder.layers.0.mlp.fc1.weight", "a vision encoder"},
@@ -72,10 +73,12 @@ constexpr std::array<std::string_view, 9> kPrefixes = {
     "text_encoder.",
 };
 
-constexpr std::array<std::string_view, 8> kLoraEndings = {
-    ".lora_down.weight", ".lora_up.weight",   ".lora_A.weight", ".lora_B.weight",
-    "_lora.down.weight", ".lora.down.weight", ".hada_w1_a",     ".lokr_w1",
-};
+// The names under which ComfyUI's adapters look for themselves.
+constexpr std::array kLoraEndings = std::to_array<std::string_view>(
+    {".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight",
+     "_lora.down.weight", ".lora.down.weight", ".lora_linear_layer.down.weight",
+     ".lora_A.default.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".oft_diag",
+     ".a1.weight", ".dora_scale", ".diff"});
 
 }  // namespace
 

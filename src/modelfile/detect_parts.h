@@ -7,6 +7,8 @@
 #include "modelfile/network_config.h"
 #include "modelfile/tensor_view.h"
 
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +16,17 @@
 namespace plimsoll::modelfile {
 
 using Notes = std::vector<std::string>;
+
+// Adds up the weights of one part, tensor by tensor.
+class WeightSum {
+  public:
+    void add(const TensorEntry& tensor);
+    [[nodiscard]] PartWeights total() const;
+
+  private:
+    PartWeights sum_;
+    std::map<DType, std::int64_t> elements_of_;
+};
 
 // UNet in the LDM layout (input_blocks) or the diffusers layout (down_blocks).
 [[nodiscard]] std::optional<UnetConfig> detect_ldm_unet(const TensorView& view, Notes& notes);
@@ -23,11 +36,13 @@ using Notes = std::vector<std::string>;
 
 [[nodiscard]] std::optional<ControlNetConfig> detect_controlnet(const TensorView& view,
                                                                 Notes& notes);
-[[nodiscard]] std::optional<T2iAdapterConfig> detect_t2i_adapter(const TensorView& view);
+[[nodiscard]] std::optional<T2iAdapterConfig> detect_t2i_adapter(const TensorView& view,
+                                                                 Notes& notes);
 
 [[nodiscard]] std::optional<KlVaeConfig> detect_kl_vae(const TensorView& view, Notes& notes);
 [[nodiscard]] std::optional<TinyVaeConfig> detect_tiny_vae(const TensorView& view);
 
+// The first few that the file holds; more get a note.
 [[nodiscard]] std::vector<Part<ClipTextConfig>> detect_text_encoders(const TensorTable& table,
                                                                      Notes& notes);
 

@@ -8,6 +8,8 @@
 
 #include <gmock/gmock.h>
 
+#include <ostream>
+
 namespace plimsoll::modelfile {
 namespace {
 
@@ -25,6 +27,9 @@ struct Known {
     std::string listing;
     Family family;
     int in_channels;
+
+    // For the list of tests; else gtest shows bytes.
+    friend void PrintTo(const Known& shown, std::ostream* out) { *out << shown.listing; }
 };
 
 class DetectUnet : public testing::TestWithParam<Known> {};

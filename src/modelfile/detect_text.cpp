@@ -3,16 +3,18 @@
 // CLIP text encoders wherever they stand in a file: the Hugging Face layout (CLIP-L, and all
 // standalone files) and the OpenCLIP layout (H in SD 2.x, G in SDXL).
 #include "modelfile/detect_parts.h"
+#include "modelfile/untrusted.h"
 
 #include <utility>
-
-#include "modelfile/detect.h"
 
 namespace plimsoll::modelfile {
 namespace {
 
 constexpr int kHeadWidth =
     64;  // CLIP-L, OpenCLIP-H and OpenCLIP-G alike (their published configurations)
+
+constexpr std::size_t kTextEncodersMax =
+    8;  // chosen: no file has more than four; each costs a walk over the tensors below it
 
 struct KnownClip {
     std::string_view name;
@@ -49,8 +51,8 @@ std::optional<ClipTextConfig> read_clip(const TensorView& base, const ClipLayout
     if (config.layers == 0 || config.hidden == 0 || config.intermediate == 0 ||
         config.vocabulary == 0 || config.positions == 0 ||
         base.axis(layout.tokens, 1, 2) != config.hidden || config.hidden % kHeadWidth != 0) {
-        notes.push_back(fmt::format("text encoder below \"{}\" contradicts itself or is incomplete",
-                                    base.prefix()));
+        notes.push_back(fmt::format("text encoder below {} contradicts itself or is incomplete",
+                                    shown_name(base.prefix())));
         return std::nullopt;
     }
     config.heads = config.hidden / kHeadWidth;
@@ -62,8 +64,8 @@ std::optional<ClipTextConfig> read_clip(const TensorView& base, const ClipLayout
         return config;
     }
     notes.push_back(
-        fmt::format("text encoder below \"{}\" with {} layers of width {} is none that is known",
-                    base.prefix(), config.layers, config.hidden));
+        fmt::format("text encoder below {} with {} layers of width {} is none that is known",
+                    shown_name(base.prefix()), config.layers, config.hidden));
     return std::nullopt;
 }
 
@@ -73,8 +75,8 @@ void drop_suffix(std::string& text, std::string_view suffix) {
 
 // Weights of the encoder at `base` and of its projection, which the layouts keep beside it at
 // `root`.
-PartWeights sum_clip(const TensorTable& table, const std::string& root, const std::string& base) {
-    TensorTable own;
+PartWeights sum_clip(const TensorTable& table, std::string_view root, std::string_view base) {
+    WeightSum sum;
     for (const std::uint32_t at : table.with_prefix(root)) {
         const TensorEntry& tensor = table.tensors[at];
         const std::string_view rest = std::string_view(tensor.name).substr(root.size());
@@ -82,44 +84,58 @@ PartWeights sum_clip(const TensorTable& table, const std::string& root, const st
                                rest == "logit_scale" ||
                                rest == "transformer.text_projection.weight";
         const bool is_vision = rest.starts_with("visual.") || rest.starts_with("vision_model.");
-        if (is_beside || (tensor.name.starts_with(base) && !is_vision))
-            own.tensors.push_back(tensor);
+        if (is_beside || (tensor.name.starts_with(base) && !is_vision)) sum.add(tensor);
     }
-    own.index();
-    return sum_weights(own, "");
+    return sum.total();
+}
+
+// One tensor of each layout that ends the name of an encoder's, and what stands before it.
+struct Found {
+    const ClipLayout* layout;
+    std::string base;
+};
+
+std::optional<Found> find_layout(const std::string& name) {
+    static constexpr ClipLayout kLayouts[] = {
+        {"encoder.layers.0.mlp.fc1.weight", "encoder.layers.{}.",
+         "embeddings.token_embedding.weight", "embeddings.position_embedding.weight"},  // HF
+        {"transformer.resblocks.0.mlp.c_fc.weight", "transformer.resblocks.{}.",
+         "token_embedding.weight", "positional_embedding"},  // OpenCLIP
+    };
+    for (const ClipLayout& layout : kLayouts)
+        if (name.ends_with(layout.first_mlp))
+            return Found{&layout, name.substr(0, name.size() - layout.first_mlp.size())};
+    return std::nullopt;
 }
 
 }  // namespace
 
 std::vector<Part<ClipTextConfig>> detect_text_encoders(const TensorTable& table, Notes& notes) {
-    constexpr ClipLayout kHuggingFace = {"encoder.layers.0.mlp.fc1.weight", "encoder.layers.{}.",
-                                         "embeddings.token_embedding.weight",
-                                         "embeddings.position_embedding.weight"};
-    constexpr ClipLayout kOpenClip = {"transformer.resblocks.0.mlp.c_fc.weight",
-                                      "transformer.resblocks.{}.", "token_embedding.weight",
-                                      "positional_embedding"};
     std::vector<Part<ClipTextConfig>> found;
+    std::size_t looked_at = 0;
     for (const TensorEntry& tensor : table.tensors) {
-        for (const ClipLayout& layout : {kHuggingFace, kOpenClip}) {
-            if (!tensor.name.ends_with(layout.first_mlp)) continue;
-            std::string base = tensor.name;
-            drop_suffix(base, layout.first_mlp);
-            // Vision towers have the same layers but no tokens.
-            const TensorView view(table, base);
-            if (!view.has(layout.tokens)) continue;
-            std::optional<ClipTextConfig> config = read_clip(view, layout, notes);
-            if (!config) continue;
-            std::string root = base;
-            drop_suffix(root, "text_model.");
-            drop_suffix(root, "transformer.");
-            const TensorView beside(table, root);
-            for (const std::string_view name : {"text_projection", "text_projection.weight",
-                                                "transformer.text_projection.weight"})
-                if (const int width = beside.axis(name, name == "text_projection" ? 1 : 0, 2);
-                    width > 0)
-                    config->projection = width;
-            found.push_back({*std::move(config), sum_clip(table, root, base), root});
+        const std::optional<Found> place = find_layout(tensor.name);
+        if (!place) continue;
+        // Vision towers have the same layers but no tokens.
+        const TensorView view(table, place->base);
+        if (!view.has(place->layout->tokens)) continue;
+        if (++looked_at > kTextEncodersMax) {
+            notes.push_back(fmt::format("more than {} text encoders, the others were passed over",
+                                        kTextEncodersMax));
+            break;
         }
+        std::optional<ClipTextConfig> config = read_clip(view, *place->layout, notes);
+        if (!config) continue;
+        std::string root = place->base;
+        drop_suffix(root, "text_model.");
+        drop_suffix(root, "transformer.");
+        const TensorView beside(table, root);
+        for (const std::string_view name :
+             {"text_projection", "text_projection.weight", "transformer.text_projection.weight"})
+            if (const int width = beside.axis(name, name == "text_projection" ? 1 : 0, 2);
+                width > 0)
+                config->projection = width;
+        found.push_back({*std::move(config), sum_clip(table, root, place->base), root});
     }
     return found;
 }

@@ -239,12 +239,15 @@ std::optional<ControlNetConfig> detect_controlnet(const TensorView& view, Notes&
     return config;
 }
 
-std::optional<T2iAdapterConfig> detect_t2i_adapter(const TensorView& view) {
+std::optional<T2iAdapterConfig> detect_t2i_adapter(const TensorView& view, Notes& notes) {
     // The original layout numbers ResBlocks through (body.5), diffusers by level
     // (body.2.resnets.1).
     const bool is_diffusers = view.has("body.0.resnets.0.block1.weight");
-    const bool is_light = view.has("body.0.in_conv.weight");
-    if (is_light || (!is_diffusers && !view.has("body.0.block1.weight"))) return std::nullopt;
+    if (view.has("body.0.in_conv.weight")) {
+        notes.emplace_back("a light T2I adapter, which is not modelled yet");
+        return std::nullopt;
+    }
+    if (!is_diffusers && !view.has("body.0.block1.weight")) return std::nullopt;
     T2iAdapterConfig config;
     config.in_channels = view.axis("conv_in.weight", 1, 4);
     if (config.in_channels == 0) return std::nullopt;

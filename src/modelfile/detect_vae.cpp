@@ -51,7 +51,14 @@ bool has_plain_upsampling(const TensorView& decoder, int levels, bool is_ldm) {
 std::optional<KlVaeConfig> detect_kl_vae(const TensorView& view, Notes& notes) {
     const TensorView decoder = view.below("decoder.");
     const bool is_ldm = decoder.has("up.0.block.0.conv1.weight");
-    if (!is_ldm && !decoder.has("up_blocks.0.resnets.0.conv1.weight")) return std::nullopt;
+    if (!is_ldm && !decoder.has("up_blocks.0.resnets.0.conv1.weight")) {
+        const TensorView encoder = view.below("encoder.");
+        if (encoder.rank("conv_in.weight") == 4 && !view.has_any("decoder.") &&
+            (encoder.has("down.0.block.0.conv1.weight") ||
+             encoder.has("down_blocks.0.resnets.0.conv1.weight")))
+            notes.emplace_back("the encoder half of a VAE alone, which ComfyUI does not load");
+        return std::nullopt;
+    }
     // Video VAEs share the names but convolve in 3-D, or stack frames.
     if (decoder.rank("conv_in.weight") != 4 || decoder.rank("conv_out.weight") != 4)
         return std::nullopt;

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <ostream>
 
 namespace plimsoll::modelfile {
 namespace {
@@ -25,6 +26,9 @@ struct Variant {
     std::string name;
     UnetPlan plan;
     Family family;
+
+    // For the list of tests; else gtest shows bytes.
+    friend void PrintTo(const Variant& shown, std::ostream* out) { *out << shown.name; }
 };
 class DetectVariant : public testing::TestWithParam<Variant> {};
 
@@ -314,6 +318,62 @@ TEST(DetectContents, tells_loras_tiny_vaes_and_diffusers_controlnets) {
     EXPECT_EQ(contents.controlnet->config.control_add_types, 8);
     EXPECT_EQ(contents.controlnet->config.encoder.family, Family::Sdxl);
     EXPECT_TRUE(contents.controlnet->config.encoder.transformer_depth_output.empty());
+}
+
+TEST(DetectContents, stops_at_text_encoders_nested_without_end) {
+    // Each encoder's walk covers all that lie deeper: unbounded, this took a minute.
+    TensorTable table;
+    std::string prefix;
+    for (int depth = 0; depth < 100; ++depth, prefix += "x.") {
+        add_tensor(table, prefix + "encoder.layers.0.mlp.fc1.weight", DType::Float16, {3072, 768});
+        for (int layer = 1; layer < 12; ++layer)
+            add_tensor(table, fmt::format("{}encoder.layers.{}.", prefix, layer), DType::Int8, {1});
+        add_tensor(table, prefix + "embeddings.token_embedding.weight", DType::Float16, {9, 768});
+        add_tensor(table, prefix + "embeddings.position_embedding.weight", DType::Float16,
+                   {77, 768});
+    }
+    table.index();
+    const Contents contents = detect_contents(table);
+    EXPECT_EQ(contents.text_encoders.size(), 8U);
+    EXPECT_THAT(contents.notes, ElementsAre(HasSubstr("more than 8 text encoders")));
+}
+
+TEST(DetectContents, shows_names_from_outside_without_their_control_characters) {
+    TensorTable table;
+    add_tensor(table, "\x1b[2Jencoder.layers.0.mlp.fc1.weight", DType::Float16, {1});
+    add_tensor(table, "\x1b[2Jembeddings.token_embedding.weight", DType::Float16, {1});
+    table.index();
+    const Contents contents = detect_contents(table);
+    ASSERT_FALSE(contents.notes.empty());
+    for (const std::string& note : contents.notes) EXPECT_EQ(note.find('\x1b'), std::string::npos);
+}
+
+TEST(DetectContents, counts_of_a_vae_only_its_own_weights) {
+    TensorTable vae = listed_network("kl_vae");
+    const std::int64_t params = detect_contents(vae).vae->weights.params;
+    add_tensor(vae, "loss.discriminator.main.0.weight", DType::Float32, {64, 3, 4, 4});
+    add_tensor(vae, "model_ema.decay", DType::Float32, {});
+    vae.index();
+    const Contents contents = detect_contents(vae);
+    EXPECT_EQ(contents.vae->weights.params, params);
+    EXPECT_EQ(contents.everything.params, params + 64 * 3 * 4 * 4 + 1);
+}
+
+TEST(DetectContents, reads_a_vae_without_its_encoder_and_notes_one_without_its_decoder) {
+    const TensorTable whole = listed_network("kl_vae");
+    const auto half = [&](std::string_view without) {
+        TensorTable table = join_tables({{"", &whole}});
+        std::erase_if(table.tensors,
+                      [&](const TensorEntry& tensor) { return tensor.name.starts_with(without); });
+        table.index();
+        return detect_contents(table);
+    };
+    const Contents decoder = half("encoder.");
+    ASSERT_TRUE(decoder.vae);
+    EXPECT_FALSE(decoder.vae->config.has_encoder);
+    const Contents encoder = half("decoder.");
+    EXPECT_FALSE(encoder.vae);
+    EXPECT_THAT(encoder.notes, Contains(HasSubstr("encoder half")));
 }
 
 TEST(DetectContents, sees_scaled_fp8) {

@@ -21,7 +21,6 @@ namespace {
 // Format: ggml's docs/gguf.md. Numbers of its enums stand in the tables below.
 constexpr std::uint64_t kHeaderBytesLimit = 256ULL
                                             << 20U;  // chosen: the largest vocabularies take 20 MB
-constexpr std::uint64_t kPairsMax = 100'000;  // chosen: ComfyUI-GGUF stores one per reshaped tensor
 constexpr std::uint64_t kKeptTextBytesMax =
     65536;                               // chosen: longer values (chat templates) are passed over
 constexpr int kArrayDepthMax = 4;        // chosen: no writer nests arrays at all
@@ -93,9 +92,9 @@ class GgufReader {
         if (tensors > kTensorsMax)
             return fail(Errc::LimitExceeded,
                         fmt::format("header claims {} tensors, limit {}", tensors, kTensorsMax));
-        if (pairs > kPairsMax)
-            return fail(Errc::LimitExceeded,
-                        fmt::format("header claims {} key values, limit {}", pairs, kPairsMax));
+        if (pairs > kMetadataPairsMax)
+            return fail(Errc::LimitExceeded, fmt::format("header claims {} key values, limit {}",
+                                                         pairs, kMetadataPairsMax));
         for (std::uint64_t i = 0; i < pairs; ++i) TRY_DO(read_pair());
         for (std::uint64_t i = 0; i < tensors; ++i) TRY_DO(read_tensor());
         TRY_DO(check_layout());
@@ -210,7 +209,8 @@ class GgufReader {
         const std::optional<Bytes> bytes = checked_storage_bytes(*dtype, shape);
         if (!bytes)
             return fail(Errc::Corrupt,
-                        fmt::format("the shape of {} overflows 63 bits", shown_name(name)));
+                        fmt::format("the shape of {} is negative or has more than {} elements",
+                                    shown_name(name), kTensorElementsMax));
         const int block = dtype_traits(*dtype).block_elements;
         if (!shape.empty() && shape.back() % block != 0)
             return fail(Errc::Corrupt,
@@ -232,6 +232,7 @@ class GgufReader {
             return std::pair(tensor.begin, tensor.bytes);
         });
         std::uint64_t next = 0;
+        std::size_t wrong_shapes = 0;
         for (const Placed& tensor : placed_) {
             TensorEntry& entry = table_.tensors[tensor.tensor];
             if (tensor.begin > data_bytes || tensor.bytes > data_bytes - tensor.begin)
@@ -254,9 +255,11 @@ class GgufReader {
             if (is_same_size)
                 entry.shape = original->second;
             else
-                table_.notes.push_back(fmt::format("original shape of {} has another size, ignored",
-                                                   shown_name(entry.name)));
+                ++wrong_shapes;
         }
+        if (wrong_shapes > 0)
+            table_.notes.push_back(fmt::format(
+                "original shapes of {} tensors have another size, ignored", wrong_shapes));
         return {};
     }
 

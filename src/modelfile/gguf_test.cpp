@@ -100,6 +100,19 @@ TEST(ReadGguf, gives_the_same_network_as_its_safetensors_file) {
     EXPECT_EQ(contents.everything.params, 2'567'463'684);
 }
 
+TEST(ReadGguf, ignores_original_shapes_of_another_size_and_says_so_once) {
+    std::string header = head(3, 3);
+    for (const std::string name : {"a", "b", "c"})
+        header += text("comfy.gguf.orig_shape." + name) + le(9, 4) + le(5, 4) + le(1, 8) +
+                  le(name == "a" ? 4 : 0xffffffff, 4);
+    header += tensor("a", {2, 2}, 0, 0) + tensor("b", {1}, 0, 32) + tensor("c", {1}, 0, 64);
+    const Result<TensorTable> table = read_bytes(padded(header, 96));
+    ASSERT_TRUE(table) << table.error().message;
+    EXPECT_THAT(table->find("a")->shape, ElementsAre(4));
+    EXPECT_THAT(table->find("b")->shape, ElementsAre(1));
+    EXPECT_THAT(table->notes, ElementsAre(HasSubstr("2 tensors")));
+}
+
 TEST(ReadGguf, refuses_hostile_headers) {
     struct Hostile {
         std::string bytes;
@@ -128,11 +141,20 @@ TEST(ReadGguf, refuses_hostile_headers) {
         {head(0, 1) + nested, Errc::LimitExceeded, "deeper"},
         {head(0, 1) + text("general.alignment") + le(4, 4) + le(33, 4), Errc::Corrupt,
          "power of two"},
+        {head(0, 1) + text("general.alignment") + le(4, 4) + le(0, 4), Errc::Corrupt,
+         "alignment 0"},
+        {head(0, 1) + text("general.alignment") + le(10, 4) + le(1ULL << 40U, 8), Errc::Corrupt,
+         "alignment 1099511627776"},
+        {head(1ULL << 60U, 0), Errc::LimitExceeded, "1152921504606846976 tensors"},
+        {head(0, 1) + text("k") + le(9, 4) + le(8, 4) + le(1ULL << 60U, 8), Errc::LimitExceeded,
+         "1152921504606846976 elements"},
+        {head(0, 1) + text("k") + le(9, 4) + le(8, 4) + le(1, 8) + le(1ULL << 60U, 8),
+         Errc::Corrupt, "expected"},
         {head(1, 0) + text("a") + le(1000, 4), Errc::LimitExceeded, "1000 axes"},
         {padded(head(1, 0) + tensor("a", {1}, 999, 0), 8), Errc::Corrupt, "unknown type 999"},
-        {padded(head(1, 0) + tensor("a", {1ULL << 63U}, 0, 0), 8), Errc::Corrupt, "overflows"},
+        {padded(head(1, 0) + tensor("a", {1ULL << 63U}, 0, 0), 8), Errc::Corrupt, "negative"},
         {padded(head(1, 0) + tensor("a", {1ULL << 32U, 1ULL << 32U}, 0, 0), 8), Errc::Corrupt,
-         "overflows"},
+         "1099511627776 elements"},
         {padded(head(1, 0) + tensor("a", {33}, 2, 0), 64), Errc::Corrupt, "block of 32"},
         {padded(head(1, 0) + tensor("a", {3}, 0, 0), 8), Errc::Corrupt, "truncated"},
         {padded(head(1, 0) + tensor("a", {1}, 0, UINT64_MAX - 31), 8), Errc::Corrupt, "truncated"},

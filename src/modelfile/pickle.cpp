@@ -87,10 +87,15 @@ class Scanner {
         TRY_ASSIGN(const std::string line, reader_.take_line(kLineBytesMax));
         if (op == Op::Int && (line == "00" || line == "01"))
             return stack_.push(PickleValue(Kind::Bool, line == "01"));
+        std::string_view digits = line;
+        if (op == Op::Long && digits.ends_with('L')) digits.remove_suffix(1);
         std::int64_t value = 0;
-        const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), value);
-        if (error != std::errc() || end == line.data())
+        const auto [end, error] =
+            std::from_chars(digits.data(), digits.data() + digits.size(), value);
+        if (error == std::errc::invalid_argument || end != digits.data() + digits.size())
             return fail(Errc::Corrupt, "pickle has a number that is none");
+        // A seed of 64 bits, say: nothing of ours needs the value.
+        if (error != std::errc()) return stack_.push(PickleValue(Kind::Opaque));
         return stack_.push(PickleValue(Kind::Integer, value));
     }
 

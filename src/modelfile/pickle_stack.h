@@ -75,6 +75,9 @@ class PickleStack {
 
     Result<void> remember(std::uint64_t key) {
         TRY_ASSIGN(const ValueId id, peek());
+        if (memo_.size() == kPickleValuesMax && !memo_.contains(key))
+            return fail(Errc::LimitExceeded,
+                        fmt::format("pickle stores more than {} values", kPickleValuesMax));
         memo_[key] = id;
         return {};
     }

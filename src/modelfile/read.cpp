@@ -15,7 +15,9 @@
 namespace plimsoll::modelfile {
 namespace {
 
-// First bytes that people meet in files that should be models.
+// First bytes that people meet in files that should be models. As the length of a safetensors
+// header all of them would be beyond its limit; a file of which that is not true may be a model
+// after all.
 struct NotAModel {
     std::string_view start;
     std::string_view what;
@@ -26,6 +28,15 @@ constexpr NotAModel kNotModels[] = {
     {"<!DOCTYPE", "this is a web page, not a model; the download went wrong"},
     {"<!doctype", "this is a web page, not a model; the download went wrong"},
     {"<html", "this is a web page, not a model; the download went wrong"},
+    {"\x80\x02", "this is a Python pickle that torch.save did not write"},
+    {"\x80\x03", "this is a Python pickle that torch.save did not write"},
+    {"\x80\x04", "this is a Python pickle that torch.save did not write"},
+    {"\x80\x05", "this is a Python pickle that torch.save did not write"},
+    {"\x1f\x8b", "this is a gzip archive, not a model; unpack it first"},
+    {"7z\xbc\xaf", "this is a 7-Zip archive, not a model; unpack it first"},
+    {"Rar!", "this is a RAR archive, not a model; unpack it first"},
+    {"\x89PNG", "this is a picture, not a model"},
+    {"\x89HDF", "this is an HDF5 file (Keras), which is not read"},
     {"{\"error\"", "this is an error message of a server, not a model; the download went wrong"},
 };
 constexpr std::string_view kLegacyTorch =
@@ -40,9 +51,13 @@ Result<TensorTable> read_by_magic(ByteSource& source) {
     if (start.starts_with("GGUF")) return read_gguf(source);
     if (start.starts_with("PK\x03\x04") || start.starts_with(kLegacyTorch))
         return read_torch_pickle(source);
-    for (const NotAModel& other : kNotModels)
-        if (start.starts_with(other.start))
-            return fail(Errc::InvalidInput, std::string(other.what));
+    std::uint64_t header_bytes = 0;
+    for (std::size_t i = 0; i < std::min<std::size_t>(8, length); ++i)
+        header_bytes |= std::uint64_t{static_cast<unsigned char>(start[i])} << (8 * i);
+    if (header_bytes > kHeaderBytesMax)
+        for (const NotAModel& other : kNotModels)
+            if (start.starts_with(other.start))
+                return fail(Errc::InvalidInput, std::string(other.what));
     return read_safetensors(source);
 }
 

@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <ostream>
 
 namespace plimsoll::modelfile {
 namespace {
@@ -45,6 +46,9 @@ struct Hostile {
     std::string bytes;
     Errc code;
     std::string says;
+
+    // For the list of tests; else gtest shows bytes.
+    friend void PrintTo(const Hostile& shown, std::ostream* out) { *out << shown.name; }
 };
 
 class ReadSafetensors : public testing::TestWithParam<Hostile> {};
@@ -73,8 +77,35 @@ std::vector<Hostile> hostile_files() {
         {"a_header_of_no_bytes", little_endian(0), Errc::Corrupt, "empty"},
         {"what_is_not_an_object", file_with("[1,2]", 0), Errc::Corrupt, "brace"},
         {"broken_json", file_with(R"({"a":)", 0), Errc::Corrupt, "JSON"},
-        {"nesting_10000_deep", file_with(deep, 0), Errc::LimitExceeded, "JSON"},
-        {"nan", file_with(R"({"a":NaN})", 0), Errc::Corrupt, "JSON"},
+        {"nesting_10000_deep", file_with(deep, 0), Errc::Corrupt, "not an object"},
+        {"nesting_10000_deep_where_nobody_looks",
+         file_with(R"({"a":{"more":)" + std::string(10'000, '[') + std::string(10'000, ']') + "}}",
+                   0),
+         Errc::Corrupt, "no dtype"},
+        {"nan_for_a_tensor", file_with(R"({"a":NaN})", 0), Errc::Corrupt, "not an object"},
+        {"nan_for_an_axis", file_with("{" + entry("a", "F16", "[NaN]", 0, 2) + "}", 2),
+         Errc::Corrupt, "axis"},
+        {"an_axis_of_2_to_the_64",
+         file_with("{" + entry("a", "F16", "[18446744073709551616]", 0, 2) + "}", 2), Errc::Corrupt,
+         "axis"},
+        {"an_unclosed_object", file_with("{" + fine, 8), Errc::Corrupt, "JSON"},
+        {"a_missing_comma", file_with("{" + fine + fine + "}", 16), Errc::Corrupt, "JSON"},
+        {"text_behind_the_object", file_with("{" + fine + "}{}", 8), Errc::Corrupt, "JSON"},
+        {"two_dtypes",
+         file_with(R"({"a":{"dtype":"U8","dtype":"F16","shape":[1],"data_offsets":[0,1]}})", 1),
+         Errc::Corrupt, "two dtypes"},
+        {"two_shapes",
+         file_with(R"({"a":{"dtype":"U8","shape":[1],"shape":[2],"data_offsets":[0,1]}})", 1),
+         Errc::Corrupt, "two shapes"},
+        {"two_offsets",
+         file_with(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"data_offsets":[0,2]}})",
+                   1),
+         Errc::Corrupt, "two data_offsets"},
+        {"three_offsets",
+         file_with(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}})", 1), Errc::Corrupt,
+         "data_offsets"},
+        {"two_metadata", file_with(R"({"__metadata__":{},"__metadata__":{}})", 0), Errc::Corrupt,
+         "listed twice"},
         {"an_entry_that_is_a_number", file_with(R"({"a":1})", 0), Errc::Corrupt, "not an object"},
         {"an_unknown_dtype", file_with("{" + entry("a", "F7", "[1]", 0, 1) + "}", 1), Errc::Corrupt,
          "\"F7\""},
@@ -93,10 +124,10 @@ std::vector<Hostile> hostile_files() {
          "needs 6 bytes by dtype and shape, its offsets span 8"},
         {"a_shape_product_that_overflows",
          file_with("{" + entry("a", "F16", "[4294967296,4294967296]", 0, 0) + "}", 0),
-         Errc::Corrupt, "overflows"},
+         Errc::Corrupt, "1099511627776 elements"},
         {"a_byte_count_that_overflows",
          file_with("{" + entry("a", "F64", "[4611686018427387904]", 0, 0) + "}", 0), Errc::Corrupt,
-         "overflows"},
+         "1099511627776 elements"},
         {"tensors_outside_the_file", file_with("{" + fine + "}", 4), Errc::Corrupt,
          "ends at byte 8 of 4"},
         {"overlapping_tensors",
@@ -143,6 +174,23 @@ TEST(ReadSafetensorsHeader, refuses_more_tensors_than_the_limit) {
     const Result<TensorTable> table = read_bytes(file_with(header + "}", 0));
     ASSERT_FALSE(table);
     EXPECT_EQ(table.error().code, Errc::LimitExceeded);
+}
+
+TEST(ReadSafetensorsHeader, refuses_more_metadata_than_the_limit) {
+    std::string header = R"({"__metadata__":{)";
+    for (std::size_t i = 0; i <= kMetadataPairsMax; ++i)
+        header += fmt::format(R"({}"{}":"")", i == 0 ? "" : ",", i);
+    const Result<TensorTable> table = read_bytes(file_with(header + "}}", 0));
+    ASSERT_FALSE(table);
+    EXPECT_EQ(table.error().code, Errc::LimitExceeded);
+}
+
+TEST(ReadSafetensorsHeader, passes_over_fields_that_the_format_does_not_define) {
+    const Result<TensorTable> table = read_bytes(file_with(
+        R"({"a":{"more":[{"x":[1]}],"dtype":"U8","shape":[1],"data_offsets":[0,1],"z":"\"}"}})",
+        1));
+    ASSERT_TRUE(table) << table.error().message;
+    EXPECT_EQ(table->tensors.size(), 1U);
 }
 
 TEST(ReadSafetensorsHeader, keeps_names_dtypes_shapes_and_metadata) {
@@ -224,6 +272,30 @@ TEST(WriteSparseSafetensors, refuses_block_types_and_folders_that_are_not_there)
               Errc::InvalidInput);
     EXPECT_EQ(write_sparse_safetensors("/nowhere/a.safetensors", TensorTable{}).error().code,
               Errc::Unavailable);
+}
+
+TEST(ReadModel, says_what_a_file_is_that_is_no_model) {
+    const auto says = [](const std::string& bytes) {
+        MemorySource source(std::as_bytes(std::span(bytes)), "file");
+        return read_model(source).error().message;
+    };
+    const std::string rest(64, 'x');
+    EXPECT_THAT(says("version https://git-lfs.github.com/spec/v1\n" + rest), HasSubstr("git lfs"));
+    EXPECT_THAT(says("\x80\x04\x95\x10" + rest), HasSubstr("pickle"));
+    EXPECT_THAT(says("\x1f\x8b\x08" + rest), HasSubstr("gzip"));
+    EXPECT_THAT(says("\x89PNG\r\n" + rest), HasSubstr("picture"));
+}
+
+TEST(ReadModel, takes_a_header_length_for_no_other_format) {
+    // 640 bytes: the length starts as a pickle of protocol 2 does; 35,615: as a gzip archive.
+    for (const std::size_t length : {std::size_t{0x280}, std::size_t{0x8b1f}}) {
+        std::string header = "{" + entry("a", "F16", "[1]", 0, 2) + "}";
+        header.resize(length, ' ');
+        const std::string bytes = file_with(header, 2);
+        MemorySource source(std::as_bytes(std::span(bytes)), "file");
+        const Result<TensorTable> table = read_model(source);
+        EXPECT_TRUE(table) << table.error().message;
+    }
 }
 
 TEST(ReadModelFile, names_the_file_in_every_error) {

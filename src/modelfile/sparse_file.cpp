@@ -105,7 +105,8 @@ Result<TensorTable> parse_listing(std::string_view json_text) {
         }
         if (!checked_storage_bytes(*dtype, shape))
             return fail(Errc::Corrupt,
-                        fmt::format("the shape of {} overflows 63 bits", std::string_view(name)));
+                        fmt::format("the shape of {} is negative or has more than {} elements",
+                                    std::string_view(name), kTensorElementsMax));
         add_tensor(table, std::string(name), *dtype, std::move(shape));
     }
     table.index();

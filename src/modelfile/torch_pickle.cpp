@@ -20,8 +20,6 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-constexpr std::int64_t kElementsMax =
-    std::int64_t{1} << 60U;  // chosen: views may share storage, their sum must not overflow
 constexpr int kLegacyPicklesBeforeModel = 3;  // magic number, protocol version, system facts
 
 // The dictionary that holds the tensors: a training checkpoint keeps it under "state_dict", some
@@ -46,7 +44,6 @@ Result<TensorTable> tabulate(const Pickle& pickle) {
             "this torch file holds no dictionary of tensors (a whole pickled module, perhaps)");
     const PickleValue& state = pickle.at(find_state_dict(pickle));
     std::unordered_map<std::string, std::size_t> place_of;
-    std::int64_t elements = 0;
     std::size_t others = 0;
     for (std::size_t i = 0; i + 1 < state.items.size(); i += 2) {
         const PickleValue& key = pickle.at(state.items[i]);
@@ -58,13 +55,8 @@ Result<TensorTable> tabulate(const Pickle& pickle) {
         if (key.text.size() > kTensorNameBytesMax)
             return fail(Errc::LimitExceeded, fmt::format("a tensor name has {} bytes, limit {}",
                                                          key.text.size(), kTensorNameBytesMax));
-        const std::optional<Bytes> bytes = checked_storage_bytes(tensor.dtype, tensor.shape);
-        const bool is_sane =
-            bytes && !__builtin_add_overflow(elements, element_count(tensor.shape), &elements) &&
-            elements <= kElementsMax;
-        if (!is_sane)
-            return fail(Errc::LimitExceeded, "tensors have more elements than any file could hold");
-        TensorEntry entry{key.text, tensor.dtype, tensor.shape, *bytes};
+        TensorEntry entry{key.text, tensor.dtype, tensor.shape,
+                          storage_bytes(tensor.dtype, element_count(tensor.shape))};
         const auto [at, is_new] = place_of.emplace(key.text, table.tensors.size());
         if (is_new && table.tensors.size() == kTensorsMax)
             return fail(Errc::LimitExceeded,
@@ -93,8 +85,8 @@ Result<std::map<std::string, std::uint64_t>> storage_sizes(const Pickle& pickle)
         if (value.kind != Kind::Storage) continue;
         const std::optional<Bytes> bytes = checked_storage_bytes(value.dtype, {value.number});
         if (!bytes)
-            return fail(Errc::Corrupt,
-                        fmt::format("storage {} overflows 63 bits", shown_name(value.text)));
+            return fail(Errc::Corrupt, fmt::format("storage {} claims {} elements",
+                                                   shown_name(value.text), value.number));
         const auto [at, is_new] =
             sizes.emplace(value.text, static_cast<std::uint64_t>(bytes->count));
         if (!is_new && at->second != static_cast<std::uint64_t>(bytes->count))
@@ -122,15 +114,27 @@ Result<TensorTable> read_zip(ByteSource& source) {
     std::unordered_map<std::string_view, const ZipEntry*> by_name;
     for (const ZipEntry& entry : entries) by_name[entry.name] = &entry;
     TRY_ASSIGN(const auto sizes, storage_sizes(pickle));
+    // Entries that overlap would let a small file claim any weight; a file holds each byte once.
+    std::uint64_t left = source.size_bytes();
     for (const auto& [key, bytes] : sizes) {
         const auto at = by_name.find(data_folder + key);
         if (at == by_name.end())
             return fail(Errc::Corrupt,
                         fmt::format("storage {} is not in the archive", shown_name(key)));
-        if (at->second->bytes < bytes)
+        const ZipEntry& entry = *at->second;
+        if (!entry.is_stored)
+            return fail(Errc::InvalidInput,
+                        fmt::format("storage {} is compressed; torch.save stores its entries",
+                                    shown_name(key)));
+        if (entry.bytes < bytes)
             return fail(Errc::Corrupt,
                         fmt::format("storage {} needs {} bytes, the archive holds {}",
-                                    shown_name(key), bytes, at->second->bytes));
+                                    shown_name(key), bytes, entry.bytes));
+        if (entry.header_offset > source.size_bytes() || bytes > left)
+            return fail(Errc::Corrupt,
+                        fmt::format("storage {} reaches beyond the file, or overlaps another",
+                                    shown_name(key)));
+        left -= bytes;
     }
     return tabulate(pickle);
 }

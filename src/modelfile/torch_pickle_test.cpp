@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <ostream>
 
 namespace plimsoll::modelfile {
 namespace {
@@ -111,6 +112,38 @@ std::string archive_with(const std::string& value, std::size_t bytes = 16,
                   is_wide);
 }
 
+// Offsets in an entry of the directory (APPNOTE 4.3.12), and of the wide size behind the name
+// "archive/data/0".
+constexpr std::size_t kMethodAt = 10;
+constexpr std::size_t kBytesAt = 24;
+constexpr std::size_t kWideBytesAt = 46 + 14 + 4;
+
+// The archive with a field of its last entry, the storage's, changed.
+std::string patched(std::string archive, std::size_t at, std::uint64_t value, int count) {
+    const std::size_t entry = archive.rfind("PK\x01\x02");
+    return archive.replace(entry + at, static_cast<std::size_t>(count), le(value, count));
+}
+// The archive with a field of its zip64 directory's end changed (APPNOTE 4.3.14).
+std::string wide_end(std::string archive, std::size_t at, std::uint64_t value) {
+    return archive.replace(archive.rfind("PK\x06\x06") + at, 8, le(value, 8));
+}
+// Two storages of 400 bytes, both said to lie where the second one does, in a file that could hold
+// one of them.
+std::string overlapping_storages() {
+    const auto storage = [](const std::string& key) {
+        return tuple_op({text_op("storage"), "ctorch\nHalfStorage\n", text_op(key), text_op("cpu"),
+                         int_op(200)}) +
+               "Q";
+    };
+    const std::string pickle = "\x80\x02}" + text_op("v") + tensor_op(storage("0"), 0, {200}, {1}) +
+                               "s" + text_op("w") + tensor_op(storage("1"), 0, {200}, {1}) + "s.";
+    std::string archive = zip_of({{"a/data.pkl", pickle}, {"a/data/0", ""}, {"a/data/1", ""}});
+    for (std::size_t at = archive.find("a/data/0", archive.find("PK\x01\x02"));
+         at != std::string::npos; at = archive.find("a/data/", at + 1))
+        archive.replace(at - 46 + kBytesAt, 4, le(400, 4));
+    return archive;
+}
+
 void expect_state(const TensorTable& table) {
     ASSERT_EQ(table.tensors.size(), 7U);
     EXPECT_EQ(table.format, FileFormat::TorchPickle);
@@ -197,6 +230,9 @@ struct Hostile {
     std::string bytes;
     Errc code;
     std::string says;
+
+    // For the list of tests; else gtest shows bytes.
+    friend void PrintTo(const Hostile& shown, std::ostream* out) { *out << shown.name; }
 };
 class RefuseTorchPickle : public testing::TestWithParam<Hostile> {};
 
@@ -213,9 +249,12 @@ std::vector<Hostile> hostile_files() {
     };
     const std::string half8 = storage_op("HalfStorage", 8);
     const std::string fine = archive_with(tensor_op(half8, 0, {8}, {1}));
+    const std::string fine_wide = archive_with(tensor_op(half8, 0, {8}, {1}), 16, Zip64::Yes);
     std::string many_marks(1'000'001, '(');
     std::string values = "\x80\x02";
     for (int i = 0; i < 2'000'001; ++i) values += "N0";
+    std::string memos = "\x80\x02N";
+    for (std::uint64_t i = 0; i < 2'000'001; ++i) memos += "r" + le(i, 4);
     return {
         {"half_an_archive", fine.substr(0, fine.size() / 2), Errc::Corrupt, "truncated"},
         {"no_pickle", zip_of({{"word/document.xml", "x"}}), Errc::InvalidInput, "no data.pkl"},
@@ -243,9 +282,34 @@ std::vector<Hostile> hostile_files() {
          "strides"},
         {"a_shape_that_overflows",
          archive_with(tensor_op(half8, 0, {INT64_MAX, INT64_MAX}, {0, 0})), Errc::Corrupt,
-         "overflows"},
+         "beyond"},
         {"strides_that_overflow", archive_with(tensor_op(half8, 0, {8, 8}, {INT64_MAX, INT64_MAX})),
-         Errc::Corrupt, "overflows"},
+         Errc::Corrupt, "beyond"},
+        {"a_storage_that_overflows",
+         archive_with(tensor_op(storage_op("HalfStorage", INT64_MAX), 0, {8}, {1})), Errc::Corrupt,
+         "claims 9223372036854775807 elements"},
+        {"more_memos_than_values", pickle(memos), Errc::LimitExceeded, "stores more than 2000000"},
+        {"a_number_with_a_tail", pickle("I12x\n."), Errc::Corrupt, "number that is none"},
+        {"a_deep_stack", pickle(std::string(1'000'001, 'N')), Errc::LimitExceeded,
+         "stack of more than 1000000"},
+        {"a_compressed_storage", patched(fine, kMethodAt, 8, 2), Errc::InvalidInput,
+         "\"0\" is compressed"},
+        {"a_storage_larger_than_the_file",
+         patched(archive_with(tensor_op(storage_op("HalfStorage", 1 << 20), 0, {8}, {1})), kBytesAt,
+                 2 << 20, 4),
+         Errc::Corrupt, "beyond the file"},
+        {"a_storage_of_2_to_the_62_bytes",
+         patched(archive_with(tensor_op(storage_op("HalfStorage", 1LL << 40), 0, {8}, {1}), 16,
+                              Zip64::Yes),
+                 kWideBytesAt, 1ULL << 62U, 8),
+         Errc::Corrupt, "beyond the file"},
+        {"storages_in_the_same_place", overlapping_storages(), Errc::Corrupt, "overlaps another"},
+        {"a_directory_of_2_to_the_62_entries", wide_end(fine_wide, 32, 1ULL << 62U), Errc::Corrupt,
+         "breaks off after 2"},
+        {"a_directory_of_2_to_the_62_bytes", wide_end(fine_wide, 40, 1ULL << 62U),
+         Errc::LimitExceeded, "4611686018427387904"},
+        {"a_directory_outside_the_file", wide_end(fine_wide, 48, 1ULL << 62U), Errc::Corrupt,
+         "points to byte 4611686018427387904"},
         {"an_unknown_storage_type",
          archive_with(tensor_op(storage_op("QInt8Storage", 8), 0, {8}, {1})), Errc::InvalidInput,
          "QInt8Storage"},
@@ -262,6 +326,17 @@ std::vector<Hostile> hostile_files() {
 
 INSTANTIATE_TEST_SUITE_P(Hostile, RefuseTorchPickle, testing::ValuesIn(hostile_files()),
                          [](const auto& test) { return test.param.name; });
+
+TEST(ReadTorchPickle, keeps_going_behind_numbers_beyond_63_bits) {
+    const std::string value = tensor_op(storage_op("HalfStorage", 8), 0, {8}, {1});
+    const std::string pickle = "\x80\x02}" + text_op("seed") + "L18446744073709551615L\ns" +
+                               text_op("big") + "\x8b" + le(1000, 4) + std::string(1000, '\x7f') +
+                               "s" + text_op("w") + value + "s.";
+    const Result<TensorTable> table = read_bytes(
+        zip_of({{"archive/data.pkl", pickle}, {"archive/data/0", std::string(16, '\0')}}));
+    ASSERT_TRUE(table) << table.error().message;
+    EXPECT_EQ(table->tensors.size(), 1U);
+}
 
 TEST(ReadTorchPickle, survives_a_list_that_contains_itself) {
     const std::string value = tensor_op(storage_op("HalfStorage", 8), 0, {8}, {1});

@@ -123,7 +123,7 @@ Result<PickleValue> rebuild_tensor(const Pickle& pickle, const std::vector<Value
     }
     const std::optional<std::int64_t> reach = reach_of(offset.number, shape, strides);
     if (!checked_storage_bytes(dtype, shape) || !reach)
-        return malformed("a shape that overflows 63 bits");
+        return malformed("a shape or strides beyond what any file could hold");
     if (*reach > storage_elements)
         return malformed(
             fmt::format("a view of {} elements on a storage of {}", *reach, storage_elements));

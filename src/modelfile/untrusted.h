@@ -18,9 +18,14 @@ inline constexpr std::size_t kTensorsMax =
 inline constexpr std::size_t kTensorNameBytesMax =
     4096;                                    // chosen: the longest real name seen has under 200
 inline constexpr std::size_t kRankMax = 32;  // chosen: real tensors have at most 5 axes
+inline constexpr std::uint64_t kMetadataPairsMax =
+    100'000;  // chosen: ComfyUI-GGUF stores one per reshaped tensor, others a few dozen
+// Chosen: a thousand times the largest real tensor seen, and kTensorsMax of them still sum up
+// within 63 bits, in elements as in bytes.
+inline constexpr std::int64_t kTensorElementsMax = std::int64_t{1} << 40U;
 
-// Bytes that `shape` occupies in `dtype`, or nullopt where an axis is negative or the product
-// overflows.
+// Bytes that `shape` occupies in `dtype`, or nullopt where an axis is negative or there are more
+// than kTensorElementsMax elements.
 [[nodiscard]] inline std::optional<Bytes> checked_storage_bytes(DType dtype, const Shape& shape) {
     std::int64_t elements = 1;
     bool is_empty = false;
@@ -30,13 +35,8 @@ inline constexpr std::size_t kRankMax = 32;  // chosen: real tensors have at mos
         if (axis > 0 && __builtin_mul_overflow(elements, axis, &elements)) return std::nullopt;
     }
     if (is_empty) return Bytes(0);
-    const DTypeTraits& traits = dtype_traits(dtype);
-    const std::int64_t blocks =
-        elements / traits.block_elements + (elements % traits.block_elements != 0 ? 1 : 0);
-    std::int64_t bytes = 0;
-    if (__builtin_mul_overflow(blocks, std::int64_t{traits.block_bytes}, &bytes))
-        return std::nullopt;
-    return Bytes(bytes);
+    if (elements > kTensorElementsMax) return std::nullopt;
+    return storage_bytes(dtype, elements);
 }
 
 // A name from outside in a message: quoted, short, printable ASCII only, so that it cannot play

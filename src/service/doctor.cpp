@@ -79,14 +79,28 @@ class Doctor {
                                 config_.server_url.source, config_.port.source));
             return;
         }
+        checkup_.comfyui_answers = true;
         good("ComfyUI",
              fmt::format("{} answers: version {}, PyTorch {}", upstream_.address(),
                          stats->comfyui_version.empty() ? "unknown" : stats->comfyui_version,
                          stats->pytorch_version.empty() ? "unknown" : stats->pytorch_version));
+        look_at_socket();
         look_at_version(stats->comfyui_version);
         look_at_flags(stats->argv);
         look_at_card(*stats);
         look_at_checkpoints();
+    }
+
+    // Proxies in between often pass HTTP only.
+    void look_at_socket() {
+        auto socket = upstream_.open_events("plimsoll-doctor", "");
+        if (socket)
+            (*socket)->close();
+        else
+            notice("ComfyUI",
+                   fmt::format("its WebSocket cannot be opened: {}", socket.error().message),
+                   "jobs are followed by asking once a second; a proxy in between must let "
+                   "WebSockets through");
     }
 
     void look_at_version(const std::string& text) {

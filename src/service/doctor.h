@@ -28,6 +28,7 @@ struct Finding {
 struct Checkup {
     std::vector<Finding> findings;
     std::vector<ConfigLine> settings;
+    bool comfyui_answers = false;
     [[nodiscard]] Health worst() const;
 };
 

@@ -2,36 +2,23 @@
 #include "service/generate.h"
 
 #include "service/comfyui/checkpoints.h"
+#include "service/ends.h"
+#include "service/launch.h"
 #include "service/pictures.h"
+#include "service/run_record.h"
 #include "workflow/parse.h"
 #include "workflow/splice.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace plimsoll::service {
 
 namespace {
 
-struct EndNames {
-    JobEnd job;
-    GenerateEnd generate;
-    history::Outcome outcome;
-};
-constexpr std::array<EndNames, 6> kEnds{{
-    {JobEnd::Succeeded, GenerateEnd::Done, history::Outcome::Done},
-    {JobEnd::OutOfMemory, GenerateEnd::OutOfMemory, history::Outcome::OutOfMemory},
-    {JobEnd::Failed, GenerateEnd::Failed, history::Outcome::Failed},
-    {JobEnd::Cancelled, GenerateEnd::Cancelled, history::Outcome::Cancelled},
-    {JobEnd::TimedOut, GenerateEnd::TimedOut, history::Outcome::TimedOut},
-    {JobEnd::Lost, GenerateEnd::Lost, history::Outcome::Lost},
-}};
-const EndNames& ends_of(JobEnd end) {
-    return *std::ranges::find(kEnds, end, &EndNames::job);
-}
+using std::chrono::milliseconds;
 
 // Keeps the job's workflow byte for byte but the checkpoint's name.
 Result<Job> renamed(const Job& job, const std::string& name) {
@@ -53,78 +40,107 @@ const memory::Phase* phase_of(const memory::Forecast& forecast, const std::strin
     return found == forecast.phases.end() ? nullptr : &*found;
 }
 
-history::Settings settings_record(const Job& job) {
-    if (!job.settings) return {};
-    const advisor::Settings& s = *job.settings;
-    return {.width = s.width,
-            .height = s.height,
-            .batch = s.batch,
-            .steps = s.steps,
-            .cfg = s.cfg,
-            .sampler = s.sampler,
-            .scheduler = s.scheduler,
-            .quality = std::string(advisor::quality_name(job.quality)),
-            .seed = fmt::format("{}", s.seed)};
-}
-
 class Generator {
   public:
     Generator(const Job& job, const Config& config, const GenerateOptions& options,
               const GenerateParts& parts)
-        : job_(job), config_(config), options_(options), parts_(parts) {}
+        : job_(job),
+          config_(config),
+          options_(options),
+          parts_(parts),
+          clock_(parts.own == nullptr ? parts.clock : parts.own->clock()) {}
 
     Result<Generation> run() {
-        const auto stats = parts_.upstream.read_stats();
-        if (!stats) return std::unexpected(stats.error());
-        if (!job_.checkpoint.empty()) {
-            TRY_ASSIGN(const std::string name, name_on_server(parts_.upstream, job_.checkpoint));
-            if (name != job_.checkpoint) {
-                TRY_ASSIGN(job_, renamed(job_, name));
-            }
-        }
-        TRY_ASSIGN(site_, site_of_stats(config_, {}, *stats, parts_.upstream.address()));
-        version_ = stats->comfyui_version;
-        TRY_ASSIGN(const advisor::Budget budget, budget_of(config_));
-        forecaster_ =
-            parts_.forecaster ? parts_.forecaster(site_, job_) : forecaster_of(site_, job_);
-        TRY_ASSIGN(generation_.plan, plan_job(job_, site_, budget, options_.plan, forecaster_));
-        generation_.warnings = generation_.plan.warnings;
-        if (options_.on_plan) options_.on_plan(generation_.plan);
+        TRY_DO(find_server());
+        TRY_DO(name_checkpoint());
+        TRY_DO(make_plan());
         const advisor::Plan& plan = generation_.plan.plan;
         if (plan.verdict == advisor::PlanVerdict::NothingFits && !options_.run_anyway) {
             generation_.end = GenerateEnd::DoesNotFit;
             generation_.why = plan.explanation;
             return std::move(generation_);
         }
+        // Before the work: a picture that cannot be saved is noticed now.
+        TRY_DO(check_folder(options_.output_dir));
+        if (!options_.run_anyway) TRY_DO(prepare_server(plan));
         const std::vector<std::string> workflows = options_.run_anyway || plan.workflows.empty()
                                                        ? std::vector{job_.workflow}
                                                        : plan.workflows;
-        free_models_if_planned(plan);
         for (std::size_t i = 0; i < workflows.size() && generation_.end == GenerateEnd::Done; ++i)
             TRY_DO(run_one(workflows[i], i, workflows.size()));
         return std::move(generation_);
     }
 
   private:
-    void free_models_if_planned(const advisor::Plan& plan) {
-        const bool planned = std::ranges::any_of(plan.environment, [](const advisor::Change& c) {
+    // Before anything is planned: who runs the job, and on which card.
+    Result<void> find_server() {
+        if (parts_.own == nullptr) {
+            upstream_ = parts_.upstream;
+        } else {
+            own_flags_ = words_of(config_.comfyui_flags.value);
+            // What it was started with is what it says about itself.
+            config_.comfyui_flags.value.clear();
+            TRY_ASSIGN(upstream_, parts_.own->start(own_flags_));
+        }
+        return look_at_server();
+    }
+
+    Result<void> look_at_server() {
+        TRY_ASSIGN(const ServerStats stats, upstream_->read_stats());
+        TRY_ASSIGN(site_, site_of_stats(config_, {}, stats, upstream_->address()));
+        version_ = stats.comfyui_version;
+        forecaster_ =
+            parts_.forecaster ? parts_.forecaster(site_, job_) : forecaster_of(site_, job_);
+        return {};
+    }
+
+    Result<void> name_checkpoint() {
+        if (job_.checkpoint.empty()) return {};
+        TRY_ASSIGN(const std::string name, name_on_server(*upstream_, job_.checkpoint));
+        if (name == job_.checkpoint) return {};
+        TRY_ASSIGN(job_, renamed(job_, name));
+        forecaster_ =
+            parts_.forecaster ? parts_.forecaster(site_, job_) : forecaster_of(site_, job_);
+        return {};
+    }
+
+    Result<void> make_plan() {
+        TRY_ASSIGN(const advisor::Budget budget, budget_of(config_));
+        const PlanWishes wishes{.pins = options_.pins,
+                                .preference = options_.preference,
+                                .control = parts_.own == nullptr ? advisor::ServerControl::Theirs
+                                                                 : advisor::ServerControl::Ours};
+        TRY_ASSIGN(generation_.plan, plan_job(job_, site_, budget, wishes, forecaster_));
+        generation_.warnings = generation_.plan.warnings;
+        if (options_.on_plan) options_.on_plan(generation_.plan, site_);
+        return {};
+    }
+
+    // A server of ours gets the flag that the plan asks for; a user's keeps what it has.
+    Result<void> prepare_server(const advisor::Plan& plan) {
+        if (parts_.own != nullptr && plan.reserve_vram) {
+            TRY_ASSIGN(upstream_, parts_.own->start(with_reserve(own_flags_, *plan.reserve_vram)));
+            return look_at_server();
+        }
+        const bool to_free = std::ranges::any_of(plan.environment, [](const advisor::Change& c) {
             return c.kind == advisor::ChangeKind::FreeModels;
         });
-        if (!planned || options_.run_anyway) return;
-        if (const auto freed = parts_.upstream.free_models(); !freed)
+        if (!to_free) return {};
+        if (const auto freed = upstream_->free_models(); !freed)
             warn(fmt::format("other models could not be freed: {}", freed.error().message));
+        return {};
     }
 
     Result<void> run_one(const std::string& workflow, std::size_t index, std::size_t count) {
         TRY_ASSIGN(const advisor::PricedForecast forecast,
                    forecaster_({.workflow = workflow, .reserve_vram = std::nullopt}));
-        history::RunRecord record = record_before(forecast);
+        history::RunRecord record = record_before(workflow, forecast);
         const FollowOptions follow = follow_options(forecast, index, count);
         // Written before it is submitted: a run that is cut off by kill -9 is still seen to have
         // begun.
         keep(record);
-        auto report = run_job(parts_.upstream, workflow, record.prompt_id,
-                              parts_.random.next_uuid(), parts_.clock, follow);
+        auto report = run_job(*upstream_, workflow, record.prompt_id, parts_.random.next_uuid(),
+                              clock_, follow);
         if (!report) {
             record.outcome = history::Outcome::Failed;
             record.error = report.error().message;
@@ -138,52 +154,32 @@ class Generator {
             generation_.runs.push_back(std::move(record));
             return {};
         }
-        generation_.end = ends_of(report->end).generate;
+        generation_.end = generate_end_of(report->end);
         generation_.why = report->why;
-        record_after(*report, record);
+        const bool paced = parts_.own == nullptr || parts_.own->speed() > 0;
+        add_report(*report, paced ? Durations::Meant : Durations::Meaningless, record);
         download(*report, record);
+        record.ended_ms = parts_.clock.unix_ms();
         keep(record);
         generation_.runs.push_back(std::move(record));
         return {};
     }
 
-    history::RunRecord record_before(const advisor::PricedForecast& forecast) {
-        history::RunRecord record;
+    history::RunRecord record_before(const std::string& workflow,
+                                     const advisor::PricedForecast& forecast) {
+        history::RunRecord record =
+            make_run_record(job_, workflow, forecast, generation_.plan.budget);
         record.run_id = parts_.random.next_uuid();
         record.prompt_id = parts_.random.next_uuid();
         record.started_ms = parts_.clock.unix_ms();
-        record.model = job_.model;
-        record.checkpoint = job_.checkpoint;
-        record.family = job_.family;
-        record.settings = settings_record(job_);
-        record.card = site_.device.name;
+        record.card = parts_.own == nullptr
+                          ? site_.card_name
+                          : fmt::format("{} ({})", site_.card_name, parts_.own->kind());
         record.comfyui_version = version_;
-        const advisor::Budget& budget = generation_.plan.budget;
-        record.verdict =
-            memory::verdict_name(verdict_at_line(forecast, advisor::judge(forecast, budget)));
-        record.load_line = budget.load_line;
-        record.forecast_peak = forecast.memory.peak;
-        record.forecast_seconds = forecast.seconds.total;
-        for (std::size_t i = 0; i < forecast.memory.phases.size(); ++i) {
-            const memory::Phase& phase = forecast.memory.phases[i];
-            record.phases.push_back({.kind = std::string(memory::phase_kind_name(phase.kind)),
-                                     .node_id = phase.node_id,
-                                     .forecast_peak = phase.peak,
-                                     .forecast_seconds = i < forecast.seconds.phases.size()
-                                                             ? forecast.seconds.phases[i].total
-                                                             : 0});
-        }
-        if (!options_.run_anyway)
-            for (const advisor::Change& change : generation_.plan.plan.changes)
-                record.changes.push_back(
-                    {.knob = std::string(advisor::change_kind_name(change.kind)),
-                     .from = change.from,
-                     .to = change.to,
-                     .saved = change.saves,
-                     .seconds = change.seconds_delta});
-        if (const auto graph = workflow::parse_api_workflow(job_.workflow); graph && job_.settings)
-            if (const workflow::Node* const node = graph->find("6"))
-                record.prompt = node->text_of("text").value_or("");
+        if (options_.run_anyway) return record;
+        const advisor::Plan& plan = generation_.plan.plan;
+        add_changes(plan.changes, record);
+        if (parts_.own != nullptr) add_changes(plan.environment, record);
         return record;
     }
 
@@ -193,6 +189,11 @@ class Generator {
         follow.timeout = options_.timeout;
         follow.cancelled = options_.cancelled;
         follow.sleep = options_.sleep;
+        // Waits are in our time: a faster server is looked at more often.
+        if (parts_.own != nullptr) {
+            follow.tick = tick_at(parts_.own->speed(), follow.tick);
+            follow.stopwatch = &parts_.own->stopwatch();
+        }
         if (options_.on_progress)
             follow.on_progress = [this, &forecast, index, count](const JobProgress& progress) {
                 const memory::Phase* const phase = phase_of(forecast.memory, progress.node_id);
@@ -204,22 +205,17 @@ class Generator {
                      .run = index,
                      .runs = count,
                      .forecast_seconds = forecast.seconds.total,
+                     .forecast_peak = phase ? phase->peak : Bytes(0),
                      .load_line = generation_.plan.budget.load_line});
             };
         return follow;
     }
 
-    static void record_after(const JobReport& report, history::RunRecord& record) {
-        record.outcome = ends_of(report.end).outcome;
-        record.error = report.why;
-        record.observed_seconds = report.seconds;
-        if (report.samples > 0) record.observed_peak = report.allocated_peak;
-        for (history::PhaseRecord& phase : record.phases) {
-            const auto node = report.nodes.find(phase.node_id);
-            if (node == report.nodes.end()) continue;
-            phase.observed_seconds = node->second.seconds;
-            if (node->second.samples > 0) phase.observed_peak = node->second.allocated_peak;
-        }
+    static milliseconds tick_at(double speed, milliseconds tick) {
+        constexpr milliseconds kTickMin{5};  // chosen: a request to a local server takes one
+        if (speed <= 0) return kTickMin;
+        return std::max(kTickMin, std::min(tick, milliseconds(static_cast<std::int64_t>(
+                                                     static_cast<double>(tick.count()) / speed))));
     }
 
     // Also of a job that did not end well. A picture that cannot be saved stays in ComfyUI's own
@@ -227,10 +223,11 @@ class Generator {
     void download(const JobReport& report, history::RunRecord& record) {
         for (const ImageRef& image : report.images) {
             if (image.type != "output") continue;
-            auto bytes = parts_.upstream.download(image);
+            auto bytes = upstream_->download(image);
             auto saved = bytes ? save_image(options_.output_dir, image.filename, *bytes)
                                : Result<std::filesystem::path>(std::unexpected(bytes.error()));
             if (!saved) {
+                generation_.images_left.push_back(image.filename);
                 warn(fmt::format("{} is not saved here but is still in ComfyUI's output folder: {}",
                                  image.filename, saved.error().message));
                 continue;
@@ -238,13 +235,16 @@ class Generator {
             record.images.push_back(saved->string());
             generation_.images.push_back(std::move(*saved));
         }
-        record.ended_ms = parts_.clock.unix_ms();
     }
 
     void keep(const history::RunRecord& record) {
-        if (parts_.store == nullptr) return;
-        if (const auto kept = parts_.store->record_run(record); !kept)
-            warn(fmt::format("the run is not in the history: {}", kept.error().message));
+        if (parts_.store == nullptr) {
+            generation_.recorded = false;
+            return;
+        }
+        const auto kept = parts_.store->record_run(record);
+        generation_.recorded = generation_.recorded && kept.has_value();
+        if (!kept) warn(fmt::format("the run is not in the history: {}", kept.error().message));
     }
 
     void warn(std::string text) {
@@ -253,9 +253,12 @@ class Generator {
     }
 
     Job job_;
-    const Config& config_;
+    Config config_;
     const GenerateOptions& options_;
     const GenerateParts& parts_;
+    const Clock& clock_;  // the server's time: durations and deadlines
+    Upstream* upstream_ = nullptr;
+    std::vector<std::string> own_flags_;
     Site site_;
     std::string version_;
     advisor::Forecaster forecaster_;

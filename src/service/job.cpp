@@ -108,6 +108,7 @@ Result<Job> job_of_settings(const JobRequest& request, const advisor::ModelProfi
     job.quality = request.quality.value_or(advisor::Quality::Optimized);
     job.settings = settings_of(request, profile, job.quality);
     TRY_DO(advisor::check_ranges(*job.settings));
+    job.prompt = request.prompt;
     job.model = profile.name;
     job.checkpoint = profile.checkpoint;
     job.family = modelfile::family_name(contents->family);

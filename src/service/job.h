@@ -47,6 +47,7 @@ struct Job {
     memory::ModelFiles files;
     std::optional<advisor::Settings> settings;  // where Plimsoll built the workflow
     advisor::Quality quality = advisor::Quality::Optimized;
+    std::string prompt;           // the user's words, where Plimsoll built the workflow
     std::string model;            // as asked for: profile, checkpoint, family or file
     std::string checkpoint;       // the first checkpoint that the workflow names
     std::string family;           // "sdxl", "unknown"

@@ -6,10 +6,16 @@
 //   [[profile]]
 //   name = "my-model"                    # required
 //   checkpoint = "my_model.safetensors"  # required, as ComfyUI lists it
-//   family = "sdxl"                      # while the file was not seen: see plimsoll forecast
-//   --family native_side = 1024 best_cfg = 6.5 sampler = "euler" scheduler = "normal" style_words =
-//   "..." negative_words = "..." distilled = false prior_vram_mb = 2800                 # 10^6
-//   bytes prior_seconds = 45
+//   family = "sdxl"                      # while the file was not seen: a name of --family
+//   native_side = 1024
+//   best_cfg = 6.5
+//   sampler = "euler"
+//   scheduler = "normal"
+//   style_words = "..."
+//   negative_words = "..."
+//   distilled = false
+//   prior_vram_mb = 2800                 # 10^6 bytes
+//   prior_seconds = 45
 //
 // Enters through: a TOML file.   Leaves through: Profiles.   Threads: no shared state.
 #pragma once

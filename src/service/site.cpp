@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/site.h"
 
-#include "base/text.h"
+#include "service/launch.h"
 #include "timing/cards.h"
 
 #include <fmt/format.h>
@@ -15,13 +15,6 @@ namespace {
 
 constexpr double kVramMbMin = 1024;  // chosen: below, not even the driver's share and one layer fit
 constexpr double kVramMbMax = 1'048'576;  // 1 TiB
-
-std::vector<std::string> words_of(std::string_view text) {
-    std::vector<std::string> words;
-    for (const std::string_view word : split(text, ' '))
-        if (!trim(word).empty()) words.emplace_back(trim(word));
-    return words;
-}
 
 memory::OperatingSystem system_of(std::string_view os) {
     if (os == "nt" || os == "win32") return memory::OperatingSystem::Windows;
@@ -62,6 +55,7 @@ Result<Site> site_of_card(const Config& config, const SiteWishes& wishes, const 
     TRY_ASSIGN(const timing::Card* const card, timing::find_card(name));
     site.card = *card;
     site.device = timing::device_from(*card);
+    site.card_name = card->key;
     site.where = fmt::format("card {} of the catalogue", card->key);
     TRY_DO(apply_config(config, site, {}));
     TRY_DO(apply_vram(wishes, site));
@@ -95,14 +89,14 @@ Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes, const
             fmt::format("{}: not in the catalogue of cards, times are those of {}", device.name,
                         kReferenceCard));
     }
+    site.card_name = card ? site.card.key : device.name;
     site.device = timing::device_from(site.card, system_of(stats.os));
     site.device.name = device.name;
     if (device.type == "cpu") site.device.vendor = memory::Vendor::Cpu;
     if (device.type == "mps") site.device.vendor = memory::Vendor::Apple;
     site.device.total = device.vram_total;
     // Outside torch: everything that the driver counts as taken less what torch has reserved.
-    const Bytes driver_free = device.vram_free - device.torch_free;
-    const Bytes others = device.vram_total - driver_free - device.torch_total;
+    const Bytes others = device.used() - device.torch_total;
     if (device.type != "cpu" && others > Bytes(0)) site.device.used_by_others = others;
     // Before its first job torch has no context on the card yet: the job will bring it.
     if (device.torch_total == Bytes(0) && card)
@@ -117,12 +111,18 @@ Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes, const
 Result<Site> find_site(const Config& config, const SiteWishes& wishes, Upstream* upstream) {
     if (!config.card.value.empty()) return site_of_card(config, wishes, config.card.value);
     Error unreachable{Errc::Unavailable, "no server was asked"};
-    if (upstream != nullptr && wishes.ask_comfyui) {
+    // A size without a card is a question about another machine: its server is not asked.
+    if (upstream != nullptr && wishes.ask_comfyui && !wishes.vram_mb) {
         const auto stats = upstream->read_stats();
         if (stats) return site_of_stats(config, wishes, *stats, upstream->address());
         unreachable = stats.error();
     }
     TRY_ASSIGN(Site site, site_of_card(config, wishes, kReferenceCard));
+    if (wishes.vram_mb) {
+        site.warnings.push_back(
+            fmt::format("no card was named: times are those of {}", kReferenceCard));
+        return site;
+    }
     site.warnings.push_back(
         fmt::format("no card was named and ComfyUI does not answer ({}): forecast for {}, name "
                     "another with --card",

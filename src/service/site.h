@@ -20,7 +20,7 @@ namespace plimsoll::service {
 inline constexpr const char* kReferenceCard = "rtx3050-6gb";
 
 struct SiteWishes {
-    std::optional<double> vram_mb;  // --vram-mb: another size of the same card, in MiB
+    std::optional<double> vram_mb;  // --vram-mb: a card of that size, in MiB; see find_site
     bool ask_comfyui = true;        // false: what-if for a card, no server is asked
 };
 
@@ -28,14 +28,16 @@ struct Site {
     memory::Server server;
     memory::Device device;
     timing::Card card;
+    std::string card_name;  // its key in the catalogue, else what the server calls it
     std::string
         where;  // "card rtx3050-6gb of the catalogue", "ComfyUI 0.3.64 at http://localhost:8188"
     bool from_comfyui = false;
     std::vector<std::string> warnings;  // dead flags, a card that the catalogue lacks...
 };
 
-// Without a named card the server's own is taken; without a server the reference card, with a
-// warning. `upstream` may be null. Fails only on a card, version or flag that is wrong.
+// Without a named card the server's own is taken; without a server, or with nothing but a size of
+// memory, the reference card, with a warning. `upstream` may be null. Fails only on a card, version
+// or flag that is wrong.
 [[nodiscard]] Result<Site> find_site(const Config& config, const SiteWishes& wishes,
                                      Upstream* upstream);
 [[nodiscard]] Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes,

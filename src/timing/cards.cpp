@@ -19,8 +19,7 @@ namespace plimsoll::timing {
 namespace {
 
 constexpr std::size_t kColumns = 20;
-constexpr std::size_t kNameMax =
-    200;  // chosen: the longest name of a driver has under 60 characters
+constexpr std::size_t kNameMax = 80;  // chosen: the longest name of a driver has under 60
 
 // Reads one line field by field; remembers the first column that did not parse.
 class LineReader {
@@ -121,15 +120,16 @@ std::vector<std::string> letter_digit_words(std::string_view text) {
 }
 
 NameWords words_of(std::string_view name) {
-    static constexpr std::array<std::string_view, 15> kEmpty = {
-        "nvidia", "geforce",  "amd",  "radeon", "intel",      "graphics",    "gpu",    "tesla",
-        "quadro", "instinct", "cuda", "hip",    "generation", "workstation", "edition"};
+    static constexpr auto kEmpty = std::to_array<std::string_view>(
+        {"nvidia", "geforce", "amd", "radeon", "intel", "graphics", "gpu", "tesla", "instinct",
+         "cuda", "hip", "zluda", "generation", "workstation", "edition", "with", "design"});
     std::string text = without_trademarks(to_lower_ascii(name));
     // ComfyUI: "cuda:0 NAME : cudaMallocAsync"; the last part names the allocator.
     if (const auto colon = text.find(" : "); colon != std::string::npos) text.resize(colon);
-    if (text.starts_with("cuda:") || text.starts_with("xpu:")) {
-        const auto space = text.find(' ');
-        text.erase(0, space == std::string::npos ? text.size() : space);
+    // ... and older versions "CUDA 0: NAME".
+    while (text.starts_with("cuda") || text.starts_with("xpu")) {
+        const auto name_at = text.find_first_not_of(" :0123456789", text[0] == 'c' ? 4 : 3);
+        text.erase(0, name_at);
     }
     NameWords out;
     const auto words = letter_digit_words(text);
@@ -181,6 +181,24 @@ const Card* nearest_by_memory(const std::vector<const Card*>& cards, Bytes total
         return std::min(std::abs((card->visible - total).count),
                         std::abs((card->vram - total).count));
     });
+}
+
+std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const std::string& word : words) text += word;
+    return text;
+}
+
+// Keys by what they begin with: "rtx3055" is nearer to "rtx3050-6gb" than to "rtx3090".
+std::vector<std::string> nearest_keys(std::string_view wanted) {
+    std::vector<std::pair<std::size_t, std::string>> ranked;
+    for (const Card& card : card_catalogue())
+        ranked.emplace_back(edit_distance(wanted, card.key.substr(0, wanted.size())), card.key);
+    std::ranges::stable_sort(ranked, {}, &std::pair<std::size_t, std::string>::first);
+    std::vector<std::string> keys;
+    for (std::size_t i = 0; i < std::min<std::size_t>(5, ranked.size()); ++i)
+        keys.push_back(std::move(ranked[i].second));
+    return keys;
 }
 
 }  // namespace
@@ -240,13 +258,11 @@ Result<const Card*> find_card(std::string_view name, std::optional<Bytes> total)
         }
     if (!matches.empty()) return total ? nearest_by_memory(matches, *total) : matches.front();
 
-    std::vector<std::string> keys;
-    for (const Card& card : card_catalogue()) keys.push_back(card.key);
-    const auto nearest = nearest_names(lower, keys, 5);
     std::string list;
-    for (const auto& key : nearest) list += (list.empty() ? "" : ", ") + key;
-    return fail(Errc::NotFound, fmt::format("no card named '{}' among {} known; nearest: {}",
-                                            name.substr(0, 80), keys.size(), list));
+    for (const std::string& key : nearest_keys(wanted.words.empty() ? lower : joined(wanted.words)))
+        list += (list.empty() ? "" : ", ") + key;
+    return fail(Errc::NotFound, fmt::format("no card named '{}' among {} known; nearest: {}", name,
+                                            card_catalogue().size(), list));
 }
 
 Bytes context_bytes(const Card& card) {

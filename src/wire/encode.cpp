@@ -252,6 +252,8 @@ json::object encode_run(const history::RunRecord& run) {
             {"forecastPeakBytes", run.forecast_peak.count},
             {"forecastSeconds", run.forecast_seconds},
             {"observedPeakBytes", bytes_or_null(run.observed_peak)},
+            {"observedUsedBytes", bytes_or_null(run.observed_used)},
+            {"cardTotalBytes", bytes_or_null(run.card_total)},
             {"observedSeconds", or_null(run.observed_seconds)},
             {"phases", std::move(phases)},
             {"changes", std::move(changes)},
@@ -268,6 +270,8 @@ json::object encode_generation(const service::Generation& generation) {
     return {{"outcome", service::generate_end_name(generation.end)},
             {"why", generation.why.empty() ? json::value(nullptr) : json::value(generation.why)},
             {"images", std::move(images)},
+            {"imagesLeft", texts(generation.images_left)},
+            {"recorded", generation.recorded},
             {"runs", std::move(runs)},
             {"plan", encode_plan(generation.plan)},
             {"warnings", texts(generation.warnings)}};
@@ -307,6 +311,7 @@ json::object encode_checkup(const service::Checkup& checkup) {
                                            {"value", line.value},
                                            {"source", line.source}});
     return {{"health", service::health_name(checkup.worst())},
+            {"comfyuiAnswers", checkup.comfyui_answers},
             {"findings", std::move(findings)},
             {"settings", std::move(settings)}};
 }

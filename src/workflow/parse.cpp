@@ -97,7 +97,8 @@ Result<Input> scan_input(JsonScanner& scanner, std::string name) {
     return input;
 }
 
-Result<void> scan_inputs(JsonScanner& scanner, Node& node) {
+// `inputs_left` counts down over all nodes.
+Result<void> scan_inputs(JsonScanner& scanner, Node& node, std::size_t& inputs_left) {
     if (scanner.peek() != '{')
         return fail(Errc::InvalidInput,
                     fmt::format("inputs of node {} are not an object", shown(node.id)));
@@ -105,6 +106,9 @@ Result<void> scan_inputs(JsonScanner& scanner, Node& node) {
     std::unordered_map<std::string, std::size_t> place_of;
     TRY_ASSIGN(node.inputs_span,
                scanner.scan_object([&](std::string name, Span key_span) -> Result<void> {
+                   if (inputs_left-- == 0)
+                       return fail(Errc::LimitExceeded,
+                                   fmt::format("workflow has more than {} inputs", kInputsMax));
                    const auto [at, is_new] = place_of.emplace(name, node.inputs.size());
                    TRY_ASSIGN(Input input, scan_input(scanner, std::move(name)));
                    input.key_span = key_span;
@@ -117,21 +121,21 @@ Result<void> scan_inputs(JsonScanner& scanner, Node& node) {
     return {};
 }
 
-Result<Node> scan_node(JsonScanner& scanner, std::string id) {
+Result<Node> scan_node(JsonScanner& scanner, std::string id, std::size_t& inputs_left) {
     Node node;
     node.id = std::move(id);
     if (scanner.peek() != '{')
         return fail(Errc::InvalidInput, fmt::format("node {} is not an object", shown(node.id)));
     bool has_class_type = false;
     TRY_ASSIGN(node.span, scanner.scan_object([&](const std::string& key, Span) -> Result<void> {
-        if (key == "class_type" && scanner.peek() == '"') {
+        if (key == "class_type") has_class_type = scanner.peek() == '"';  // the last one counts
+        if (key == "class_type" && has_class_type) {
             node.class_type_span.begin = scanner.position();
             TRY_ASSIGN(node.class_type, scanner.scan_string());
             node.class_type_span.end = scanner.position();
-            has_class_type = true;
             return {};
         }
-        if (key == "inputs") return scan_inputs(scanner, node);
+        if (key == "inputs") return scan_inputs(scanner, node, inputs_left);
         if (key == "_meta" && scanner.peek() == '{') {
             TRY_DO(scanner.scan_object([&](const std::string& meta_key, Span) -> Result<void> {
                 if (meta_key == "title" && scanner.peek() == '"') {
@@ -182,15 +186,19 @@ Result<TopLevel> scan_top_level(JsonScanner scanner) {
     return top;
 }
 
+void add_fault(Graph& graph, GraphFault fault) {
+    if (graph.faults.size() < kFaultsMax) graph.faults.push_back(std::move(fault));
+}
+
 void find_dangling_links(Graph& graph) {
     for (const Node& node : graph.nodes)
         for (const Input& input : node.inputs) {
             const auto* link = std::get_if<Link>(&input.value);
             if (link == nullptr || graph.find(link->node_id) != nullptr) continue;
-            graph.faults.push_back(
-                {GraphFault::Kind::DanglingLink, node.id, input.name,
-                 fmt::format("{} of node {} comes from node {}, which does not exist",
-                             shown(input.name), shown(node.id), shown(link->node_id))});
+            add_fault(graph,
+                      {GraphFault::Kind::DanglingLink, node.id, input.name,
+                       fmt::format("{} of node {} comes from node {}, which does not exist",
+                                   shown(input.name), shown(node.id), shown(link->node_id))});
         }
 }
 
@@ -222,10 +230,9 @@ void find_cycles(Graph& graph) {
             if (from == nullptr) continue;
             const auto target = static_cast<std::size_t>(from - graph.nodes.data());
             if (marks[target] == Mark::Open)
-                graph.faults.push_back(
-                    {GraphFault::Kind::Cycle, node.id, input.name,
-                     fmt::format("{} of node {} closes a circle through node {}", shown(input.name),
-                                 shown(node.id), shown(from->id))});
+                add_fault(graph, {GraphFault::Kind::Cycle, node.id, input.name,
+                                  fmt::format("{} of node {} closes a circle through node {}",
+                                              shown(input.name), shown(node.id), shown(from->id))});
             if (marks[target] != Mark::Unseen) continue;
             marks[target] = Mark::Open;
             stack.push_back({target, 0});
@@ -252,13 +259,14 @@ Result<Graph> parse_api_workflow(std::string_view bytes) {
     if (top.prompt_at) scanner.move_to(*top.prompt_at);
 
     Graph graph;
+    std::size_t inputs_left = kInputsMax;
     std::unordered_map<std::string, std::size_t> place_of;
     TRY_ASSIGN(graph.span, scanner.scan_object([&](std::string id, Span key_span) -> Result<void> {
         const auto [at, is_new] = place_of.emplace(id, graph.nodes.size());
         if (is_new && graph.nodes.size() == kNodesMax)
             return fail(Errc::LimitExceeded,
                         fmt::format("workflow has more than {} nodes", kNodesMax));
-        TRY_ASSIGN(Node node, scan_node(scanner, std::move(id)));
+        TRY_ASSIGN(Node node, scan_node(scanner, std::move(id), inputs_left));
         node.key_span = key_span;
         if (is_new)
             graph.nodes.push_back(std::move(node));

@@ -15,10 +15,13 @@
 namespace plimsoll::workflow {
 
 inline constexpr std::size_t kWorkflowBytesMax =
-    100ULL << 20U;                                 // ComfyUI's --max-upload-size default, 100 MB
-inline constexpr std::size_t kNodesMax = 100'000;  // chosen: the largest template has under 300
+    100ULL << 20U;                                  // ComfyUI's --max-upload-size default, 100 MB
+inline constexpr std::size_t kNodesMax = 100'000;   // chosen: the largest template has under 300
+inline constexpr std::size_t kInputsMax = 300'000;  // chosen: of all nodes; that template has 1,500
+inline constexpr std::size_t kFaultsMax = 1'000;    // chosen: nobody reads on
 
-// Spans are offsets into `bytes`. Dangling links and cycles are faults in the graph, not errors.
+// Spans are offsets into `bytes`. Dangling links and cycles are faults in the graph, not errors;
+// beyond kFaultsMax they are not listed.
 // Fails with Corrupt (not JSON), InvalidInput (JSON that is no prompt: the UI format, a node
 // without class_type...), LimitExceeded.
 [[nodiscard]] Result<Graph> parse_api_workflow(std::string_view bytes);

@@ -158,6 +158,41 @@ TEST(ParseApiWorkflow, refuses_nesting_10000_deep) {
     EXPECT_EQ(graph.error().code, Errc::LimitExceeded);
 }
 
+TEST(ParseApiWorkflow, takes_a_byte_order_mark_and_links_with_fractional_slots) {
+    const Result<Graph> graph = parse_api_workflow(
+        "\xEF\xBB\xBF"
+        R"({"1":{"class_type":"A","inputs":{"x":["2",0.0]}},"2":{"class_type":"B"}})");
+    ASSERT_TRUE(graph) << graph.error().message;
+    EXPECT_EQ(*graph->find("1")->link_of("x"), (Link{"2", 0}));
+}
+
+TEST(ParseApiWorkflow, lets_the_last_class_type_count_even_when_it_is_none) {
+    EXPECT_EQ(
+        parse_api_workflow(R"({"1":{"class_type":"A","class_type":"B"}})")->nodes[0].class_type,
+        "B");
+    EXPECT_FALSE(parse_api_workflow(R"({"1":{"class_type":"A","class_type":5}})"));
+}
+
+TEST(ParseApiWorkflow, refuses_more_inputs_than_the_limit) {
+    std::string inputs;
+    for (std::size_t i = 0; i <= kInputsMax; ++i)
+        inputs += fmt::format(R"({}"{}":1)", i == 0 ? "" : ",", i % 1000);
+    const Result<Graph> graph =
+        parse_api_workflow(fmt::format(R"({{"1":{{"class_type":"A","inputs":{{{}}}}}}})", inputs));
+    ASSERT_FALSE(graph);
+    EXPECT_EQ(graph.error().code, Errc::LimitExceeded);
+}
+
+TEST(ParseApiWorkflow, lists_only_so_many_faults) {
+    std::string inputs;
+    for (std::size_t i = 0; i < kFaultsMax + 100; ++i)
+        inputs += fmt::format(R"({}"{}":["gone",0])", i == 0 ? "" : ",", i);
+    const Result<Graph> graph =
+        parse_api_workflow(fmt::format(R"({{"1":{{"class_type":"A","inputs":{{{}}}}}}})", inputs));
+    ASSERT_TRUE(graph) << graph.error().message;
+    EXPECT_THAT(graph->faults, SizeIs(kFaultsMax));
+}
+
 TEST(ParseApiWorkflow, replaces_lone_surrogates) {
     const Result<Graph> graph = parse_api_workflow(
         R"({"1":{"class_type":"A","inputs":{"a":"\ud800","b":"\udc00x","c":"\ud800\u0041"}}})");

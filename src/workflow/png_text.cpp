@@ -10,15 +10,19 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 namespace plimsoll::workflow {
 namespace {
 
 constexpr std::array<unsigned char, 8> kSignature = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
-constexpr std::uint32_t kChunkBytesMax = 0x7fffffff;      // PNG specification, 5.3
-constexpr std::size_t kTextBytesMax = kWorkflowBytesMax;  // before and after decompression
+constexpr std::uint32_t kChunkBytesMax = 0x7fffffff;  // PNG specification, 5.3
+// Of all texts of ours in a file, before and after decompression. A picture has one of each key; a
+// few kilobytes that unpack to the limit again and again would keep us busy for minutes.
+constexpr std::size_t kTextBytesMax = kWorkflowBytesMax;
+constexpr std::size_t kKeyBytesMax = 79;  // PNG specification, 11.3.4.2
 constexpr std::size_t kChunksMax =
     100'000;  // chosen: an 8192 x 8192 picture in 8 KiB IDATs has 25,000
 
@@ -32,8 +36,13 @@ std::uint32_t big_endian(const unsigned char* at) {
            at[3];
 }
 
-// zlib data to text, at most kTextBytesMax.
-Result<std::string> inflate_text(std::string_view packed) {
+std::unexpected<Error> too_much_text() {
+    return fail(Errc::LimitExceeded,
+                fmt::format("the texts of this PNG have more than {} bytes", kTextBytesMax));
+}
+
+// zlib data to text, at most `bytes_max`.
+Result<std::string> inflate_text(std::string_view packed, std::size_t bytes_max) {
     z_stream stream{};
     if (inflateInit(&stream) != Z_OK) return fail(Errc::Internal, "zlib cannot start");
     std::string text;
@@ -41,16 +50,14 @@ Result<std::string> inflate_text(std::string_view packed) {
     stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
     stream.avail_in = static_cast<uInt>(packed.size());
     int status = Z_OK;
-    while (status == Z_OK && text.size() <= kTextBytesMax) {
+    while (status == Z_OK && text.size() <= bytes_max) {
         stream.next_out = reinterpret_cast<Bytef*>(block.data());
         stream.avail_out = static_cast<uInt>(block.size());
         status = inflate(&stream, Z_NO_FLUSH);
         text.append(block.data(), block.size() - stream.avail_out);
     }
     inflateEnd(&stream);
-    if (text.size() > kTextBytesMax)
-        return fail(Errc::LimitExceeded,
-                    fmt::format("a compressed text unpacks to more than {} bytes", kTextBytesMax));
+    if (text.size() > bytes_max) return too_much_text();
     if (status != Z_STREAM_END) return fail(Errc::Corrupt, "a compressed text does not unpack");
     return text;
 }
@@ -72,13 +79,13 @@ std::string latin1_to_utf8(std::string_view text) {
     return out;
 }
 
-Result<std::string> text_of(const Chunk& chunk, std::size_t key_end) {
+Result<std::string> text_of(const Chunk& chunk, std::size_t key_end, std::size_t bytes_max) {
     std::string_view rest = std::string_view(chunk.data).substr(key_end + 1);
     if (chunk.type == "tEXt") return latin1_to_utf8(rest);
     if (chunk.type == "zTXt") {
         if (rest.empty() || rest[0] != 0)
             return fail(Errc::Corrupt, "zTXt has an unknown compression method");
-        return inflate_text(rest.substr(1));
+        return inflate_text(rest.substr(1), bytes_max);
     }
     // iTXt: compression flag, method, language, NUL, translated key, NUL, text.
     if (rest.size() < 2) return fail(Errc::Corrupt, "iTXt is too short");
@@ -91,37 +98,58 @@ Result<std::string> text_of(const Chunk& chunk, std::size_t key_end) {
         if (end == std::string_view::npos) return fail(Errc::Corrupt, "iTXt is too short");
         rest.remove_prefix(end + 1);
     }
-    if (is_packed) return inflate_text(rest);
+    if (is_packed) return inflate_text(rest, bytes_max);
     return std::string(rest);
 }
 
-// Keeps the text when its key is one of ours.
-Result<void> keep_text(const Chunk& chunk, EmbeddedWorkflow& found) {
-    const std::size_t key_end = chunk.data.find('\0');
-    if (key_end == std::string::npos)
-        return fail(Errc::Corrupt, fmt::format("{} has no key", chunk.type));
-    const std::string_view key = std::string_view(chunk.data).substr(0, key_end);
-    const bool is_prompt = key == "prompt";
-    if (!is_prompt && key != "workflow") return {};
-    TRY_ASSIGN(std::string text, text_of(chunk, key_end));
-    (is_prompt ? found.prompt : found.workflow) = std::move(text);
-    return {};
+// The key at the start of a text chunk, without reading the rest.
+Result<std::string> read_key(ByteSource& source, std::uint64_t offset, std::string_view type,
+                             std::uint32_t length) {
+    std::string start(std::min<std::size_t>(length, kKeyBytesMax + 1), '\0');
+    TRY_DO(source.read_at(offset, std::as_writable_bytes(std::span(start))));
+    const std::size_t end = start.find('\0');
+    if (end == std::string::npos) return fail(Errc::Corrupt, fmt::format("{} has no key", type));
+    start.resize(end);
+    return start;
 }
 
-Result<void> read_text_chunk(ByteSource& source, std::uint64_t offset, std::string_view type,
-                             std::uint32_t length, EmbeddedWorkflow& found) {
-    if (length > kTextBytesMax)
-        return fail(Errc::LimitExceeded,
-                    fmt::format("{} has {} bytes, limit {}", type, length, kTextBytesMax));
-    std::vector<std::byte> body(std::size_t{length} + 4);
-    TRY_DO(source.read_at(offset, body));
-    const auto* bytes = reinterpret_cast<const unsigned char*>(body.data());
-    uLong crc = crc32(0, reinterpret_cast<const Bytef*>(type.data()), 4);
-    crc = crc32(crc, bytes, length);
-    if (crc != big_endian(bytes + length))
-        return fail(Errc::Corrupt, fmt::format("checksum of {} is wrong", type));
-    return keep_text({type, std::string(reinterpret_cast<const char*>(bytes), length)}, found);
-}
+// The text chunks of one file.
+class TextReader {
+  public:
+    explicit TextReader(ByteSource& source) : source_(source) {}
+
+    // Keeps the text of the chunk when its key is one of ours.
+    Result<void> read(std::uint64_t offset, std::string_view type, std::uint32_t length) {
+        TRY_ASSIGN(const std::string key, read_key(source_, offset, type, length));
+        const bool is_prompt = key == "prompt";
+        if (!is_prompt && key != "workflow") return {};
+        if (length > bytes_left_) return too_much_text();
+        TRY_ASSIGN(const Chunk chunk, read_chunk(offset, type, length));
+        TRY_ASSIGN(std::string text, text_of(chunk, key.size(), bytes_left_));
+        bytes_left_ -= std::min(bytes_left_, std::max<std::size_t>(length, text.size()));
+        (is_prompt ? found_.prompt : found_.workflow) = std::move(text);
+        return {};
+    }
+
+    [[nodiscard]] const EmbeddedWorkflow& found() const { return found_; }
+
+  private:
+    Result<Chunk> read_chunk(std::uint64_t offset, std::string_view type, std::uint32_t length) {
+        std::string body(std::size_t{length} + 4, '\0');
+        TRY_DO(source_.read_at(offset, std::as_writable_bytes(std::span(body))));
+        const auto* bytes = reinterpret_cast<const unsigned char*>(body.data());
+        uLong crc = crc32(0, reinterpret_cast<const Bytef*>(type.data()), 4);
+        crc = crc32(crc, bytes, length);
+        if (crc != big_endian(bytes + length))
+            return fail(Errc::Corrupt, fmt::format("checksum of {} is wrong", type));
+        body.resize(length);
+        return Chunk{type, std::move(body)};
+    }
+
+    ByteSource& source_;
+    EmbeddedWorkflow found_;
+    std::size_t bytes_left_ = kTextBytesMax;
+};
 
 }  // namespace
 
@@ -132,7 +160,7 @@ Result<EmbeddedWorkflow> read_png_workflow(ByteSource& source) {
     TRY_DO(source.read_at(0, std::as_writable_bytes(std::span(signature))));
     if (signature != kSignature) return fail(Errc::Corrupt, "no PNG: its signature is missing");
 
-    EmbeddedWorkflow found;
+    TextReader texts(source);
     std::uint64_t offset = signature.size();
     for (std::size_t n = 0; size - offset >= 12; ++n) {
         if (n == kChunksMax)
@@ -149,15 +177,15 @@ Result<EmbeddedWorkflow> read_png_workflow(ByteSource& source) {
         if (n == 0 && type != "IHDR") return fail(Errc::Corrupt, "PNG does not start with IHDR");
         if (type == "IEND") break;
         if (type == "tEXt" || type == "zTXt" || type == "iTXt")
-            TRY_DO(read_text_chunk(source, offset + 8, type, length, found));
+            TRY_DO(texts.read(offset + 8, type, length));
         offset += std::uint64_t{length} + 12;
     }
-    if (!found.prompt && !found.workflow)
+    if (!texts.found().prompt && !texts.found().workflow)
         return fail(Errc::NotFound,
                     "this PNG holds no workflow; ComfyUI stores one unless metadata is switched "
                     "off, and image "
                     "hosts strip it");
-    return found;
+    return texts.found();
 }
 
 }  // namespace plimsoll::workflow

@@ -124,6 +124,26 @@ TEST(ReadPngWorkflow, stops_a_bomb_that_unpacks_beyond_the_limit) {
     EXPECT_EQ(found.error().code, Errc::LimitExceeded);
 }
 
+TEST(ReadPngWorkflow, stops_many_bombs_that_each_stay_within_the_limit) {
+    // 100 chunks of 60 kB that unpack to 60 MB each.
+    const std::string bomb =
+        chunk("zTXt", "prompt\0\0"s + packed(std::string(kWorkflowBytesMax / 10 * 6, ' ')));
+    std::string bombs;
+    for (int i = 0; i < 100; ++i) bombs += bomb;
+    const Result<EmbeddedWorkflow> found = read_bytes(png(bombs));
+    ASSERT_FALSE(found);
+    EXPECT_EQ(found.error().code, Errc::LimitExceeded);
+}
+
+TEST(ReadPngWorkflow, does_not_read_texts_of_other_programs) {
+    // Stable Diffusion web UI's "parameters", damaged: nobody asked for it.
+    std::string other = chunk("tEXt", "parameters\0"s + std::string(1000, 'x'));
+    other[500] = 'y';
+    const Result<EmbeddedWorkflow> found = read_bytes(png(other + chunk("tEXt", "prompt\0{}"s)));
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_EQ(found->prompt, "{}");
+}
+
 TEST(ReadPngWorkflow, passes_on_every_failed_read) {
     const std::string bytes = png(chunk("tEXt", "prompt\0{}"s));
     MemorySource inner(std::as_bytes(std::span(bytes)));

@@ -51,9 +51,9 @@ std::string quoted_json(std::string_view text) {
 enum class NumberStyle : std::uint8_t { Free, Integer, Real };
 
 NumberStyle style_of(const Number& number) {
-    const bool has_fraction = number.text.find_first_of(".eEN") !=
-                              std::string::npos;  // N: NaN; Infinity has no digits either
-    return has_fraction ? NumberStyle::Real : NumberStyle::Integer;
+    const bool is_real = number.text.find_first_of(".eEN") != std::string::npos ||  // N: NaN
+                         number.text.ends_with("Infinity");
+    return is_real ? NumberStyle::Real : NumberStyle::Integer;
 }
 
 // Whole numbers up to here are exact as doubles, so that they may change style without changing
@@ -74,11 +74,7 @@ Result<std::string> value_text(const EditValue& value, NumberStyle style) {
         return style == NumberStyle::Real ? fmt::format("{}.0", *whole) : fmt::format("{}", *whole);
     if (const auto* real = std::get_if<double>(&value)) return number_text(*real, style);
     if (const auto* flag = std::get_if<bool>(&value)) return std::string(*flag ? "true" : "false");
-    if (const auto* text = std::get_if<std::string>(&value)) {
-        if (!simdjson::validate_utf8(*text))
-            return fail(Errc::InvalidInput, "a text in a workflow must be valid UTF-8");
-        return quoted_json(*text);
-    }
+    if (const auto* text = std::get_if<std::string>(&value)) return quoted_json(*text);
     const auto& link = std::get<Link>(value);
     return fmt::format("[{}, {}]", quoted_json(link.node_id), link.slot);
 }
@@ -277,6 +273,9 @@ Result<std::string> apply_edits(std::string_view source, const Graph& graph,
         if (patch.at.begin < copied)
             return fail(Errc::InvalidInput,
                         "the graph was parsed from another text than the one to be edited");
+        if (!simdjson::validate_utf8(patch.text))
+            return fail(Errc::InvalidInput,
+                        "names, ids and texts in a workflow must be valid UTF-8");
         out.append(source.substr(copied, patch.at.begin - copied)).append(patch.text);
         copied = patch.at.end;
     }

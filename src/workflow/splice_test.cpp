@@ -68,6 +68,15 @@ TEST(ApplyEdits, keeps_the_style_of_numbers) {
               with(kPrompt, "18446744073709551615", "-1"));
 }
 
+TEST(ApplyEdits, edits_the_last_of_two_equal_keys_the_one_that_counts) {
+    constexpr std::string_view kTwice =
+        R"({"1":{"class_type":"A","inputs":{"x":1,"y":2,"x":3}},"1":{"inputs":{"x":4,"x":5},"class_type":"B"}})";
+    EXPECT_EQ(edited(kTwice, {SetInput{"1", "x", std::int64_t{6}}}),
+              with(kTwice, "\"x\":5", "\"x\":6"));
+    EXPECT_EQ(edited(kTwice, {SetInput{"1", "z", std::int64_t{7}}}),
+              with(kTwice, "\"x\":5", "\"x\":5,\"z\":7"));
+}
+
 TEST(ApplyEdits, leaves_a_value_alone_that_is_already_there) {
     EXPECT_EQ(
         edited(kPrompt, {SetInput{"3", "cfg", std::int64_t{5}}, SetInput{"3", "steps", 20.0},
@@ -132,6 +141,11 @@ TEST(ApplyEdits, refuses_unknown_nodes_taken_ids_and_values_that_json_lacks) {
     EXPECT_EQ(code(SetInput{"3", "cfg", std::numeric_limits<double>::infinity()}),
               Errc::InvalidInput);
     EXPECT_EQ(code(SetInput{"3", "text", std::string("\xff")}), Errc::InvalidInput);
+    EXPECT_EQ(code(SetInput{"3", "\xff", 1.0}), Errc::InvalidInput);
+    EXPECT_EQ(code(SetInput{"3", "model", Link{"\xff", 0}}), Errc::InvalidInput);
+    EXPECT_EQ(code(SetClassType{"3", "\xff"}), Errc::InvalidInput);
+    EXPECT_EQ(code(AddNode{"\xff", "A", {}, ""}), Errc::InvalidInput);
+    EXPECT_EQ(code(AddNode{"new", "A", {}, "\xff"}), Errc::InvalidInput);
     EXPECT_EQ(apply_edits("{}", *graph, {}).error().code, Errc::InvalidInput);
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the seeds in corpus/: a few small, valid files of each format. Run from this folder."""
+"""Makes the seeds in corpus/, a few small valid files of each format, and the words of node types. Run from this folder."""
 import json
 import pathlib
 import struct
@@ -76,3 +76,70 @@ prompt = b'{"1":{"class_type":"A","inputs":{}}}'
 put("png_text", "plain", png(chunk(b"tEXt", b"prompt\0" + prompt), chunk(b"IDAT", b"x"), chunk(b"tEXt", b"workflow\0{}")))
 put("png_text", "packed", png(chunk(b"zTXt", b"prompt\0\0" + zlib.compress(prompt))))
 put("png_text", "international", png(chunk(b"iTXt", b"prompt\0\1\0en\0k\0" + zlib.compress(prompt)), chunk(b"iTXt", b"workflow\0\0\0\0\0{}")))
+
+put("json", "values", b'{"a":[1,-2,3.5e10,18446744073709551615,null,true,"\\u00e9"],"b":{"c":{}}}')
+for line, text_line in enumerate((DATA / "traces" / "ldm.jsonl").read_text().splitlines()[:40:8]):
+    kept = {k: v for k, v in json.loads(text_line).items() if k not in ("top_live", "peak_site", "id", "recorder")}
+    put("trace", f"recorded_{line}", json.dumps(kept).encode())
+put("cards", "comfyui", b"cuda:0 NVIDIA GeForce RTX 3050 6GB Laptop GPU : cudaMallocAsync")
+put("cards", "catalogue", b"key\nk,n,nvidia,ampere,86,6144,5898,text,96,14,168,2304,1470,6.77,13.5,,4,8,70,sheet\n")
+put("history", "phases", b'[{"kind":"sample","nodeId":"3","forecastPeakBytes":1,"forecastSeconds":2.5,"observedPeakBytes":2}]')
+put("history", "images", b'["a.png","b.png"]')
+put("config", "whole", b"""comfyui_server_url = "http://box"
+comfyui_port = 8190
+max_vram_mb = 4096
+safety_margin = 0.2
+models_dir = ["/a", "/b"]
+[[profile]]
+name = "mine"
+checkpoint = "mine.safetensors"
+family = "sdxl"
+best_cfg = 6.5
+\0max_duration_min=10
+comfyui_timeout=5000
+""")
+put("comfyui", "system_stats", b"\0" + (DATA / "service" / "system_stats.json").read_bytes())
+put("comfyui", "names", b"\1" + b'["a.safetensors","b.safetensors"]')
+put("comfyui", "choices", b'\2{"KSampler":{"input":{"required":{"sampler_name":[["euler","heun"],{}]}}}}')
+put("comfyui", "history", b'\3{"id":{"status":{"status_str":"success","completed":true,"messages":[]},"outputs":'
+                          b'{"9":{"images":[{"filename":"a.png","subfolder":"","type":"output"}]}}}}')
+put("comfyui", "queue", b'\4{"queue_running":[[0,"id",{},{},[]]],"queue_pending":[]}')
+put("comfyui", "refusal", b'\5{"error":{"type":"prompt_outputs_failed_validation","message":"m"},"node_errors":{"4":'
+                          b'{"errors":[{"message":"m","details":"d"}],"class_type":"A"}}}')
+put("comfyui", "message", b'\6{"type":"executing","data":{"node":"3","prompt_id":"id"}}')
+put("comfyui", "preview", b"\7" + struct.pack(">II", 1, 2) + b"\xff\xd8")
+
+put("launch_flags", "usual", b"main.py\n--lowvram\n--reserve-vram\n0.6\n--fp8_e4m3fn-unet\n--listen\n--port=8188\n0.3.64")
+
+
+def node(kind, **inputs):
+    return {"class_type": kind, "inputs": inputs}
+
+
+def text_to_image(checkpoint):
+    return {
+        "4": node("CheckpointLoaderSimple", ckpt_name=checkpoint),
+        "5": node("EmptyLatentImage", width=512, height=512, batch_size=1),
+        "6": node("CLIPTextEncode", clip=["4", 1], text="a (dragon:1.2)"), "7": node("CLIPTextEncode", clip=["4", 1], text=""),
+        "3": node("KSampler", model=["4", 0], positive=["6", 0], negative=["7", 0], latent_image=["5", 0], seed=1, steps=20,
+                  cfg=7.0, sampler_name="heun", scheduler="karras", denoise=1.0),
+        "8": node("VAEDecode", samples=["3", 0], vae=["4", 2]), "9": node("SaveImage", images=["8", 0], filename_prefix="x")}
+
+
+high_res = text_to_image("xl") | {
+    "10": node("LatentUpscale", samples=["3", 0], upscale_method="nearest-exact", width=768, height=768, crop="disabled"),
+    "11": node("KSamplerAdvanced", model=["4", 0], positive=["6", 0], negative=["7", 0], latent_image=["10", 0], add_noise="enable",
+               noise_seed=1, steps=20, cfg=1.0, sampler_name="dpmpp_2m", scheduler="ddim_uniform", start_at_step=10, end_at_step=15,
+               return_with_leftover_noise="enable"),
+    "8": node("VAEDecodeTiled", samples=["11", 0], vae=["4", 2], tile_size=512, overlap=64, temporal_size=64, temporal_overlap=8)}
+for name, graph in (("sd15", text_to_image("15")), ("sdxl", text_to_image("xl")), ("high_res", high_res)):
+    put("program", name, json.dumps(graph).encode())
+nodes = json.loads((HERE.parents[1] / "data" / "nodes.json").read_text())["nodes"]
+with (HERE / "dict" / "program").open("w") as words:
+    words.write("# Node types and inputs, made by make_corpus.py.\n")
+    inputs = {"model", "clip", "vae", "positive", "negative", "latent_image", "samples", "pixels", "images", "width", "height",
+              "batch_size", "steps", "cfg", "denoise", "sampler_name", "scheduler", "control_net", "lora_name", "guider", "sigmas"}
+    for word in [*nodes, *sorted(inputs)]:
+        words.write(f'"\\x22{word}\\x22"\n')
+    for link in ("3", "4", "5", "6", "8"):
+        words.write(f'"[\\x22{link}\\x22,0]"\n')

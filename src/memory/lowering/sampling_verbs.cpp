@@ -76,12 +76,17 @@ void take_steps(NodeScope& scope, SampleStep& step) {
     const auto steps = scope.number("steps");
     if (!steps) scope.note("steps is computed in the graph: taken as 20");
     step.steps = clamped(steps.value_or(kStepsUsual), 0, kStepsMax);
-    // With a denoise below 1 ComfyUI draws a longer schedule and runs its last `steps` steps.
-    if (scope.number("denoise").value_or(1.0) <= 0) step.steps = 0;
+    // With a denoise below 1 (its threshold) ComfyUI draws a longer schedule and runs its last
+    // `steps` steps.
+    const double denoise = scope.number("denoise").value_or(1.0);
+    if (denoise > 0.9999) step.steps = scheduled_steps(step.scheduler, step.sampler, step.steps);
+    if (denoise <= 0) step.steps = 0;
     const auto& kind = scope.kind();
     const int first = clamped(scope.number(kind.input_of("first_step")).value_or(0), 0, step.steps);
     const int last =
         clamped(scope.number(kind.input_of("last_step")).value_or(step.steps), first, step.steps);
+    if (last < step.steps && scope.text("return_with_leftover_noise") == "enable")
+        step.ending = Ending::LeftoverNoise;
     step.steps = last - first;
 }
 

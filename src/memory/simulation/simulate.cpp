@@ -283,7 +283,7 @@ class Simulation {
         Activity activity =
             sampling_activity(*file.unet, what.latent, forwards, unet->types, rules_);
         const auto per_step = static_cast<std::int64_t>(forwards.size());
-        const std::int64_t runs = sampler_forwards(what.sampler, what.steps);
+        const std::int64_t runs = sampler_forwards(what.sampler, what.steps, what.ending);
         activity.forwards = runs * per_step;
         for (auto& cost : activity.costs.by_class) cost = divided(cost, per_step);
         phase.compute = unet->types.compute;

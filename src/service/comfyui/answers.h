@@ -24,7 +24,9 @@ struct DeviceStats {
     Bytes torch_total;  // reserved by torch
     Bytes torch_free;   // of these unused
     [[nodiscard]] Bytes allocated() const { return torch_total - torch_free; }
-    [[nodiscard]] Bytes used() const { return vram_total - vram_free; }
+    // As the driver sees it: torch's cache is in use.
+    [[nodiscard]] Bytes driver_free() const { return vram_free - torch_free; }
+    [[nodiscard]] Bytes used() const { return vram_total - driver_free(); }
 };
 
 struct ServerStats {

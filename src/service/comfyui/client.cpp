@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <span>
 #include <utility>
 
@@ -18,6 +19,9 @@ constexpr net::Patience kPatience{};
 // Reading statistics happens while a job runs: a missing sample is better than a stalled progress
 // bar.
 constexpr net::Patience kStatsPatience{
+    .connect = milliseconds(2000), .whole = milliseconds(5000), .body_bytes_max = 4ULL << 20U};
+// Somebody waits with a finger on Ctrl-C.
+constexpr net::Patience kCancelPatience{
     .connect = milliseconds(2000), .whole = milliseconds(5000), .body_bytes_max = 4ULL << 20U};
 constexpr net::Patience kImagePatience{
     .connect = milliseconds(3000), .whole = milliseconds(300'000), .body_bytes_max = 512ULL << 20U};
@@ -48,7 +52,8 @@ class Events final : public EventStream {
         : socket_(std::move(socket)), prompt_id_(std::move(prompt_id)) {}
 
     Result<std::optional<Message>> next(milliseconds wait) override {
-        TRY_ASSIGN(const auto message, socket_->read(wait));
+        // The socket looks at the network only while it waits.
+        TRY_ASSIGN(const auto message, socket_->read(std::max(wait, milliseconds(1))));
         if (!message) return std::optional<Message>();
         if (message->binary)
             return std::optional<Message>(
@@ -81,8 +86,9 @@ Result<std::string> ComfyClient::get(const std::string& target, const net::Patie
     return std::move(reply->body);
 }
 
-Result<void> ComfyClient::post(const std::string& target, std::string body) {
-    auto reply = net::call_http(endpoint_, post_call(target, std::move(body)), kPatience);
+Result<void> ComfyClient::post(const std::string& target, std::string body,
+                               const net::Patience& patience) {
+    auto reply = net::call_http(endpoint_, post_call(target, std::move(body)), patience);
     if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
     if (reply->status != 200)
         return fail(Errc::Unavailable, fmt::format("{} answers {} to {}: see ComfyUI's own log",
@@ -144,8 +150,8 @@ Result<JobRecord> ComfyClient::read_job(const std::string& prompt_id) {
 }
 
 Result<void> ComfyClient::cancel(const std::string& prompt_id) {
-    TRY_DO(post("/queue", fmt::format(R"({{"delete": ["{}"]}})", prompt_id)));
-    return post("/interrupt", fmt::format(R"({{"prompt_id": "{}"}})", prompt_id));
+    TRY_DO(post("/queue", fmt::format(R"({{"delete": ["{}"]}})", prompt_id), kCancelPatience));
+    return post("/interrupt", fmt::format(R"({{"prompt_id": "{}"}})", prompt_id), kCancelPatience);
 }
 
 Result<void> ComfyClient::free_models() {

@@ -38,7 +38,8 @@ class ComfyClient final : public Upstream {
     explicit ComfyClient(net::Endpoint endpoint) : endpoint_(std::move(endpoint)) {}
     [[nodiscard]] Result<std::string> get(const std::string& target,
                                           const net::Patience& patience = {});
-    [[nodiscard]] Result<void> post(const std::string& target, std::string body);
+    [[nodiscard]] Result<void> post(const std::string& target, std::string body,
+                                    const net::Patience& patience = {});
 
     net::Endpoint endpoint_;
 };

@@ -19,6 +19,7 @@ constexpr milliseconds kReconnectMax{5000};   // chosen
 constexpr milliseconds kInterruptGrace{
     10'000};                         // chosen: an interrupt takes effect after the current step
 constexpr int kMissesUntilLost = 2;  // chosen: one look could fall between two states of a proxy
+constexpr int kMessagesAtOnceMax = 256;  // chosen: then deadlines and the sample have their turn
 
 double seconds_of(nanoseconds span) {
     return static_cast<double>(span.count()) / 1e9;
@@ -42,16 +43,17 @@ class Follower {
         // WebSocket is no reason to give up.
         open_stream();
         submitted_ = clock_.steady();
-        TRY_DO(upstream_.submit(workflow, prompt_id_, client_id_));
+        watched_from_ = measured();
+        TRY_DO(submit(workflow));
         next_poll_ = submitted_ + poll_pause();
         next_sample_ = submitted_;
         last_contact_ = submitted_;
         Ending ending;
         while (!ending) {
             ending = should_stop();
-            if (!ending) ending = listen();
+            if (!ending) ending = listen(options_.tick);
             if (!ending) ending = poll_when_due();
-            sample_when_due();
+            if (!ending) ending = sample_when_due();
             show_progress();
         }
         finish(*ending);
@@ -59,11 +61,22 @@ class Follower {
     }
 
   private:
+    // An answer that got lost does not mean that the job did: the queue knows.
+    Result<void> submit(std::string_view workflow) {
+        auto submitted = upstream_.submit(workflow, prompt_id_, client_id_);
+        if (submitted || submitted.error().code != Errc::Unavailable) return submitted;
+        const auto job = upstream_.read_job(prompt_id_);
+        if (job && job->state != JobState::Unknown) return {};
+        return submitted;
+    }
+
     // Cancel and deadline: both interrupt the job and wait until ComfyUI let go of it.
     Ending should_stop() {
         const bool cancelled = options_.cancelled != nullptr && options_.cancelled->load();
         const bool late = clock_.steady() - submitted_ > options_.timeout;
         if (!cancelled && !late) return std::nullopt;
+        progress_.stopping = true;
+        show_progress();
         const bool let_go = stop_job();
         const std::string_view kept =
             let_go ? "the job was interrupted"
@@ -101,11 +114,12 @@ class Follower {
         reconnect_wait_ = std::min(2 * reconnect_wait_, kReconnectMax);
     }
 
-    // Waits at most a tick for a message.
-    Ending listen() {
+    // Waits at most so long for a message.
+    Ending listen(milliseconds wait) {
+        heard_ = false;
         if (!stream_) {
             if (clock_.steady() < next_reconnect_) {
-                sleep(options_.tick);
+                sleep(wait);
                 return std::nullopt;
             }
             open_stream();
@@ -114,7 +128,7 @@ class Follower {
             next_poll_ = clock_.steady();  // what was said meanwhile is not repeated
             return std::nullopt;
         }
-        auto message = stream_->next(options_.tick);
+        auto message = stream_->next(wait);
         if (!message) {
             stream_->close();
             stream_.reset();
@@ -123,8 +137,17 @@ class Follower {
             return std::nullopt;
         }
         if (!*message) return std::nullopt;
+        heard_ = true;
         last_contact_ = clock_.steady();
         return take(**message);
+    }
+
+    // Messages that have arrived already, without waiting for more.
+    Ending hear_what_is_there() {
+        Ending ending;
+        for (int n = 0; stream_ && heard_ && !ending && n < kMessagesAtOnceMax; ++n)
+            ending = listen(milliseconds(0));
+        return ending;
     }
 
     Ending take(const Message& message) {
@@ -225,48 +248,60 @@ class Follower {
     }
 
     void begin_execution() {
-        if (!started_) started_ = clock_.steady();
+        if (!started_) started_ = measured();
     }
 
     void begin_node(const std::string& node_id) {
         begin_execution();
         if (node_id == progress_.node_id) return;
+        show_progress();  // how the node before it ended
         end_node();
         progress_.node_id = node_id;
         progress_.value = 0;
         progress_.max = 0;
-        node_started_ = clock_.steady();
+        node_started_ = measured();
         next_sample_ = clock_.steady();
+        show_progress();  // a short node is seen too
     }
 
     void end_node() {
         if (progress_.node_id.empty()) return;
-        report_.nodes[progress_.node_id].seconds += seconds_of(clock_.steady() - node_started_);
+        report_.nodes[progress_.node_id].seconds += seconds_of(measured() - node_started_);
     }
 
-    void sample_when_due() {
-        if (clock_.steady() < next_sample_) return;
+    Ending sample_when_due() {
+        if (clock_.steady() < next_sample_) return std::nullopt;
         next_sample_ = clock_.steady() + options_.sample_every;
         const auto stats = upstream_.read_stats();
-        if (!stats || stats->devices.empty()) return;
+        if (!stats || stats->devices.empty()) return std::nullopt;
         const DeviceStats& device = stats->devices.front();
+        if (device.type == "cpu") return std::nullopt;  // its numbers are those of the whole RAM
         progress_.allocated = device.allocated();
         progress_.used = device.used();
         progress_.total = device.vram_total;
-        if (!started_) return;  // what the card held before is not this job's
+        const bool was_started = started_.has_value();
+        const std::string node_id = progress_.node_id;
+        heard_ = true;
+        const Ending ending = hear_what_is_there();
+        if (!was_started) return ending;  // what the card held before is not this job's
         ++report_.samples;
-        report_.allocated_peak = std::max(report_.allocated_peak, progress_.allocated);
-        report_.used_peak = std::max(report_.used_peak, progress_.used);
-        if (progress_.node_id.empty()) return;
-        NodeObservation& node = report_.nodes[progress_.node_id];
+        report_.allocated_peak = std::max(report_.allocated_peak, device.allocated());
+        report_.used_peak = std::max(report_.used_peak, device.used());
+        report_.card_total = device.vram_total;
+        if (node_id.empty() || node_id != progress_.node_id) return ending;
+        NodeObservation& node = report_.nodes[node_id];
         ++node.samples;
-        node.allocated_peak = std::max(node.allocated_peak, progress_.allocated);
-        node.used_peak = std::max(node.used_peak, progress_.used);
+        node.allocated_peak = std::max(node.allocated_peak, device.allocated());
+        return ending;
     }
 
     void show_progress() {
         if (!options_.on_progress) return;
-        progress_.seconds = seconds_of(clock_.steady() - submitted_);
+        progress_.seconds = seconds_of(measured() - watched_from_);
+        const auto node = report_.nodes.find(progress_.node_id);
+        progress_.node_allocated_peak = std::nullopt;
+        if (node != report_.nodes.end() && node->second.samples > 0)
+            progress_.node_allocated_peak = node->second.allocated_peak;
         options_.on_progress(progress_);
     }
 
@@ -279,10 +314,15 @@ class Follower {
     void finish(JobEnd end) {
         end_node();
         report_.end = end;
-        const nanoseconds started = started_.value_or(clock_.steady());
-        report_.seconds = seconds_of(clock_.steady() - started);
-        report_.queued_seconds = seconds_of(started - submitted_);
+        const nanoseconds started = started_.value_or(measured());
+        report_.seconds = seconds_of(measured() - started);
+        report_.queued_seconds = seconds_of(started - watched_from_);
         if (stream_) stream_->close();
+    }
+
+    // Time as durations are told in; deadlines go by the clock.
+    [[nodiscard]] nanoseconds measured() const {
+        return options_.stopwatch != nullptr ? options_.stopwatch->steady() : clock_.steady();
     }
 
     void sleep(milliseconds span) const {
@@ -304,10 +344,12 @@ class Follower {
     nanoseconds next_poll_{0};
     nanoseconds next_sample_{0};
     nanoseconds submitted_{0};
+    nanoseconds watched_from_{0};
     nanoseconds last_contact_{0};
     nanoseconds node_started_{0};
     std::optional<nanoseconds> started_;
     int misses_ = 0;
+    bool heard_ = false;  // the last listen() brought a message
     JobProgress progress_;
     JobReport report_;
 };

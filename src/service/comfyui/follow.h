@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // run_job: one workflow through ComfyUI, from POST /prompt to its end, whatever happens on the way:
-// a WebSocket that drops (opened again with the same client id, and /queue and /history asked
-// meanwhile), a server that restarts and forgets the job, a deadline, a cancel.
+// an answer to POST /prompt that gets lost, a WebSocket that drops (opened again with the same
+// client id, and /queue and /history asked meanwhile), a server that restarts and forgets the job,
+// a deadline, a cancel.
 //
 // Enters through: Upstream, Clock.   Leaves through: JobReport, callbacks.   Threads: runs in the
 // caller's.
@@ -25,11 +26,10 @@ namespace plimsoll::service {
 enum class JobEnd : std::uint8_t { Succeeded, OutOfMemory, Failed, Cancelled, TimedOut, Lost };
 
 // What the card showed while a node ran: the most of all samples, so a lower bound of the true
-// peak.
+// peak. A sample during which the node changed belongs to neither node, only to the job.
 struct NodeObservation {
     double seconds = 0;
     Bytes allocated_peak;  // torch's allocated bytes
-    Bytes used_peak;       // everything on the card, other programs included
     int samples = 0;
 };
 
@@ -42,7 +42,8 @@ struct JobReport {
     double seconds = 0;  // from the start of execution to its end
     double queued_seconds = 0;
     Bytes allocated_peak;
-    Bytes used_peak;
+    Bytes used_peak;  // everything on the card: torch's cache, other programs
+    Bytes card_total;
     int samples = 0;
     int reconnects = 0;
     std::int64_t previews = 0;
@@ -56,9 +57,11 @@ struct JobProgress {
     double max = 0;
     double seconds = 0;      // since it was submitted
     std::int64_t ahead = 0;  // prompts in the queue, this one included, while it waits
-    Bytes allocated;         // latest sample
+    std::optional<Bytes> node_allocated_peak;  // most of the samples of this node
+    Bytes allocated;                           // latest sample
     Bytes used;
     Bytes total;
+    bool stopping = false;  // cancelled or late: ComfyUI is asked to let go of it
 };
 
 struct FollowOptions {
@@ -70,12 +73,13 @@ struct FollowOptions {
     std::chrono::milliseconds away_max{
         60'000};  // chosen: a restart with a few custom nodes takes under a minute
     const std::atomic<bool>* cancelled = nullptr;  // set from a signal handler or another thread
+    const Clock* stopwatch = nullptr;  // measures durations; nullptr: the clock of the deadlines
     std::function<void(const JobProgress&)> on_progress;
     std::function<void(std::chrono::milliseconds)>
         sleep;  // nullptr: the thread sleeps. Tests move a ManualClock
 };
 
-// An error only when nothing ran: ComfyUI unreachable or the workflow refused. What happens after
+// An error only when nothing runs: ComfyUI unreachable or the workflow refused. What happens after
 // submission is in the report.
 [[nodiscard]] Result<JobReport> run_job(Upstream& upstream, std::string_view workflow,
                                         const std::string& prompt_id, const std::string& client_id,

@@ -183,6 +183,72 @@ TEST_F(FollowTest, a_refused_workflow_is_an_error_and_leaves_no_socket_open) {
     EXPECT_EQ(upstream_.open_sockets, 0);
 }
 
+TEST_F(FollowTest, a_job_whose_acceptance_got_lost_is_followed_when_the_queue_knows_it) {
+    upstream_.sockets = {{}};
+    upstream_.submitted = fail(Errc::Unavailable, "the connection was cut off");
+    upstream_.job = [] { return record(JobState::Succeeded); };
+    EXPECT_EQ(follow()->end, JobEnd::Succeeded);
+    upstream_.job = [] { return record(JobState::Unknown); };
+    EXPECT_EQ(follow().error().message, "the connection was cut off");
+}
+
+TEST_F(FollowTest, a_sample_during_which_the_node_changed_belongs_to_neither) {
+    // When the second sample is answered, node 3 is over already.
+    int looks = 0;
+    upstream_.stats = [&] {
+        ServerStats stats;
+        stats.devices.push_back({.name = "card",
+                                 .type = "cuda",
+                                 .vram_total = Bytes(10'000),
+                                 .vram_free = Bytes(1000),
+                                 .torch_total = Bytes(++looks == 2 ? 9000 : 5000),
+                                 .torch_free = Bytes(0)});
+        return stats;
+    };
+    upstream_.sockets = {{{milliseconds(0), Started{}},
+                          {milliseconds(10), NodeStarted{"3"}},
+                          {milliseconds(0), NodeStarted{"8"}},
+                          {milliseconds(300), Ended{}}}};
+    upstream_.job = [] { return record(JobState::Succeeded); };
+    const JobReport report = follow().value();
+    EXPECT_EQ(report.allocated_peak, Bytes(9000));
+    EXPECT_EQ(report.nodes.at("3").samples, 0);
+    EXPECT_EQ(report.nodes.at("8").allocated_peak, Bytes(5000));
+}
+
+TEST_F(FollowTest, a_cancel_is_shown_before_comfyui_has_let_go) {
+    std::atomic<bool> cancelled = true;
+    options_.cancelled = &cancelled;
+    upstream_.sockets = {{}};
+    upstream_.job = [&] {
+        return record(upstream_.cancels > 0 ? JobState::Interrupted : JobState::Running);
+    };
+    int cancels_when_shown = -1;
+    options_.on_progress = [&](const JobProgress& progress) {
+        if (progress.stopping && cancels_when_shown < 0) cancels_when_shown = upstream_.cancels;
+    };
+    EXPECT_EQ(follow()->end, JobEnd::Cancelled);
+    EXPECT_EQ(cancels_when_shown, 0);
+}
+
+TEST_F(FollowTest, a_server_without_a_card_has_no_samples) {
+    upstream_.stats = [] {
+        ServerStats stats;
+        stats.devices.push_back({.name = "cpu",
+                                 .type = "cpu",
+                                 .vram_total = Bytes(1000),
+                                 .vram_free = Bytes(400),
+                                 .torch_total = Bytes(1000),
+                                 .torch_free = Bytes(400)});
+        return stats;
+    };
+    upstream_.sockets = {{{milliseconds(0), Started{}},
+                          {milliseconds(0), NodeStarted{"3"}},
+                          {milliseconds(2000), Ended{}}}};
+    upstream_.job = [] { return record(JobState::Succeeded); };
+    EXPECT_EQ(follow()->samples, 0);
+}
+
 TEST_F(FollowTest, samples_belong_to_the_node_that_ran) {
     upstream_.stats = [&] {
         ServerStats stats;
@@ -190,7 +256,7 @@ TEST_F(FollowTest, samples_belong_to_the_node_that_ran) {
         stats.devices.push_back({.name = "card",
                                  .type = "cuda",
                                  .vram_total = Bytes(10'000),
-                                 .vram_free = Bytes(decoding ? 1000 : 4000),
+                                 .vram_free = Bytes(decoding ? 1500 : 4000),
                                  .torch_total = Bytes(8000),
                                  .torch_free = Bytes(decoding ? 500 : 3000)});
         return stats;
@@ -204,6 +270,7 @@ TEST_F(FollowTest, samples_belong_to_the_node_that_ran) {
     EXPECT_EQ(report.nodes.at("3").allocated_peak, Bytes(5000));
     EXPECT_EQ(report.nodes.at("8").allocated_peak, Bytes(7500));
     EXPECT_EQ(report.used_peak, Bytes(9000));
+    EXPECT_EQ(report.card_total, Bytes(10'000));
     EXPECT_GT(report.nodes.at("3").samples, 5);
 }
 

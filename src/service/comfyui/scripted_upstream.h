@@ -32,7 +32,8 @@ class ScriptedUpstream final : public Upstream {
     std::deque<std::deque<Frame>> sockets;  // one script for each connection; none left: refused
     std::function<Result<JobRecord>()> job = [] { return JobRecord{}; };
     std::function<Result<ServerStats>()> stats = [] { return ServerStats{}; };
-    Result<void> submitted = {};
+    Result<void> submitted;
+    std::function<void()> on_submit;
     std::map<std::string, std::vector<std::string>, std::less<>> models;
     std::map<std::string, std::string, std::less<>> files;  // bytes by file name
 
@@ -56,6 +57,7 @@ class ScriptedUpstream final : public Upstream {
     [[nodiscard]] Result<void> submit(std::string_view workflow, const std::string& /*prompt_id*/,
                                       const std::string& /*client_id*/) override {
         workflows.emplace_back(workflow);
+        if (on_submit) on_submit();
         return submitted;
     }
     [[nodiscard]] Result<std::unique_ptr<EventStream>> open_events(

@@ -22,7 +22,8 @@ namespace plimsoll::service {
 class EventStream {
   public:
     virtual ~EventStream() = default;
-    // The next message, or nullopt when none came in time. Unavailable: the connection is gone.
+    // The next message, or nullopt when none came in time; a wait of 0 takes what has arrived.
+    // Unavailable: the connection is gone.
     [[nodiscard]] virtual Result<std::optional<Message>> next(std::chrono::milliseconds wait) = 0;
     // Closes and waits for the close to finish: ComfyUI drops a new socket of the same client id
     // when the old one closes after it.

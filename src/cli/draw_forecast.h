@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Forecasts for people: the phases as a table, the load line, the verdict, and with --explain the
+// tensors and the reasons behind each number.
+//
+// Leaves through: Screen.   Threads: as Screen.
+#pragma once
+#include "advisor/forecaster.h"
+#include "cli/screen.h"
+#include "service/config.h"
+#include "service/forecast.h"
+#include "service/job.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::cli {
+
+// "text_encode" -> "text encode"
+[[nodiscard]] std::string spoken(std::string_view name);
+
+// "4352", with one decimal below 100: MiB under a title that says so.
+[[nodiscard]] std::string mib_cell(Bytes bytes);
+
+// job, place and load line, one line each.
+void draw_job(Screen& screen, const service::Job& job, const std::string& where,
+              const service::Config& config, const advisor::Budget& budget);
+void draw_phases(Screen& screen, const advisor::PricedForecast& forecast,
+                 const advisor::Budget& budget);
+void draw_verdict(Screen& screen, memory::Verdict verdict, const advisor::Judgement& judged);
+void draw_reasons(Screen& screen, const advisor::PricedForecast& forecast);
+void draw_warnings(Screen& screen, const std::vector<std::string>& warnings);
+
+}  // namespace plimsoll::cli

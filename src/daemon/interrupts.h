@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Ctrl-C and SIGTERM, for commands that have something to finish.
+//
+// Threads: any.
+#pragma once
+#include <atomic>
+
+namespace plimsoll::daemon {
+
+// From the first call on: the first signal sets the flag, the second ends the process at once, as
+// signals do by default. Waits of the process are woken.
+[[nodiscard]] const std::atomic<bool>& watch_interrupts();
+
+}  // namespace plimsoll::daemon

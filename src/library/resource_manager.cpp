@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <plimsoll/resource_manager.h>
+
+#include "advisor/resource_manager.h"
+#include "history/sqlite_store.h"
+#include "library/convert.h"
+#include "library/place.h"
+#include "service/forecast.h"
+#include "service/past_runs.h"
+#include "workflow/parse.h"
+
+#include <map>
+#include <utility>
+
+namespace plimsoll {
+
+struct ResourceManager::Parts {
+    explicit Parts(library::Place of_place) : place(std::move(of_place)) {}
+
+    // A workflow names its checkpoint; the networks of each are built once.
+    Result<advisor::PricedForecast> forecast(const advisor::Scenario& scenario) {
+        TRY_ASSIGN(const workflow::Graph graph, workflow::parse_api_workflow(scenario.workflow));
+        std::string checkpoint;
+        for (const workflow::Node& node : graph.nodes)
+            if (const auto name = node.text_of("ckpt_name")) checkpoint = *name;
+        auto known = forecasters.find(checkpoint);
+        if (known == forecasters.end()) {
+            advisor::Surroundings around{
+                .files = place.models.files_of(graph, warnings[checkpoint]),
+                .server = place.site.server,
+                .device = place.site.device,
+                .card = place.site.card};
+            known =
+                forecasters.emplace(checkpoint, advisor::make_forecaster(std::move(around))).first;
+        }
+        return known->second(scenario);
+    }
+
+    // The history is opened anew each time: other processes write to it.
+    std::vector<advisor::PastRun> past_runs(std::string_view model) {
+        const auto path = place.config.history_file();
+        std::error_code ignored;
+        if (!std::filesystem::exists(path, ignored)) return {};
+        auto store = history::SqliteStore::create(path, {.access = history::Access::ReadOnly});
+        auto runs = store ? service::past_runs_of(**store, model, place.profiles.all)
+                          : Result<std::vector<advisor::PastRun>>(std::unexpected(store.error()));
+        if (!runs) history_error = runs.error();
+        return runs ? std::move(*runs) : std::vector<advisor::PastRun>{};
+    }
+
+    advisor::ResourceManager inner() {
+        return advisor::ResourceManager(
+            {.forecaster = [this](const advisor::Scenario& s) { return forecast(s); },
+             .budget = place.budget,
+             .profiles = place.profiles.all,
+             .history = [this](std::string_view model) { return past_runs(model); }});
+    }
+
+    library::Place place;
+    std::map<std::string, advisor::Forecaster> forecasters;
+    std::map<std::string, std::vector<std::string>> warnings;  // by checkpoint
+    std::optional<Error> history_error;
+    std::vector<std::string> place_warnings;
+};
+
+ResourceManager::ResourceManager(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+ResourceManager::ResourceManager(ResourceManager&&) noexcept = default;
+ResourceManager& ResourceManager::operator=(ResourceManager&&) noexcept = default;
+ResourceManager::~ResourceManager() = default;
+
+Result<ResourceManager> ResourceManager::create(const Options& options) {
+    TRY_ASSIGN(library::Place place, library::find_place(options));
+    auto parts = std::make_unique<Parts>(std::move(place));
+    parts->place_warnings = parts->place.config.warnings;
+    parts->place_warnings.insert(parts->place_warnings.end(), parts->place.site.warnings.begin(),
+                                 parts->place.site.warnings.end());
+    return ResourceManager(std::move(parts));
+}
+
+Result<Settings> ResourceManager::calculate_optimal_settings(int width, int height, Quality quality,
+                                                             std::string_view model) const {
+    TRY_ASSIGN(const advisor::Settings settings,
+               parts_->inner().calculate_optimal_settings(width, height,
+                                                          library::from_public(quality), model));
+    return library::to_public(settings);
+}
+
+Result<Safety> ResourceManager::is_settings_safe(const Settings& settings) const {
+    TRY_ASSIGN(advisor::Safety safety,
+               parts_->inner().is_settings_safe(library::from_public(settings)));
+    return Safety{safety.safe, std::move(safety.reasons)};
+}
+
+Result<Summary> ResourceManager::get_resource_summary(const Settings& settings) const {
+    const advisor::ResourceManager inner = parts_->inner();
+    TRY_ASSIGN(const advisor::Summary summary,
+               inner.get_resource_summary(library::from_public(settings)));
+    Summary out{
+        .vram_bytes = summary.vram.count,
+        .load_line_bytes = summary.load_line.count,
+        .seconds = summary.seconds,
+        .quality = library::to_public(summary.quality),
+        .verdict = library::to_public(service::verdict_at_line(summary.forecast, summary.judged)),
+        .phases = library::to_public(summary.forecast),
+        .warnings = summary.warnings};
+    TRY_ASSIGN(const advisor::ModelProfile profile,
+               advisor::find_profile(settings.model, inner.profiles()));
+    const std::vector<std::string>& of_file = parts_->warnings[profile.checkpoint];
+    out.warnings.insert(out.warnings.end(), of_file.begin(), of_file.end());
+    return out;
+}
+
+Result<std::optional<Settings>> ResourceManager::get_best_settings(std::string_view model,
+                                                                   double min_quality) const {
+    parts_->history_error.reset();
+    TRY_ASSIGN(const std::optional<advisor::Settings> best,
+               parts_->inner().get_best_settings(model, min_quality));
+    if (parts_->history_error) return std::unexpected(*parts_->history_error);
+    if (!best) return std::nullopt;
+    return library::to_public(*best);
+}
+
+const std::string& ResourceManager::where() const {
+    return parts_->place.site.where;
+}
+
+const std::vector<std::string>& ResourceManager::warnings() const {
+    return parts_->place_warnings;
+}
+
+}  // namespace plimsoll

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The memory of the simulated card as three parties see it: the driver (total, free), torch's
+// allocator (reserved, active) and everything outside torch (context, desktop, other programs).
+//
+// Active is what live tensors need: weights and recorded activations, nothing else. Workspaces of
+// cuDNN and cuBLAS, cached blocks and fragmentation are part of reserved only, and never the reason
+// for running out: the real libraries fall back to smaller workspaces, and cudaMallocAsync gives
+// back what it caches before it fails.
+//
+// Threads: any; the executing thread changes it, HTTP reads it.
+#pragma once
+#include "base/error.h"
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+namespace plimsoll::simulator {
+
+struct MemoryUse {
+    std::int64_t total = 0;     // of the device
+    std::int64_t outside = 0;   // taken by all but torch
+    std::int64_t reserved = 0;  // torch's pool
+    std::int64_t active = 0;    // live tensors in it
+
+    [[nodiscard]] std::int64_t driver_free() const { return total - outside - reserved; }
+    // What ComfyUI calls free: its own cache counts as free.
+    [[nodiscard]] std::int64_t free() const { return driver_free() + reserved - active; }
+};
+
+// Why an allocation failed, with torch's own text.
+struct OutOfMemory {
+    std::string text;
+};
+
+class GpuMemory {
+  public:
+    // `fragmentation`: share of the active bytes that is lost between blocks.
+    GpuMemory(std::int64_t total, std::int64_t outside, double fragmentation);
+
+    [[nodiscard]] MemoryUse use() const;
+    // ComfyUI's get_free_memory.
+    [[nodiscard]] std::int64_t free() const { return use().free(); }
+
+    // Weights move without asking: ComfyUI's loader decides by its own estimate. False when they do
+    // not fit (the caller raises).
+    [[nodiscard]] bool take(std::int64_t bytes, std::int64_t workspace = 0);
+    void give(std::int64_t bytes);
+    // torch.cuda.empty_cache()
+    void empty_cache();
+    // Another program takes (or with a negative number gives back) memory of the device.
+    void take_outside(std::int64_t bytes);
+    // The text that torch shows when `requested` more bytes did not fit.
+    [[nodiscard]] OutOfMemory out_of_memory(std::int64_t requested) const;
+
+  private:
+    [[nodiscard]] std::int64_t pool_for(std::int64_t bytes) const;
+
+    mutable std::mutex mutex_;
+    MemoryUse use_;
+    double fragmentation_;
+};
+
+}  // namespace plimsoll::simulator

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Simulated time: what the card would take, run through at a chosen speed. One clock for a card.
+//
+// Threads: `spend` on the executing thread; the rest from any.
+#pragma once
+#include "base/random.h"
+#include "simulator/card/physics.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+
+namespace plimsoll::simulator {
+
+class Pace {
+  public:
+    // `speed`: simulated seconds a real second; 0: no waiting at all.
+    Pace(double speed, Heat& heat, std::uint64_t seed);
+
+    // Lets time pass while the card works. Longer on a throttled card, and never twice the same.
+    // False when `stop` was called: the caller gives up at once.
+    [[nodiscard]] bool spend(double seconds, double utilization);
+    // Time that does not depend on the card: disk, host.
+    [[nodiscard]] bool wait(double seconds);
+    void stop();
+    [[nodiscard]] bool stopped() const { return stopped_; }
+    // Simulated seconds spent since the start.
+    [[nodiscard]] double now() const { return now_; }
+    // Cools the card for the real time that passed since it last worked.
+    void rest();
+    // Called from spend with the simulated time, for things that happen at a moment.
+    std::function<void(double)> on_tick;
+
+  private:
+    [[nodiscard]] bool pass(double seconds, double utilization);
+
+    double speed_;
+    Heat& heat_;
+    Random noise_;
+    std::atomic<double> now_ = 0;
+    std::atomic<bool> stopped_ = false;
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::chrono::steady_clock::time_point rested_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace plimsoll::simulator

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulator/faults.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::simulator {
+
+void FaultBoard::set(Faults faults) {
+    const std::lock_guard lock(mutex_);
+    faults_ = std::move(faults);
+    progress_ = 0;
+}
+
+Faults FaultBoard::get() const {
+    const std::lock_guard lock(mutex_);
+    return faults_;
+}
+
+std::optional<RequestFault> FaultBoard::take_request(std::string_view path) {
+    const std::lock_guard lock(mutex_);
+    for (RequestFault& fault : faults_.requests) {
+        if (fault.times == 0 || !path.starts_with(fault.path_prefix)) continue;
+        if (fault.times > 0) --fault.times;
+        return fault;
+    }
+    return std::nullopt;
+}
+
+bool FaultBoard::take_oom(const std::string& node_id) {
+    const std::lock_guard lock(mutex_);
+    if (faults_.oom_at_node != node_id) return false;
+    faults_.oom_at_node.reset();
+    return true;
+}
+
+void FaultBoard::begin_job(double now) {
+    const std::lock_guard lock(mutex_);
+    job_began_ = now;
+    progress_ = 0;
+}
+
+void FaultBoard::tick(double now, GpuMemory& memory) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(faults_.memory, [&](const MemoryFault& fault) {
+        if (now - job_began_ < fault.at_seconds) return false;
+        memory.take_outside(fault.bytes);
+        return true;
+    });
+}
+
+bool FaultBoard::count_progress() {
+    {
+        const std::lock_guard lock(mutex_);
+        ++progress_;
+        if (!faults_.restart_at_progress || progress_ < *faults_.restart_at_progress) return false;
+        faults_.restart_at_progress.reset();
+    }
+    dead_ = true;
+    if (on_restart) on_restart();
+    return true;
+}
+
+}  // namespace plimsoll::simulator

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What can be made to go wrong, for tests of clients: connections that break, a server that
+// restarts in the midst of a job, answers that are no JSON, memory that another program takes.
+//
+// Threads: FaultBoard from any.
+#pragma once
+#include "simulator/card/gpu_memory.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace plimsoll::simulator {
+
+// An HTTP request is answered otherwise than it should be.
+struct RequestFault {
+    enum class Kind { Html, Hang, Slow, Cut };
+    std::string path_prefix;  // of the path as sent: "/prompt"
+    Kind kind = Kind::Html;
+    std::chrono::milliseconds delay{0};  // Slow: before the right answer
+    int times = 1;                       // how many requests; -1: all
+};
+
+// Another program takes memory of the card (gives it back with a negative number).
+struct MemoryFault {
+    double at_seconds = 0;  // simulated, after the beginning of the next job
+    std::int64_t bytes = 0;
+};
+
+struct Faults {
+    std::vector<RequestFault> requests;
+    std::vector<MemoryFault> memory;
+    // The socket that would get this message, counted over all sockets from 1, is cut instead.
+    std::optional<int> drop_socket_at_message;
+    // After so many progress messages of a job the server dies and comes back: queue, history and
+    // caches are lost, the port refuses connections in between.
+    std::optional<int> restart_at_progress;
+    std::chrono::milliseconds restart_takes{50};
+    // This node runs out of memory, whatever it does.
+    std::optional<std::string> oom_at_node;
+};
+
+class FaultBoard {
+  public:
+    // Called, from the executing thread, when the server is to die.
+    std::function<void()> on_restart;
+
+    void set(Faults faults);
+    [[nodiscard]] Faults get() const;
+
+    [[nodiscard]] std::optional<RequestFault> take_request(std::string_view path);
+    [[nodiscard]] bool take_oom(const std::string& node_id);
+    void begin_job(double now);
+    void tick(double now, GpuMemory& memory);
+    // True when the server dies here: from then on nobody is answered, until `revive`.
+    [[nodiscard]] bool count_progress();
+    [[nodiscard]] bool is_dead() const { return dead_; }
+    void revive() { dead_ = false; }
+
+  private:
+    mutable std::mutex mutex_;
+    Faults faults_;
+    double job_began_ = 0;
+    int progress_ = 0;
+    std::atomic<bool> dead_ = false;
+};
+
+}  // namespace plimsoll::simulator

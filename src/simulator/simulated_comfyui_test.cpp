@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: the door does what it promises: a card whose memory moves as the recorded one does, runs
+// out as a real one does, and a server that breaks on demand. Method: real requests against
+// instances at full speed.
+#include "simulator/simulated_comfyui.h"
+
+#include "simulator/picture/pixels.h"
+#include "simulator/python_value.h"
+#include "simulator/replay/wire_client.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <thread>
+
+namespace plimsoll::simulator {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+
+struct Job {
+    std::string checkpoint = "sd_xl_base_1.0.safetensors";
+    int width = 1024;
+    int height = 1024;
+    int batch = 1;
+    int steps = 4;
+    double cfg = 7;
+    std::uint64_t seed = 7;
+    std::string decoder = R"("class_type":"VAEDecode","inputs":{"samples":["3",0],"vae":["4",2]})";
+
+    [[nodiscard]] std::string body() const {
+        return fmt::format(
+            R"({{"client_id":"test","prompt":{{"3":{{"class_type":"KSampler","inputs":{{"seed":{},"steps":{},"cfg":{},"sampler_name":"euler","scheduler":"normal","denoise":1,"model":["4",0],"positive":["6",0],"negative":["7",0],"latent_image":["5",0]}}}},"4":{{"class_type":"CheckpointLoaderSimple","inputs":{{"ckpt_name":"{}"}}}},"5":{{"class_type":"EmptyLatentImage","inputs":{{"width":{},"height":{},"batch_size":{}}}}},"6":{{"class_type":"CLIPTextEncode","inputs":{{"text":"cute dragon","clip":["4",1]}}}},"7":{{"class_type":"CLIPTextEncode","inputs":{{"text":"bad","clip":["4",1]}}}},"8":{{{}}},"9":{{"class_type":"SaveImage","inputs":{{"filename_prefix":"t","images":["8",0]}}}}}}}})",
+            seed, steps, cfg, checkpoint, width, height, batch, decoder);
+    }
+};
+
+class Server {
+  public:
+    explicit Server(SimulatorOptions options = {}) {
+        auto started = SimulatedComfyUi::start(std::move(options));
+        if (!started) throw std::runtime_error(started.error().message);
+        simulator = std::move(*started);
+    }
+    std::unique_ptr<SimulatedComfyUi> simulator;
+
+    [[nodiscard]] WireAnswer call(const std::string& method, const std::string& target,
+                                  const std::string& body = "") const {
+        WireConnection connection(simulator->port());
+        connection.send(fmt::format("{} {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{}",
+                                    method, target, body.size(), body));
+        return connection.read_answer(false).value_or(WireAnswer{});
+    }
+    // Runs a job to its end and gives what its socket heard.
+    [[nodiscard]] std::vector<std::string> run(const Job& job) const {
+        WireSocket socket(simulator->port(), "/ws?clientId=test", {});
+        const WireAnswer answer = call("POST", "/prompt", job.body());
+        EXPECT_EQ(answer.status, 200) << answer.body;
+        return hear(socket);
+    }
+    static std::vector<std::string> hear(WireSocket& socket) {
+        std::vector<std::string> heard;
+        for (;;) {
+            const auto frame = socket.read(milliseconds(15000));
+            if (!frame) return heard;
+            heard.push_back(frame->bytes);
+            if (frame->bytes.contains("\"node\": null")) return heard;
+        }
+    }
+    [[nodiscard]] std::int64_t device(const char* field) const {
+        const auto stats = parse_python_json(call("GET", "/system_stats").body).value();
+        return static_cast<std::int64_t>(
+            *(*stats.get("devices")->as_list())[0].get(field)->as_int());
+    }
+};
+
+SimulatorOptions fast() {
+    SimulatorOptions options;
+    options.speed = 0;
+    return options;
+}
+
+bool heard(const std::vector<std::string>& messages, std::string_view part) {
+    return std::ranges::any_of(messages, [&](const auto& one) { return one.contains(part); });
+}
+
+TEST(SimulatedComfyUi, an_unknown_card_or_flag_is_an_error_that_names_the_way_out) {
+    SimulatorOptions options;
+    options.card = "rtx3050-6bg";
+    EXPECT_THAT(SimulatedComfyUi::start(options).error().message, HasSubstr("rtx3050-6gb"));
+    options = {};
+    options.flags = "--lowvrram";
+    EXPECT_EQ(SimulatedComfyUi::start(options).error().code, Errc::InvalidInput);
+    options.flags = "--reserve-vram lots";
+    EXPECT_THAT(SimulatedComfyUi::start(options).error().message, HasSubstr("--reserve-vram"));
+}
+
+TEST(SimulatedComfyUi, a_port_that_is_taken_is_unavailable) {
+    const Server first(fast());
+    SimulatorOptions options = fast();
+    options.port = first.simulator->port();
+    EXPECT_EQ(SimulatedComfyUi::start(options).error().code, Errc::Unavailable);
+}
+
+TEST(SimulatedComfyUi, several_instances_share_nothing) {
+    SimulatorOptions options = fast();
+    const Server small(options);
+    options.card = "rtx4090";
+    const Server large(options);
+    EXPECT_TRUE(heard(small.run({}), "execution_success"));
+    EXPECT_GT(small.simulator->card().active_bytes, 0);
+    EXPECT_EQ(large.simulator->card().active_bytes, 0);
+    EXPECT_THAT(large.call("GET", "/system_stats").body, HasSubstr("RTX 4090 : cudaMallocAsync"));
+}
+
+TEST(SimulatedComfyUi, keeps_of_sdxl_what_the_real_loader_kept_on_6_gb) {
+    const Server server(fast());
+    EXPECT_TRUE(heard(server.run({}), "execution_success"));
+    // After the decode: 664.3 MiB of the UNet and the whole VAE (data of the recorded loader).
+    EXPECT_NEAR(static_cast<double>(server.simulator->card().active_bytes) / 1048576, 664.3 + 159.6,
+                0.2);
+    const CardReading card = server.simulator->card();
+    EXPECT_EQ(server.device("vram_total"), card.total_bytes);
+    EXPECT_EQ(server.device("torch_vram_total"), card.reserved_bytes);
+    EXPECT_EQ(server.device("torch_vram_free"), card.reserved_bytes - card.active_bytes);
+    // The driver's free memory and what torch has cached.
+    EXPECT_EQ(server.device("vram_free"),
+              card.total_bytes - card.outside_bytes - card.active_bytes);
+}
+
+TEST(SimulatedComfyUi, memory_can_be_watched_while_a_job_runs) {
+    SimulatorOptions options;
+    options.speed = 60;
+    const Server server(options);
+    WireSocket socket(server.simulator->port(), "/ws?clientId=test", {});
+    ASSERT_EQ(server.call("POST", "/prompt", Job{}.body()).status, 200);
+    std::int64_t peak = 0;
+    std::int64_t most_reserved = 0;
+    bool done = false;
+    while (!done) {
+        const CardReading card = server.simulator->card();
+        peak = std::max(peak, card.active_bytes);
+        most_reserved = std::max(most_reserved, card.reserved_bytes);
+        const auto frame = socket.read(milliseconds(1));
+        done = frame && frame->bytes.contains("\"node\": null");
+    }
+    // 4378.8 MiB of weights, one joint forward of 319 MiB, the largest streamed module.
+    EXPECT_NEAR(static_cast<double>(peak) / 1048576, 4378.8 + 319 + 3 + 8, 25);
+    EXPECT_GE(most_reserved, peak);
+}
+
+TEST(SimulatedComfyUi, a_batch_that_cannot_fit_ends_with_comfyuis_own_error_and_the_next_job_runs) {
+    const Server server(fast());
+    const auto messages = server.run({.width = 1536, .height = 1536, .batch = 16});
+    const auto error = std::ranges::find_if(
+        messages, [](const auto& one) { return one.contains("execution_error"); });
+    ASSERT_NE(error, messages.end());
+    EXPECT_THAT(*error, HasSubstr("\"exception_type\": \"torch.OutOfMemoryError\""));
+    EXPECT_THAT(*error, HasSubstr("Allocation on device 0 would exceed allowed memory. (out of "
+                                  "memory)\\nCurrently allocated     : "));
+    EXPECT_THAT(*error,
+                HasSubstr("\\nThis error means you ran out of memory on your GPU.\\n\\nTIPS: "));
+    EXPECT_EQ(server.simulator->card().active_bytes, 0) << "all models are unloaded";
+    EXPECT_TRUE(heard(server.run({}), "execution_success"));
+}
+
+TEST(SimulatedComfyUi, a_decode_that_does_not_fit_goes_on_in_tiles) {
+    SimulatorOptions options = fast();
+    options.flags = "--fp32-vae";
+    const Server server(options);
+    const auto messages = server.run({.width = 2048, .height = 2048, .steps = 1});
+    EXPECT_TRUE(heard(messages, "execution_success"));
+    EXPECT_TRUE(heard(messages, "\"type\": \"progress\", \"data\": {\"value\": 1, \"max\": 115"))
+        << "256 cells in tiles of 32 x 128, 128 x 32 and 64 x 64";
+}
+
+TEST(SimulatedComfyUi, flags_about_memory_act) {
+    const auto resident = [](const std::string& flags) {
+        SimulatorOptions options = fast();
+        options.flags = flags;
+        const Server server(options);
+        EXPECT_TRUE(heard(server.run({.width = 512, .height = 512}), "execution_success")) << flags;
+        return server.simulator->card().active_bytes;
+    };
+    const std::int64_t normal = resident("");
+    EXPECT_LT(resident("--reserve-vram 2"), normal);
+    EXPECT_LT(resident("--novram"), normal / 4);
+    EXPECT_EQ(resident("--disable-smart-memory"), 0);
+}
+
+TEST(SimulatedComfyUi, the_same_seed_gives_the_same_bytes_and_another_one_does_not) {
+    const Server server(fast());
+    const Job small{.width = 256, .height = 256, .steps = 8};
+    Job other = small;
+    other.seed = 8;
+    ASSERT_TRUE(heard(server.run(small), "t_00001_.png"));
+    ASSERT_TRUE(heard(server.run(other), "t_00002_.png"));
+    ASSERT_TRUE(heard(server.run(small), "t_00003_.png"));
+    const std::string first = server.call("GET", "/view?filename=t_00001_.png").body;
+    EXPECT_EQ(first, server.call("GET", "/view?filename=t_00003_.png").body);
+    EXPECT_NE(first, server.call("GET", "/view?filename=t_00002_.png").body);
+    EXPECT_THAT(first, HasSubstr("tEXtprompt"));
+    EXPECT_EQ(decode_picture(first)->width, 256);
+}
+
+TEST(SimulatedComfyUi, a_hot_card_lowers_its_clock_and_takes_longer) {
+    SimulatorOptions options = fast();
+    const Server cool(options);
+    options.ambient_c = 60;
+    const Server hot(options);
+    const Job long_job{.steps = 120};
+    EXPECT_TRUE(heard(cool.run(long_job), "execution_success"));
+    EXPECT_TRUE(heard(hot.run(long_job), "execution_success"));
+    EXPECT_GT(hot.simulator->card().simulated_seconds,
+              cool.simulator->card().simulated_seconds * 1.05);
+    EXPECT_LT(hot.simulator->card().clock_share, 1);
+    EXPECT_EQ(cool.simulator->card().clock_share, 1);
+}
+
+TEST(SimulatedComfyUi, requests_can_be_answered_with_html_cut_and_slowed_down) {
+    SimulatorOptions options = fast();
+    options.faults.requests = {
+        {.path_prefix = "/queue", .kind = RequestFault::Kind::Html},
+        {.path_prefix = "/features", .kind = RequestFault::Kind::Cut},
+        {.path_prefix = "/history", .kind = RequestFault::Kind::Slow, .delay = milliseconds(30)}};
+    const Server server(options);
+    EXPECT_THAT(server.call("GET", "/queue").body, HasSubstr("<html>"));
+    EXPECT_THAT(server.call("GET", "/queue").body, HasSubstr("queue_running"));
+    EXPECT_EQ(server.call("GET", "/features").status, 0);
+    const auto began = std::chrono::steady_clock::now();
+    EXPECT_EQ(server.call("GET", "/history").body, "{}");
+    EXPECT_GE(std::chrono::steady_clock::now() - began, milliseconds(30));
+}
+
+TEST(SimulatedComfyUi, a_socket_is_cut_at_the_message_that_was_named) {
+    SimulatorOptions options = fast();
+    options.faults.drop_socket_at_message = 6;
+    const Server server(options);
+    EXPECT_EQ(server.run({}).size(), 5U);
+    // The job went on without its owner.
+    for (int i = 0; i < 400; ++i) {
+        if (server.call("GET", "/history").body.contains("success")) return;
+        std::this_thread::sleep_for(milliseconds(5));
+    }
+    FAIL() << "the job never ended";
+}
+
+TEST(SimulatedComfyUi, a_restart_in_the_midst_of_a_job_loses_queue_and_history) {
+    SimulatorOptions options = fast();
+    const Server server(options);
+    ASSERT_TRUE(heard(server.run({.steps = 2}), "execution_success"));
+    Faults faults;
+    faults.restart_at_progress = 3;
+    server.simulator->set_faults(faults);
+    EXPECT_FALSE(heard(server.run({.seed = 9}), "execution_success"));
+    std::string history;
+    for (int i = 0; i < 400 && history.empty(); ++i) {
+        history = server.call("GET", "/history").body;
+        std::this_thread::sleep_for(milliseconds(5));
+    }
+    EXPECT_EQ(history, "{}");
+    EXPECT_TRUE(heard(server.run({.seed = 10}), "execution_success"));
+}
+
+TEST(SimulatedComfyUi, a_named_node_can_be_made_to_run_out_of_memory_once) {
+    SimulatorOptions options = fast();
+    options.faults.oom_at_node = "8";
+    const Server server(options);
+    EXPECT_TRUE(heard(server.run({}), "torch.OutOfMemoryError"));
+    EXPECT_TRUE(heard(server.run({}), "execution_success"));
+}
+
+TEST(SimulatedComfyUi, another_program_can_leave_too_little_for_a_job) {
+    SimulatorOptions options = fast();
+    // Before torch holds anything: what its pool has, another program does not get.
+    options.faults.memory = {{.at_seconds = 0, .bytes = 5300LL << 20U}};
+    const Server server(options);
+    EXPECT_TRUE(heard(server.run({.batch = 16, .seed = 77}), "torch.OutOfMemoryError"));
+    EXPECT_GT(server.simulator->card().outside_bytes, 4000LL << 20U);
+}
+
+TEST(SimulatedComfyUi, a_node_that_is_not_simulated_says_so_when_it_runs) {
+    const Server server(fast());
+    Job job;
+    job.decoder =
+        R"("class_type":"ImageBlur","inputs":{"image":["20",0],"blur_radius":1,"sigma":1.0}},"20":{"class_type":"EmptyImage","inputs":{"width":64,"height":64,"batch_size":1,"color":0})";
+    EXPECT_TRUE(
+        heard(server.run(job), "the simulated ComfyUI knows the node ImageBlur but cannot run it"));
+}
+
+TEST(SimulatedComfyUi, the_card_can_be_asked_over_http) {
+    const Server server(fast());
+    const auto card = parse_python_json(server.call("GET", "/plimsoll/card").body).value();
+    EXPECT_EQ(*card.get("card"), Value("rtx3050-6gb"));
+    EXPECT_GT(card.get("temperature_c")->number().value(), 20);
+    EXPECT_EQ(server.call("GET", "/api/plimsoll/card").status, 404);
+}
+
+}  // namespace
+}  // namespace plimsoll::simulator
