@@ -193,19 +193,17 @@ void FluxSingleBlock::forward(Tape& tape, const Tensor& x, const Tensor& vec,
                                  .keys = tokens,
                                  .head_dim = head_dim});
     }
-    Tensor gated;
-    {
-        const Tensor out = [&] {
-            const Tensor joined = [&] {
-                const std::array<Tensor, 2> parts = {
-                    attn.view({batch, tokens, width}),
-                    ghost::unary(tape, "gelu", act_, both.view({batch, tokens, widths_.mlp}))};
-                return ghost::cat(tape, path_, parts, 2);
-            }();
-            return linear2_.forward(tape, joined);
+    // The output lives on in the caller's frame while its gated copy is added.
+    const Tensor out = [&] {
+        const Tensor joined = [&] {
+            const std::array<Tensor, 2> parts = {
+                attn.view({batch, tokens, width}),
+                ghost::unary(tape, "gelu", act_, both.view({batch, tokens, widths_.mlp}))};
+            return ghost::cat(tape, path_, parts, 2);
         }();
-        gated = ghost::binary(tape, "mul", path_, out, part(mod, width));
-    }
+        return linear2_.forward(tape, joined);
+    }();
+    const Tensor gated = ghost::binary(tape, "mul", path_, out, part(mod, width));
     ghost::binary_in_place(tape, "add_", path_, x, gated);
 }
 
@@ -338,9 +336,16 @@ Tensor FluxNetwork::forward(Tape& tape, const StepInputs& in) const {
     }
     const Tensor txt_ids = ghost::create(tape, "zeros", root_, {batch, in.context.shape()[1], 3},
                                          in.x.type());
+    const Tensor out = forward_tokens(tape, in, img, img_ids, txt_ids);
+    return from_tokens(tape, root_, out.view({batch, image_tokens, out.shape().last()}),
+                       config_.out_channels, rows, columns, patch);
+}
 
-    const Tensor patches = img;  // the caller's variable
-    img = img_in_.forward(tape, patches);
+// Between patches and patches: all of [N, image and reference tokens, channels]. The patches live on
+// in the caller's frame.
+Tensor FluxNetwork::forward_tokens(Tape& tape, const StepInputs& in, const Tensor& patches,
+                                   const Tensor& img_ids, const Tensor& txt_ids) const {
+    Tensor img = img_in_.forward(tape, patches);
     const Tensor vec = embed_condition(tape, in);
     Tensor txt = txt_in_.forward(tape, in.context);
     const Tensor ids = ghost::cat(tape, root_, std::array<Tensor, 2>{txt_ids, img_ids}, 1);
@@ -351,22 +356,21 @@ Tensor FluxNetwork::forward(Tape& tape, const StepInputs& in) const {
         img = ghost::cat(tape, root_, both, 1);
     }
     for (const FluxSingleBlock& block : single_blocks_) block.forward(tape, img, vec, pe);
+    return forward_final(
+        tape, img.view({img.shape()[0], patches.shape()[1], config_.hidden_size}), vec);
+}
 
-    Tensor out;
-    {
-        const Tensor own = img.view({batch, img.shape()[1] - txt.shape()[1], config_.hidden_size});
-        const Tensor modulation = [&] {
-            const Tensor active = ghost::unary(tape, "silu", final_silu_, vec);
-            return final_modulation_.forward(tape, active);
-        }();
+Tensor FluxNetwork::forward_final(Tape& tape, const Tensor& own, const Tensor& vec) const {
+    const Tensor modulation = [&] {
+        const Tensor active = ghost::unary(tape, "silu", final_silu_, vec);
+        return final_modulation_.forward(tape, active);
+    }();
+    const Tensor modulated = [&] {
         const Tensor normal = final_norm_.forward(tape, own);
-        const Tensor modulated =
-            modulate(tape, final_, normal, modulation.view({batch, 1, config_.hidden_size}),
-                     modulation.view({batch, 1, config_.hidden_size}));
-        out = final_linear_.forward(tape, modulated);
-    }
-    out = out.view({batch, image_tokens, out.shape().last()});
-    return from_tokens(tape, root_, out, config_.out_channels, rows, columns, patch);
+        const Tensor shift = modulation.view({own.shape()[0], 1, config_.hidden_size});
+        return modulate(tape, final_, normal, shift, shift);
+    }();
+    return final_linear_.forward(tape, modulated);
 }
 
 Result<std::shared_ptr<const Denoiser>> build_flux(const modelfile::FluxConfig& c) {

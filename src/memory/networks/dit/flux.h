@@ -104,6 +104,10 @@ class FluxNetwork final : public Denoiser {
 
   private:
     [[nodiscard]] Tensor embed_condition(Tape& tape, const StepInputs& in) const;
+    [[nodiscard]] Tensor forward_tokens(Tape& tape, const StepInputs& in, const Tensor& patches,
+                                        const Tensor& img_ids, const Tensor& txt_ids) const;
+    // `own`: [N, image tokens, width], a view without text and references.
+    [[nodiscard]] Tensor forward_final(Tape& tape, const Tensor& own, const Tensor& vec) const;
 
     modelfile::FluxConfig config_;
     FluxWidths widths_;
