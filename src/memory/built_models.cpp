@@ -5,6 +5,8 @@
 #include "memory/networks/controlnet.h"
 #include "memory/networks/kl_vae.h"
 #include "memory/networks/unet.h"
+#include "memory/residency/dtypes.h"
+#include "memory/residency/loadable_model.h"
 #include "modelfile/architectures.h"
 
 #include <array>

@@ -3,9 +3,8 @@
 // The networks of model files, built once and then shared by every forecast: immutable, usable from
 // any number of threads. And what ComfyUI's loader sees of them.
 #pragma once
-#include "memory/networks/walk.h"
-#include "memory/residency/dtypes.h"
-#include "memory/residency/loadable_model.h"
+#include "base/error.h"
+#include "memory/compute_type.h"
 #include "modelfile/network_config.h"
 
 #include <map>
@@ -16,6 +15,13 @@
 #include <vector>
 
 namespace plimsoll::memory {
+
+class ClipNetwork;
+class ControlNetNetwork;
+class KlVaeNetwork;
+class Denoiser;
+struct LoadableModel;
+struct Types;
 
 // The model files that a workflow's loader nodes name. Keys: file names exactly as the workflow
 // writes them. A name that is missing makes the phases that need it Unknown, never wrong.

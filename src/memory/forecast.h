@@ -4,7 +4,8 @@
 // priced by `timing`, judged against the load line by `advisor`. Plain values.
 #pragma once
 #include "base/units.h"
-#include "memory/networks/walk.h"
+#include "memory/compute_type.h"
+#include "memory/live_tensor.h"
 #include "memory/ops.h"
 
 #include <cstdint>

@@ -5,7 +5,7 @@
 // values.
 #pragma once
 #include "base/units.h"
-#include "memory/networks/walk.h"
+#include "memory/compute_type.h"
 #include "memory/samplers.h"
 #include "modelfile/network_config.h"
 

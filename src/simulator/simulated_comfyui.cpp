@@ -135,6 +135,11 @@ class Simulator final : public SimulatedComfyUi {
         if (life_) life_->app().hub.drop_at(drop);
     }
 
+    void grant_time(std::optional<double> seconds) override {
+        const std::lock_guard lock(life_mutex_);
+        if (life_) life_->app().machine.pace.grant(seconds);
+    }
+
     void restart() override {
         const std::lock_guard lock(life_mutex_);
         if (life_) rebirth();

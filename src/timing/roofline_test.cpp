@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "timing/roofline.h"
 
+#include "memory/networks/walk.h"
+
 #include <gtest/gtest.h>
 
 namespace plimsoll::timing {

@@ -9,43 +9,7 @@
 
 #include <fmt/format.h>
 
-#include <array>
-
 namespace plimsoll::memory {
-
-namespace {
-constexpr std::array<std::string_view, 5> kComputeNames = {"fp32", "fp16", "bf16", "fp8_e4m3fn",
-                                                           "fp8_e5m2"};
-constexpr std::array<std::string_view, kOpClasses> kOpClassNames = {
-    "matmul", "convolution", "attention", "normalization", "elementwise", "copy"};
-}  // namespace
-
-std::string_view op_class_name(OpClass op_class) {
-    return kOpClassNames[static_cast<std::size_t>(op_class)];
-}
-
-std::string_view compute_type_name(ComputeType type) {
-    return kComputeNames[static_cast<std::size_t>(type)];
-}
-
-std::optional<ComputeType> parse_compute_type(std::string_view name) {
-    if (name == "fp8") return ComputeType::Float8E4M3;
-    for (std::size_t i = 0; i < kComputeNames.size(); ++i) {
-        if (kComputeNames[i] == name) return static_cast<ComputeType>(i);
-    }
-    return std::nullopt;
-}
-
-int bytes_per_element(ComputeType type) {
-    constexpr std::array<int, 5> kBytes = {4, 2, 2, 1, 1};
-    return kBytes[static_cast<std::size_t>(type)];
-}
-
-Bytes ModuleEntry::weights(ComputeType network_storage) const {
-    const ComputeType type =
-        storage == ModuleStorage::Float32 ? ComputeType::Float32 : network_storage;
-    return Bytes(elements * bytes_per_element(type));
-}
 
 Result<std::shared_ptr<const Denoiser>> build_unet(const modelfile::UnetConfig& config) {
     TRY_DO(check_unet_config(config));

@@ -6,6 +6,9 @@
 #pragma once
 #include "base/error.h"
 #include "base/units.h"
+#include "memory/compute_type.h"
+#include "memory/live_tensor.h"
+#include "memory/networks/module_entry.h"
 #include "memory/ops.h"
 #include "modelfile/network_config.h"
 
@@ -15,12 +18,6 @@
 #include <vector>
 
 namespace plimsoll::memory {
-
-// Element types of activations and of weights on the card.
-enum class ComputeType : std::uint8_t { Float32, Float16, BFloat16, Float8E4M3, Float8E5M2 };
-[[nodiscard]] std::string_view compute_type_name(ComputeType type);  // "fp32", "fp16", ...
-[[nodiscard]] std::optional<ComputeType> parse_compute_type(std::string_view name);
-[[nodiscard]] int bytes_per_element(ComputeType type);
 
 // How a walk keeps its books. The recorded traces come from two kinds of recorder that differ in
 // nothing else.
@@ -47,32 +44,6 @@ struct ForwardRules {
     bool math_attention_in_vae = false;  // the VAE's single head of 512 as the math kernel
     Accounting accounting = Accounting::CastsApart;
     const OpObserver* observer = nullptr;  // outlives the call
-};
-
-// How a module's parameters are stored: as the network is, or in fp32 whatever the network's type
-// (CLIP's logit_scale).
-enum class ModuleStorage : std::uint8_t { AsNetwork, Float32 };
-
-// One module that owns parameters or buffers, in named_modules() order; a leaf is a load unit of
-// ComfyUI's loader.
-struct ModuleEntry {
-    std::string path;             // "input_blocks.1.0.in_layers.2"
-    std::string_view class_name;  // "Conv2d", "Linear", "GroupNorm", "LayerNorm", "Embedding", ...
-    std::int64_t elements = 0;    // parameters and buffers in the module's own state_dict
-    bool castable = true;         // a ComfyUI op with comfy_cast_weights: can be streamed
-    ModuleStorage storage = ModuleStorage::AsNetwork;
-    bool leaf = true;  // false: a container's own parameters, which move with the whole model only
-    std::int64_t unsaved_elements = 0;  // of `elements`: buffers that are in no state dict
-
-    [[nodiscard]] Bytes weights(ComputeType network_storage) const;
-};
-
-struct LiveTensor {
-    Bytes bytes;
-    std::vector<std::int64_t> shape;
-    std::string dtype;
-    std::string op;
-    std::string module;
 };
 
 // What a walk tells. All bytes rounded up to 512 per storage, as the CUDA caching allocator does.

@@ -3,7 +3,7 @@
 // In which types ComfyUI keeps weights on the card and computes, by card, flags, and what the file
 // holds (ComfyUI 0.3.64).
 #pragma once
-#include "memory/networks/walk.h"
+#include "memory/compute_type.h"
 #include "memory/server.h"
 #include "modelfile/network_config.h"
 

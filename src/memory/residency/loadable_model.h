@@ -3,7 +3,7 @@
 // LoadableModel: a network as ComfyUI's loader sees it: leaf modules with their bytes, in the
 // loader's order. Immutable after it was made.
 #pragma once
-#include "memory/networks/walk.h"
+#include "memory/networks/module_entry.h"
 
 #include <cstdint>
 #include <memory>

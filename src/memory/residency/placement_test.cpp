@@ -4,6 +4,7 @@
 #include "memory/built_models.h"
 #include "memory/networks/gz_fixture.h"
 #include "memory/residency/dtypes.h"
+#include "memory/residency/loadable_model.h"
 
 #include <gtest/gtest.h>
 

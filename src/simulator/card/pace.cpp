@@ -23,14 +23,30 @@ bool Pace::wait(double seconds) {
     return pass(seconds, 0);
 }
 
+double Pace::await_piece(double seconds) {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] { return stopped_ || granted_.value_or(seconds) > 0; });
+    double piece = granted_ ? std::min(seconds, *granted_) : seconds;
+    if (speed_ > 0) {
+        piece = std::min(piece, kSliceS * speed_);
+        wake_.wait_for(lock, std::chrono::duration<double>(piece / speed_),
+                       [&] { return stopped_.load(); });
+    }
+    if (granted_) *granted_ = std::max(0.0, *granted_ - piece);
+    return piece;
+}
+
+void Pace::grant(std::optional<double> seconds) {
+    {
+        const std::lock_guard lock(mutex_);
+        granted_ = seconds;
+    }
+    wake_.notify_all();
+}
+
 bool Pace::pass(double seconds, double utilization) {
     while (seconds > 0 && !stopped_) {
-        const double piece = speed_ > 0 ? std::min(seconds, kSliceS * speed_) : seconds;
-        if (speed_ > 0) {
-            std::unique_lock lock(mutex_);
-            wake_.wait_for(lock, std::chrono::duration<double>(piece / speed_),
-                           [&] { return stopped_.load(); });
-        }
+        const double piece = await_piece(seconds);
         seconds -= piece;
         now_ = now_ + piece;
         heat_.advance(piece, utilization);

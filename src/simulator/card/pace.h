@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 
 namespace plimsoll::simulator {
 
@@ -25,6 +26,9 @@ class Pace {
     [[nodiscard]] bool spend(double seconds, double utilization);
     // Time that does not depend on the card: disk, host.
     [[nodiscard]] bool wait(double seconds);
+    // From now on simulated time stands still but for `seconds`, which replace what is left of an
+    // earlier grant; nullopt: it passes freely again.
+    void grant(std::optional<double> seconds);
     void stop();
     [[nodiscard]] bool stopped() const { return stopped_; }
     // Simulated seconds spent since the start.
@@ -36,6 +40,8 @@ class Pace {
 
   private:
     [[nodiscard]] bool pass(double seconds, double utilization);
+    // The next part of `seconds` that may pass, after the real time that it takes.
+    [[nodiscard]] double await_piece(double seconds);
 
     double speed_;
     Heat& heat_;
@@ -44,6 +50,7 @@ class Pace {
     std::atomic<bool> stopped_ = false;
     std::mutex mutex_;
     std::condition_variable wake_;
+    std::optional<double> granted_;
     std::chrono::steady_clock::time_point rested_ = std::chrono::steady_clock::now();
 };
 

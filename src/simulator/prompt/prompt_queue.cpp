@@ -86,7 +86,7 @@ void PromptQueue::put(QueuedPrompt prompt) {
 std::optional<QueuedPrompt> PromptQueue::take() {
     std::unique_lock lock(mutex_);
     not_empty_.wait(lock, [&] { return stopped_ || has_flags_ || !heap_.empty(); });
-    if (stopped_ || heap_.empty()) return std::nullopt;
+    if (stopped_ || heap_.empty() || flags_first_) return std::nullopt;
     QueuedPrompt prompt = pop(heap_);
     running_ = prompt;
     changed();
@@ -120,6 +120,7 @@ void PromptQueue::finish(const QueuedPrompt& prompt, Finished result) {
 PromptQueue::Flags PromptQueue::take_flags() {
     const std::lock_guard lock(mutex_);
     has_flags_ = false;
+    flags_first_ = false;
     return std::exchange(flags_, {});
 }
 
@@ -129,6 +130,7 @@ void PromptQueue::set_flags(Flags flags) {
         flags_.unload_models = flags_.unload_models || flags.unload_models;
         flags_.free_memory = flags_.free_memory || flags.free_memory;
         has_flags_ = true;
+        flags_first_ = flags_first_ || remaining_locked() == 0;
     }
     not_empty_.notify_one();
 }

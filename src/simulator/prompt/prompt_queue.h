@@ -46,7 +46,8 @@ class PromptQueue {
         bool unload_models = false;
         bool free_memory = false;
     };
-    // Waits for a prompt (nullopt when woken by flags or stop).
+    // Waits for a prompt (nullopt when woken by flags or stop). Flags that found the queue idle
+    // come before a prompt that was put after them: a waiting worker wakes at once.
     [[nodiscard]] std::optional<QueuedPrompt> take();
     void finish(const QueuedPrompt& prompt, Finished result);
     [[nodiscard]] Flags take_flags();
@@ -78,6 +79,7 @@ class PromptQueue {
     std::vector<std::pair<std::string, Value>> history_;  // oldest first
     Flags flags_;
     bool has_flags_ = false;
+    bool flags_first_ = false;  // they were set while nothing ran or waited
     bool stopped_ = false;
 };
 

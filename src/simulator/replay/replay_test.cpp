@@ -3,7 +3,8 @@
 // Goal: the simulated server cannot be told from the recorded one. Method: every recorded request
 // is sent again, in the recorded order, to one simulator for each of the two recorded servers;
 // status, headers, bodies and the messages of every socket are compared (transcript.h says what
-// cannot be).
+// cannot be). Simulated time passes only while the client waits for a message that had been seen
+// in the recording by then, so a request meets the same moment of a job on a machine of any speed.
 #include "simulator/replay/transcript.h"
 #include "simulator/replay/wire_client.h"
 #include "simulator/simulated_comfyui.h"
@@ -26,6 +27,8 @@ using std::chrono::milliseconds;
 const std::set<std::string> kTiming{
     "interrupt_sampling", "interrupt_with_previews", "queue_priority_clear", "reconnect_mid_run",
     "ws_protocol",        "queue_delete_pending",    "oom_with_pending"};
+
+constexpr double kTimeSliceS = 0.1;  // simulated; chosen: short beside the recorded jobs
 
 struct Message {
     enum class Kind { Status, Step, Other } kind = Kind::Other;
@@ -119,9 +122,10 @@ std::vector<std::string> digest(const std::vector<Message>& messages, const IdMa
 class Replay {
   public:
     // `ids` are those of all scenarios of one server.
-    Replay(std::string scenario, int port, IdMap& ids)
+    Replay(std::string scenario, SimulatedComfyUi& simulator, IdMap& ids)
         : scenario_(std::move(scenario)),
-          port_(port),
+          simulator_(simulator),
+          port_(simulator.port()),
           timing_(kTiming.contains(scenario_)),
           ids_(ids) {}
 
@@ -166,6 +170,7 @@ class Replay {
 
     void listen(Socket& socket, milliseconds wait) {
         if (!socket.wire) return;
+        simulator_.grant_time(kTimeSliceS);
         const auto frame = socket.wire->read(wait);
         if (!frame) return;
         if (frame->opcode == 1) socket.seen.push_back(describe_text(frame->bytes));
@@ -189,6 +194,7 @@ class Replay {
 
     void wait_idle() const {
         for (int i = 0; i < 2000; ++i) {
+            simulator_.grant_time(kTimeSliceS);
             WireConnection connection(port_);
             connection.send("GET /prompt HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
             const auto answer = connection.read_answer(false);
@@ -345,6 +351,7 @@ class Replay {
     }
 
     std::string scenario_;
+    SimulatedComfyUi& simulator_;
     int port_;
     bool timing_;
     std::map<std::string, Socket> sockets_;
@@ -369,7 +376,7 @@ TEST(Replay, the_server_without_previews_answers_as_recorded) {
           "queue_priority_clear", "interrupt_sampling", "no_client_id", "ws_protocol",
           "validation_failures", "http_endpoints", "view", "http_errors", "free_and_history",
           "full_sd15_layout"})
-        Replay(scenario, simulator->port(), ids).play();
+        Replay(scenario, *simulator, ids).play();
 }
 
 TEST(Replay, the_server_with_previews_answers_as_recorded) {
@@ -402,7 +409,7 @@ TEST(Replay, the_server_with_previews_answers_as_recorded) {
          {"node_exceptions", "oom_with_pending", "interrupt_nonpolling", "interrupt_with_previews",
           "reconnect_mid_run", "too_large", "preview_type4", "preview_type1",
           "preview_no_client_id", "preview_ws_image_text"})
-        Replay(scenario, simulator->port(), ids).play();
+        Replay(scenario, *simulator, ids).play();
 }
 
 }  // namespace

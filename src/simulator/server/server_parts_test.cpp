@@ -87,6 +87,21 @@ TEST(PromptQueue, gives_the_smallest_number_first_and_shows_the_heap_as_it_is) {
     EXPECT_EQ(queue.take()->id, "plain");
 }
 
+TEST(PromptQueue, obeys_flags_that_found_it_idle_before_what_is_put_after_them) {
+    PromptQueue queue;
+    const auto put = [&](const char* id) {
+        queue.put({.number = 1, .id = id, .prompt = Dict{}, .extra_data = {}, .outputs = {}});
+    };
+    queue.set_flags({.free_memory = true});
+    put("late");
+    EXPECT_FALSE(queue.take());
+    EXPECT_TRUE(queue.take_flags().free_memory);
+
+    queue.set_flags({.unload_models = true});  // "late" waits: it goes first
+    EXPECT_EQ(queue.take()->id, "late");
+    EXPECT_TRUE(queue.take_flags().unload_models);
+}
+
 TEST(ExecutionList, runs_the_default_graph_in_the_recorded_order) {
     const Value prompt =
         parse_python_json(

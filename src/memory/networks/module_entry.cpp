@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/module_entry.h"
+
+namespace plimsoll::memory {
+
+Bytes ModuleEntry::weights(ComputeType network_storage) const {
+    const ComputeType type =
+        storage == ModuleStorage::Float32 ? ComputeType::Float32 : network_storage;
+    return Bytes(elements * bytes_per_element(type));
+}
+
+}  // namespace plimsoll::memory
