@@ -85,9 +85,12 @@ Result<Types> read_types(std::string_view dtype, std::string_view variant) {
     }
     TRY_ASSIGN(types.compute, compute_type(dtype.empty() ? "fp16" : dtype));
     types.storage = types.compute;
-    constexpr std::string_view kStore = "_store_cast_";
+    constexpr std::string_view kStore = "_store_cast_";  // "dev_fp8_store_cast_bf16"
     if (const auto store = variant.find(kStore); store != std::string_view::npos) {
-        TRY_ASSIGN(types.storage, compute_type(variant.substr(0, store)));
+        std::string_view stored = variant.substr(0, store);
+        if (const auto base = stored.rfind("_fp8"); base != std::string_view::npos)
+            stored.remove_prefix(base + 1);
+        TRY_ASSIGN(types.storage, compute_type(stored));
         TRY_ASSIGN(types.compute, compute_type(variant.substr(store + kStore.size())));
     }
     if (const auto split = variant.find("w_");

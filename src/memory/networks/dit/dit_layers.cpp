@@ -20,7 +20,7 @@ Tensor pad_to_patches(Tape& tape, Module module, const Tensor& x, std::int64_t p
     Shape padded = x.shape();
     for (std::size_t i = 2; i < padded.rank(); ++i) padded = padded.with(i, whole(padded[i], patch));
     Tensor out = tape.make(padded, x.type(), "new_empty", module);
-    tape.charge(OpClass::Copy, "new_empty", module, 0, out.bytes());
+    tape.charge(OpClass::Copy, "new_empty", module, 0, 0, 0);
     ghost::binary_in_place(tape, "copy_", module, x, x);
     return out;
 }
@@ -91,12 +91,14 @@ Tensor rotate(Tape& tape, Module module, const Tensor& wide, const Tensor& table
     const Shape& s = wide.shape();
     const Shape pairs = s.rank() == 3 ? Shape{s[0], s[1], s[2] / 2, 2}
                                       : Shape{s[0], s[1], s[2], s[3] / 2, 2};
+    const Tensor column = table.view({table.shape()[0], table.shape()[1], table.shape()[2], 2});
+    const Tensor half = wide.view(pairs.with(pairs.rank() - 1, 1));
     const auto product = [&] {
-        return ghost::combine(tape, "mul", module, {&table, &wide}, pairs, table.type());
+        return ghost::combine(tape, "mul", module, {&column, &half}, pairs, table.type());
     };
     Tensor sum = product();
     if (since_033(tape)) {
-        ghost::binary_in_place(tape, "addcmul_", module, sum, wide);
+        ghost::binary_in_place(tape, "addcmul_", module, sum, half);
     } else {
         const Tensor second = product();
         sum = ghost::binary(tape, "add", module, sum, second);

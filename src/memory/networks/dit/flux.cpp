@@ -179,7 +179,7 @@ void FluxSingleBlock::forward(Tape& tape, const Tensor& x, const Tensor& vec,
         both = linear1_.forward(tape, modulated);
     }
     const std::int64_t head_dim = width / widths_.heads;
-    const Tensor v = both.view({batch, widths_.heads, tokens, head_dim});
+    Tensor v = both.view({batch, widths_.heads, tokens, head_dim});
     Tensor q = norm_.query(tape, v);
     Tensor k = norm_.key(tape, v);
     Tensor attn;
@@ -192,6 +192,9 @@ void FluxSingleBlock::forward(Tape& tape, const Tensor& x, const Tensor& vec,
                                  .queries = tokens,
                                  .keys = tokens,
                                  .head_dim = head_dim});
+        // torch lays the product of q and a table that differs over the batch out head by head, and
+        // the attention's result as q.
+        if (pe.shape()[0] > 1) attn = ghost::clone(tape, path_, attn, {batch, tokens, width});
     }
     // The output lives on in the caller's frame while its gated copy is added.
     const Tensor out = [&] {
@@ -199,6 +202,7 @@ void FluxSingleBlock::forward(Tape& tape, const Tensor& x, const Tensor& vec,
             const std::array<Tensor, 2> parts = {
                 attn.view({batch, tokens, width}),
                 ghost::unary(tape, "gelu", act_, both.view({batch, tokens, widths_.mlp}))};
+            if (newer) both = v = {};
             return ghost::cat(tape, path_, parts, 2);
         }();
         return linear2_.forward(tape, joined);
@@ -258,7 +262,7 @@ StepInputs FluxNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     in.timesteps = tape.input({wish.batch}, ElementType::Float32);
     in.context = tape.input({wish.cond_batch, call.tokens, config_.context_in_dim}, wish.type);
     if (vector_in_) in.y = tape.input({wish.cond_batch, config_.vec_in_dim}, wish.type);
-    if (guidance_in_) in.guidance = tape.input({wish.cond_batch}, wish.type);
+    in.guidance = tape.input({wish.cond_batch}, wish.type);  // whether the network takes it or not
     if (more > 0 && !wish.joined)
         in.concat = tape.input({wish.batch, more, call.latent_height, call.latent_width}, wish.type);
     for (const LatentExtent& reference : call.references)
@@ -307,10 +311,7 @@ Tensor image_ids(Tape& tape, Module module, const Tensor& like, std::int64_t row
         }();
         write(axis);
     }
-    const std::int64_t batch = like.shape()[0];
-    if (batch == 1) return grid.view({1, rows * columns, 3});
-    return ghost::produce(tape, OpClass::Copy, "repeat", module, grid, {batch, rows * columns, 3},
-                          like.type());
+    return grid.view({like.shape()[0], rows * columns, 3});  // expanded over the batch, not copied
 }
 
 }  // namespace
@@ -329,8 +330,10 @@ Tensor FluxNetwork::forward(Tape& tape, const StepInputs& in) const {
                                    padded.shape()[3] / patch)};
     };
     auto [img, img_ids] = process(in.x);
+    std::pair<Tensor, Tensor> last;  // the loop's variables outlive it
     for (const Tensor& reference : in.references) {
-        const auto [tokens, ids] = process(reference);
+        last = process(reference);
+        const auto& [tokens, ids] = last;
         img = ghost::cat(tape, root_, std::array<Tensor, 2>{img, tokens}, 1);
         img_ids = ghost::cat(tape, root_, std::array<Tensor, 2>{img_ids, ids}, 1);
     }
