@@ -10,9 +10,9 @@ class SystemClock final : public Clock {
         return std::chrono::steady_clock::now().time_since_epoch();
     }
     [[nodiscard]] std::int64_t unix_ms() const override {
-        using namespace std::chrono;
-        return duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-            .count();
+        using std::chrono::milliseconds;
+        const auto now = std::chrono::system_clock::now().time_since_epoch();
+        return std::chrono::duration_cast<milliseconds>(now).count();
     }
 };
 

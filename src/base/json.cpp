@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace plimsoll {
@@ -54,6 +55,33 @@ bool is_finite(const json::value& value) {
     return true;
 }
 
+// Python's NaN, Infinity and -Infinity outside strings become null.
+std::string without_python_numbers(std::string_view text) {
+    std::string clean;
+    clean.reserve(text.size());
+    bool in_string = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        if (in_string) {
+            clean += c;
+            if (c == '\\' && i + 1 < text.size()) clean += text[++i];
+            in_string = c != '"';
+            continue;
+        }
+        constexpr std::array<std::string_view, 3> kTokens{"-Infinity", "Infinity", "NaN"};
+        const auto* const token = std::ranges::find_if(
+            kTokens, [&](std::string_view t) { return text.substr(i).starts_with(t); });
+        if (token != kTokens.end()) {
+            clean += "null";
+            i += token->size() - 1;
+            continue;
+        }
+        in_string = c == '"';
+        clean += c;
+    }
+    return clean;
+}
+
 }  // namespace
 
 Result<json::value> parse_json(std::string_view text, const JsonLimits& limits) {
@@ -80,6 +108,14 @@ Result<json::value> parse_json(std::string_view text, const JsonLimits& limits) 
     if (!is_finite(value))
         return fail(Errc::Corrupt, "not JSON: a number is beyond the range of a double");
     return value;
+}
+
+Result<json::value> parse_python_json(std::string_view text, const JsonLimits& limits) {
+    auto value = parse_json(text, limits);
+    const bool may_be_python = text.find("NaN") != std::string_view::npos ||
+                               text.find("Infinity") != std::string_view::npos;
+    if (value || value.error().code != Errc::Corrupt || !may_be_python) return value;
+    return parse_json(without_python_numbers(text), limits);
 }
 
 std::string to_pretty_json(const json::value& value) {

@@ -26,6 +26,11 @@ struct JsonLimits {
 // LimitExceeded.
 [[nodiscard]] Result<json::value> parse_json(std::string_view text, const JsonLimits& limits = {});
 
+// As parse_json, and takes what Python's json writes: NaN, Infinity and -Infinity outside strings
+// become null.
+[[nodiscard]] Result<json::value> parse_python_json(std::string_view text,
+                                                    const JsonLimits& limits = {});
+
 // Two-space indented, ends with a newline: for people and files.
 [[nodiscard]] std::string to_pretty_json(const json::value& value);
 

@@ -20,7 +20,7 @@ std::string to_gib_text(Bytes bytes) {
 std::string seconds_text(double seconds) {
     if (std::abs(seconds) < 10.0) return fmt::format("{:.2f} s", seconds);
     if (std::abs(seconds) < 100.0) return fmt::format("{:.1f} s", seconds);
-    const auto whole = static_cast<long>(std::lround(seconds));
+    const long whole = std::lround(seconds);
     return fmt::format("{} min {:02d} s", whole / 60, whole % 60);
 }
 

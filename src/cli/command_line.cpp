@@ -129,6 +129,7 @@ int run_command_line(const std::vector<std::string>& arguments, const World& wor
     add_forecast(commands);
     add_plan(commands);
     add_largest(commands);
+    add_convert(commands);
     add_generate(commands);
     add_presets(commands);
     add_history(commands);

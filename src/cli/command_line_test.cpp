@@ -56,6 +56,7 @@ class SharedUpstream final : public service::Upstream {
                                                                 std::string_view input) override {
         return to_.list_choices(class_type, input);
     }
+    [[nodiscard]] Result<std::string> read_object_info() override { return to_.read_object_info(); }
     [[nodiscard]] Result<void> submit(std::string_view workflow, const std::string& prompt_id,
                                       const std::string& client_id) override {
         return to_.submit(workflow, prompt_id, client_id);

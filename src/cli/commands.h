@@ -46,6 +46,7 @@ class Commands {
 void add_forecast(Commands& commands);
 void add_plan(Commands& commands);
 void add_largest(Commands& commands);
+void add_convert(Commands& commands);
 void add_generate(Commands& commands);
 void add_presets(Commands& commands);
 void add_history(Commands& commands);

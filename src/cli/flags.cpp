@@ -125,6 +125,15 @@ void add_wish_flags(CLI::App& command, service::JobRequest& into) {
         in_group(command, flag, kWishes);
 }
 
+void add_object_info_flag(CLI::App& command, std::optional<std::filesystem::path>& into) {
+    command
+        .add_option_function<std::string>(
+            "--object-info", [&into](const std::string& path) { into = path; },
+            "what ComfyUI answers to GET /object_info, for a workflow in UI format; without it the "
+            "running ComfyUI is asked")
+        ->type_name("FILE");
+}
+
 void add_job_flags(CLI::App& command, JobFlags& into, WorkflowBy by) {
     service::JobRequest& request = into.request;
     const auto take_file = [&request](const std::string& path) { request.file = path; };
@@ -132,14 +141,14 @@ void add_job_flags(CLI::App& command, JobFlags& into, WorkflowBy by) {
         command
             .add_option_function<std::string>(
                 "workflow", take_file,
-                "WORKFLOW.json in API format, or IMAGE.png that ComfyUI saved")
+                "WORKFLOW.json in API or UI format, or IMAGE.png that ComfyUI saved")
             ->type_name("FILE")
             ->group(kWhat);
     else
         command
             .add_option_function<std::string>(
                 "--workflow", take_file,
-                "run a workflow in API format, or that of a picture which ComfyUI saved")
+                "run a workflow in API or UI format, or that of a picture which ComfyUI saved")
             ->type_name("FILE")
             ->group(kWhat);
     add_text(command, "--model", request.model, "NAME",
@@ -152,8 +161,10 @@ void add_job_flags(CLI::App& command, JobFlags& into, WorkflowBy by) {
         ->type_name("PATH");
     add_text(command, "--family", request.family, "NAME",
              "a known architecture instead of a file: sd15, sdxl, ...");
+    add_object_info_flag(command, request.object_info);
     add_text(command, "--preset", into.preset, "NAME", "saved settings; other flags go over them");
-    for (const char* const flag : {"--model", "--model-file", "--family", "--preset"})
+    for (const char* const flag :
+         {"--model", "--model-file", "--family", "--object-info", "--preset"})
         in_group(command, flag, kWhat);
     add_wish_flags(command, request);
     // The networks of this version draw single pictures.

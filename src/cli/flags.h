@@ -7,6 +7,7 @@
 #include "service/job.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <optional>
@@ -47,6 +48,7 @@ struct JobFlags {
 };
 enum class WorkflowBy : std::uint8_t { Position, Flag };  // WORKFLOW.json, or --workflow FILE
 void add_job_flags(CLI::App& command, JobFlags& into, WorkflowBy by);
+void add_object_info_flag(CLI::App& command, std::optional<std::filesystem::path>& into);
 // --width, --steps...: the wishes alone.
 void add_wish_flags(CLI::App& command, service::JobRequest& into);
 

@@ -35,7 +35,9 @@ Result<service::Job> Session::resolve_job(const service::Config& config, JobFlag
     }
     TRY_ASSIGN(const service::Profiles profiles, service::read_profiles(config));
     service::ModelLibrary library(config.models_dirs.value);
-    return service::resolve_job(flags.request, profiles, library);
+    if (!flags.request.file) return service::resolve_job(flags.request, profiles, library);
+    TRY_ASSIGN(const auto comfyui, world.reach_comfyui(config));
+    return service::resolve_job(flags.request, profiles, library, comfyui.get());
 }
 
 Result<Session::Question> Session::read_question(const ConfigFlags& flags, const JobFlags& job) {

@@ -24,6 +24,10 @@ namespace {
 
 using testing::HasSubstr;
 
+using Perms = std::filesystem::perms;
+constexpr Perms kReadOnly = Perms::owner_read | Perms::owner_exec | Perms::group_read |
+                            Perms::group_exec | Perms::others_read | Perms::others_exec;
+
 class SqliteFile : public testing::Test {
   protected:
     void SetUp() override {
@@ -199,7 +203,7 @@ TEST_F(SqliteFile, a_disk_that_fills_during_migration_leaves_the_old_schema_whol
 }
 
 TEST_F(SqliteFile, a_read_only_home_is_named_with_the_way_out) {
-    std::filesystem::permissions(folder_, static_cast<std::filesystem::perms>(0555));
+    std::filesystem::permissions(folder_, kReadOnly);
     const WithoutRoot dropped;
     for (const auto& path : {file(), folder_ / "sub" / "history.db"}) {
         const auto store = SqliteStore::create(path);
@@ -211,7 +215,7 @@ TEST_F(SqliteFile, a_read_only_home_is_named_with_the_way_out) {
 
 TEST_F(SqliteFile, history_in_a_read_only_home_can_still_be_read) {
     ASSERT_TRUE(SqliteStore::create(file()).value()->record_run(numbered_run(7)));
-    std::filesystem::permissions(folder_, static_cast<std::filesystem::perms>(0555));
+    std::filesystem::permissions(folder_, kReadOnly);
     const WithoutRoot dropped;
     const auto store = SqliteStore::create(file(), {.access = Access::ReadOnly});
     ASSERT_TRUE(store) << store.error().message;

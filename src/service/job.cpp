@@ -2,13 +2,11 @@
 #include "service/job.h"
 
 #include "advisor/text_to_image.h"
-#include "base/byte_source.h"
+#include "service/conversion.h"
 #include "workflow/parse.h"
-#include "workflow/png_text.h"
 
 #include <fmt/format.h>
 
-#include <array>
 #include <utility>
 
 namespace plimsoll::service {
@@ -37,24 +35,6 @@ Result<void> check_sources(const JobRequest& request) {
     return {};
 }
 
-// The bytes of a PNG begin with its signature, whatever its name.
-Result<std::string> read_workflow(const std::filesystem::path& path) {
-    TRY_ASSIGN(const auto source, open_file(path));
-    std::array<std::byte, 4> head{};
-    constexpr std::array<std::byte, 4> kPng{std::byte{0x89}, std::byte{'P'}, std::byte{'N'},
-                                            std::byte{'G'}};
-    const bool is_png =
-        source->size_bytes() >= head.size() && source->read_at(0, head) && head == kPng;
-    if (!is_png) return read_text_file(path, workflow::kWorkflowBytesMax);
-    auto embedded = workflow::read_png_workflow(*source);
-    if (!embedded) return fail_at(path.string(), embedded.error());
-    if (!embedded->prompt)
-        return fail(Errc::NotFound, fmt::format("{}: holds a workflow in the editor's format only: "
-                                                "open it in ComfyUI and export it in API format",
-                                                path.string()));
-    return std::move(*embedded->prompt);
-}
-
 Result<Job> job_of_workflow(std::string text, std::string name, ModelLibrary& library) {
     Job job;
     auto graph = workflow::parse_api_workflow(text);
@@ -69,6 +49,21 @@ Result<Job> job_of_workflow(std::string text, std::string name, ModelLibrary& li
     job.from_catalogue = !library.find(job.checkpoint).has_value();
     job.model = name.empty() ? job.checkpoint : std::move(name);
     job.workflow = std::move(text);
+    return job;
+}
+
+Result<Job> job_of_file(const std::filesystem::path& path, const ObjectInfoSource& object_info,
+                        ModelLibrary& library) {
+    const std::string name = path.filename().string();
+    TRY_ASSIGN(WorkflowText workflow, read_workflow_file(path));
+    if (!workflow.is_ui_format) return job_of_workflow(std::move(workflow.text), name, library);
+    const auto info = read_object_info(object_info);
+    if (!info) return fail_at(name, info.error());
+    auto converted = workflow::convert_workflow(workflow.text, *info);
+    if (!converted) return fail_at(name, std::move(converted).error());
+    TRY_ASSIGN(Job job, job_of_workflow(std::move(converted->text), name, library));
+    job.warnings.insert(job.warnings.begin(), converted->warnings.begin(),
+                        converted->warnings.end());
     return job;
 }
 
@@ -143,13 +138,13 @@ Result<Job> job_of_model(const JobRequest& request, const Profiles& profiles,
 
 }  // namespace
 
-Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles,
-                        ModelLibrary& library) {
+Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles, ModelLibrary& library,
+                        Upstream* comfyui) {
     TRY_DO(check_sources(request));
     if (request.workflow) return job_of_workflow(*request.workflow, {}, library);
     if (request.file) {
-        TRY_ASSIGN(std::string text, read_workflow(*request.file));
-        return job_of_workflow(std::move(text), request.file->filename().string(), library);
+        return job_of_file(*request.file, {.file = request.object_info, .comfyui = comfyui},
+                           library);
     }
     if (request.model) return job_of_model(request, profiles, library);
     if (request.family) {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a job is: a workflow in API format with the contents of its model files, from whatever the
-// door was given: a profile or checkpoint name, a model file, a family, a workflow file, a ComfyUI
-// picture.
+// What a job is: a workflow in API format (converted, where the file is in UI format) with the
+// contents of its model files, from whatever the door was given: a profile or checkpoint name, a
+// model file, a family, a workflow file, a ComfyUI picture.
 //
 // Enters through: files.   Leaves through: Job.   Threads: as ModelLibrary.
 #pragma once
 #include "advisor/settings.h"
 #include "base/error.h"
+#include "service/comfyui/upstream.h"
 #include "service/models.h"
 #include "service/profiles.h"
 
@@ -27,6 +28,8 @@ struct JobRequest {
     std::optional<std::string> family;          // "sdxl"
     std::optional<std::filesystem::path> file;  // WORKFLOW.json or IMAGE.png
     std::optional<std::string> workflow;        // API format, as text
+    // What a server says about its nodes (GET /object_info), for a file in UI format.
+    std::optional<std::filesystem::path> object_info;
 
     std::string prompt;
     std::optional<std::string> negative;  // nullopt: the profile's
@@ -55,8 +58,9 @@ struct Job {
     std::vector<std::string> warnings;
 };
 
-// InvalidInput names the value and its range; NotFound lists the nearest names.
+// InvalidInput names the value and its range; NotFound lists the nearest names. `comfyui` is asked
+// for object_info where a file is in UI format and none is given; nullptr: such a file is refused.
 [[nodiscard]] Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles,
-                                      ModelLibrary& library);
+                                      ModelLibrary& library, Upstream* comfyui = nullptr);
 
 }  // namespace plimsoll::service

@@ -15,6 +15,7 @@ using testing::IsEmpty;
 
 std::vector<std::string> ids(const Graph& graph, const std::vector<std::uint32_t>& nodes) {
     std::vector<std::string> ids;
+    ids.reserve(nodes.size());
     for (const std::uint32_t node : nodes) ids.push_back(graph.nodes[node].id);
     return ids;
 }

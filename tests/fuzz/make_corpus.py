@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Makes the seeds in corpus/, a few small valid files of each format, and the words of node types. Run from this folder."""
+import gzip
 import json
 import pathlib
 import struct
@@ -76,6 +77,29 @@ prompt = b'{"1":{"class_type":"A","inputs":{}}}'
 put("png_text", "plain", png(chunk(b"tEXt", b"prompt\0" + prompt), chunk(b"IDAT", b"x"), chunk(b"tEXt", b"workflow\0{}")))
 put("png_text", "packed", png(chunk(b"zTXt", b"prompt\0\0" + zlib.compress(prompt))))
 put("png_text", "international", png(chunk(b"iTXt", b"prompt\0\1\0en\0k\0" + zlib.compress(prompt)), chunk(b"iTXt", b"workflow\0\0\0\0\0{}")))
+
+
+
+def used(info, graph):
+    """What of /object_info a workflow needs: whatever type its text names."""
+    text = json.dumps(graph)
+    return {name: node for name, node in info.items() if f'"{name}"' in text}
+
+
+convert = DATA / "convert"
+infos = {server: json.loads(gzip.decompress((convert / f"object_info_{server}.json.gz").read_bytes()))
+         for server in ("0.3.64", "0.33.0")}
+pairs = [json.loads(line) for line in gzip.decompress((convert / "pairs.jsonl.gz").read_bytes()).splitlines()]
+small = {"hand": lambda pair: pair["server"] == "0.3.64", "proxy": lambda pair: "proxyWidgets" in json.dumps(pair["ui"]),
+         "dynamic": lambda pair: "values.a" in json.dumps(pair["ui"]) and "definitions" in pair["ui"]}
+for kind, wanted in small.items():
+    chosen = sorted(filter(wanted, pairs), key=lambda pair: len(json.dumps(pair["ui"])))
+    for pair in chosen[:None if kind == "hand" else 2]:
+        drop = ("pos", "size", "color", "bgcolor", "bounding", "ds")
+        graph = json.loads(json.dumps(pair["ui"]), object_hook=lambda one: {k: v for k, v in one.items() if k not in drop})
+        graph["nodes"] = [node for node in graph["nodes"] if node["type"] not in ("Note", "MarkdownNote")]
+        put("convert", f"{kind}_{pair['name']}", json.dumps(used(infos[pair["server"]], graph)).encode() + b"\0" +
+            json.dumps(graph).encode())
 
 put("json", "values", b'{"a":[1,-2,3.5e10,18446744073709551615,null,true,"\\u00e9"],"b":{"c":{}}}')
 for line, text_line in enumerate((DATA / "traces" / "ldm.jsonl").read_text().splitlines()[:40:8]):

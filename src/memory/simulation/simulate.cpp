@@ -3,9 +3,9 @@
 // simulate_program: the steps of a program in order, each with what ComfyUI's loader makes of the
 // card before it and what its networks allocate while they run.
 #include "memory/simulate.h"
+
 #include "memory/residency/estimates.h"
 #include "memory/samplers.h"
-#include "memory/simulate.h"
 #include "memory/simulation/activity.h"
 #include "memory/simulation/explain.h"
 #include "memory/simulation/session.h"
@@ -265,6 +265,7 @@ class Simulation {
         const auto free = static_cast<double>(policy().free_bytes());
 
         std::vector<Condition> conditions;
+        conditions.reserve(uses.size());
         for (const ConditionUse& use : uses)
             conditions.push_back({.tokens = use.tokens, .control_id = use.control_id});
         const auto groups = group_conditions(conditions, what.latent, estimate, free);

@@ -26,33 +26,6 @@ Bytes bytes_of(const json::value& object, std::string_view key) {
     return Bytes(find_int(object, key).value_or(0));
 }
 
-// Python's NaN, Infinity and -Infinity outside strings become null.
-std::string without_python_numbers(std::string_view text) {
-    std::string clean;
-    clean.reserve(text.size());
-    bool in_string = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (in_string) {
-            clean += c;
-            if (c == '\\' && i + 1 < text.size()) clean += text[++i];
-            in_string = c != '"';
-            continue;
-        }
-        constexpr std::array<std::string_view, 3> kTokens{"-Infinity", "Infinity", "NaN"};
-        const auto* const token = std::ranges::find_if(
-            kTokens, [&](std::string_view t) { return text.substr(i).starts_with(t); });
-        if (token != kTokens.end()) {
-            clean += "null";
-            i += token->size() - 1;
-            continue;
-        }
-        in_string = c == '"';
-        clean += c;
-    }
-    return clean;
-}
-
 std::string first_line(std::string_view text) {
     const std::string_view line = trim(text.substr(0, text.find('\n')));
     return std::string(line.substr(0, kMessageBytesMax));
@@ -86,14 +59,9 @@ Result<json::value> parse_answer(std::string_view body, std::string_view what) {
             fmt::format("{}: the answer is a web page, not JSON: another program or a login page "
                         "answers at this address, check COMFYUI_SERVER_URL and COMFYUI_PORT",
                         what));
-    auto value = parse_json(body);
-    if (value) return value;
-    if (body.find("NaN") == std::string_view::npos &&
-        body.find("Infinity") == std::string_view::npos)
-        return fail_at(what, std::move(value).error());
-    auto cleaned = parse_json(without_python_numbers(body));
-    if (!cleaned) return fail_at(what, std::move(cleaned).error());
-    return cleaned;
+    auto value = parse_python_json(body);
+    if (!value) return fail_at(what, std::move(value).error());
+    return value;
 }
 
 Result<ServerStats> parse_system_stats(std::string_view body) {

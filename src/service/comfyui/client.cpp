@@ -20,6 +20,10 @@ constexpr net::Patience kPatience{};
 // bar.
 constexpr net::Patience kStatsPatience{
     .connect = milliseconds(2000), .whole = milliseconds(5000), .body_bytes_max = 4ULL << 20U};
+// ComfyUI looks at every model folder for it, and answers some 30 MB with hundreds of node packs.
+constexpr net::Patience kObjectInfoPatience{.connect = milliseconds(3000),
+                                            .whole = milliseconds(60'000),
+                                            .body_bytes_max = 256ULL << 20U};
 // Somebody waits with a finger on Ctrl-C.
 constexpr net::Patience kCancelPatience{
     .connect = milliseconds(2000), .whole = milliseconds(5000), .body_bytes_max = 4ULL << 20U};
@@ -111,6 +115,10 @@ Result<std::vector<std::string>> ComfyClient::list_choices(std::string_view clas
                                                            std::string_view input) {
     TRY_ASSIGN(const std::string body, get("/object_info/" + net::encode_component(class_type)));
     return parse_choices(body, class_type, input);
+}
+
+Result<std::string> ComfyClient::read_object_info() {
+    return get("/object_info", kObjectInfoPatience);
 }
 
 Result<void> ComfyClient::submit(std::string_view workflow, const std::string& prompt_id,

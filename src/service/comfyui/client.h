@@ -25,6 +25,7 @@ class ComfyClient final : public Upstream {
     [[nodiscard]] Result<std::vector<std::string>> list_models(std::string_view folder) override;
     [[nodiscard]] Result<std::vector<std::string>> list_choices(std::string_view class_type,
                                                                 std::string_view input) override;
+    [[nodiscard]] Result<std::string> read_object_info() override;
     [[nodiscard]] Result<void> submit(std::string_view workflow, const std::string& prompt_id,
                                       const std::string& client_id) override;
     [[nodiscard]] Result<std::unique_ptr<EventStream>> open_events(

@@ -32,6 +32,7 @@ class ScriptedUpstream final : public Upstream {
     std::deque<std::deque<Frame>> sockets;  // one script for each connection; none left: refused
     std::function<Result<JobRecord>()> job = [] { return JobRecord{}; };
     std::function<Result<ServerStats>()> stats = [] { return ServerStats{}; };
+    std::string object_info;  // empty: refused
     Result<void> submitted;
     std::function<void()> on_submit;
     std::map<std::string, std::vector<std::string>, std::less<>> models;
@@ -53,6 +54,10 @@ class ScriptedUpstream final : public Upstream {
     [[nodiscard]] Result<std::vector<std::string>> list_choices(std::string_view /*class_type*/,
                                                                 std::string_view input) override {
         return list_models(input);
+    }
+    [[nodiscard]] Result<std::string> read_object_info() override {
+        if (object_info.empty()) return fail(Errc::Unavailable, "connection refused");
+        return object_info;
     }
     [[nodiscard]] Result<void> submit(std::string_view workflow, const std::string& /*prompt_id*/,
                                       const std::string& /*client_id*/) override {

@@ -41,6 +41,8 @@ class Upstream {
     // The choices of a node's input; NotFound when ComfyUI lacks the node.
     [[nodiscard]] virtual Result<std::vector<std::string>> list_choices(std::string_view class_type,
                                                                         std::string_view input) = 0;
+    // What the server says about all its nodes, as JSON text.
+    [[nodiscard]] virtual Result<std::string> read_object_info() = 0;
     // `workflow` is sent byte for byte. InvalidInput: ComfyUI refused it, with its reasons.
     [[nodiscard]] virtual Result<void> submit(std::string_view workflow,
                                               const std::string& prompt_id,
