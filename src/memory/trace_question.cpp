@@ -2,6 +2,7 @@
 #include "memory/trace_question.h"
 
 #include "base/described.h"
+#include "memory/networks/denoiser.h"
 #include "modelfile/architectures.h"
 
 #include <fmt/format.h>
@@ -275,9 +276,9 @@ StepCall unet_call(const Question& q) {
 }
 
 // Recorders b and c counted, for apply_model, the buffers of ComfyUI's model object too.
-void add_model_buffers(const Question& q, const modelfile::UnetConfig& config, Walk& walk) {
+void add_model_buffers(const Question& q, const Denoiser& model, Walk& walk) {
     if (q.recorder == 'a' || q.call != "apply_model") return;
-    for (const ModuleEntry& buffer : model_buffers(config)) {
+    for (const ModuleEntry& buffer : model.model_buffers()) {
         walk.params += buffer.elements;
         walk.weights += buffer.weights(q.types.storage);
     }
@@ -295,11 +296,15 @@ Result<modelfile::UnetConfig> unet_config(const Question& q) {
     return config;
 }
 
+Result<void> check_size(const Question& q) {
+    if (q.latent_width < 1 || q.latent_height < 1)
+        return fail(Errc::InvalidInput, "width and height must be at least 8");
+    return {};
+}
+
 Result<Walk> answer_unet(const Question& q) {
     TRY_ASSIGN(const modelfile::UnetConfig config, unet_config(q));
-    if (q.latent_width < 1 || q.latent_height < 1) {
-        return fail(Errc::InvalidInput, "width and height must be at least 8");
-    }
+    TRY_DO(check_size(q));
     TRY_ASSIGN(const auto unet, build_unet(config));
     StepCall call = unet_call(q);
     TRY_ASSIGN(call.entry, unet_entry(q));
@@ -311,27 +316,49 @@ Result<Walk> answer_unet(const Question& q) {
         call.controlnet = controlnet.get();
     }
     Walk walk = simulate_step(*unet, call);
-    add_model_buffers(q, config, walk);
+    add_model_buffers(q, *unet, walk);
     return walk;
 }
 
-Result<Walk> answer_flux(const Question& q) {
+// Which Flux a variant names, and how many reference images it was given.
+struct FluxVariant {
     modelfile::FluxConfig config;
-    if (q.variant == "schnell") config.guidance_embed = false;
-    if (q.variant == "fill_inpaint") config.in_channels = 96;
-    if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
-    TRY_ASSIGN(const auto flux, build_flux(config));
+    int references = 0;
+};
+Result<FluxVariant> flux_variant(const Question& q) {
+    FluxVariant variant;
+    const std::string_view name = q.variant;
+    if (name == "schnell") {
+        variant.config.guidance_embed = false;
+    } else if (name == "fill_inpaint") {
+        variant.config.in_channels =
+            96;  // the latent, the masked latent and a mask of 8 x 8 pixels
+    } else if (name.starts_with("kontext_") && name.ends_with("ref") && name.size() == 12) {
+        variant.references = name[8] - '0';
+    } else if (name != "dev" && name != "dev_fp16" && name != "sampling_function_cfg1" &&
+               !is_way_of_running(name) && q.config == nullptr) {
+        return unknown(q);
+    }
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, variant.config));
+    return variant;
+}
+
+Result<Walk> answer_flux(const Question& q) {
+    TRY_ASSIGN(const FluxVariant variant, flux_variant(q));
+    TRY_DO(check_size(q));
+    TRY_ASSIGN(const auto flux, build_flux(variant.config));
     StepCall call = unet_call(q);
     TRY_ASSIGN(call.entry, unet_entry(q));
-    if (contains(q.variant, "cfg1")) call.conds = 1;
-    if (contains(q.variant, "1ref"))
+    if (q.batch % 2 != 0 || contains(q.variant, "cfg1")) call.conds = 1;
+    for (int i = 0; i < variant.references; ++i)
         call.references.push_back({1, q.latent_height, q.latent_width});
-    return simulate_step(*flux, call);
+    Walk walk = simulate_step(*flux, call);
+    add_model_buffers(q, *flux, walk);
+    return walk;
 }
 
 Result<Walk> answer_controlnet(const Question& q) {
-    if (q.latent_width < 1 || q.latent_height < 1)
-        return fail(Errc::InvalidInput, "width and height must be at least 8");
+    TRY_DO(check_size(q));
     if (q.variant == "t2i_adapter") {
         const auto known = known_t2i_adapter(q.family);
         if (!known) return unknown(q);
@@ -352,9 +379,7 @@ Result<Walk> answer_controlnet(const Question& q) {
 Result<Walk> answer_vae(const Question& q) {
     if (q.family != "vae_kl4" && q.family != "vae_kl16") return unknown(q);
     if (q.variant != "full" && !q.variant.starts_with("tile")) return unknown(q);
-    if (q.width < kPixelsPerCell || q.height < kPixelsPerCell) {
-        return fail(Errc::InvalidInput, "width and height must be at least 8");
-    }
+    TRY_DO(check_size(q));
     TRY_ASSIGN(const auto config, known_kl_vae(q.family.substr(4)));
     TRY_ASSIGN(const auto vae, build_kl_vae(config));
     const VaeCall call{q.batch, q.height, q.width, q.types.compute, q.types.storage, q.rules};
@@ -389,9 +414,15 @@ Result<Walk> answer_text_encoder(const Question& q) {
 
 }  // namespace
 
-Result<Walk> answer_question(const json::value& line, const OpObserver* observer) {
+bool has_cu130_build(const json::value& line) {
+    return version_key(find_string(line, "comfyui").value_or("")) >= version_key("0.33.0");
+}
+
+Result<Walk> answer_question(const json::value& line, KernelSet kernels,
+                             const OpObserver* observer) {
     TRY_ASSIGN(Question q, read_question(line));
     q.rules.observer = observer;
+    if (kernels == KernelSet::Cu130) q.rules.fused_rms_norm = q.rules.fused_rope = true;
     if (q.phase == "unet_step" && q.family == "flux") return answer_flux(q);
     if (q.phase == "unet_step") return answer_unet(q);
     if (q.phase == "controlnet") return answer_controlnet(q);

@@ -31,10 +31,10 @@ struct StepInputs {
 
 // From the network's output to the denoised latent, and from sigma to the timestep.
 enum class Prediction : std::uint8_t {
-    Eps,   // noise, discrete steps
-    V,     // velocity, discrete steps
-    Edm,   // noise, continuous
-    Flow,  // rectified flow: the timestep is sigma itself
+    Eps,         // noise, discrete steps
+    V,           // velocity, discrete steps
+    Edm,         // noise, continuous
+    Flow,        // rectified flow: the timestep is sigma itself
     FlowScaled,  // rectified flow: the timestep is sigma times a number
 };
 
@@ -47,11 +47,24 @@ struct InputWish {
     bool joined = false;  // further channels are in `x` already: the network called by itself
 };
 
+// The sigmas that a model object keeps: `elements` numbers in fp32, whatever the network's type.
+[[nodiscard]] inline ModuleEntry sigma_table(std::int64_t elements) {
+    return {.path = "model_sampling",
+            .class_name = "ModelSampling",
+            .elements = elements,
+            .castable = false,
+            .storage = ModuleStorage::Float32,
+            .leaf = false};
+}
+
 class Denoiser : public Network {
   public:
     [[nodiscard]] virtual StepInputs make_inputs(Tape& tape, const InputWish& wish) const = 0;
     [[nodiscard]] virtual Tensor forward(Tape& tape, const StepInputs& inputs) const = 0;
     [[nodiscard]] virtual Prediction prediction() const = 0;
+    // Buffers of ComfyUI's model object around the network, which its loader counts too: sigma
+    // tables, SDXL's noise augmentor. Not part of modules().
+    [[nodiscard]] virtual std::vector<ModuleEntry> model_buffers() const = 0;
 };
 
 }  // namespace plimsoll::memory

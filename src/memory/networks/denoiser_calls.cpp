@@ -93,8 +93,8 @@ Tensor apply_model(Tape& tape, const Denoiser& model, const StepInputs& in,
         inner.x = ghost::cat(tape, m, parts, 1);
     }
     inner.x = ghost::to_type(tape, m, inner.x, compute);
-    inner.timesteps = ghost::to_type(tape, m, timestep_of(tape, prediction, in.timesteps),
-                                     ElementType::Float32);
+    inner.timesteps =
+        ghost::to_type(tape, m, timestep_of(tape, prediction, in.timesteps), ElementType::Float32);
     inner.context = cast(tape, in.context, compute);
     inner.y = cast(tape, in.y, compute);
     inner.guidance = cast(tape, in.guidance, compute);
@@ -273,9 +273,8 @@ StepInputs other_conditions(Tape& tape, const StepInputs& cond) {
 Walk walk_sampling_function(const Denoiser& model, const StepCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     const Module m = no_module();
-    const std::size_t conds = call.conds >= 1 && call.batch % call.conds == 0
-                                  ? static_cast<std::size_t>(call.conds)
-                                  : 1;
+    const std::size_t conds =
+        call.conds >= 1 && call.batch % call.conds == 0 ? static_cast<std::size_t>(call.conds) : 1;
     const std::int64_t images = call.batch / static_cast<std::int64_t>(conds);
     const StepInputs cond =
         model.make_inputs(tape, {.call = call, .batch = images, .cond_batch = 1});

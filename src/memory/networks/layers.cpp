@@ -185,9 +185,9 @@ Tensor rms_norm(Tape& tape, Module module, const Tensor& x, Affine affine) {
         constexpr std::string_view kOp = "_fused_rms_norm";
         Tensor out = tape.make(x.shape(), x.type(), kOp, module);
         const Tensor rstd = tape.make(statistics, ElementType::Float32, kOp, module);
-        tape.charge(OpClass::Normalization, kOp, module, 0,
-                    x.bytes() + out.bytes() + rstd.bytes() +
-                        weight_elements * element_bytes(x.type()));
+        tape.charge(
+            OpClass::Normalization, kOp, module, 0,
+            x.bytes() + out.bytes() + rstd.bytes() + weight_elements * element_bytes(x.type()));
         return out;
     }
     Tensor normal;
@@ -196,17 +196,17 @@ Tensor rms_norm(Tape& tape, Module module, const Tensor& x, Affine affine) {
         Tensor rsqrt;
         {
             const Tensor squares = ghost::unary(tape, "pow", module, wide);
-            const Tensor mean = ghost::produce(tape, OpClass::Normalization, "mean", module, squares,
-                                               statistics, ElementType::Float32);
+            const Tensor mean = ghost::produce(tape, OpClass::Normalization, "mean", module,
+                                               squares, statistics, ElementType::Float32);
             ghost::unary_in_place(tape, "add_", module, mean);
             rsqrt = ghost::unary(tape, "rsqrt", module, mean);
         }
         normal = ghost::binary(tape, "mul", module, wide, rsqrt);
         if (weighted) {
             Tensor scaled = tape.make(x.shape(), ElementType::Float32, "mul", module);
-            tape.charge(OpClass::Elementwise, "mul", module, 0,
-                        normal.bytes() + weight_elements * element_bytes(x.type()) +
-                            scaled.bytes());
+            tape.charge(
+                OpClass::Elementwise, "mul", module, 0,
+                normal.bytes() + weight_elements * element_bytes(x.type()) + scaled.bytes());
             normal = std::move(scaled);
         }
     }

@@ -125,8 +125,8 @@ inline constexpr int kComfy033 = 33000;
 }
 
 // Sinusoids of the timesteps, [N, width], computed in fp32.
-[[nodiscard]] Tensor timestep_embedding(
-    Tape& tape, Module module, const Tensor& timesteps, std::int64_t width,
-    ghost::ElementType type = ghost::ElementType::Float32);
+[[nodiscard]] Tensor timestep_embedding(Tape& tape, Module module, const Tensor& timesteps,
+                                        std::int64_t width,
+                                        ghost::ElementType type = ghost::ElementType::Float32);
 
 }  // namespace plimsoll::memory

@@ -216,16 +216,61 @@ StepInputs UnetNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const std::int64_t latent = std::min(config_.in_channels, config_.out_channels);
     const std::int64_t more = config_.in_channels - latent;
     StepInputs in;
-    in.x = tape.input({wish.batch, wish.joined ? latent + more : latent, call.latent_height,
-                       call.latent_width},
-                      wish.type);
+    in.x = tape.input(
+        {wish.batch, wish.joined ? latent + more : latent, call.latent_height, call.latent_width},
+        wish.type);
     in.timesteps = tape.input({wish.batch}, ElementType::Float32);
     in.context = tape.input({wish.cond_batch, call.tokens, config_.context_dim}, wish.type);
     if (config_.adm_in_channels > 0)
         in.y = tape.input({wish.cond_batch, config_.adm_in_channels}, wish.type);
     if (more > 0 && !wish.joined)
-        in.concat = tape.input({wish.batch, more, call.latent_height, call.latent_width}, wish.type);
+        in.concat =
+            tape.input({wish.batch, more, call.latent_height, call.latent_width}, wish.type);
     return in;
+}
+
+namespace {
+
+// Width of the embeddings whose noise the model object around a UNet augments; 0: it has none. SDXL
+// and its relatives carry OpenCLIP-G's, unCLIP what half of its vector condition is wide.
+std::int64_t augmentor_width(const modelfile::UnetConfig& config) {
+    constexpr std::int64_t kOpenClipG = 1280;
+    switch (config.family) {
+        using enum modelfile::Family;
+        case Sdxl:
+        case SdxlInstructPix2Pix:
+        case SdxlRefiner:
+        case Ssd1b:
+        case SegmindVega:
+        case Koala700m:
+        case Koala1b:
+            return kOpenClipG;
+        case Sd21UnclipL:
+        case Sd21UnclipH:
+            return config.adm_in_channels / 2;
+        default:
+            return 0;
+    }
+}
+
+}  // namespace
+
+std::vector<ModuleEntry> UnetNetwork::model_buffers() const {
+    constexpr std::int64_t kSteps = 1000;         // of the training schedule
+    constexpr std::int64_t kSigmaTables = 2;      // sigmas and their logarithms
+    constexpr std::int64_t kAugmentorTables = 8;  // betas, cumulative alphas and their roots
+    std::vector<ModuleEntry> buffers = {sigma_table(kSigmaTables * kSteps)};
+    if (const std::int64_t width = augmentor_width(config_); width > 0) {
+        // The mean and the deviation of the embeddings are not saved with the model.
+        buffers.push_back({.path = "noise_augmentor",
+                           .class_name = "CLIPEmbeddingNoiseAugmentation",
+                           .elements = kAugmentorTables * kSteps + 2 * width,
+                           .castable = false,
+                           .storage = ModuleStorage::Float32,
+                           .leaf = false,
+                           .unsaved_elements = 2 * width});
+    }
+    return buffers;
 }
 
 Prediction UnetNetwork::prediction() const {

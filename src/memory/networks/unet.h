@@ -53,6 +53,7 @@ class UnetNetwork final : public Denoiser {
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override;
+    [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
 
   private:
     void build_output_blocks(std::vector<std::int64_t> skips);

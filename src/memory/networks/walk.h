@@ -91,9 +91,6 @@ class ClipNetwork;
     const modelfile::KlVaeConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const ClipNetwork>> build_clip(
     const modelfile::ClipTextConfig& config);
-// Buffers of ComfyUI's model object around a UNet, which its loader counts too: the sigma tables,
-// and SDXL's noise augmentor. Not part of the UNet's own modules().
-[[nodiscard]] std::vector<ModuleEntry> model_buffers(const modelfile::UnetConfig& config);
 // The same objects seen as Network, for loaders.
 [[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const Denoiser> network);
 [[nodiscard]] std::shared_ptr<const Network> as_network(

@@ -18,7 +18,8 @@ std::int64_t whole(std::int64_t length, std::int64_t patch) {
 
 Tensor pad_to_patches(Tape& tape, Module module, const Tensor& x, std::int64_t patch) {
     Shape padded = x.shape();
-    for (std::size_t i = 2; i < padded.rank(); ++i) padded = padded.with(i, whole(padded[i], patch));
+    for (std::size_t i = 2; i < padded.rank(); ++i)
+        padded = padded.with(i, whole(padded[i], patch));
     Tensor out = tape.make(padded, x.type(), "new_empty", module);
     tape.charge(OpClass::Copy, "new_empty", module, 0, 0, 0);
     ghost::binary_in_place(tape, "copy_", module, x, x);
@@ -89,8 +90,8 @@ namespace {
 Tensor rotate(Tape& tape, Module module, const Tensor& wide, const Tensor& table,
               ElementType type) {
     const Shape& s = wide.shape();
-    const Shape pairs = s.rank() == 3 ? Shape{s[0], s[1], s[2] / 2, 2}
-                                      : Shape{s[0], s[1], s[2], s[3] / 2, 2};
+    const Shape pairs =
+        s.rank() == 3 ? Shape{s[0], s[1], s[2] / 2, 2} : Shape{s[0], s[1], s[2], s[3] / 2, 2};
     const Tensor column = table.view({table.shape()[0], table.shape()[1], table.shape()[2], 2});
     const Tensor half = wide.view(pairs.with(pairs.rank() - 1, 1));
     const auto product = [&] {

@@ -12,7 +12,9 @@ using ghost::ElementType;
 
 namespace {
 
-constexpr std::int64_t kTimestepWidth = 256;  // of the sinusoids
+constexpr std::int64_t kTimestepWidth = 256;       // of the sinusoids
+constexpr std::int64_t kSigmas = 10'000;           // of ComfyUI's shifted flow schedule
+constexpr std::int64_t kSigmasUndistilled = 1000;  // of its plain one
 // Chosen: far above any published network.
 constexpr std::int64_t kWidthMax = 1 << 16;
 constexpr std::int64_t kDepthMax = 512;
@@ -29,10 +31,16 @@ Tensor head_view(const Tensor& qkv, const FluxWidths& w) {
     return qkv.view({qkv.shape()[0], w.heads, qkv.shape()[1], w.hidden / w.heads});
 }
 
+// What fp16 cannot hold is clipped.
+Tensor without_infinities(Tape& tape, Module module, const Tensor& x) {
+    return x.type() == ElementType::Float16 ? ghost::unary(tape, "nan_to_num", module, x) : x;
+}
+
 }  // namespace
 
 QkNorm::QkNorm(Registry& r, std::string_view path, std::int64_t head_dim)
-    : query_(r, r.path(path, "query_norm"), head_dim), key_(r, r.path(path, "key_norm"), head_dim) {}
+    : query_(r, r.path(path, "query_norm"), head_dim),
+      key_(r, r.path(path, "key_norm"), head_dim) {}
 
 FluxModulation::FluxModulation(Registry& r, std::string_view path, std::int64_t width, int sets)
     : path_(r.path(path, "")), lin_(r, r.path(path, "lin"), width, 3 * sets * width) {}
@@ -57,8 +65,8 @@ FluxDoubleBlock::Stream FluxDoubleBlock::make_stream(Registry& r, std::string_vi
     LayerNorm norm2(r, at("norm2"), w.hidden, Affine::No);
     Linear mlp_in(r, at("mlp.0"), w.hidden, w.mlp);
     Linear mlp_out(r, at("mlp.2"), w.mlp, w.hidden);
-    return {std::move(mod),   std::move(norm1),  std::move(qkv),  std::move(norm), std::move(proj),
-            std::move(norm2), std::move(mlp_in), at("mlp.1"), std::move(mlp_out)};
+    return {std::move(mod),   std::move(norm1),  std::move(qkv), std::move(norm),   std::move(proj),
+            std::move(norm2), std::move(mlp_in), at("mlp.1"),    std::move(mlp_out)};
 }
 
 FluxDoubleBlock::FluxDoubleBlock(Registry& r, std::string_view path, const FluxWidths& w)
@@ -119,9 +127,9 @@ void FluxDoubleBlock::forward(Tape& tape, Tensor& img, Tensor& txt, const Tensor
         if (newer) ta.v = ia.v = {};
         const Rotated rotated = apply_rope(tape, path_, std::move(q), std::move(k), pe);
         const Shape& s = v.shape();
-        const Tensor out =
-            ghost::attention(tape, path_, rotated.q, rotated.k, v,
-                             {.batch = s[0], .heads = s[1], .queries = s[2], .keys = s[2], .head_dim = s[3]});
+        const Tensor out = ghost::attention(
+            tape, path_, rotated.q, rotated.k, v,
+            {.batch = s[0], .heads = s[1], .queries = s[2], .keys = s[2], .head_dim = s[3]});
         return ghost::clone(tape, path_, out, {s[0], s[2], s[1], s[3]}).view({s[0], s[2], width});
     }();
     const std::int64_t batch = img.shape()[0];
@@ -151,6 +159,7 @@ void FluxDoubleBlock::forward(Tape& tape, Tensor& img, Tensor& txt, const Tensor
     add_gated(img, feed_forward(img_, img, img_mod), img_mod, newer);
     add_gated(txt, txt_.proj.forward(tape, txt_attn), txt_mod, true);
     add_gated(txt, feed_forward(txt_, txt, txt_mod), txt_mod, true);
+    txt = without_infinities(tape, path_, txt);
 }
 
 FluxSingleBlock::FluxSingleBlock(Registry& r, std::string_view path, const FluxWidths& w)
@@ -163,8 +172,7 @@ FluxSingleBlock::FluxSingleBlock(Registry& r, std::string_view path, const FluxW
       act_(r.path(path, "mlp_act")),
       modulation_(r, *r.path(path, "modulation"), w.hidden, 1) {}
 
-void FluxSingleBlock::forward(Tape& tape, const Tensor& x, const Tensor& vec,
-                              const Tensor& pe) const {
+void FluxSingleBlock::forward(Tape& tape, Tensor& x, const Tensor& vec, const Tensor& pe) const {
     const bool newer = since_033(tape);
     const std::int64_t width = widths_.hidden;
     const Tensor mod = modulation_.forward(tape, vec);
@@ -185,17 +193,19 @@ void FluxSingleBlock::forward(Tape& tape, const Tensor& x, const Tensor& vec,
     Tensor attn;
     {
         const Rotated rotated = apply_rope(tape, path_, q, k, pe);
-        if (newer) q = k = {};
         attn = ghost::attention(tape, path_, rotated.q, rotated.k, v,
                                 {.batch = batch,
                                  .heads = widths_.heads,
                                  .queries = tokens,
                                  .keys = tokens,
                                  .head_dim = head_dim});
-        // torch lays the product of q and a table that differs over the batch out head by head, and
-        // the attention's result as q.
-        if (pe.shape()[0] > 1) attn = ghost::clone(tape, path_, attn, {batch, tokens, width});
+        // The attention's result is laid out as q is. Head by head it must be copied: so it is
+        // where q was multiplied with a table that differs over the batch, and as the fused kernel
+        // writes it.
+        if (pe.shape()[0] > 1 || tape.options().fused_rope)
+            attn = ghost::clone(tape, path_, attn, {batch, tokens, width});
     }
+    if (newer) q = k = {};
     // The output lives on in the caller's frame while its gated copy is added.
     const Tensor out = [&] {
         const Tensor joined = [&] {
@@ -209,6 +219,7 @@ void FluxSingleBlock::forward(Tape& tape, const Tensor& x, const Tensor& vec,
     }();
     const Tensor gated = ghost::binary(tape, "mul", path_, out, part(mod, width));
     ghost::binary_in_place(tape, "add_", path_, x, gated);
+    x = without_infinities(tape, path_, x);
 }
 
 FluxNetwork::FluxNetwork(const modelfile::FluxConfig& c)
@@ -222,12 +233,14 @@ FluxNetwork::FluxNetwork(const modelfile::FluxConfig& c)
       img_in_(registry_, registry_.path("img_in", ""),
               std::int64_t{c.in_channels} * c.patch_size * c.patch_size, c.hidden_size),
       time_in_(registry_, "time_in", kTimestepWidth, c.hidden_size),
-      vector_in_(c.vec_in_dim > 0 ? std::optional<MlpEmbedder>(std::in_place, registry_, "vector_in",
-                                                               c.vec_in_dim, c.hidden_size)
-                                  : std::nullopt),
-      guidance_in_(c.guidance_embed ? std::optional<MlpEmbedder>(std::in_place, registry_, "guidance_in",
-                                                                 kTimestepWidth, c.hidden_size)
-                                    : std::nullopt),
+      vector_in_(c.vec_in_dim > 0
+                     ? std::optional<MlpEmbedder>(std::in_place, registry_, "vector_in",
+                                                  c.vec_in_dim, c.hidden_size)
+                     : std::nullopt),
+      guidance_in_(c.guidance_embed
+                       ? std::optional<MlpEmbedder>(std::in_place, registry_, "guidance_in",
+                                                    kTimestepWidth, c.hidden_size)
+                       : std::nullopt),
       txt_in_(registry_, registry_.path("txt_in", ""), c.context_in_dim, c.hidden_size),
       double_blocks_([&] {
           std::vector<FluxDoubleBlock> blocks;
@@ -256,19 +269,24 @@ StepInputs FluxNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const std::int64_t latent = config_.out_channels;
     const std::int64_t more = config_.in_channels - latent;
     StepInputs in;
-    in.x = tape.input({wish.batch, wish.joined ? latent + more : latent, call.latent_height,
-                       call.latent_width},
-                      wish.type);
+    in.x = tape.input(
+        {wish.batch, wish.joined ? latent + more : latent, call.latent_height, call.latent_width},
+        wish.type);
     in.timesteps = tape.input({wish.batch}, ElementType::Float32);
     in.context = tape.input({wish.cond_batch, call.tokens, config_.context_in_dim}, wish.type);
     if (vector_in_) in.y = tape.input({wish.cond_batch, config_.vec_in_dim}, wish.type);
-    in.guidance = tape.input({wish.cond_batch}, wish.type);  // whether the network takes it or not
+    if (guidance_in_) in.guidance = tape.input({wish.cond_batch}, wish.type);
     if (more > 0 && !wish.joined)
-        in.concat = tape.input({wish.batch, more, call.latent_height, call.latent_width}, wish.type);
+        in.concat =
+            tape.input({wish.batch, more, call.latent_height, call.latent_width}, wish.type);
     for (const LatentExtent& reference : call.references)
         in.references.push_back(
             tape.input({wish.cond_batch, latent, reference.height, reference.width}, wish.type));
     return in;
+}
+
+std::vector<ModuleEntry> FluxNetwork::model_buffers() const {
+    return {sigma_table(guidance_in_ ? kSigmas : kSigmasUndistilled)};
 }
 
 // The vector of timestep, guidance and pooled text.
@@ -286,28 +304,30 @@ Tensor FluxNetwork::embed_condition(Tape& tape, const StepInputs& in) const {
         const Tensor guidance = embed(*guidance_in_, in.guidance);
         vec = ghost::binary(tape, "add", root_, vec, guidance);
     }
-    if (vector_in_)
-        vec = ghost::binary(tape, "add", root_, vec, vector_in_->forward(tape, in.y));
+    if (vector_in_) vec = ghost::binary(tape, "add", root_, vec, vector_in_->forward(tape, in.y));
     return vec;
 }
 
 namespace {
 
+// Positions: in fp32 since 0.33.0, before that in the latents' type.
+ElementType ids_type(const Tape& tape, const Tensor& like) {
+    return since_033(tape) ? ElementType::Float32 : like.type();
+}
+
 // Positions of the tokens of an image, [N, tokens, 3], written axis by axis.
 Tensor image_ids(Tape& tape, Module module, const Tensor& like, std::int64_t rows,
                  std::int64_t columns) {
-    const Tensor grid = ghost::create(tape, "zeros", module, {rows, columns, 3}, like.type());
+    const ElementType type = ids_type(tape, like);
+    const Tensor grid = ghost::create(tape, "zeros", module, {rows, columns, 3}, type);
     const auto write = [&](const Tensor& axis) {
         ghost::binary_in_place(tape, "copy_", module, axis, axis);
     };
-    write(ghost::produce(tape, OpClass::Elementwise, "add", module, grid, {rows, columns},
-                         like.type()));
+    write(ghost::produce(tape, OpClass::Elementwise, "add", module, grid, {rows, columns}, type));
     for (const std::int64_t length : {rows, columns}) {
         const Tensor axis = [&] {
-            const Tensor positions =
-                ghost::create(tape, "linspace", module, {length}, like.type());
-            return ghost::combine(tape, "add", module, {&positions, &grid}, {rows, columns},
-                                  like.type());
+            const Tensor positions = ghost::create(tape, "linspace", module, {length}, type);
+            return ghost::combine(tape, "add", module, {&positions, &grid}, {rows, columns}, type);
         }();
         write(axis);
     }
@@ -325,9 +345,9 @@ Tensor FluxNetwork::forward(Tape& tape, const StepInputs& in) const {
 
     const auto process = [&](const Tensor& latent) {
         const Tensor padded = pad_to_patches(tape, root_, latent, patch);
-        return std::pair{to_tokens(tape, root_, padded, patch),
-                         image_ids(tape, root_, latent, padded.shape()[2] / patch,
-                                   padded.shape()[3] / patch)};
+        return std::pair{
+            to_tokens(tape, root_, padded, patch),
+            image_ids(tape, root_, latent, padded.shape()[2] / patch, padded.shape()[3] / patch)};
     };
     auto [img, img_ids] = process(in.x);
     std::pair<Tensor, Tensor> last;  // the loop's variables outlive it
@@ -338,14 +358,14 @@ Tensor FluxNetwork::forward(Tape& tape, const StepInputs& in) const {
         img_ids = ghost::cat(tape, root_, std::array<Tensor, 2>{img_ids, ids}, 1);
     }
     const Tensor txt_ids = ghost::create(tape, "zeros", root_, {batch, in.context.shape()[1], 3},
-                                         in.x.type());
+                                         ids_type(tape, in.x));
     const Tensor out = forward_tokens(tape, in, img, img_ids, txt_ids);
     return from_tokens(tape, root_, out.view({batch, image_tokens, out.shape().last()}),
                        config_.out_channels, rows, columns, patch);
 }
 
-// Between patches and patches: all of [N, image and reference tokens, channels]. The patches live on
-// in the caller's frame.
+// Between patches and patches: all of [N, image and reference tokens, channels]. The patches live
+// on in the caller's frame.
 Tensor FluxNetwork::forward_tokens(Tape& tape, const StepInputs& in, const Tensor& patches,
                                    const Tensor& img_ids, const Tensor& txt_ids) const {
     Tensor img = img_in_.forward(tape, patches);
@@ -359,8 +379,8 @@ Tensor FluxNetwork::forward_tokens(Tape& tape, const StepInputs& in, const Tenso
         img = ghost::cat(tape, root_, both, 1);
     }
     for (const FluxSingleBlock& block : single_blocks_) block.forward(tape, img, vec, pe);
-    return forward_final(
-        tape, img.view({img.shape()[0], patches.shape()[1], config_.hidden_size}), vec);
+    return forward_final(tape, img.view({img.shape()[0], patches.shape()[1], config_.hidden_size}),
+                         vec);
 }
 
 Tensor FluxNetwork::forward_final(Tape& tape, const Tensor& own, const Tensor& vec) const {
@@ -390,11 +410,11 @@ Result<std::shared_ptr<const Denoiser>> build_flux(const modelfile::FluxConfig& 
         within(c.depth_single_blocks, 0, kDepthMax) && within(c.context_in_dim, 1, kWidthMax) &&
         within(c.vec_in_dim, 0, kWidthMax) && rotated == c.hidden_size / c.num_heads;
     if (!sound)
-        return fail(Errc::InvalidInput,
-                    fmt::format("Flux of width {} with {} heads, {} + {} blocks and patches of {} "
-                                "cannot be",
-                                c.hidden_size, c.num_heads, c.depth, c.depth_single_blocks,
-                                c.patch_size));
+        return fail(
+            Errc::InvalidInput,
+            fmt::format("Flux of width {} with {} heads, {} + {} blocks and patches of {} "
+                        "cannot be",
+                        c.hidden_size, c.num_heads, c.depth, c.depth_single_blocks, c.patch_size));
     return std::make_shared<const FluxNetwork>(c);
 }
 

@@ -16,7 +16,9 @@ namespace plimsoll::memory {
 class QkNorm {
   public:
     QkNorm(Registry& registry, std::string_view path, std::int64_t head_dim);
-    [[nodiscard]] Tensor query(Tape& tape, const Tensor& q) const { return query_.forward(tape, q); }
+    [[nodiscard]] Tensor query(Tape& tape, const Tensor& q) const {
+        return query_.forward(tape, q);
+    }
     [[nodiscard]] Tensor key(Tape& tape, const Tensor& k) const { return key_.forward(tape, k); }
 
   private:
@@ -73,7 +75,7 @@ class FluxSingleBlock {
   public:
     FluxSingleBlock(Registry& registry, std::string_view path, const FluxWidths& widths);
     // Adds to `x` in place.
-    void forward(Tape& tape, const Tensor& x, const Tensor& vec, const Tensor& pe) const;
+    void forward(Tape& tape, Tensor& x, const Tensor& vec, const Tensor& pe) const;
 
   private:
     Module path_;
@@ -100,7 +102,11 @@ class FluxNetwork final : public Denoiser {
 
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
-    [[nodiscard]] Prediction prediction() const override { return Prediction::Flow; }
+    // Without distilled guidance ComfyUI takes its plain flow schedule.
+    [[nodiscard]] Prediction prediction() const override {
+        return guidance_in_ ? Prediction::Flow : Prediction::FlowScaled;
+    }
+    [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
 
   private:
     [[nodiscard]] Tensor embed_condition(Tape& tape, const StepInputs& in) const;
