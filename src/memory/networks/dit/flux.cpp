@@ -199,10 +199,10 @@ void FluxSingleBlock::forward(Tape& tape, Tensor& x, const Tensor& vec, const Te
                                  .queries = tokens,
                                  .keys = tokens,
                                  .head_dim = head_dim});
-        // The attention's result is laid out as q is. Head by head it must be copied: so it is
-        // where q was multiplied with a table that differs over the batch, and as the fused kernel
-        // writes it.
-        if (pe.shape()[0] > 1 || tape.options().fused_rope)
+        // The attention's result is laid out as q is. Head by head it must be copied: so the fused
+        // kernels write it, and so it is multiplied with a table that differs over the batch.
+        const ghost::TapeOptions& kernels = tape.options();
+        if (pe.shape()[0] > 1 || kernels.fused_rope || kernels.fused_rms_norm)
             attn = ghost::clone(tape, path_, attn, {batch, tokens, width});
     }
     if (newer) q = k = {};
