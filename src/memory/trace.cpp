@@ -2,11 +2,15 @@
 #include "memory/trace.h"
 
 #include "base/json.h"
-#include "memory/trace_question.h"
+#include "memory/trace/answer.h"
 
 namespace plimsoll::memory {
 
 namespace {
+
+using trace::answer_question;
+using trace::has_cu130_build;
+using trace::KernelSet;
 
 constexpr std::array<std::string_view, 11> kAnswerFields = {
     "peak_bytes",  "weights_bytes", "params",    "input_bytes", "max_cast_bytes",  "flops",

@@ -5,7 +5,7 @@
 #include "base/json.h"
 #include "memory/networks/walk.h"
 
-namespace plimsoll::memory {
+namespace plimsoll::memory::trace {
 
 // Which kernels the forwards run on. Cu130: PyTorch 2.9 and later with ComfyUI's own, where norms
 // and rotary embeddings are one kernel each.
@@ -19,4 +19,4 @@ enum class KernelSet : std::uint8_t { Eager28, Cu130 };
 // Whether the question is about a version that has builds on Cu130.
 [[nodiscard]] bool has_cu130_build(const json::value& line);
 
-}  // namespace plimsoll::memory
+}  // namespace plimsoll::memory::trace
