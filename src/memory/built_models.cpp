@@ -100,7 +100,7 @@ Result<std::shared_ptr<const modelfile::Contents>> known_checkpoint(std::string_
 
 std::shared_ptr<LoadableModel> loadable_unet(std::string name, const BuiltFile& file,
                                              const Types& types) {
-    const std::vector<ModuleEntry> buffers = model_buffers(file.contents->unet->config);
+    const std::vector<ModuleEntry> buffers = file.unet->model_buffers();
     const std::array<LoadablePart, 2> parts{
         {{"diffusion_model.", file.unet->modules(), types.storage}, {"", buffers, types.storage}}};
     return make_loadable(std::move(name), parts, types.compute);

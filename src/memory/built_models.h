@@ -19,7 +19,7 @@ namespace plimsoll::memory {
 class ClipNetwork;
 class ControlNetNetwork;
 class KlVaeNetwork;
-class UnetNetwork;
+class Denoiser;
 struct LoadableModel;
 struct Types;
 
@@ -38,7 +38,7 @@ struct BuiltClip {
 // other (then `notes` says so).
 struct BuiltFile {
     std::shared_ptr<const modelfile::Contents> contents;
-    std::shared_ptr<const UnetNetwork> unet;
+    std::shared_ptr<const Denoiser> unet;
     std::vector<BuiltClip> text_encoders;
     std::shared_ptr<const KlVaeNetwork> vae;
     std::shared_ptr<const ControlNetNetwork> controlnet;

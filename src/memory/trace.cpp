@@ -2,15 +2,19 @@
 #include "memory/trace.h"
 
 #include "base/json.h"
-#include "memory/trace_question.h"
+#include "memory/trace/answer.h"
 
 namespace plimsoll::memory {
 
 namespace {
 
-constexpr std::array<std::string_view, 10> kAnswerFields = {
-    "peak_bytes", "weights_bytes", "params",  "input_bytes", "max_cast_bytes",
-    "flops",      "bytes_moved",   "kernels", "peak_site",   "top_live"};
+using trace::answer_question;
+using trace::has_cu130_build;
+using trace::KernelSet;
+
+constexpr std::array<std::string_view, 11> kAnswerFields = {
+    "peak_bytes",  "weights_bytes", "params",    "input_bytes", "max_cast_bytes",  "flops",
+    "bytes_moved", "kernels",       "peak_site", "top_live",    "peak_bytes_cu130"};
 
 json::array top_live_json(const Walk& walk) {
     json::array list;
@@ -53,6 +57,10 @@ Result<std::string> answer_trace_line(std::string_view json_line) {
     const Result<Walk> walk = answer_question(line);
     if (walk) {
         write_answer(*walk, fields);
+        if (has_cu130_build(line)) {
+            TRY_ASSIGN(const Walk fused, answer_question(line, KernelSet::Cu130));
+            fields["peak_bytes_cu130"] = fused.peak.count;
+        }
     } else {
         fields["verdict"] = "unknown";
         fields["reason"] = walk.error().message;

@@ -18,14 +18,16 @@ namespace plimsoll::memory {
 namespace {
 
 // The recorded answer's fields; everything else in a line is the question.
-constexpr std::array<std::string_view, 10> kAnswers = {
-    "peak_bytes", "weights_bytes", "params",  "input_bytes", "max_cast_bytes",
-    "flops",      "bytes_moved",   "kernels", "peak_site",   "top_live"};
+constexpr std::array<std::string_view, 11> kAnswers = {
+    "peak_bytes",  "weights_bytes", "params",    "input_bytes", "max_cast_bytes",  "flops",
+    "bytes_moved", "kernels",       "peak_site", "top_live",    "peak_bytes_cu130"};
 
 std::vector<json::value> recorded_lines() {
-    std::ifstream file(PLIMSOLL_TEST_DATA "/traces/ldm.jsonl");
     std::vector<json::value> lines;
-    for (std::string line; std::getline(file, line);) lines.push_back(parse_json(line).value());
+    for (const char* const name : {"ldm", "transformers"}) {
+        std::ifstream file(fmt::format("{}/traces/{}.jsonl", PLIMSOLL_TEST_DATA, name));
+        for (std::string line; std::getline(file, line);) lines.push_back(parse_json(line).value());
+    }
     return lines;
 }
 
@@ -72,15 +74,15 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
              {"peak_bytes", "weights_bytes", "flops", "bytes_moved", "kernels"}) {
             errors[std::string(field)].values.push_back(relative_error(recorded, answered, field));
         }
-        if (find(recorded, "max_cast_bytes") != nullptr) {
-            errors["max_cast_bytes"].values.push_back(
-                relative_error(recorded, answered, "max_cast_bytes"));
-        }
+        for (const std::string_view field : {"max_cast_bytes", "peak_bytes_cu130"})
+            if (find(recorded, field) != nullptr)
+                errors[std::string(field)].values.push_back(
+                    relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 7U);
+    ASSERT_EQ(families.size(), 8U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
-            fmt::print("{:9} {:15} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
+            fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
                        errors.values.size(), errors.median(), errors.worst());
         }
         EXPECT_LE(fields["peak_bytes"].median(), 0.001) << family;
@@ -89,9 +91,8 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
         EXPECT_LE(fields["flops"].worst(), 0.01) << family;
         EXPECT_LE(fields["bytes_moved"].worst(), 0.01) << family;
         EXPECT_LE(fields["kernels"].worst(), 0.01) << family;
-        EXPECT_LE(fields["max_cast_bytes"].values.empty() ? 0.0 : fields["max_cast_bytes"].worst(),
-                  0.001)
-            << family;
+        for (const std::string field : {"max_cast_bytes", "peak_bytes_cu130"})
+            if (fields.contains(field)) EXPECT_LE(fields[field].worst(), 0.001) << family;
     }
 }
 
@@ -120,7 +121,9 @@ TEST(TraceAnswer, keeps_the_fields_of_the_question) {
 TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
     for (
         const std::string& question :
-        {unet_question("flux", "dev", 1024, 1024, 1),
+        {unet_question("no_such_family", "dev", 1024, 1024, 1),
+         unet_question("flux", "no_such_variant", 1024, 1024, 1),
+         unet_question("flux", "dev", 4, 4, 1),
          unet_question("sd15", "no_such_variant", 512, 512, 1),
          unet_question("sd15", "base", 4, 4, 1), unet_question("sd15", "base", 512, 512, 0),
          std::string(R"({"family":"sd15","phase":"training","width":512,"height":512})"),
@@ -146,10 +149,12 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
 
 TEST(TraceAnswer, does_not_repeat_an_answer_that_came_with_the_question) {
     const json::value answered =
-        parse_json(
-            answer_trace_line(R"({"family":"flux","phase":"unet_step","peak_bytes":7})").value())
+        parse_json(answer_trace_line(
+                       R"({"family":"x","phase":"unet_step","peak_bytes":7,"peak_bytes_cu130":7})")
+                       .value())
             .value();
     EXPECT_EQ(find(answered, "peak_bytes"), nullptr);
+    EXPECT_EQ(find(answered, "peak_bytes_cu130"), nullptr);
 }
 
 TEST(TraceAnswer, rejects_what_is_no_object) {

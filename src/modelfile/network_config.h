@@ -5,6 +5,7 @@
 // (data/architectures.json) holds the same structs.
 #pragma once
 #include "base/units.h"
+#include "modelfile/networks/flux_config.h"
 #include "modelfile/tensor_table.h"
 
 #include <optional>
@@ -63,6 +64,8 @@ struct UnetConfig {
         false;  // SD 2.x: attention precision fp32 on non-pytorch back ends only
     std::string prediction = "eps";  // "eps", "v", "edm"; from marker tensors where present
 };
+
+using DenoiserConfig = std::variant<UnetConfig, FluxConfig>;
 
 struct ControlNetConfig {
     UnetConfig encoder;

@@ -30,11 +30,11 @@ memory::OpCosts sdxl_costs(int batch, int cells) {
     config.use_linear_in_transformer = true;
     const auto unet = memory::build_unet(config);
     EXPECT_TRUE(unet.has_value());
-    memory::UnetCall call;
+    memory::StepCall call;
     call.batch = batch;
     call.latent_height = cells;
     call.latent_width = cells;
-    return memory::simulate_unet_step(**unet, call).costs;
+    return memory::simulate_step(**unet, call).costs;
 }
 
 // Denoising steps of 1024 x 1024 with cond and uncond in one batch, as the network's own walk

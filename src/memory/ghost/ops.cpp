@@ -14,6 +14,15 @@ Tensor binary(Tape& tape, std::string_view op, Module module, const Tensor& a, c
     return out;
 }
 
+Tensor combine(Tape& tape, std::string_view op, Module module,
+               std::initializer_list<const Tensor*> inputs, const Shape& shape, ElementType type) {
+    Tensor out = tape.make(shape, type, op, module);
+    std::int64_t moved = out.bytes();
+    for (const Tensor* input : inputs) moved += input->bytes();
+    tape.charge(OpClass::Elementwise, op, module, 0, moved);
+    return out;
+}
+
 void unary_in_place(Tape& tape, std::string_view op, Module module, const Tensor& x) {
     tape.charge(OpClass::Elementwise, op, module, 0, 2 * x.bytes());
 }
@@ -54,23 +63,7 @@ Tensor cat(Tape& tape, Module module, std::span<const Tensor> parts, std::size_t
         joined += part.shape()[dim];
         read += part.bytes();
     }
-    std::array<std::int64_t, 4> dims{1, 1, 1, 1};
-    for (std::size_t i = 0; i < first.rank(); ++i) dims[i] = i == dim ? joined : first[i];
-    Shape shape;
-    switch (first.rank()) {
-        case 1:
-            shape = {dims[0]};
-            break;
-        case 2:
-            shape = {dims[0], dims[1]};
-            break;
-        case 3:
-            shape = {dims[0], dims[1], dims[2]};
-            break;
-        default:
-            shape = {dims[0], dims[1], dims[2], dims[3]};
-            break;
-    }
+    const Shape shape = first.with(dim, joined);
     Tensor out = tape.make(shape, parts.front().type(), "cat", module);
     tape.charge(OpClass::Copy, "cat", module, 0, read + out.bytes());
     return out;

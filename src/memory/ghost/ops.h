@@ -16,6 +16,10 @@ using Module = const std::string*;  // path of the module that runs the operatio
 // Two inputs; the result has the larger one's shape and type.
 [[nodiscard]] Tensor binary(Tape& tape, std::string_view op, Module module, const Tensor& a,
                             const Tensor& b);
+// Any number of inputs, a new tensor of a given shape: addcmul, where, fused kernels...
+[[nodiscard]] Tensor combine(Tape& tape, std::string_view op, Module module,
+                             std::initializer_list<const Tensor*> inputs, const Shape& shape,
+                             ElementType type);
 void unary_in_place(Tape& tape, std::string_view op, Module module, const Tensor& x);
 void binary_in_place(Tape& tape, std::string_view op, Module module, const Tensor& a,
                      const Tensor& b);

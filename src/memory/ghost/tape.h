@@ -30,6 +30,9 @@ struct TapeOptions {
     // attention's mask read.
     bool casts_included = false;
     bool efficient_attention = false;  // the mem-efficient kernel where flash could run too
+    bool fused_rms_norm = false;       // one kernel (PyTorch 2.9) instead of seven
+    bool fused_rope = false;           // one kernel for rotary embeddings instead of eight
+    int comfyui = 3064;                // version: forwards differ, see ForwardRules
     bool math_attention_in_vae = false;
     const std::function<void(const OpEvent&)>* observer = nullptr;  // outlives the walk
 };

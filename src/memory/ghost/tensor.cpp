@@ -6,8 +6,9 @@
 namespace plimsoll::memory::ghost {
 
 std::string_view element_name(ElementType type) {
-    constexpr std::array<std::string_view, 7> kNames = {"fp32",     "fp16", "bf16", "fp8_e4m3fn",
-                                                        "fp8_e5m2", "i64",  "None"};
+    constexpr std::array<std::string_view, 12> kNames = {
+        "fp32", "fp16", "bf16", "fp8_e4m3fn", "fp8_e5m2", "i64",
+        "fp64", "c64",  "c128", "bool",       "i32",      "None"};
     return kNames[static_cast<std::size_t>(type)];
 }
 

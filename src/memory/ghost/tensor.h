@@ -25,23 +25,36 @@ enum class ElementType : std::uint8_t {
     Float8E4M3,
     Float8E5M2,
     Int64,
+    Float64,
+    Complex64,
+    Complex128,
+    Bool,
+    Int32,
     Opaque
 };
 [[nodiscard]] constexpr std::int64_t element_bytes(ElementType type) {
-    constexpr std::array<std::int64_t, 7> kBytes = {4, 2, 2, 1, 1, 8, 1};
+    constexpr std::array<std::int64_t, 12> kBytes = {4, 2, 2, 1, 1, 8, 8, 8, 16, 1, 4, 1};
     return kBytes[static_cast<std::size_t>(type)];
 }
 [[nodiscard]] std::string_view element_name(
     ElementType type);  // "fp32", "fp16", "bf16", ..., "i64", "None"
 
-// Up to four dimensions, outermost first, as PyTorch prints them.
+// Up to eight dimensions, outermost first, as PyTorch prints them.
 class Shape {
   public:
+    static constexpr std::size_t kRankMax = 8;
+
     Shape() = default;
     Shape(std::initializer_list<std::int64_t> dims) {
         for (const std::int64_t dim : dims) dims_[rank_++] = dim;
     }
     [[nodiscard]] std::int64_t operator[](std::size_t i) const { return dims_[i]; }
+    [[nodiscard]] Shape with(std::size_t i, std::int64_t dim) const {
+        Shape changed = *this;
+        changed.dims_[i] = dim;
+        return changed;
+    }
+    [[nodiscard]] Shape with_last(std::int64_t dim) const { return with(rank_ - 1U, dim); }
     [[nodiscard]] std::size_t rank() const { return rank_; }
     [[nodiscard]] std::int64_t last() const { return dims_[rank_ - 1U]; }
     [[nodiscard]] std::int64_t elements() const {
@@ -54,7 +67,7 @@ class Shape {
     }
 
   private:
-    std::array<std::int64_t, 4> dims_{};
+    std::array<std::int64_t, kRankMax> dims_{};
     std::uint8_t rank_ = 0;
 };
 

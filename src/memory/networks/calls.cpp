@@ -23,6 +23,9 @@ ghost::TapeOptions tape_options(ComputeType storage, ComputeType compute,
             .compute = element_type(compute),
             .casts_included = rules.accounting == Accounting::CastsIncluded,
             .efficient_attention = rules.efficient_attention,
+            .fused_rms_norm = rules.fused_rms_norm,
+            .fused_rope = rules.fused_rope,
+            .comfyui = rules.comfyui_minor_key,
             .math_attention_in_vae = rules.math_attention_in_vae,
             .observer = rules.observer};
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/layers.h"
 
+#include <array>
+#include <utility>
+
 namespace plimsoll::memory {
 
 using ghost::element_bytes;
@@ -143,23 +146,91 @@ Tensor GroupNorm::forward(Tape& tape, const Tensor& x) const {
     return out;
 }
 
-LayerNorm::LayerNorm(Registry& registry, Module path, std::int64_t width)
-    : path_(path), width_(width) {
-    registry.add(path, "LayerNorm", 2 * width);
+LayerNorm::LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine)
+    : path_(path), width_(width), affine_(affine) {
+    if (affine == Affine::Yes) registry.add(path, "LayerNorm", 2 * width);
 }
 
 Tensor LayerNorm::forward(Tape& tape, const Tensor& x) const {
     constexpr std::string_view kOp = "native_layer_norm";
-    const Tape::Cast bias = tape.cast_weight({width_}, path_);
-    const Tape::Cast weight = tape.cast_weight({width_}, path_);
+    const bool affine = affine_ == Affine::Yes;
+    const Tape::Cast bias = affine ? tape.cast_weight({width_}, path_) : Tape::Cast{};
+    const Tape::Cast weight = affine ? tape.cast_weight({width_}, path_) : Tape::Cast{};
     Tensor out = tape.make(x.shape(), x.type(), kOp, path_);
     const Shape statistics = with_last(x.shape(), 1);
     const Tensor mean = tape.make(statistics, ElementType::Float32, kOp, path_);
     const Tensor rstd = tape.make(statistics, ElementType::Float32, kOp, path_);
     tape.charge(OpClass::Normalization, kOp, path_, 0,
                 x.bytes() + out.bytes() + mean.bytes() + rstd.bytes() +
-                    2 * width_ * element_bytes(x.type()));
+                    (affine ? 2 * width_ * element_bytes(x.type()) : 0));
     return out;
+}
+
+RmsNorm::RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine)
+    : path_(path), width_(width), affine_(affine) {
+    if (affine == Affine::Yes) registry.add(path, "RMSNorm", width);
+}
+
+Tensor RmsNorm::forward(Tape& tape, const Tensor& x) const {
+    const Tape::Cast weight =
+        affine_ == Affine::Yes ? tape.cast_weight({width_}, path_) : Tape::Cast{};
+    return rms_norm(tape, path_, x, affine_);
+}
+
+Tensor rms_norm(Tape& tape, Module module, const Tensor& x, Affine affine) {
+    const Shape statistics = x.shape().with_last(1);
+    const bool weighted = affine == Affine::Yes;
+    const std::int64_t weight_elements = weighted ? x.shape().last() : 0;
+    if (tape.options().fused_rms_norm) {
+        constexpr std::string_view kOp = "_fused_rms_norm";
+        Tensor out = tape.make(x.shape(), x.type(), kOp, module);
+        const Tensor rstd = tape.make(statistics, ElementType::Float32, kOp, module);
+        tape.charge(
+            OpClass::Normalization, kOp, module, 0,
+            x.bytes() + out.bytes() + rstd.bytes() + weight_elements * element_bytes(x.type()));
+        return out;
+    }
+    Tensor normal;
+    {
+        const Tensor wide = ghost::to_type(tape, module, x, ElementType::Float32);
+        Tensor rsqrt;
+        {
+            const Tensor squares = ghost::unary(tape, "pow", module, wide);
+            const Tensor mean = ghost::produce(tape, OpClass::Normalization, "mean", module,
+                                               squares, statistics, ElementType::Float32);
+            ghost::unary_in_place(tape, "add_", module, mean);
+            rsqrt = ghost::unary(tape, "rsqrt", module, mean);
+        }
+        normal = ghost::binary(tape, "mul", module, wide, rsqrt);
+        if (weighted) {
+            Tensor scaled = tape.make(x.shape(), ElementType::Float32, "mul", module);
+            tape.charge(
+                OpClass::Elementwise, "mul", module, 0,
+                normal.bytes() + weight_elements * element_bytes(x.type()) + scaled.bytes());
+            normal = std::move(scaled);
+        }
+    }
+    return ghost::to_type(tape, module, normal, x.type());
+}
+
+Tensor timestep_embedding(Tape& tape, Module module, const Tensor& timesteps, std::int64_t width,
+                          ElementType type) {
+    const std::int64_t half = width / 2;
+    Tensor frequencies = ghost::create(tape, "arange", module, {half}, ElementType::Float32);
+    for (const std::string_view op : {"mul", "div", "exp"}) {
+        frequencies = ghost::unary(tape, op, module, frequencies);
+    }
+    const Tensor angles = [&] {
+        const Tensor column = ghost::to_type(tape, module, timesteps, ElementType::Float32);
+        return ghost::combine(tape, "mul", module, {&column, &frequencies},
+                              {timesteps.elements(), half}, ElementType::Float32);
+    }();
+    const Tensor both = [&] {
+        const std::array<Tensor, 2> waves = {ghost::unary(tape, "cos", module, angles),
+                                             ghost::unary(tape, "sin", module, angles)};
+        return ghost::cat(tape, module, waves, 1);
+    }();
+    return ghost::to_type(tape, module, both, type);
 }
 
 }  // namespace plimsoll::memory

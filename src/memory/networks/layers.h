@@ -91,14 +91,42 @@ class GroupNorm {
     std::int64_t groups_;
 };
 
+enum class Affine : std::uint8_t { No, Yes };  // whether a norm has a weight (and a bias)
+
 class LayerNorm {
   public:
-    LayerNorm(Registry& registry, Module path, std::int64_t width);
+    LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
 
   private:
     Module path_;
     std::int64_t width_;
+    Affine affine_;
 };
+
+// Root mean square over the last dimension.
+class RmsNorm {
+  public:
+    RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+
+  private:
+    Module path_;
+    std::int64_t width_;
+    Affine affine_;
+};
+// The same without a module of its own: PyTorch 2.8 computes it in fp32, step by step.
+[[nodiscard]] Tensor rms_norm(Tape& tape, Module module, const Tensor& x, Affine affine);
+
+// What ComfyUI's forwards are at least: they changed between the versions that were recorded.
+inline constexpr int kComfy033 = 33000;
+[[nodiscard]] inline bool since_033(const Tape& tape) {
+    return tape.options().comfyui >= kComfy033;
+}
+
+// Sinusoids of the timesteps, [N, width], computed in fp32.
+[[nodiscard]] Tensor timestep_embedding(Tape& tape, Module module, const Tensor& timesteps,
+                                        std::int64_t width,
+                                        ghost::ElementType type = ghost::ElementType::Float32);
 
 }  // namespace plimsoll::memory

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/denoiser.h"
 #include "memory/networks/gz_fixture.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
@@ -68,7 +69,8 @@ TEST(NetworkModules, of_the_unets_are_those_of_the_real_classes) {
          {std::pair{"sd21", "sd21"}, std::pair{"sd15_inpaint9", "sd15_inpaint"},
           std::pair{"sdxl_inpaint9", "sdxl_inpaint"}}) {
         std::vector<ModuleEntry> modules = unet(known);
-        for (ModuleEntry& buffer : model_buffers(modelfile::known_unet(known).value()))
+        for (ModuleEntry& buffer :
+             build_unet(modelfile::known_unet(known).value()).value()->model_buffers())
             modules.push_back(buffer);
         expect_modules(recorded, modules);
     }

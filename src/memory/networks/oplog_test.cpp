@@ -61,12 +61,25 @@ void expect_recorded(const std::string& name, const std::vector<Op>& ops) {
 TEST(OpLog, of_unet_steps_is_the_recorded_one) {
     for (const std::string name : {"sd15", "sdxl"}) {
         const auto unet = build_unet(modelfile::known_unet(name).value()).value();
-        UnetCall call{.latent_height = 64, .latent_width = 64};
+        StepCall call{.latent_height = 64, .latent_width = 64};
         expect_recorded(name + "_512_b1_fp16_t77", walk_ops([&](const ForwardRules& rules) {
                             call.rules = rules;
-                            return simulate_unet_step(*unet, call);
+                            return simulate_step(*unet, call);
                         }));
     }
+}
+
+TEST(OpLog, of_a_flux_step_is_the_recorded_one) {
+    const auto flux = build_flux({}).value();
+    StepCall call{.latent_height = 64,
+                  .latent_width = 64,
+                  .tokens = 256,
+                  .storage = ComputeType::BFloat16,
+                  .compute = ComputeType::BFloat16};
+    expect_recorded("flux_512_b1_bf16_t256", walk_ops([&](const ForwardRules& rules) {
+                        call.rules = rules;
+                        return simulate_step(*flux, call);
+                    }));
 }
 
 TEST(OpLog, of_vaes_is_the_recorded_one) {

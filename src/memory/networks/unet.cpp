@@ -151,25 +151,6 @@ Tensor EmbeddingMlp::forward(Tape& tape, const Tensor& x) const {
     return second_.forward(tape, hidden);
 }
 
-Tensor timestep_embedding(Tape& tape, Module module, const Tensor& timesteps, std::int64_t width) {
-    const std::int64_t half = width / 2;
-    Tensor frequencies = ghost::create(tape, "arange", module, {half}, ElementType::Float32);
-    for (const std::string_view op : {"mul", "div", "exp"}) {
-        frequencies = ghost::unary(tape, op, module, frequencies);
-    }
-    const Tensor angles = [&] {
-        const Tensor column = ghost::to_type(tape, module, timesteps, ElementType::Float32);
-        Tensor product =
-            tape.make({timesteps.elements(), half}, ElementType::Float32, "mul", module);
-        tape.charge(OpClass::Elementwise, "mul", module, 0,
-                    column.bytes() + frequencies.bytes() + product.bytes());
-        return product;
-    }();
-    const std::array<Tensor, 2> waves = {ghost::unary(tape, "cos", module, angles),
-                                         ghost::unary(tape, "sin", module, angles)};
-    return ghost::cat(tape, module, waves, 1);
-}
-
 UnetNetwork::UnetNetwork(const modelfile::UnetConfig& config)
     : config_(config),
       root_(registry_.path("", "")),
@@ -229,7 +210,75 @@ void apply_control(Tape& tape, Module module, const Tensor& h, std::vector<Tenso
 }
 }  // namespace
 
-Tensor UnetNetwork::forward(Tape& tape, const UnetInputs& in) const {
+StepInputs UnetNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
+    const StepCall& call = wish.call;
+    // Beyond the latent: a mask and what it hides, or the image to edit.
+    const std::int64_t latent = std::min(config_.in_channels, config_.out_channels);
+    const std::int64_t more = config_.in_channels - latent;
+    StepInputs in;
+    in.x = tape.input(
+        {wish.batch, wish.joined ? latent + more : latent, call.latent_height, call.latent_width},
+        wish.type);
+    in.timesteps = tape.input({wish.batch}, ElementType::Float32);
+    in.context = tape.input({wish.cond_batch, call.tokens, config_.context_dim}, wish.type);
+    if (config_.adm_in_channels > 0)
+        in.y = tape.input({wish.cond_batch, config_.adm_in_channels}, wish.type);
+    if (more > 0 && !wish.joined)
+        in.concat =
+            tape.input({wish.batch, more, call.latent_height, call.latent_width}, wish.type);
+    return in;
+}
+
+namespace {
+
+// Width of the embeddings whose noise the model object around a UNet augments; 0: it has none. SDXL
+// and its relatives carry OpenCLIP-G's, unCLIP what half of its vector condition is wide.
+std::int64_t augmentor_width(const modelfile::UnetConfig& config) {
+    constexpr std::int64_t kOpenClipG = 1280;
+    switch (config.family) {
+        using enum modelfile::Family;
+        case Sdxl:
+        case SdxlInstructPix2Pix:
+        case SdxlRefiner:
+        case Ssd1b:
+        case SegmindVega:
+        case Koala700m:
+        case Koala1b:
+            return kOpenClipG;
+        case Sd21UnclipL:
+        case Sd21UnclipH:
+            return config.adm_in_channels / 2;
+        default:
+            return 0;
+    }
+}
+
+}  // namespace
+
+std::vector<ModuleEntry> UnetNetwork::model_buffers() const {
+    constexpr std::int64_t kSteps = 1000;         // of the training schedule
+    constexpr std::int64_t kSigmaTables = 2;      // sigmas and their logarithms
+    constexpr std::int64_t kAugmentorTables = 8;  // betas, cumulative alphas and their roots
+    std::vector<ModuleEntry> buffers = {sigma_table(kSigmaTables * kSteps)};
+    if (const std::int64_t width = augmentor_width(config_); width > 0) {
+        // The mean and the deviation of the embeddings are not saved with the model.
+        buffers.push_back({.path = "noise_augmentor",
+                           .class_name = "CLIPEmbeddingNoiseAugmentation",
+                           .elements = kAugmentorTables * kSteps + 2 * width,
+                           .castable = false,
+                           .storage = ModuleStorage::Float32,
+                           .leaf = false,
+                           .unsaved_elements = 2 * width});
+    }
+    return buffers;
+}
+
+Prediction UnetNetwork::prediction() const {
+    if (config_.prediction == "v") return Prediction::V;
+    return config_.prediction == "edm" ? Prediction::Edm : Prediction::Eps;
+}
+
+Tensor UnetNetwork::forward(Tape& tape, const StepInputs& in) const {
     const Tensor t_emb = ghost::to_type(
         tape, root_, timestep_embedding(tape, root_, in.timesteps, config_.model_channels),
         in.x.type());

@@ -5,6 +5,7 @@
 // one batch.
 #pragma once
 #include "memory/networks/blocks.h"
+#include "memory/networks/denoiser.h"
 
 namespace plimsoll::memory {
 
@@ -36,25 +37,7 @@ class EmbeddingMlp {
     Linear second_;
 };
 
-// Sinusoids of the timesteps, [N, width], still fp32.
-[[nodiscard]] Tensor timestep_embedding(Tape& tape, Module module, const Tensor& timesteps,
-                                        std::int64_t width);
-
-// Tensors that a ControlNet hands to the UNet, in the order it made them; taken from the back.
-struct ControlTensors {
-    std::vector<Tensor> middle;
-    std::vector<Tensor> output;
-};
-
-struct UnetInputs {
-    const Tensor& x;
-    const Tensor& timesteps;
-    const Tensor& context;
-    const Tensor& y;                    // undefined where the network takes none
-    ControlTensors* control = nullptr;  // emptied by the walk
-};
-
-class UnetNetwork final : public Network {
+class UnetNetwork final : public Denoiser {
   public:
     explicit UnetNetwork(const modelfile::UnetConfig& config);
 
@@ -67,7 +50,10 @@ class UnetNetwork final : public Network {
     }
     [[nodiscard]] const modelfile::UnetConfig& config() const { return config_; }
 
-    [[nodiscard]] Tensor forward(Tape& tape, const UnetInputs& inputs) const;
+    [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
+    [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
+    [[nodiscard]] Prediction prediction() const override;
+    [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
 
   private:
     void build_output_blocks(std::vector<std::int64_t> skips);

@@ -11,9 +11,21 @@
 
 namespace plimsoll::memory {
 
-Result<std::shared_ptr<const UnetNetwork>> build_unet(const modelfile::UnetConfig& config) {
+Result<std::shared_ptr<const Denoiser>> build_unet(const modelfile::UnetConfig& config) {
     TRY_DO(check_unet_config(config));
     return std::make_shared<const UnetNetwork>(config);
+}
+
+Result<std::shared_ptr<const Denoiser>> build_denoiser(const modelfile::DenoiserConfig& config) {
+    struct Builder {
+        Result<std::shared_ptr<const Denoiser>> operator()(const modelfile::UnetConfig& c) const {
+            return build_unet(c);
+        }
+        Result<std::shared_ptr<const Denoiser>> operator()(const modelfile::FluxConfig& c) const {
+            return build_flux(c);
+        }
+    };
+    return std::visit(Builder{}, config);
 }
 
 Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
@@ -76,56 +88,7 @@ Result<std::shared_ptr<const ClipNetwork>> build_clip(const modelfile::ClipTextC
     return std::make_shared<const ClipNetwork>(config);
 }
 
-namespace {
-// Width of the embeddings whose noise the model object around a UNet augments; 0: it has none. SDXL
-// and its relatives carry OpenCLIP-G's, unCLIP what half of its vector condition is wide.
-std::int64_t augmentor_width(const modelfile::UnetConfig& config) {
-    constexpr std::int64_t kOpenClipG = 1280;
-    switch (config.family) {
-        using enum modelfile::Family;
-        case Sdxl:
-        case SdxlInstructPix2Pix:
-        case SdxlRefiner:
-        case Ssd1b:
-        case SegmindVega:
-        case Koala700m:
-        case Koala1b:
-            return kOpenClipG;
-        case Sd21UnclipL:
-        case Sd21UnclipH:
-            return config.adm_in_channels / 2;
-        default:
-            return 0;
-    }
-}
-}  // namespace
-
-std::vector<ModuleEntry> model_buffers(const modelfile::UnetConfig& config) {
-    constexpr std::int64_t kSteps = 1000;         // of the training schedule
-    constexpr std::int64_t kSigmaTables = 2;      // sigmas and their logarithms
-    constexpr std::int64_t kAugmentorTables = 8;  // betas, cumulative alphas and their roots
-    constexpr auto kFloat = ModuleStorage::Float32;
-    std::vector<ModuleEntry> buffers;
-    buffers.push_back({.path = "model_sampling",
-                       .class_name = "ModelSampling",
-                       .elements = kSigmaTables * kSteps,
-                       .castable = false,
-                       .storage = kFloat,
-                       .leaf = false});
-    if (const std::int64_t width = augmentor_width(config); width > 0) {
-        // The mean and the deviation of the embeddings are not saved with the model.
-        buffers.push_back({.path = "noise_augmentor",
-                           .class_name = "CLIPEmbeddingNoiseAugmentation",
-                           .elements = kAugmentorTables * kSteps + 2 * width,
-                           .castable = false,
-                           .storage = kFloat,
-                           .leaf = false,
-                           .unsaved_elements = 2 * width});
-    }
-    return buffers;
-}
-
-std::shared_ptr<const Network> as_network(std::shared_ptr<const UnetNetwork> network) {
+std::shared_ptr<const Network> as_network(std::shared_ptr<const Denoiser> network) {
     return network;
 }
 std::shared_ptr<const Network> as_network(std::shared_ptr<const ControlNetNetwork> network) {

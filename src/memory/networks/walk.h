@@ -39,6 +39,7 @@ struct ForwardRules {
     int comfyui_minor_key =
         3064;  // major * 1'000'000 + minor * 1000 + patch: 0.3.64 -> 3064, 0.33.0 -> 33000
     bool fused_rms_norm = false;         // torch >= 2.9
+    bool fused_rope = false;             // ComfyUI's own kernels, cu130 builds
     bool efficient_attention = false;    // mem-efficient instead of flash where both could run
     bool math_attention_in_vae = false;  // the VAE's single head of 512 as the math kernel
     Accounting accounting = Accounting::CastsApart;
@@ -68,7 +69,7 @@ class Network {
     [[nodiscard]] virtual Bytes weights(ComputeType storage) const = 0;  // parameters and buffers
 };
 
-class UnetNetwork;
+class Denoiser;
 class ControlNetNetwork;
 class T2iAdapterNetwork;
 class KlVaeNetwork;
@@ -76,8 +77,12 @@ class ClipNetwork;
 
 // Fail with InvalidInput when the numbers contradict each other (a level without channels, heads
 // that do not divide...).
-[[nodiscard]] Result<std::shared_ptr<const UnetNetwork>> build_unet(
+[[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_unet(
     const modelfile::UnetConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_flux(
+    const modelfile::FluxConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_denoiser(
+    const modelfile::DenoiserConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
     const modelfile::ControlNetConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const T2iAdapterNetwork>> build_t2i_adapter(
@@ -86,11 +91,8 @@ class ClipNetwork;
     const modelfile::KlVaeConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const ClipNetwork>> build_clip(
     const modelfile::ClipTextConfig& config);
-// Buffers of ComfyUI's model object around a UNet, which its loader counts too: the sigma tables,
-// and SDXL's noise augmentor. Not part of the UNet's own modules().
-[[nodiscard]] std::vector<ModuleEntry> model_buffers(const modelfile::UnetConfig& config);
 // The same objects seen as Network, for loaders.
-[[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const UnetNetwork> network);
+[[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const Denoiser> network);
 [[nodiscard]] std::shared_ptr<const Network> as_network(
     std::shared_ptr<const ControlNetNetwork> network);
 [[nodiscard]] std::shared_ptr<const Network> as_network(
@@ -99,15 +101,22 @@ class ClipNetwork;
     std::shared_ptr<const KlVaeNetwork> network);
 [[nodiscard]] std::shared_ptr<const Network> as_network(std::shared_ptr<const ClipNetwork> network);
 
-enum class UnetEntry : std::uint8_t {
+enum class StepEntry : std::uint8_t {
     ApplyModel,        // fp32 latents and conds handed in, casts included
     Forward,           // the network alone, inputs already in compute type
     SamplingFunction,  // ComfyUI puts `conds` conditions into one forward; `batch` is the effective
                        // one
 };
 
-struct UnetCall {
-    UnetEntry entry = UnetEntry::ApplyModel;
+// Size of a latent, in cells.
+struct LatentExtent {
+    int frames = 1;
+    int height = 0;
+    int width = 0;
+};
+
+struct StepCall {
+    StepEntry entry = StepEntry::ApplyModel;
     int batch = 1;            // effective: cond + uncond together
     int latent_height = 128;  // cells
     int latent_width = 128;
@@ -121,6 +130,8 @@ struct UnetCall {
     // ApplyModel is handed tensors of its shapes by the caller, as inputs.
     const ControlNetNetwork* controlnet = nullptr;
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
+    int latent_frames = 1;
+    std::vector<LatentExtent> references = {};  // latents of reference images
     ForwardRules rules = {};
 };
 
@@ -150,8 +161,8 @@ struct ClipCall {
     ForwardRules rules = {};
 };
 
-[[nodiscard]] Walk simulate_unet_step(const UnetNetwork& unet, const UnetCall& call);
-[[nodiscard]] Walk simulate_controlnet(const ControlNetNetwork& controlnet, const UnetCall& call);
+[[nodiscard]] Walk simulate_step(const Denoiser& model, const StepCall& call);
+[[nodiscard]] Walk simulate_controlnet(const ControlNetNetwork& controlnet, const StepCall& call);
 [[nodiscard]] Walk simulate_t2i_adapter(const T2iAdapterNetwork& adapter, const AdapterCall& call);
 [[nodiscard]] Walk simulate_vae_decode(const KlVaeNetwork& vae, const VaeCall& call);
 [[nodiscard]] Walk simulate_vae_encode(const KlVaeNetwork& vae, const VaeCall& call);

@@ -9,7 +9,7 @@
 namespace plimsoll::memory {
 namespace {
 
-std::shared_ptr<const UnetNetwork> unet(std::string_view name) {
+std::shared_ptr<const Denoiser> unet(std::string_view name) {
     return build_unet(modelfile::known_unet(name).value()).value();
 }
 
@@ -20,10 +20,10 @@ std::shared_ptr<const KlVaeNetwork> vae(std::string_view name) {
 // The sampler's own tensors: sums of two conditions, latents, sigma and conditions in one batch.
 TEST(UnetStep, with_cfg_needs_little_more_than_its_forward) {
     const auto sdxl = unet("sdxl");
-    UnetCall call{.batch = 2};
-    const Walk forward = simulate_unet_step(*sdxl, call);
-    call.entry = UnetEntry::SamplingFunction;
-    const Walk sampling = simulate_unet_step(*sdxl, call);
+    StepCall call{.batch = 2};
+    const Walk forward = simulate_step(*sdxl, call);
+    call.entry = StepEntry::SamplingFunction;
+    const Walk sampling = simulate_step(*sdxl, call);
     EXPECT_GT(sampling.peak, forward.peak);
     EXPECT_LT((sampling.peak - forward.peak).mib(), 4.0);
     EXPECT_EQ(sampling.costs.total().flops, forward.costs.total().flops);
@@ -31,11 +31,11 @@ TEST(UnetStep, with_cfg_needs_little_more_than_its_forward) {
 
 TEST(UnetStep, one_condition_at_a_time_halves_the_activations) {
     const auto sdxl = unet("sdxl");
-    UnetCall call{.entry = UnetEntry::SamplingFunction, .batch = 2};
-    const Walk both = simulate_unet_step(*sdxl, call);
+    StepCall call{.entry = StepEntry::SamplingFunction, .batch = 2};
+    const Walk both = simulate_step(*sdxl, call);
     call.batch = 1;
     call.conds = 1;
-    const Walk one = simulate_unet_step(*sdxl, call);
+    const Walk one = simulate_step(*sdxl, call);
     EXPECT_NEAR(static_cast<double>(one.peak.count) / static_cast<double>(both.peak.count), 0.5,
                 0.02);
 }
@@ -43,11 +43,11 @@ TEST(UnetStep, one_condition_at_a_time_halves_the_activations) {
 TEST(UnetStep, with_a_controlnet_keeps_its_tensors_until_the_decoder_takes_them) {
     const auto sd15 = unet("sd15");
     const auto controlnet = build_controlnet(modelfile::known_controlnet("sd15").value()).value();
-    UnetCall call{
-        .entry = UnetEntry::SamplingFunction, .batch = 2, .latent_height = 64, .latent_width = 64};
-    const Walk plain = simulate_unet_step(*sd15, call);
+    StepCall call{
+        .entry = StepEntry::SamplingFunction, .batch = 2, .latent_height = 64, .latent_width = 64};
+    const Walk plain = simulate_step(*sd15, call);
     call.controlnet = controlnet.get();
-    const Walk controlled = simulate_unet_step(*sd15, call);
+    const Walk controlled = simulate_step(*sd15, call);
     EXPECT_GT(controlled.peak, plain.peak);
     EXPECT_THAT(plain.peak_module, testing::HasSubstr("output_blocks"));
     EXPECT_THAT(controlled.peak_module, testing::HasSubstr("input_blocks"));
@@ -55,10 +55,10 @@ TEST(UnetStep, with_a_controlnet_keeps_its_tensors_until_the_decoder_takes_them)
 
 TEST(UnetStep, stored_in_fp8_copies_one_layer_at_a_time) {
     const auto sdxl = unet("sdxl");
-    UnetCall call{.storage = ComputeType::Float8E4M3};
-    const Walk cast = simulate_unet_step(*sdxl, call);
+    StepCall call{.storage = ComputeType::Float8E4M3};
+    const Walk cast = simulate_step(*sdxl, call);
     call.storage = ComputeType::Float16;
-    const Walk same = simulate_unet_step(*sdxl, call);
+    const Walk same = simulate_step(*sdxl, call);
     EXPECT_EQ(cast.peak, same.peak);
     EXPECT_EQ(same.max_cast, Bytes(0));
     // The largest layer: a 3x3 convolution from 2560 to 1280 channels and its bias, in fp16.
@@ -68,8 +68,8 @@ TEST(UnetStep, stored_in_fp8_copies_one_layer_at_a_time) {
 
 TEST(UnetStep, walks_the_same_from_any_number_of_calls) {
     const auto koala = unet("koala_700m");
-    const Walk first = simulate_unet_step(*koala, {.latent_height = 97, .latent_width = 55});
-    const Walk second = simulate_unet_step(*koala, {.latent_height = 97, .latent_width = 55});
+    const Walk first = simulate_step(*koala, {.latent_height = 97, .latent_width = 55});
+    const Walk second = simulate_step(*koala, {.latent_height = 97, .latent_width = 55});
     EXPECT_EQ(first.peak, second.peak);
     EXPECT_EQ(first.costs.total().flops, second.costs.total().flops);
     EXPECT_EQ(first.top_live.size(), 8U);

@@ -72,12 +72,12 @@ Activity text_encode_activity(const ProgramModel& model, const Types& types, int
     return activity;
 }
 
-Activity sampling_activity(const UnetNetwork& unet, const LatentShape& latent,
+Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                            std::span<const StepForward> forwards, const Types& types,
                            const ForwardRules& rules) {
     Activity activity;
     for (const StepForward& forward : forwards) {
-        UnetCall call{.entry = UnetEntry::SamplingFunction,
+        StepCall call{.entry = StepEntry::SamplingFunction,
                       .batch = forward.conds * latent.batch,
                       .latent_height = latent.height,
                       .latent_width = latent.width,
@@ -88,7 +88,7 @@ Activity sampling_activity(const UnetNetwork& unet, const LatentShape& latent,
                       .controlnet = forward.controlnet};
         run(activity, types, rules, 1, [&](const ForwardRules& with) {
             call.rules = with;
-            return simulate_unet_step(unet, call);
+            return simulate_step(unet, call);
         });
     }
     return activity;

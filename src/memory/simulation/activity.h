@@ -42,7 +42,7 @@ struct StepForward {
     int tokens = 77;
     const ControlNetNetwork* controlnet = nullptr;
 };
-[[nodiscard]] Activity sampling_activity(const UnetNetwork& unet, const LatentShape& latent,
+[[nodiscard]] Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                                          std::span<const StepForward> forwards, const Types& types,
                                          const ForwardRules& rules);
 

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Denoiser: a network that is run once for every step and batch of conditions. ComfyUI's sampler
+// and model object around it are the same for all of them (denoiser_calls.cpp).
+#pragma once
+#include "memory/networks/layers.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace plimsoll::memory {
+
+// Tensors that a ControlNet hands to the network, in the order it made them; taken from the back.
+struct ControlTensors {
+    std::vector<Tensor> middle;
+    std::vector<Tensor> output;
+};
+
+// What a forward is given; fields that a network does not take are undefined.
+struct StepInputs {
+    Tensor x;          // [N, C, H, W], or [N, C, T, H, W] for video
+    Tensor timesteps;  // [N]
+    Tensor context;    // [N, tokens, width]
+    Tensor y;          // [N, width]: pooled text, sizes, classes
+    Tensor guidance;   // [N]: distilled guidance
+    Tensor concat;     // further input channels: masks and latents; joined to x by the model object
+    std::vector<Tensor> references;     // latents of reference images
+    std::vector<Tensor> more;           // what only one family takes, in its own order
+    ControlTensors* control = nullptr;  // emptied by the walk
+};
+
+// From the network's output to the denoised latent, and from sigma to the timestep.
+enum class Prediction : std::uint8_t {
+    Eps,         // noise, discrete steps
+    V,           // velocity, discrete steps
+    Edm,         // noise, continuous
+    Flow,        // rectified flow: the timestep is sigma itself
+    FlowScaled,  // rectified flow: the timestep is sigma times a number
+};
+
+// Which tensors a caller holds for a step. Timesteps are always fp32.
+struct InputWish {
+    const StepCall& call;
+    std::int64_t batch = 1;       // latents
+    std::int64_t cond_batch = 1;  // conditions; repeated to the latents by the sampler
+    ghost::ElementType type = ghost::ElementType::Float32;
+    bool joined = false;  // further channels are in `x` already: the network called by itself
+};
+
+// The sigmas that a model object keeps: `elements` numbers in fp32, whatever the network's type.
+[[nodiscard]] inline ModuleEntry sigma_table(std::int64_t elements) {
+    return {.path = "model_sampling",
+            .class_name = "ModelSampling",
+            .elements = elements,
+            .castable = false,
+            .storage = ModuleStorage::Float32,
+            .leaf = false};
+}
+
+class Denoiser : public Network {
+  public:
+    [[nodiscard]] virtual StepInputs make_inputs(Tape& tape, const InputWish& wish) const = 0;
+    [[nodiscard]] virtual Tensor forward(Tape& tape, const StepInputs& inputs) const = 0;
+    [[nodiscard]] virtual Prediction prediction() const = 0;
+    // Buffers of ComfyUI's model object around the network, which its loader counts too: sigma
+    // tables, SDXL's noise augmentor. Not part of modules().
+    [[nodiscard]] virtual std::vector<ModuleEntry> model_buffers() const = 0;
+};
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What diffusion transformers share: patches, rotary position tables, modulation.
+#pragma once
+#include "memory/networks/layers.h"
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::memory {
+
+// A circular pad to whole patches: a copy even where nothing is missing.
+[[nodiscard]] Tensor pad_to_patches(Tape& tape, Module module, const Tensor& x, std::int64_t patch);
+// [N, C, H, W] in patches of p x p to tokens [N, H/p x W/p, C x p x p]: one copy.
+[[nodiscard]] Tensor to_tokens(Tape& tape, Module module, const Tensor& x, std::int64_t patch);
+// And back, [N, C, H, W].
+[[nodiscard]] Tensor from_tokens(Tape& tape, Module module, const Tensor& tokens,
+                                 std::int64_t channels, std::int64_t rows, std::int64_t columns,
+                                 std::int64_t patch);
+
+// Rotary tables of Flux and its relatives (Su et al. 2021 over several axes): for every position a
+// 2 x 2 rotation for each pair of channels, computed in fp64, kept in fp32.
+// `ids`: [N, tokens, axes]. Gives [N, tokens, sum of axes_dim / 2, 2, 2].
+[[nodiscard]] Tensor rope_table(Tape& tape, Module module, const Tensor& ids,
+                                std::span<const int> axes_dim);
+// Both rotated by the table, in fp32, back in their own type. Takes the caller's variables: they
+// are let go as soon as their wide copies are there.
+struct Rotated {
+    Tensor q;
+    Tensor k;
+};
+[[nodiscard]] Rotated apply_rope(Tape& tape, Module module, Tensor q, Tensor k,
+                                 const Tensor& table);
+
+// (1 + scale) * x + shift.
+[[nodiscard]] Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
+                              const Tensor& shift);
+
+// Two Linear layers with SiLU between: timesteps, pooled texts, guidance.
+class MlpEmbedder {
+  public:
+    MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in, std::int64_t hidden);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+
+  private:
+    Linear in_;
+    Module act_;
+    Linear out_;
+};
+
+}  // namespace plimsoll::memory

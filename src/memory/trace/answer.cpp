@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/trace/answer.h"
+
+#include "memory/trace/answers.h"
+
+#include <array>
+
+namespace plimsoll::memory::trace {
+
+namespace {
+
+struct Family {
+    std::string_view phase;
+    std::string_view name;
+    Result<Walk> (*answer)(const Question&);
+};
+constexpr std::array kFamilies = std::to_array<Family>({
+    {"unet_step", "sd15", answer_unet},
+    {"unet_step", "sd20", answer_unet},
+    {"unet_step", "sd21", answer_unet},
+    {"unet_step", "sdxl", answer_unet},
+    {"unet_step", "flux", answer_flux},
+    {"vae_decode", "vae_kl4", answer_kl_vae},
+    {"vae_encode", "vae_kl4", answer_kl_vae},
+    {"vae_decode", "vae_kl16", answer_kl_vae},
+    {"vae_encode", "vae_kl16", answer_kl_vae},
+});
+
+Result<Walk> answer(const Question& q) {
+    if (q.frames > 1) return fail(Errc::NotFound, "video networks are not simulated");
+    for (const Family& family : kFamilies)
+        if (family.phase == q.phase && family.name == q.family) return family.answer(q);
+    // The rest go by names of the catalogue of architectures.
+    if (q.phase == "unet_step") return answer_unet(q);
+    if (q.phase == "controlnet") return answer_controlnet(q);
+    if (q.phase == "text_encode") return answer_clip(q);
+    return unknown(q);
+}
+
+}  // namespace
+
+bool has_cu130_build(const json::value& line) {
+    return version_key(find_string(line, "comfyui").value_or("")) >= version_key("0.33.0");
+}
+
+Result<Walk> answer_question(const json::value& line, KernelSet kernels,
+                             const OpObserver* observer) {
+    TRY_ASSIGN(Question q, read_question(line));
+    q.rules.observer = observer;
+    if (kernels == KernelSet::Cu130) q.rules.fused_rms_norm = q.rules.fused_rope = true;
+    return answer(q);
+}
+
+}  // namespace plimsoll::memory::trace

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One function for each kind of network: from a question to the walk that answers it. NotFound
+// where the variant is not one of the family's.
+#pragma once
+#include "memory/trace/question.h"
+
+namespace plimsoll::memory::trace {
+
+[[nodiscard]] Result<Walk> answer_unet(const Question& q);
+[[nodiscard]] Result<Walk> answer_controlnet(const Question& q);
+[[nodiscard]] Result<Walk> answer_kl_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_clip(const Question& q);
+[[nodiscard]] Result<Walk> answer_flux(const Question& q);
+
+}  // namespace plimsoll::memory::trace

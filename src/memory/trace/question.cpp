@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/trace/question.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace plimsoll::memory::trace {
+
+namespace {
+
+constexpr std::int64_t kPixelsMax = 16384;    // ComfyUI's MAX_RESOLUTION
+constexpr std::int64_t kBatchMax = 4096;      // of its EmptyLatentImage
+constexpr std::int64_t kTokensMax = 1 << 16;  // chosen: 850 chunks of 77
+constexpr int kPixelsPerCell = 8;
+
+Result<int> read_count(const json::value& line, std::string_view key, int fallback,
+                       std::int64_t max) {
+    const json::value* field = find(line, key);
+    if (field == nullptr || field->is_null()) return fallback;
+    const auto value = find_int(line, key);
+    if (!value || *value < 0 || *value > max) {
+        return fail(Errc::InvalidInput,
+                    fmt::format("{} must be a whole number up to {}", key, max));
+    }
+    return static_cast<int>(*value);
+}
+
+Result<std::string> read_text(const json::value& line, std::string_view key,
+                              std::string_view fallback = {}) {
+    const json::value* field = find(line, key);
+    if (field == nullptr || field->is_null()) return std::string(fallback);
+    if (const auto text = find_string(line, key)) return std::string(*text);
+    return fail(Errc::InvalidInput, fmt::format("{} must be text", key));
+}
+
+Result<ComputeType> compute_type(std::string_view name) {
+    if (const auto type = parse_compute_type(name)) return *type;
+    return fail(Errc::InvalidInput, fmt::format("no element type named {:?}", name));
+}
+
+// "fp16", or "fp8_e4m3fn->fp16": stored in, computed in. Variants say it too:
+// "fp8_store_cast_fp16", "fp16w_fp32c".
+Result<Types> read_types(std::string_view dtype, std::string_view variant) {
+    Types types;
+    if (const auto arrow = dtype.find("->"); arrow != std::string_view::npos) {
+        TRY_ASSIGN(types.storage, compute_type(dtype.substr(0, arrow)));
+        TRY_ASSIGN(types.compute, compute_type(dtype.substr(arrow + 2)));
+        return types;
+    }
+    TRY_ASSIGN(types.compute, compute_type(dtype.empty() ? "fp16" : dtype));
+    types.storage = types.compute;
+    constexpr std::string_view kStore = "_store_cast_";  // "dev_fp8_store_cast_bf16"
+    if (const auto store = variant.find(kStore); store != std::string_view::npos) {
+        std::string_view stored = variant.substr(0, store);
+        if (const auto base = stored.rfind("_fp8"); base != std::string_view::npos)
+            stored.remove_prefix(base + 1);
+        TRY_ASSIGN(types.storage, compute_type(stored));
+        TRY_ASSIGN(types.compute, compute_type(variant.substr(store + kStore.size())));
+    }
+    if (const auto split = variant.find("w_");
+        split != std::string_view::npos && variant.ends_with('c')) {
+        TRY_ASSIGN(types.storage, compute_type(variant.substr(0, split)));
+        TRY_ASSIGN(types.compute,
+                   compute_type(variant.substr(split + 2, variant.size() - split - 3)));
+    }
+    return types;
+}
+
+}  // namespace
+
+int version_key(std::string_view version) {
+    std::array<int, 3> parts{};
+    std::size_t index = 0;
+    for (const char c : version) {
+        if (c == '.') {
+            if (++index == parts.size()) break;
+        } else if (c >= '0' && c <= '9' && parts[index] < 100) {
+            parts[index] = parts[index] * 10 + (c - '0');
+        }
+    }
+    return parts[0] * 1'000'000 + parts[1] * 1000 + parts[2];
+}
+
+namespace {
+
+ForwardRules read_rules(const json::value& line, const Question& q) {
+    ForwardRules rules;
+    if (const auto version = find_string(line, "comfyui"))
+        rules.comfyui_minor_key = version_key(*version);
+    rules.math_attention_in_vae = find_string(line, "attention") == "math";
+    rules.efficient_attention = contains(q.variant, "effattn");
+    rules.fused_rms_norm = contains(q.variant, "fusedrms");
+    rules.accounting = q.recorder == 'a' ? Accounting::CastsApart : Accounting::CastsIncluded;
+    return rules;
+}
+
+Result<void> read_sizes(const json::value& line, Question& q) {
+    TRY_ASSIGN(q.width, read_count(line, "width", 0, kPixelsMax));
+    TRY_ASSIGN(q.height, read_count(line, "height", 0, kPixelsMax));
+    TRY_ASSIGN(q.batch, read_count(line, "batch", 1, kBatchMax));
+    TRY_ASSIGN(q.tokens, read_count(line, "tokens", 77, kTokensMax));
+    TRY_ASSIGN(q.frames, read_count(line, "frames", 1, kPixelsMax));
+    if (q.batch == 0 || q.tokens == 0 || q.frames == 0)
+        return fail(Errc::InvalidInput, "batch, tokens and frames must be at least 1");
+    q.latent_width = q.width / kPixelsPerCell;
+    q.latent_height = q.height / kPixelsPerCell;
+    return {};
+}
+
+}  // namespace
+
+Result<Question> read_question(const json::value& line) {
+    Question q;
+    TRY_ASSIGN(q.family, read_text(line, "family"));
+    TRY_ASSIGN(q.variant, read_text(line, "variant", "base"));
+    TRY_ASSIGN(q.phase, read_text(line, "phase"));
+    TRY_ASSIGN(q.call, read_text(line, "call"));
+    TRY_ASSIGN(const std::string recorder, read_text(line, "recorder", "a"));
+    TRY_ASSIGN(const std::string dtype, read_text(line, "dtype"));
+    q.recorder = recorder.empty() ? 'a' : recorder.front();
+    TRY_DO(read_sizes(line, q));
+    TRY_ASSIGN(q.types, read_types(dtype, q.variant));
+    q.rules = read_rules(line, q);
+    if (const json::value* config = find(line, "config"); config != nullptr && config->is_object())
+        q.config = config;
+    return q;
+}
+
+bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
+
+std::unexpected<Error> unknown(const Question& q) {
+    return fail(Errc::NotFound,
+                fmt::format("family {:?}, variant {:?}, phase {:?} is not simulated", q.family,
+                            q.variant, q.phase));
+}
+
+bool is_way_of_running(std::string_view variant) {
+    constexpr std::array<std::string_view, 12> kNames = {"base",
+                                                         "fp32",
+                                                         "fp16",
+                                                         "bf16",
+                                                         "odd_size",
+                                                         "sampling_function",
+                                                         "sens_effattn",
+                                                         "tile",
+                                                         "sens_fusedrms",
+                                                         "with_controlnet",
+                                                         "sampling_function+controlnet",
+                                                         "full"};
+    if (std::find(kNames.begin(), kNames.end(), variant) != kNames.end()) return true;
+    const bool context =
+        variant.starts_with("ctx") && variant.size() > 3 &&
+        variant.substr(3).find_first_not_of("0123456789") == std::string_view::npos;
+    return context || contains(variant, "_store_cast_");
+}
+
+Result<void> check_size(const Question& q) {
+    if (q.latent_width < 1 || q.latent_height < 1)
+        return fail(Errc::InvalidInput, "width and height must be at least 8");
+    return {};
+}
+
+Result<StepCall> step_call(const Question& q) {
+    TRY_DO(check_size(q));
+    StepCall call;
+    if (q.batch % 2 != 0) call.conds = 1;
+    call.batch = q.batch;
+    call.latent_height = q.latent_height;
+    call.latent_width = q.latent_width;
+    call.tokens = q.tokens;
+    call.storage = q.types.storage;
+    call.compute = q.types.compute;
+    call.rules = q.rules;
+    return call;
+}
+
+namespace {
+
+Result<StepEntry> step_entry(const Question& q) {
+    if (q.call.empty() || q.call == "apply_model") return StepEntry::ApplyModel;
+    if (q.call == "forward") return StepEntry::Forward;
+    if (q.call == "sampling_function") return StepEntry::SamplingFunction;
+    return fail(Errc::NotFound, fmt::format("call {:?} of a denoiser is not simulated", q.call));
+}
+
+}  // namespace
+
+// Recorders b and c counted, for apply_model, the buffers of ComfyUI's model object too.
+Result<Walk> answer_step(const Question& q, const Denoiser& model, StepCall call) {
+    TRY_ASSIGN(call.entry, step_entry(q));
+    Walk walk = simulate_step(model, call);
+    if (q.recorder == 'a' || q.call != "apply_model") return walk;
+    for (const ModuleEntry& buffer : model.model_buffers()) {
+        walk.params += buffer.elements;
+        walk.weights += buffer.weights(q.types.storage);
+    }
+    return walk;
+}
+
+}  // namespace plimsoll::memory::trace

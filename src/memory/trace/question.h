@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Question: the fields of a trace line, read and checked, and what every family's answer needs of
+// them.
+#pragma once
+#include "base/json.h"
+#include "memory/networks/denoiser.h"
+#include "memory/networks/walk.h"
+
+#include <string>
+#include <string_view>
+
+namespace plimsoll::memory::trace {
+
+struct Types {
+    ComputeType storage = ComputeType::Float16;
+    ComputeType compute = ComputeType::Float16;
+};
+
+struct Question {
+    std::string family;
+    std::string variant;
+    std::string phase;
+    std::string call;
+    int width = 0;
+    int height = 0;
+    int frames = 1;
+    int latent_width = 0;
+    int latent_height = 0;
+    int batch = 1;
+    int tokens = 77;
+    Types types;
+    ForwardRules rules;
+    char recorder = 'a';
+    const json::value* config = nullptr;  // constructor arguments, where given
+};
+
+// InvalidInput when a field cannot be.
+[[nodiscard]] Result<Question> read_question(const json::value& line);
+// "0.3.64" -> 3064, "0.33.0" -> 33000; at most three digits of each part count.
+[[nodiscard]] int version_key(std::string_view version);
+
+// The answer to what is not simulated: NotFound with the names.
+[[nodiscard]] std::unexpected<Error> unknown(const Question& q);
+[[nodiscard]] bool contains(std::string_view text, std::string_view part);
+// Variants that say how the base network was run, not which network it is.
+[[nodiscard]] bool is_way_of_running(std::string_view variant);
+[[nodiscard]] Result<void> check_size(const Question& q);
+
+// What a denoiser's step is asked with; its entry is answer_step's to set.
+[[nodiscard]] Result<StepCall> step_call(const Question& q);
+// The step's walk, with what the question's recorder counts beside the network.
+[[nodiscard]] Result<Walk> answer_step(const Question& q, const Denoiser& model, StepCall call);
+
+}  // namespace plimsoll::memory::trace
