@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 11> kAnswers = {
 
 std::vector<json::value> recorded_lines() {
     std::vector<json::value> lines;
-    for (const char* const name : {"ldm", "transformers"}) {
+    for (const char* const name : {"ldm", "transformers", "qwen"}) {
         std::ifstream file(fmt::format("{}/traces/{}.jsonl", PLIMSOLL_TEST_DATA, name));
         for (std::string line; std::getline(file, line);) lines.push_back(parse_json(line).value());
     }
@@ -79,7 +79,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 8U);
+    ASSERT_EQ(families.size(), 11U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
@@ -124,8 +124,14 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
         {unet_question("no_such_family", "dev", 1024, 1024, 1),
          unet_question("flux", "no_such_variant", 1024, 1024, 1),
          unet_question("flux", "dev", 4, 4, 1),
+         unet_question("qwen_image", "no_such_variant", 1024, 1024, 1),
+         unet_question("qwen_image", "edit_0ref", 1024, 1024, 1),
+         unet_question("qwen_image", "edit_2511_1ref", 1024, 1024, 1),  // asked of 0.3.64
+         unet_question("lumina2", "no_such_variant", 1024, 1024, 1),
+         unet_question("z_image", "base", 1024, 1024, 1),  // asked of 0.3.64
          unet_question("sd15", "no_such_variant", 512, 512, 1),
-         unet_question("sd15", "base", 4, 4, 1), unet_question("sd15", "base", 512, 512, 0),
+         unet_question("sd15", "base", 4, 4, 1),
+         unet_question("sd15", "base", 512, 512, 0),
          std::string(R"({"family":"sd15","phase":"training","width":512,"height":512})"),
          std::string(R"({"family":"sd15","phase":"unet_step","width":"wide"})"),
          std::string(

@@ -93,6 +93,21 @@ Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
     return out.view(with_last(x.shape(), out_));
 }
 
+Tensor Linear::forward_slice(Tape& tape, const Tensor& x) const {
+    if (x.shape()[0] == 1) return forward(tape, x);
+    const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
+    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    Tensor out = tape.make(x.shape().with_last(out_), x.type(), "bmm", path_);
+    tape.charge(OpClass::MatMul, "bmm", path_,
+                ghost::saturating_product({2, x.elements() / in_, in_, out_}),
+                x.bytes() + in_ * out_ * element_bytes(x.type()) + out.bytes());
+    if (bias_) {
+        tape.charge(OpClass::Elementwise, "add_", path_, 0,
+                    2 * out.bytes() + out_ * element_bytes(x.type()));
+    }
+    return out;
+}
+
 Conv2d::Conv2d(Registry& registry, Module path, std::int64_t in, std::int64_t out, ConvShape shape)
     : path_(path), in_(in), out_(out), shape_(shape) {
     registry.add(path, "Conv2d", in * out * shape.kernel * shape.kernel + out);

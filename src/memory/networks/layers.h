@@ -49,6 +49,9 @@ class Linear {
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: matmul, then the bias in place.
     [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;
+    // For [N, rows, in], a slice along the rows: contiguous for one alone; more are multiplied one
+    // by one and the bias is added in place.
+    [[nodiscard]] Tensor forward_slice(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Module path() const { return path_; }
 
   private:

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Goal: the ghost tensors live and die as the real ones did, not only at the peak. Method: each
-// operation of eight whole walks, in order, with the bytes alive after it, against recordings of
+// operation of ten whole walks, in order, with the bytes alive after it, against recordings of
 // the real forwards.
 #include "memory/ghost/tape.h"
+#include "memory/networks/dit/lumina2.h"
+#include "memory/networks/dit/qwen_image.h"
 #include "memory/networks/gz_fixture.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
@@ -79,6 +81,32 @@ TEST(OpLog, of_a_flux_step_is_the_recorded_one) {
     expect_recorded("flux_512_b1_bf16_t256", walk_ops([&](const ForwardRules& rules) {
                         call.rules = rules;
                         return simulate_step(*flux, call);
+                    }));
+}
+
+TEST(OpLog, of_a_qwen_image_step_is_the_recorded_one) {
+    const auto qwen = build_qwen_image({}).value();
+    StepCall call{.latent_height = 64,
+                  .latent_width = 64,
+                  .tokens = 64,
+                  .storage = ComputeType::BFloat16,
+                  .compute = ComputeType::BFloat16};
+    expect_recorded("qwen_image_512_b1_bf16_t64", walk_ops([&](const ForwardRules& rules) {
+                        call.rules = rules;
+                        return simulate_step(*qwen, call);
+                    }));
+}
+
+TEST(OpLog, of_a_lumina2_step_is_the_recorded_one) {
+    const auto lumina = build_lumina2({}).value();
+    StepCall call{.latent_height = 64,
+                  .latent_width = 64,
+                  .tokens = 256,
+                  .storage = ComputeType::BFloat16,
+                  .compute = ComputeType::BFloat16};
+    expect_recorded("lumina2_512_b1_bf16_t256", walk_ops([&](const ForwardRules& rules) {
+                        call.rules = rules;
+                        return simulate_step(*lumina, call);
                     }));
 }
 

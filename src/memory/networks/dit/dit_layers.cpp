@@ -55,8 +55,8 @@ Tensor rope_axis(Tape& tape, Module module, const Tensor& ids, std::int64_t dim)
         return ghost::unary(tape, "mul", module, inverse);
     }();
     Tensor angles = [&] {
-        const Tensor positions = ghost::produce(tape, OpClass::Copy, "_to_copy", module, ids,
-                                                {s[0], s[1]}, ElementType::Float32);
+        const Tensor positions =
+            ghost::to_type(tape, module, ids.view({s[0], s[1]}), ElementType::Float32);
         return ghost::combine(tape, "mul", module, {&positions, &omega}, {s[0], s[1], pairs},
                               ElementType::Float64);
     }();
@@ -99,7 +99,8 @@ Tensor rotate(Tape& tape, Module module, const Tensor& wide, const Tensor& table
     };
     Tensor sum = product();
     if (since_033(tape)) {
-        ghost::binary_in_place(tape, "addcmul_", module, sum, half);
+        tape.charge(OpClass::Elementwise, "addcmul_", module, 0,
+                    2 * sum.bytes() + column.bytes() + half.bytes());
     } else {
         const Tensor second = product();
         sum = ghost::binary(tape, "add", module, sum, second);
@@ -134,6 +135,13 @@ Rotated apply_rope(Tape& tape, Module module, Tensor q, Tensor k, const Tensor& 
     }
     rotated.k = rotate(tape, module, wide_k, table, type);
     return rotated;
+}
+
+Tensor apply_rope(Tape& tape, Module module, const Tensor& x, const Tensor& table) {
+    if (tape.options().fused_rope)
+        return ghost::combine(tape, "rope", module, {&x, &table}, x.shape(), x.type());
+    const Tensor wide = ghost::to_type(tape, module, x, table.type());
+    return rotate(tape, module, wide, table, x.type());
 }
 
 Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,

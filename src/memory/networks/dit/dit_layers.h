@@ -34,6 +34,9 @@ struct Rotated {
 [[nodiscard]] Rotated apply_rope(Tape& tape, Module module, Tensor q, Tensor k,
                                  const Tensor& table);
 
+// One of them, in a statement of its own: the caller's variable lives on until the result is there.
+[[nodiscard]] Tensor apply_rope(Tape& tape, Module module, const Tensor& x, const Tensor& table);
+
 // (1 + scale) * x + shift.
 [[nodiscard]] Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
                               const Tensor& shift);

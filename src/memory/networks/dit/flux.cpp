@@ -130,6 +130,8 @@ void FluxDoubleBlock::forward(Tape& tape, Tensor& img, Tensor& txt, const Tensor
         const Tensor out = ghost::attention(
             tape, path_, rotated.q, rotated.k, v,
             {.batch = s[0], .heads = s[1], .queries = s[2], .keys = s[2], .head_dim = s[3]});
+        // One recorder lays the result out head by head, as q is, the others token by token.
+        if (tape.options().casts_included) return out.view({s[0], s[2], width});
         return ghost::clone(tape, path_, out, {s[0], s[2], s[1], s[3]}).view({s[0], s[2], width});
     }();
     const std::int64_t batch = img.shape()[0];
@@ -155,9 +157,9 @@ void FluxDoubleBlock::forward(Tape& tape, Tensor& img, Tensor& txt, const Tensor
         }();
         return s.mlp_out.forward(tape, hidden);
     };
-    add_gated(img, img_.proj.forward(tape, img_attn), img_mod, newer);
+    add_gated(img, img_.proj.forward_slice(tape, img_attn), img_mod, newer);
     add_gated(img, feed_forward(img_, img, img_mod), img_mod, newer);
-    add_gated(txt, txt_.proj.forward(tape, txt_attn), txt_mod, true);
+    add_gated(txt, txt_.proj.forward_slice(tape, txt_attn), txt_mod, true);
     add_gated(txt, feed_forward(txt_, txt, txt_mod), txt_mod, true);
     txt = without_infinities(tape, path_, txt);
 }
@@ -202,7 +204,7 @@ void FluxSingleBlock::forward(Tape& tape, Tensor& x, const Tensor& vec, const Te
         // The attention's result is laid out as q is. Head by head it must be copied: so the fused
         // kernels write it, and so it is multiplied with a table that differs over the batch.
         const ghost::TapeOptions& kernels = tape.options();
-        if (pe.shape()[0] > 1 || kernels.fused_rope || kernels.fused_rms_norm)
+        if (kernels.fused_rope || kernels.fused_rms_norm)
             attn = ghost::clone(tape, path_, attn, {batch, tokens, width});
     }
     if (newer) q = k = {};

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Qwen-Image (Wu et al. 2025): blocks in which text and image tokens have weights of their own but
+// attend together. Reference images join the image tokens.
+#pragma once
+#include "memory/networks/denoiser.h"
+#include "memory/networks/dit/dit_layers.h"
+#include "modelfile/networks/qwen_image_config.h"
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::memory {
+
+struct QwenWidths {
+    std::int64_t hidden = 3072;
+    std::int64_t heads = 24;
+    std::int64_t head_dim = 128;
+};
+
+// What all blocks of a walk are given beside the two streams.
+struct QwenCondition {
+    Tensor timestep;         // [N, width]; [2 N, width] where references have one of their own
+    Tensor table;            // rotary, for text and image tokens
+    std::int64_t own = 0;    // image tokens that are no reference's
+    bool zero_time = false;  // references are modulated as of timestep zero
+};
+
+class QwenAttention {
+  public:
+    QwenAttention(Registry& registry, std::string_view path, const QwenWidths& widths);
+    struct Streams {
+        Tensor img;
+        Tensor txt;
+    };
+    [[nodiscard]] Streams forward(Tape& tape, const Tensor& img, const Tensor& txt,
+                                  const Tensor& table) const;
+
+  private:
+    struct Heads {
+        Tensor q;
+        Tensor k;
+        Tensor v;
+    };
+    [[nodiscard]] Heads project(Tape& tape, const Linear& q, const Linear& k, const Linear& v,
+                                const Tensor& x) const;
+
+    Module path_;
+    QwenWidths widths_;
+    RmsNorm norm_q_;
+    RmsNorm norm_k_;
+    RmsNorm norm_added_q_;
+    RmsNorm norm_added_k_;
+    Linear to_q_;
+    Linear to_k_;
+    Linear to_v_;
+    Linear add_q_;
+    Linear add_k_;
+    Linear add_v_;
+    Linear to_out_;
+    Linear to_add_out_;
+};
+
+class QwenBlock {
+  public:
+    QwenBlock(Registry& registry, std::string_view path, const QwenWidths& widths);
+    void forward(Tape& tape, Tensor& img, Tensor& txt, const QwenCondition& condition) const;
+
+  private:
+    struct Stream {
+        Module mod_act;
+        Linear mod;
+        LayerNorm norm1;
+        LayerNorm norm2;
+        Linear mlp_in;
+        Module mlp_act;
+        Linear mlp_out;
+    };
+    [[nodiscard]] static Stream make_stream(Registry& registry, std::string_view path,
+                                            std::string_view name, const QwenWidths& widths);
+    [[nodiscard]] static Tensor modulation(Tape& tape, const Stream& stream, const Tensor& time);
+    [[nodiscard]] static Tensor feed_forward(Tape& tape, const Stream& stream, const Tensor& x);
+    // `split`: image tokens before the references, which are scaled by the second half of `mod`;
+    // 0: all tokens alike.
+    [[nodiscard]] Tensor modulate(Tape& tape, const Tensor& x, const Tensor& mod,
+                                  std::int64_t split) const;
+    // x + gate * update.
+    [[nodiscard]] Tensor add_gated(Tape& tape, const Tensor& x, const Tensor& update,
+                                   const Tensor& mod, std::int64_t split) const;
+    void forward_3064(Tape& tape, Tensor& img, Tensor& txt, const QwenCondition& condition) const;
+    void forward_33000(Tape& tape, Tensor& img, Tensor& txt, const QwenCondition& condition) const;
+
+    Module path_;
+    QwenWidths widths_;
+    Stream img_;
+    Stream txt_;
+    QwenAttention attn_;
+};
+
+class QwenImageNetwork final : public Denoiser {
+  public:
+    explicit QwenImageNetwork(const modelfile::QwenImageConfig& config);
+
+    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
+        return registry_.modules();
+    }
+    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
+    [[nodiscard]] Bytes weights(ComputeType storage) const override {
+        return registry_.weights(storage);
+    }
+
+    [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
+    [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
+    [[nodiscard]] Prediction prediction() const override { return Prediction::Flow; }
+    [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
+
+  private:
+    struct Tokens {
+        Tensor tokens;  // [N, tokens, channels of a token]
+        Tensor ids;     // [N, tokens, 3]
+    };
+    [[nodiscard]] Tokens process(Tape& tape, const Tensor& latent) const;
+    [[nodiscard]] Tensor position_table(Tape& tape, const StepInputs& in, const Tensor& ids) const;
+    [[nodiscard]] Tensor embed_text(Tape& tape, const Tensor& context) const;
+    [[nodiscard]] Tensor embed_time(Tape& tape, const Tensor& timesteps,
+                                    ghost::ElementType type) const;
+    [[nodiscard]] Tensor forward_final(Tape& tape, const Tensor& img, const Tensor& time) const;
+
+    modelfile::QwenImageConfig config_;
+    QwenWidths widths_;
+    Registry registry_;
+    Module root_;
+    Module pe_;
+    Module time_;
+    Module time_proj_;
+    Linear time_in_;
+    Module time_act_;
+    Linear time_out_;
+    RmsNorm txt_norm_;
+    Linear img_in_;
+    Linear txt_in_;
+    std::vector<QwenBlock> blocks_;
+    Module final_;
+    Module final_act_;
+    Linear final_modulation_;
+    LayerNorm final_norm_;
+    Linear proj_out_;
+};
+
+[[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_qwen_image(
+    const modelfile::QwenImageConfig& config);
+
+}  // namespace plimsoll::memory
