@@ -164,20 +164,18 @@ DecoderLayer::DecoderLayer(Registry& r, std::string_view path, const modelfile::
                                     true);
 }
 
-Tensor DecoderLayer::near_mask(Tape& tape, const Tensor& mask, std::int64_t tokens,
-                               ElementType type) const {
-    const Tensor far = ghost::create(tape, "full", path_, {tokens, tokens}, type);
-    ghost::unary_in_place(tape, "tril_", path_, far);
-    return ghost::binary(tape, "add", path_, mask, far);
-}
-
 Tensor DecoderLayer::forward(Tape& tape, const Tensor& input, const Tensor& mask,
                              const std::vector<DecoderRope>& ropes) const {
     Tensor x = input;
     Tensor residual = x;
     const std::int64_t tokens = x.shape()[1];
-    const Tensor layer_mask =
-        near_only_ && tokens > kGemma3Window ? near_mask(tape, mask, tokens, x.type()) : mask;
+    Tensor far;
+    Tensor layer_mask = mask;
+    if (near_only_ && tokens > kGemma3Window) {
+        far = ghost::create(tape, "full", path_, {tokens, tokens}, x.type());
+        ghost::unary_in_place(tape, "tril_", path_, far);
+        layer_mask = ghost::binary(tape, "add", path_, mask, far);
+    }
     const DecoderRope& rope = near_only_ ? ropes.back() : ropes.front();
     x = input_norm_.forward(tape, x);
     x = attention_.forward(tape, x, layer_mask, rope);

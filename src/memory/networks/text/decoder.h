@@ -92,9 +92,6 @@ class DecoderLayer {
                                  const std::vector<DecoderRope>& ropes) const;
 
   private:
-    [[nodiscard]] Tensor near_mask(Tape& tape, const Tensor& mask, std::int64_t tokens,
-                                   ghost::ElementType type) const;
-
     Module path_;
     bool near_only_;
     DecoderAttention attention_;
