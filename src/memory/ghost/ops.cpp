@@ -74,12 +74,16 @@ Tensor clone(Tape& tape, Module module, const Tensor& x, const Shape& shape) {
 }
 
 namespace {
-constexpr std::string_view kAttention = "scaled_dot_product_attention";
 constexpr std::int64_t kFlashHeadDimMax = 256;  // PyTorch's flash kernels
 constexpr std::int64_t kEfficientAccumulatorDim =
     128;                                    // above it the 16-bit kernel accumulates in memory
 constexpr std::int64_t kMaskAlignment = 8;  // PyTorch pads a mask's last dimension for the kernel
 constexpr std::int64_t kFloatBytes = 4;
+
+// The recorders' names of the same operation.
+std::string_view attention_name(const Tape& tape) {
+    return tape.options().casts_included ? "sdpa" : "scaled_dot_product_attention";
+}
 
 bool is_16_bit(ElementType type) {
     return element_bytes(type) == 2;
@@ -90,7 +94,7 @@ std::array<Tensor, 3> attention_temporaries(Tape& tape, Module module, const Ten
                                             const AttentionShape& s, const Tensor& mask,
                                             AttentionKernel kernel) {
     const auto take = [&](std::int64_t bytes) {
-        return tape.make_temporary(bytes, kAttention, module);
+        return tape.make_temporary(bytes, attention_name(tape), module);
     };
     const std::int64_t rows = s.batch * s.heads * s.queries;
     if (kernel == AttentionKernel::Math) {
@@ -102,6 +106,8 @@ std::array<Tensor, 3> attention_temporaries(Tape& tape, Module module, const Ten
                        !tape.options().efficient_attention;
     if (flash) return {take(rows * kFloatBytes), take(1), take(1)};  // logsumexp, seed and offset
     std::array<Tensor, 3> temporaries;
+    // The mem-efficient kernel's logsumexp, which one of the recorders left out.
+    if (tape.options().casts_included) temporaries[2] = take(rows * kFloatBytes);
     if (is_16_bit(q.type()) && s.head_dim > kEfficientAccumulatorDim) {
         temporaries[0] = take(rows * s.head_dim * kFloatBytes);
     }
@@ -115,7 +121,8 @@ std::array<Tensor, 3> attention_temporaries(Tape& tape, Module module, const Ten
 
 Tensor attention(Tape& tape, Module module, const Tensor& q, const Tensor& k, const Tensor& v,
                  const AttentionShape& s, const Tensor& mask, AttentionKernel kernel) {
-    Tensor out = tape.make({s.batch, s.heads, s.queries, s.head_dim}, q.type(), kAttention, module);
+    Tensor out = tape.make({s.batch, s.heads, s.queries, s.head_dim}, q.type(),
+                           attention_name(tape), module);
     {
         const auto temporaries = attention_temporaries(tape, module, q, s, mask, kernel);
     }
@@ -123,7 +130,7 @@ Tensor attention(Tape& tape, Module module, const Tensor& q, const Tensor& k, co
         saturating_product({4, s.batch, s.heads, s.queries, s.keys, s.head_dim});
     const std::int64_t mask_bytes =
         mask.defined() && tape.options().casts_included ? mask.bytes() : 0;
-    tape.charge(OpClass::Attention, kAttention, module, flops,
+    tape.charge(OpClass::Attention, attention_name(tape), module, flops,
                 q.bytes() + k.bytes() + v.bytes() + mask_bytes + out.bytes());
     return out;
 }

@@ -31,7 +31,11 @@ Tensor Tape::make_temporary(std::int64_t bytes, std::string_view op, const std::
 }
 
 Tape::Cast Tape::cast_weight(const Shape& shape, const std::string* module) {
-    if (!casts_weights()) return {};
+    return cast_weight(shape, module, options_.storage);
+}
+
+Tape::Cast Tape::cast_weight(const Shape& shape, const std::string* module, ElementType stored) {
+    if (stored == options_.compute) return {};
     const std::int64_t elements = shape.elements();
     const std::int64_t bytes = elements * element_bytes(options_.compute);
     Tensor block;
@@ -39,12 +43,14 @@ Tape::Cast Tape::cast_weight(const Shape& shape, const std::string* module) {
     if (options_.casts_included) {
         block = make(shape, options_.compute, "_to_copy", module);
     } else {
+        block = {heap_,
+                 heap_.allocate_apart(shape, options_.compute, Label{"_to_copy", module, scope_}),
+                 shape, options_.compute};
         apart = Heap::round_up(bytes);
         cast_live_ += apart;
         max_cast_ = std::max(max_cast_, cast_live_);
     }
-    charge(OpClass::Copy, "_to_copy", module, 0,
-           elements * element_bytes(options_.storage) + bytes);
+    charge(OpClass::Copy, "_to_copy", module, 0, elements * element_bytes(stored) + bytes);
     return {*this, apart, std::move(block)};
 }
 

@@ -60,6 +60,9 @@ class Tape {
     // A copy of a weight in compute type. Alive as long as the returned Cast.
     class Cast;
     [[nodiscard]] Cast cast_weight(const Shape& shape, const std::string* module);
+    // The same for a weight whose stored type is not the network's.
+    [[nodiscard]] Cast cast_weight(const Shape& shape, const std::string* module,
+                                   ElementType stored);
 
     void charge(OpClass op_class, std::string_view op, const std::string* module,
                 std::int64_t flops, std::int64_t bytes_moved, std::int64_t kernels = 1);

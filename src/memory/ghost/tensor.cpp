@@ -6,9 +6,9 @@
 namespace plimsoll::memory::ghost {
 
 std::string_view element_name(ElementType type) {
-    constexpr std::array<std::string_view, 12> kNames = {
-        "fp32", "fp16", "bf16", "fp8_e4m3fn", "fp8_e5m2", "i64",
-        "fp64", "c64",  "c128", "bool",       "i32",      "None"};
+    constexpr std::array<std::string_view, 12> kNames = {"fp32",     "fp16", "bf16", "fp8_e4m3fn",
+                                                         "fp8_e5m2", "i64",  "fp64", "c64",
+                                                         "c128",     "bool", "i32",  "None"};
     return kNames[static_cast<std::size_t>(type)];
 }
 
@@ -30,7 +30,7 @@ Heap::Heap() {
     at_peak_.reserve(kBlocksExpected);
 }
 
-std::uint32_t Heap::allocate(const Shape& shape, ElementType type, const Label& label) {
+std::uint32_t Heap::take_slot(const Shape& shape, ElementType type, const Label& label) {
     std::uint32_t slot = 0;
     if (unused_.empty()) {
         slot = static_cast<std::uint32_t>(blocks_.size());
@@ -46,9 +46,15 @@ std::uint32_t Heap::allocate(const Shape& shape, ElementType type, const Label& 
     block.shape = shape;
     block.references = 0;
     block.type = type;
+    block.apart = false;
     block.input = false;
     block.hidden = false;
-    live_ += block.bytes;
+    return slot;
+}
+
+std::uint32_t Heap::allocate(const Shape& shape, ElementType type, const Label& label) {
+    const std::uint32_t slot = take_slot(shape, type, label);
+    live_ += blocks_[slot].bytes;
     if (live_ > peak_) {
         peak_ = live_;
         peak_label_ = label;
@@ -57,14 +63,21 @@ std::uint32_t Heap::allocate(const Shape& shape, ElementType type, const Label& 
     return slot;
 }
 
+std::uint32_t Heap::allocate_apart(const Shape& shape, ElementType type, const Label& label) {
+    // Made after the peak, it was not there at the peak.
+    if (at_peak_now_) {
+        snapshot();
+        at_peak_now_ = false;
+    }
+    const std::uint32_t slot = take_slot(shape, type, label);
+    blocks_[slot].apart = true;
+    return slot;
+}
+
 std::uint32_t Heap::adopt_input(const Shape& shape, ElementType type) {
-    const std::uint32_t slot = allocate(shape, type, Label{"input", nullptr, {}});
-    Block& block = blocks_[slot];
-    block.input = true;
-    live_ -= block.bytes;
-    input_ += block.bytes;
-    peak_ = 0;  // inputs come before the call
-    at_peak_now_ = false;
+    const std::uint32_t slot = allocate_apart(shape, type, Label{"input", nullptr, {}});
+    blocks_[slot].input = true;
+    input_ += blocks_[slot].bytes;
     return slot;
 }
 
@@ -74,7 +87,7 @@ void Heap::free(std::uint32_t slot) {
         at_peak_now_ = false;
     }
     Block& block = blocks_[slot];
-    if (!block.input) live_ -= block.bytes;
+    if (!block.apart) live_ -= block.bytes;
     block.sequence = 0;
     unused_.push_back(slot);
 }

@@ -88,7 +88,8 @@ struct Block {
     Shape shape;
     std::int32_t references = 0;
     ElementType type = ElementType::Float32;
-    bool input = false;   // the caller's: listed, but not part of the peak
+    bool apart = false;   // the caller's, or a weight copy: listed, but not part of the peak
+    bool input = false;   // the caller's
     bool hidden = false;  // a kernel's own temporary: part of the peak, but not listed
 };
 
@@ -105,6 +106,9 @@ class Heap {
     Heap();
 
     [[nodiscard]] std::uint32_t allocate(const Shape& shape, ElementType type, const Label& label);
+    // A block that is listed among the live ones, but counts as no live bytes.
+    [[nodiscard]] std::uint32_t allocate_apart(const Shape& shape, ElementType type,
+                                               const Label& label);
     [[nodiscard]] std::uint32_t adopt_input(const Shape& shape, ElementType type);
     void retain(std::uint32_t slot) { ++blocks_[slot].references; }
     void release(std::uint32_t slot) {
@@ -120,6 +124,8 @@ class Heap {
     [[nodiscard]] std::vector<Block> blocks_at_peak();
 
   private:
+    [[nodiscard]] std::uint32_t take_slot(const Shape& shape, ElementType type,
+                                          const Label& label);
     void free(std::uint32_t slot);
     void snapshot();
 

@@ -18,9 +18,13 @@ Module Registry::path(std::string_view parent, std::string_view name) {
     return &path;
 }
 
-void Registry::add(Module path, std::string_view class_name, std::int64_t parameters) {
-    modules_.push_back(
-        {.path = *path, .class_name = class_name, .elements = parameters, .castable = castable_});
+void Registry::add(Module path, std::string_view class_name, std::int64_t parameters,
+                   ModuleStorage storage) {
+    modules_.push_back({.path = *path,
+                        .class_name = class_name,
+                        .elements = parameters,
+                        .castable = castable_,
+                        .storage = storage});
 }
 
 void Registry::add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,

@@ -24,7 +24,8 @@ class Registry {
 
     // A path that lives as long as the registry. "" + name gives name.
     [[nodiscard]] Module path(std::string_view parent, std::string_view name);
-    void add(Module path, std::string_view class_name, std::int64_t parameters);
+    void add(Module path, std::string_view class_name, std::int64_t parameters,
+             ModuleStorage storage = ModuleStorage::AsNetwork);
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);

@@ -4,8 +4,9 @@
 namespace plimsoll::memory {
 
 Bytes ModuleEntry::weights(ComputeType network_storage) const {
-    const ComputeType type =
-        storage == ModuleStorage::Float32 ? ComputeType::Float32 : network_storage;
+    const ComputeType type = storage == ModuleStorage::Float32   ? ComputeType::Float32
+                             : storage == ModuleStorage::Float16 ? ComputeType::Float16
+                                                                 : network_storage;
     return Bytes(elements * bytes_per_element(type));
 }
 

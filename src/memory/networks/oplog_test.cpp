@@ -7,6 +7,7 @@
 #include "memory/networks/dit/lumina2.h"
 #include "memory/networks/dit/qwen_image.h"
 #include "memory/networks/gz_fixture.h"
+#include "memory/networks/text/t5.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
 
@@ -134,6 +135,15 @@ TEST(OpLog, of_text_encoders_is_the_recorded_one) {
                             return simulate_text_encode(*clip, call);
                         }));
     }
+}
+
+TEST(OpLog, of_t5_is_the_recorded_one) {
+    const auto t5 = build_t5({}, "T5XXLModel").value();
+    TextCall call{.tokens = 256};
+    expect_recorded("t5_xxl_256", walk_ops([&](const ForwardRules& rules) {
+                        call.rules = rules;
+                        return simulate_text_encode(*t5, call);
+                    }));
 }
 
 }  // namespace

@@ -11,6 +11,8 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_controlnet(const Question& q);
 [[nodiscard]] Result<Walk> answer_kl_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_clip(const Question& q);
+[[nodiscard]] Result<Walk> answer_t5(const Question& q);
+[[nodiscard]] Result<Walk> answer_language_model(const Question& q);
 [[nodiscard]] Result<Walk> answer_flux(const Question& q);
 [[nodiscard]] Result<Walk> answer_lumina2(const Question& q);
 [[nodiscard]] Result<Walk> answer_qwen_image(const Question& q);

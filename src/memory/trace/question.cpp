@@ -45,8 +45,11 @@ Result<ComputeType> compute_type(std::string_view name) {
 Result<Types> read_types(std::string_view dtype, std::string_view variant) {
     Types types;
     if (const auto arrow = dtype.find("->"); arrow != std::string_view::npos) {
-        TRY_ASSIGN(types.storage, compute_type(dtype.substr(0, arrow)));
+        types.scaled_fp8 = dtype.substr(0, arrow) == "scaled_fp8";
+        TRY_ASSIGN(types.storage, types.scaled_fp8 ? ComputeType::Float8E4M3
+                                                   : compute_type(dtype.substr(0, arrow)));
         TRY_ASSIGN(types.compute, compute_type(dtype.substr(arrow + 2)));
+        types.compute_named = true;
         return types;
     }
     TRY_ASSIGN(types.compute, compute_type(dtype.empty() ? "fp16" : dtype));

@@ -15,6 +15,8 @@ namespace plimsoll::memory::trace {
 struct Types {
     ComputeType storage = ComputeType::Float16;
     ComputeType compute = ComputeType::Float16;
+    bool compute_named = false;  // false: what the phase computes in by itself
+    bool scaled_fp8 = false;     // stored in fp8 with a scale for each Linear layer
 };
 
 struct Question {

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What text encoders other than CLIP share: the call, the wrapper that embeds prompts one by one,
+// embeddings, masks.
+#pragma once
+#include "memory/networks/layers.h"
+
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::memory {
+
+struct TextCall {
+    int batch = 1;
+    int tokens = 77;  // of every prompt, padding included
+    ComputeType storage = ComputeType::Float16;
+    ComputeType compute = ComputeType::Float32;
+    ForwardRules rules = {};
+};
+
+class TextNetwork : public Network {
+  public:
+    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
+        return registry_.modules();
+    }
+    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
+    [[nodiscard]] Bytes weights(ComputeType storage) const override {
+        return registry_.weights(storage);
+    }
+    // Token lists in; out comes everything that is alive when the call returns.
+    [[nodiscard]] virtual std::vector<Tensor> encode(Tape& tape, const TextCall& call) const = 0;
+
+  protected:
+    // The wrapper has one parameter of its own, CLIP's logit_scale, whatever it wraps.
+    explicit TextNetwork(std::string_view class_name);
+
+    Registry registry_;
+    Module root_;
+};
+[[nodiscard]] Walk simulate_text_encode(const TextNetwork& network, const TextCall& call);
+
+// The type that a module's parameters are stored in.
+[[nodiscard]] ghost::ElementType stored_type(const Tape& tape, ModuleStorage storage);
+
+class Embedding {
+  public:
+    Embedding(Registry& registry, Module path, std::int64_t rows, std::int64_t width,
+              ModuleStorage storage = ModuleStorage::AsNetwork);
+    // `ids` with one more dimension, in compute type.
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& ids) const;
+
+  private:
+    Module path_;
+    std::int64_t rows_;
+    std::int64_t width_;
+    ModuleStorage storage_;
+};
+
+// torch.tensor(list, device=...): whole numbers, copied to the card.
+[[nodiscard]] Tensor token_tensor(Tape& tape, Module module, const Shape& shape);
+
+// The prompts' embeddings and the tensor that says which tokens are padding.
+struct EmbeddedPrompts {
+    Tensor embeds;  // [batch, tokens, width]
+    Tensor attention_mask;
+};
+[[nodiscard]] EmbeddedPrompts embed_prompts(Tape& tape, Module wrapper, const Embedding& table,
+                                            const TextCall& call);
+
+// What is added to attention scores so that padding has no weight, [batch, 1, tokens, tokens].
+[[nodiscard]] Tensor padding_mask(Tape& tape, Module module, const Tensor& attention_mask,
+                                  ghost::ElementType type);
+
+}  // namespace plimsoll::memory
