@@ -60,6 +60,8 @@ class Tape {
     // A copy of a weight in compute type. Alive as long as the returned Cast.
     class Cast;
     [[nodiscard]] Cast cast_weight(const Shape& shape, const std::string* module);
+    // A part of a weight made contiguous, in the type it is stored in. Counted as a cast is.
+    [[nodiscard]] Cast clone_weight(const Shape& shape, const std::string* module);
 
     void charge(OpClass op_class, std::string_view op, const std::string* module,
                 std::int64_t flops, std::int64_t bytes_moved, std::int64_t kernels = 1);
@@ -74,6 +76,9 @@ class Tape {
 
   private:
     friend class Cast;
+
+    [[nodiscard]] Cast copy_weight(const Shape& shape, ElementType type, std::string_view op,
+                                   const std::string* module);
 
     TapeOptions options_;
     Heap heap_;

@@ -28,6 +28,9 @@ class Registry {
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);
+    // A table that a container keeps and that is no parameter.
+    void add_buffer(Module path, std::string_view class_name, std::int64_t elements,
+                    ModuleStorage storage);
 
     [[nodiscard]] const std::vector<ModuleEntry>& modules() const { return modules_; }
     [[nodiscard]] std::int64_t params() const;
@@ -49,6 +52,9 @@ class Linear {
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: matmul, then the bias in place.
     [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;
+    // The same for some tokens of a longer sequence, [N, tokens, in]: where the batches lie apart,
+    // a product for each, then the bias in place.
+    [[nodiscard]] Tensor forward_slice(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Module path() const { return path_; }
 
   private:
@@ -97,8 +103,12 @@ class LayerNorm {
   public:
     LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+    // The same for an input that is not contiguous: the kernel copies it first.
+    [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;
 
   private:
+    [[nodiscard]] Tensor normalise(Tape& tape, const Tensor& x, Tensor copy) const;
+
     Module path_;
     std::int64_t width_;
     Affine affine_;

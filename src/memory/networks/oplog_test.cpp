@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Goal: the ghost tensors live and die as the real ones did, not only at the peak. Method: each
-// operation of eight whole walks, in order, with the bytes alive after it, against recordings of
+// operation of whole walks, in order, with the bytes alive after it, against recordings of
 // the real forwards.
 #include "memory/ghost/tape.h"
+#include "memory/networks/dit/mmdit.h"
 #include "memory/networks/gz_fixture.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
@@ -79,6 +80,18 @@ TEST(OpLog, of_a_flux_step_is_the_recorded_one) {
     expect_recorded("flux_512_b1_bf16_t256", walk_ops([&](const ForwardRules& rules) {
                         call.rules = rules;
                         return simulate_step(*flux, call);
+                    }));
+}
+
+TEST(OpLog, of_an_sd3_step_is_the_recorded_one) {
+    modelfile::MmditConfig large;  // Stable Diffusion 3.5 large
+    large.depth = 38;
+    large.qk_norm = "rms";
+    const auto mmdit = build_mmdit(large).value();
+    StepCall call{.latent_height = 64, .latent_width = 64, .tokens = 154};
+    expect_recorded("sd3_512_b1_fp16_t154", walk_ops([&](const ForwardRules& rules) {
+                        call.rules = rules;
+                        return simulate_step(*mmdit, call);
                     }));
 }
 

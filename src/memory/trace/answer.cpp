@@ -20,6 +20,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "sd21", answer_unet},
     {"unet_step", "sdxl", answer_unet},
     {"unet_step", "flux", answer_flux},
+    {"unet_step", "sd3", answer_sd3},
     {"vae_decode", "vae_kl4", answer_kl_vae},
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},

@@ -143,10 +143,11 @@ Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
 }
 
 MlpEmbedder::MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in,
-                         std::int64_t hidden)
-    : in_(registry, registry.path(path, "in_layer"), in, hidden),
-      act_(registry.path(path, "silu")),
-      out_(registry, registry.path(path, "out_layer"), hidden, hidden) {}
+                         std::int64_t hidden, const MlpNames& names)
+    : path_(registry.path(path, "")),
+      in_(registry, registry.path(path, names.in), in, hidden),
+      act_(registry.path(path, names.act)),
+      out_(registry, registry.path(path, names.out), hidden, hidden) {}
 
 Tensor MlpEmbedder::forward(Tape& tape, const Tensor& x) const {
     const Tensor hidden = [&] {

@@ -39,12 +39,21 @@ struct Rotated {
                               const Tensor& shift);
 
 // Two Linear layers with SiLU between: timesteps, pooled texts, guidance.
+struct MlpNames {
+    std::string_view in = "in_layer";
+    std::string_view act = "silu";
+    std::string_view out = "out_layer";
+};
+inline constexpr MlpNames kSequentialMlp{"mlp.0", "mlp.1", "mlp.2"};
 class MlpEmbedder {
   public:
-    MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in, std::int64_t hidden);
+    MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in, std::int64_t hidden,
+                const MlpNames& names = {});
+    [[nodiscard]] Module path() const { return path_; }
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
 
   private:
+    Module path_;
     Linear in_;
     Module act_;
     Linear out_;
