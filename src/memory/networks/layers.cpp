@@ -34,9 +34,10 @@ void Registry::add_own_parameters(Module path, std::string_view class_name, std:
 }
 
 void Registry::add_buffer(Module path, std::string_view class_name, std::int64_t elements,
-                          ModuleStorage storage) {
+                          ModuleStorage storage, Saved saved) {
     add_own_parameters(path, class_name, elements, storage);
     modules_.back().buffer_elements = elements;
+    if (saved == Saved::No) modules_.back().unsaved_elements = elements;
 }
 
 std::int64_t Registry::params() const {

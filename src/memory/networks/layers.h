@@ -16,6 +16,8 @@ using ghost::Shape;
 using ghost::Tape;
 using ghost::Tensor;
 
+enum class Saved : std::uint8_t { No, Yes };  // whether a buffer is in the state dict
+
 class Registry {
   public:
     // Castable: the network's leaves are ComfyUI ops that can be streamed. A T2I adapter's are
@@ -30,7 +32,7 @@ class Registry {
                             ModuleStorage storage);
     // A table that a container keeps and that is no parameter.
     void add_buffer(Module path, std::string_view class_name, std::int64_t elements,
-                    ModuleStorage storage);
+                    ModuleStorage storage, Saved saved);
 
     [[nodiscard]] const std::vector<ModuleEntry>& modules() const { return modules_; }
     [[nodiscard]] std::int64_t params() const;

@@ -18,7 +18,7 @@ std::int64_t whole(std::int64_t length, std::int64_t patch) {
 
 Tensor pad_to_patches(Tape& tape, Module module, const Tensor& x, std::int64_t patch) {
     Shape padded = x.shape();
-    for (std::size_t i = 2; i < padded.rank(); ++i)
+    for (std::size_t i = padded.rank() - 2; i < padded.rank(); ++i)
         padded = padded.with(i, whole(padded[i], patch));
     Tensor out = tape.make(padded, x.type(), "new_empty", module);
     tape.charge(OpClass::Copy, "new_empty", module, 0, 0, 0);

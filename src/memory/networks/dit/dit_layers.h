@@ -11,7 +11,7 @@
 
 namespace plimsoll::memory {
 
-// A circular pad to whole patches: a copy even where nothing is missing.
+// A circular pad of rows and columns to whole patches: a copy even where nothing is missing.
 [[nodiscard]] Tensor pad_to_patches(Tape& tape, Module module, const Tensor& x, std::int64_t patch);
 // [N, C, H, W] in patches of p x p to tokens [N, H/p x W/p, C x p x p]: one copy.
 [[nodiscard]] Tensor to_tokens(Tape& tape, Module module, const Tensor& x, std::int64_t patch);

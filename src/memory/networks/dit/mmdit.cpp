@@ -207,7 +207,7 @@ MmditNetwork::MmditNetwork(const modelfile::MmditConfig& c)
           const Module root = registry_.path("", "");
           registry_.add_buffer(root, "MMDiT",
                                widths_.hidden * c.pos_embed_max_size * c.pos_embed_max_size,
-                               ModuleStorage::AsNetwork);
+                               ModuleStorage::AsNetwork, Saved::Yes);
           return root;
       }()),
       x_embedder_(registry_.path("x_embedder", "")),
