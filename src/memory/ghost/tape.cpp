@@ -36,21 +36,28 @@ Tape::Cast Tape::cast_weight(const Shape& shape, const std::string* module) {
 
 Tape::Cast Tape::cast_weight(const Shape& shape, const std::string* module, ElementType stored) {
     if (stored == options_.compute) return {};
+    return copy_weight(shape, stored, options_.compute, "_to_copy", module);
+}
+
+Tape::Cast Tape::clone_weight(const Shape& shape, const std::string* module) {
+    return copy_weight(shape, options_.storage, options_.storage, "clone", module);
+}
+
+Tape::Cast Tape::copy_weight(const Shape& shape, ElementType from, ElementType to,
+                             std::string_view op, const std::string* module) {
     const std::int64_t elements = shape.elements();
-    const std::int64_t bytes = elements * element_bytes(options_.compute);
+    const std::int64_t bytes = elements * element_bytes(to);
     Tensor block;
     std::int64_t apart = 0;
     if (options_.casts_included) {
-        block = make(shape, options_.compute, "_to_copy", module);
+        block = make(shape, to, op, module);
     } else {
-        block = {heap_,
-                 heap_.allocate_apart(shape, options_.compute, Label{"_to_copy", module, scope_}),
-                 shape, options_.compute};
+        block = {heap_, heap_.allocate_apart(shape, to, Label{op, module, scope_}), shape, to};
         apart = Heap::round_up(bytes);
         cast_live_ += apart;
         max_cast_ = std::max(max_cast_, cast_live_);
     }
-    charge(OpClass::Copy, "_to_copy", module, 0, elements * element_bytes(stored) + bytes);
+    charge(OpClass::Copy, op, module, 0, elements * element_bytes(from) + bytes);
     return {*this, apart, std::move(block)};
 }
 

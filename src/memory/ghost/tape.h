@@ -63,6 +63,11 @@ class Tape {
     // The same for a weight whose stored type is not the network's.
     [[nodiscard]] Cast cast_weight(const Shape& shape, const std::string* module,
                                    ElementType stored);
+    // A part of a weight made contiguous, in the type it is stored in. Counted as a cast is.
+    [[nodiscard]] Cast clone_weight(const Shape& shape, const std::string* module);
+
+    // Keeps what a module holds on to after its forward, to the end of the walk.
+    void keep(Tensor tensor) { kept_.push_back(std::move(tensor)); }
 
     void charge(OpClass op_class, std::string_view op, const std::string* module,
                 std::int64_t flops, std::int64_t bytes_moved, std::int64_t kernels = 1);
@@ -78,8 +83,12 @@ class Tape {
   private:
     friend class Cast;
 
+    [[nodiscard]] Cast copy_weight(const Shape& shape, ElementType from, ElementType to,
+                                   std::string_view op, const std::string* module);
+
     TapeOptions options_;
     Heap heap_;
+    std::vector<Tensor> kept_;
     OpCosts costs_;
     std::string_view scope_;
     std::int64_t cast_live_ = 0;

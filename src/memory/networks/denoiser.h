@@ -36,6 +36,7 @@ enum class Prediction : std::uint8_t {
     Edm,         // noise, continuous
     Flow,        // rectified flow: the timestep is sigma itself
     FlowScaled,  // rectified flow: the timestep is sigma times a number
+    FlowCosmos,  // rectified flow over sigma / (sigma + 1), which is the timestep too
 };
 
 // Which tensors a caller holds for a step. Timesteps are always fp32.

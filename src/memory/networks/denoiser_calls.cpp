@@ -26,14 +26,27 @@ Module no_module() {
     return &kNoModule;
 }
 
+// Whether the network takes the latents as they are.
 bool is_flow(Prediction prediction) {
     return prediction == Prediction::Flow || prediction == Prediction::FlowScaled;
 }
 
-// The latents as the network expects them: over (sigma^2 + sigma_data^2)^0.5; a flow's as they are.
+// sigma / (sigma + 1).
+Tensor cosmos_time(Tape& tape, const Tensor& sigma) {
+    const Tensor more = ghost::unary(tape, "add", no_module(), sigma);
+    return ghost::binary(tape, "div", no_module(), sigma, more);
+}
+
+// The latents as the network expects them: over (sigma^2 + sigma_data^2)^0.5; a flow's as they are,
+// or times 1 - time.
 Tensor scale_input(Tape& tape, Prediction prediction, const Tensor& x, const Tensor& sigma) {
     if (is_flow(prediction)) return x;
     const Module m = no_module();
+    if (prediction == Prediction::FlowCosmos) {
+        const Tensor time = cosmos_time(tape, sigma);
+        const Tensor rest = ghost::unary(tape, "rsub", m, time);
+        return ghost::binary(tape, "mul", m, x, rest);
+    }
     Tensor root = ghost::unary(tape, "pow", m, sigma);
     root = ghost::unary(tape, "add", m, root);
     root = ghost::unary(tape, "pow", m, root);
@@ -45,6 +58,7 @@ Tensor timestep_of(Tape& tape, Prediction prediction, const Tensor& sigma) {
     const Module m = no_module();
     if (prediction == Prediction::Flow) return sigma;
     if (prediction == Prediction::FlowScaled) return ghost::unary(tape, "mul", m, sigma);
+    if (prediction == Prediction::FlowCosmos) return cosmos_time(tape, sigma);
     const Tensor log_sigma = ghost::unary(tape, "log", m, sigma);
     if (prediction == Prediction::Edm) return ghost::unary(tape, "mul", m, log_sigma);
     const Tensor distances =
@@ -57,11 +71,20 @@ Tensor timestep_of(Tape& tape, Prediction prediction, const Tensor& sigma) {
                           ElementType::Int64);
 }
 
-// x - output * sigma; for v-prediction x * c^2 / (sigma^2 + c^2) - output * sigma * c / (sigma^2 +
-// c^2)^0.5.
+// x - output * sigma; for Cosmos x * (1 - time) - output * time; for v-prediction x * c^2 /
+// (sigma^2 + c^2) - output * sigma * c / (sigma^2 + c^2)^0.5.
 Tensor denoised(Tape& tape, Prediction prediction, const Tensor& output, const Tensor& x,
                 const Tensor& sigma) {
     const Module m = no_module();
+    if (prediction == Prediction::FlowCosmos) {
+        const Tensor time = cosmos_time(tape, sigma);
+        const Tensor kept = [&] {
+            const Tensor rest = ghost::unary(tape, "rsub", m, time);
+            return ghost::binary(tape, "mul", m, x, rest);
+        }();
+        const Tensor removed = ghost::binary(tape, "mul", m, output, time);
+        return ghost::binary(tape, "sub", m, kept, removed);
+    }
     if (prediction != Prediction::V)
         return ghost::binary(tape, "sub", m, x, ghost::binary(tape, "mul", m, output, sigma));
     const auto squares = [&] {

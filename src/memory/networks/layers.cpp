@@ -37,9 +37,16 @@ void Registry::add_own_parameters(Module path, std::string_view class_name, std:
                         .leaf = false});
 }
 
+void Registry::add_buffer(Module path, std::string_view class_name, std::int64_t elements,
+                          ModuleStorage storage, Saved saved) {
+    add_own_parameters(path, class_name, elements, storage);
+    modules_.back().buffer_elements = elements;
+    if (saved == Saved::No) modules_.back().unsaved_elements = elements;
+}
+
 std::int64_t Registry::params() const {
     std::int64_t sum = 0;
-    for (const ModuleEntry& module : modules_) sum += module.elements;
+    for (const ModuleEntry& module : modules_) sum += module.elements - module.buffer_elements;
     return sum;
 }
 
@@ -54,22 +61,6 @@ Linear::Linear(Registry& registry, Module path, std::int64_t in, std::int64_t ou
     registry.add(path, "Linear", in * out + (bias_ ? out : 0));
 }
 
-namespace {
-// The shape of `x` with another last dimension, and the number of rows before it.
-Shape with_last(const Shape& shape, std::int64_t last) {
-    switch (shape.rank()) {
-        case 1:
-            return {last};
-        case 2:
-            return {shape[0], last};
-        case 3:
-            return {shape[0], shape[1], last};
-        default:
-            return {shape[0], shape[1], shape[2], last};
-    }
-}
-}  // namespace
-
 Tensor Linear::forward(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
     const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
@@ -79,7 +70,7 @@ Tensor Linear::forward(Tape& tape, const Tensor& x) const {
     const std::int64_t parameters = (in_ * out_ + (bias_ ? out_ : 0)) * element_bytes(x.type());
     tape.charge(OpClass::MatMul, op, path_, ghost::saturating_product({2, rows, in_, out_}),
                 x.bytes() + parameters + out.bytes());
-    return out.view(with_last(x.shape(), out_));
+    return out.view(x.shape().with_last(out_));
 }
 
 Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
@@ -94,16 +85,16 @@ Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
         tape.charge(OpClass::Elementwise, "add_", path_, 0,
                     2 * out.bytes() + out_ * element_bytes(x.type()));
     }
-    return out.view(with_last(x.shape(), out_));
+    return out.view(x.shape().with_last(out_));
 }
 
 Tensor Linear::forward_slice(Tape& tape, const Tensor& x) const {
     if (x.shape()[0] == 1) return forward(tape, x);
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
     const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const std::int64_t rows = x.elements() / in_;
     Tensor out = tape.make(x.shape().with_last(out_), x.type(), "bmm", path_);
-    tape.charge(OpClass::MatMul, "bmm", path_,
-                ghost::saturating_product({2, x.elements() / in_, in_, out_}),
+    tape.charge(OpClass::MatMul, "bmm", path_, ghost::saturating_product({2, rows, in_, out_}),
                 x.bytes() + in_ * out_ * element_bytes(x.type()) + out.bytes());
     if (bias_) {
         tape.charge(OpClass::Elementwise, "add_", path_, 0,
@@ -170,16 +161,28 @@ LayerNorm::LayerNorm(Registry& registry, Module path, std::int64_t width, Affine
     if (affine == Affine::Yes) registry.add(path, "LayerNorm", 2 * width);
 }
 
+namespace {
+constexpr std::string_view kLayerNorm = "native_layer_norm";
+}
+
 Tensor LayerNorm::forward(Tape& tape, const Tensor& x) const {
-    constexpr std::string_view kOp = "native_layer_norm";
+    return normalise(tape, x, {});
+}
+
+Tensor LayerNorm::forward_strided(Tape& tape, const Tensor& x) const {
+    return normalise(tape, x, tape.make_temporary(x.bytes(), kLayerNorm, path_));
+}
+
+Tensor LayerNorm::normalise(Tape& tape, const Tensor& x, Tensor copy) const {
     const bool affine = affine_ == Affine::Yes;
     const Tape::Cast bias = affine ? tape.cast_weight({width_}, path_) : Tape::Cast{};
     const Tape::Cast weight = affine ? tape.cast_weight({width_}, path_) : Tape::Cast{};
-    Tensor out = tape.make(x.shape(), x.type(), kOp, path_);
-    const Shape statistics = with_last(x.shape(), 1);
-    const Tensor mean = tape.make(statistics, ElementType::Float32, kOp, path_);
-    const Tensor rstd = tape.make(statistics, ElementType::Float32, kOp, path_);
-    tape.charge(OpClass::Normalization, kOp, path_, 0,
+    Tensor out = tape.make(x.shape(), x.type(), kLayerNorm, path_);
+    const Shape statistics = x.shape().with_last(1);
+    const Tensor mean = tape.make(statistics, ElementType::Float32, kLayerNorm, path_);
+    const Tensor rstd = tape.make(statistics, ElementType::Float32, kLayerNorm, path_);
+    copy = {};
+    tape.charge(OpClass::Normalization, kLayerNorm, path_, 0,
                 x.bytes() + out.bytes() + mean.bytes() + rstd.bytes() +
                     (affine ? 2 * width_ * element_bytes(x.type()) : 0));
     return out;

@@ -16,6 +16,8 @@ using ghost::Shape;
 using ghost::Tape;
 using ghost::Tensor;
 
+enum class Saved : std::uint8_t { No, Yes };  // whether a buffer is in the state dict
+
 class Registry {
   public:
     // Castable: the network's leaves are ComfyUI ops that can be streamed. A T2I adapter's are
@@ -29,6 +31,9 @@ class Registry {
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);
+    // A table that a container keeps and that is no parameter.
+    void add_buffer(Module path, std::string_view class_name, std::int64_t elements,
+                    ModuleStorage storage, Saved saved);
 
     [[nodiscard]] const std::vector<ModuleEntry>& modules() const { return modules_; }
     [[nodiscard]] std::int64_t params() const;
@@ -101,8 +106,12 @@ class LayerNorm {
   public:
     LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+    // The same for an input that is not contiguous: the kernel copies it first.
+    [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;
 
   private:
+    [[nodiscard]] Tensor normalise(Tape& tape, const Tensor& x, Tensor copy) const;
+
     Module path_;
     std::int64_t width_;
     Affine affine_;

@@ -23,6 +23,7 @@ struct ModuleEntry {
     ModuleStorage storage = ModuleStorage::AsNetwork;
     bool leaf = true;  // false: a container's own parameters, which move with the whole model only
     std::int64_t unsaved_elements = 0;  // of `elements`: buffers that are in no state dict
+    std::int64_t buffer_elements = 0;   // of `elements`: no parameters, of a network's own
 
     [[nodiscard]] Bytes weights(ComputeType network_storage) const;
 };

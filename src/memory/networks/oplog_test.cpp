@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Goal: the ghost tensors live and die as the real ones did, not only at the peak. Method: each
-// operation of ten whole walks, in order, with the bytes alive after it, against recordings of
+// operation of whole walks, in order, with the bytes alive after it, against recordings of
 // the real forwards.
 #include "memory/ghost/tape.h"
+#include "memory/networks/dit/cosmos_predict2.h"
 #include "memory/networks/dit/lumina2.h"
+#include "memory/networks/dit/mmdit.h"
 #include "memory/networks/dit/qwen_image.h"
 #include "memory/networks/gz_fixture.h"
 #include "memory/networks/text/t5.h"
@@ -108,6 +110,31 @@ TEST(OpLog, of_a_lumina2_step_is_the_recorded_one) {
     expect_recorded("lumina2_512_b1_bf16_t256", walk_ops([&](const ForwardRules& rules) {
                         call.rules = rules;
                         return simulate_step(*lumina, call);
+                    }));
+}
+
+TEST(OpLog, of_an_sd3_step_is_the_recorded_one) {
+    modelfile::MmditConfig large;  // Stable Diffusion 3.5 large
+    large.depth = 38;
+    large.qk_norm = "rms";
+    const auto mmdit = build_mmdit(large).value();
+    StepCall call{.latent_height = 64, .latent_width = 64, .tokens = 154};
+    expect_recorded("sd3_512_b1_fp16_t154", walk_ops([&](const ForwardRules& rules) {
+                        call.rules = rules;
+                        return simulate_step(*mmdit, call);
+                    }));
+}
+
+TEST(OpLog, of_a_cosmos_predict2_step_is_the_recorded_one) {
+    const auto cosmos = build_cosmos_predict2({}).value();
+    StepCall call{.latent_height = 64,
+                  .latent_width = 64,
+                  .tokens = 512,
+                  .storage = ComputeType::BFloat16,
+                  .compute = ComputeType::BFloat16};
+    expect_recorded("cosmos_predict2_512_b1_bf16_t512", walk_ops([&](const ForwardRules& rules) {
+                        call.rules = rules;
+                        return simulate_step(*cosmos, call);
                     }));
 }
 

@@ -161,6 +161,13 @@ bool is_way_of_running(std::string_view variant) {
     return context || contains(variant, "_store_cast_");
 }
 
+bool names_network(std::string_view variant, std::string_view name) {
+    if (!variant.starts_with(name)) return false;
+    variant.remove_prefix(name.size());
+    if (variant.empty()) return true;
+    return variant.starts_with('_') && is_way_of_running(variant.substr(1));
+}
+
 Result<void> check_size(const Question& q) {
     if (q.latent_width < 1 || q.latent_height < 1)
         return fail(Errc::InvalidInput, "width and height must be at least 8");
@@ -192,11 +199,14 @@ Result<StepEntry> step_entry(const Question& q) {
 
 }  // namespace
 
-// Recorders b and c counted, for apply_model, the buffers of ComfyUI's model object too.
+// Recorders b and c counted buffers among the parameters, for apply_model those of ComfyUI's model
+// object too.
 Result<Walk> answer_step(const Question& q, const Denoiser& model, StepCall call) {
     TRY_ASSIGN(call.entry, step_entry(q));
     Walk walk = simulate_step(model, call);
-    if (q.recorder == 'a' || q.call != "apply_model") return walk;
+    if (q.recorder == 'a') return walk;
+    for (const ModuleEntry& module : model.modules()) walk.params += module.buffer_elements;
+    if (q.call != "apply_model") return walk;
     for (const ModuleEntry& buffer : model.model_buffers()) {
         walk.params += buffer.elements;
         walk.weights += buffer.weights(q.types.storage);

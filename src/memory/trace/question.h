@@ -47,6 +47,9 @@ struct Question {
 [[nodiscard]] bool contains(std::string_view text, std::string_view part);
 // Variants that say how the base network was run, not which network it is.
 [[nodiscard]] bool is_way_of_running(std::string_view variant);
+// Whether a variant is the network `name`, by itself or with the types it is run in: "2B",
+// "2B_fp16", "2B_fp8_e4m3fn_store_cast_bf16".
+[[nodiscard]] bool names_network(std::string_view variant, std::string_view name);
 [[nodiscard]] Result<void> check_size(const Question& q);
 
 // What a denoiser's step is asked with; its entry is answer_step's to set.

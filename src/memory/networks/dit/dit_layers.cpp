@@ -18,7 +18,7 @@ std::int64_t whole(std::int64_t length, std::int64_t patch) {
 
 Tensor pad_to_patches(Tape& tape, Module module, const Tensor& x, std::int64_t patch) {
     Shape padded = x.shape();
-    for (std::size_t i = 2; i < padded.rank(); ++i)
+    for (std::size_t i = padded.rank() - 2; i < padded.rank(); ++i)
         padded = padded.with(i, whole(padded[i], patch));
     Tensor out = tape.make(padded, x.type(), "new_empty", module);
     tape.charge(OpClass::Copy, "new_empty", module, 0, 0, 0);
@@ -151,10 +151,11 @@ Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
 }
 
 MlpEmbedder::MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in,
-                         std::int64_t hidden)
-    : in_(registry, registry.path(path, "in_layer"), in, hidden),
-      act_(registry.path(path, "silu")),
-      out_(registry, registry.path(path, "out_layer"), hidden, hidden) {}
+                         std::int64_t hidden, const MlpNames& names)
+    : path_(registry.path(path, "")),
+      in_(registry, registry.path(path, names.in), in, hidden),
+      act_(registry.path(path, names.act)),
+      out_(registry, registry.path(path, names.out), hidden, hidden) {}
 
 Tensor MlpEmbedder::forward(Tape& tape, const Tensor& x) const {
     const Tensor hidden = [&] {

@@ -11,7 +11,7 @@
 
 namespace plimsoll::memory {
 
-// A circular pad to whole patches: a copy even where nothing is missing.
+// A circular pad of rows and columns to whole patches: a copy even where nothing is missing.
 [[nodiscard]] Tensor pad_to_patches(Tape& tape, Module module, const Tensor& x, std::int64_t patch);
 // [N, C, H, W] in patches of p x p to tokens [N, H/p x W/p, C x p x p]: one copy.
 [[nodiscard]] Tensor to_tokens(Tape& tape, Module module, const Tensor& x, std::int64_t patch);
@@ -42,12 +42,21 @@ struct Rotated {
                               const Tensor& shift);
 
 // Two Linear layers with SiLU between: timesteps, pooled texts, guidance.
+struct MlpNames {
+    std::string_view in = "in_layer";
+    std::string_view act = "silu";
+    std::string_view out = "out_layer";
+};
+inline constexpr MlpNames kSequentialMlp{"mlp.0", "mlp.1", "mlp.2"};
 class MlpEmbedder {
   public:
-    MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in, std::int64_t hidden);
+    MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in, std::int64_t hidden,
+                const MlpNames& names = {});
+    [[nodiscard]] Module path() const { return path_; }
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
 
   private:
+    Module path_;
     Linear in_;
     Module act_;
     Linear out_;
