@@ -18,9 +18,13 @@ Module Registry::path(std::string_view parent, std::string_view name) {
     return &path;
 }
 
-void Registry::add(Module path, std::string_view class_name, std::int64_t parameters) {
-    modules_.push_back(
-        {.path = *path, .class_name = class_name, .elements = parameters, .castable = castable_});
+void Registry::add(Module path, std::string_view class_name, std::int64_t parameters,
+                   ModuleStorage storage) {
+    modules_.push_back({.path = *path,
+                        .class_name = class_name,
+                        .elements = parameters,
+                        .castable = castable_,
+                        .storage = storage});
 }
 
 void Registry::add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
@@ -81,10 +85,20 @@ Tensor Linear::forward(Tape& tape, const Tensor& x) const {
 Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
     const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tensor copy = ghost::clone(tape, path_, x, x.shape());
+    return multiply(tape, "mm", copy);
+}
+
+Tensor Linear::forward_batched(Tape& tape, const Tensor& x) const {
+    const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
+    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    return multiply(tape, "bmm", x);
+}
+
+Tensor Linear::multiply(Tape& tape, std::string_view op, const Tensor& x) const {
     const std::int64_t rows = x.elements() / in_;
-    Tensor copy = ghost::clone(tape, path_, x, x.shape());
-    Tensor out = tape.make({rows, out_}, x.type(), "mm", path_);
-    tape.charge(OpClass::MatMul, "mm", path_, ghost::saturating_product({2, rows, in_, out_}),
+    Tensor out = tape.make({rows, out_}, x.type(), op, path_);
+    tape.charge(OpClass::MatMul, op, path_, ghost::saturating_product({2, rows, in_, out_}),
                 x.bytes() + in_ * out_ * element_bytes(x.type()) + out.bytes());
     if (bias_) {
         tape.charge(OpClass::Elementwise, "add_", path_, 0,
@@ -164,6 +178,13 @@ Tensor LayerNorm::forward(Tape& tape, const Tensor& x) const {
                 x.bytes() + out.bytes() + mean.bytes() + rstd.bytes() +
                     (affine ? 2 * width_ * element_bytes(x.type()) : 0));
     return out;
+}
+
+Tensor LayerNorm::forward_strided(Tape& tape, const Tensor& x) const {
+    constexpr std::string_view kOp = "layer_norm.contig";
+    const Tensor copy = tape.make_temporary(x.bytes(), kOp, path_);
+    tape.charge(OpClass::Copy, kOp, path_, 0, 2 * x.bytes());
+    return forward(tape, x);
 }
 
 RmsNorm::RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine)

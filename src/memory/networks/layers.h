@@ -24,7 +24,8 @@ class Registry {
 
     // A path that lives as long as the registry. "" + name gives name.
     [[nodiscard]] Module path(std::string_view parent, std::string_view name);
-    void add(Module path, std::string_view class_name, std::int64_t parameters);
+    void add(Module path, std::string_view class_name, std::int64_t parameters,
+             ModuleStorage storage = ModuleStorage::AsNetwork);
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);
@@ -49,9 +50,14 @@ class Linear {
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: matmul, then the bias in place.
     [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;
+    // The same where the rows of [N, tokens, in] cannot be seen as one matrix (a slice of the
+    // tokens, transposed tokens): a batched matmul, which needs no copy, then the bias in place.
+    [[nodiscard]] Tensor forward_batched(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Module path() const { return path_; }
 
   private:
+    [[nodiscard]] Tensor multiply(Tape& tape, std::string_view op, const Tensor& x) const;
+
     Module path_;
     std::int64_t in_;
     std::int64_t out_;
@@ -97,6 +103,8 @@ class LayerNorm {
   public:
     LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+    // The same for an input that is not contiguous: the kernel reads a copy.
+    [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;
 
   private:
     Module path_;

@@ -13,6 +13,7 @@ struct Family {
     std::string_view phase;
     std::string_view name;
     Result<Walk> (*answer)(const Question&);
+    bool video = false;  // more than one frame
 };
 constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "sd15", answer_unet},
@@ -20,6 +21,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "sd21", answer_unet},
     {"unet_step", "sdxl", answer_unet},
     {"unet_step", "flux", answer_flux},
+    {"unet_step", "wan", answer_wan, true},
     {"vae_decode", "vae_kl4", answer_kl_vae},
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},
@@ -27,9 +29,11 @@ constexpr std::array kFamilies = std::to_array<Family>({
 });
 
 Result<Walk> answer(const Question& q) {
-    if (q.frames > 1) return fail(Errc::NotFound, "video networks are not simulated");
-    for (const Family& family : kFamilies)
-        if (family.phase == q.phase && family.name == q.family) return family.answer(q);
+    for (const Family& family : kFamilies) {
+        if (family.phase != q.phase || family.name != q.family) continue;
+        return q.frames > 1 && !family.video ? unknown(q) : family.answer(q);
+    }
+    if (q.frames > 1) return unknown(q);
     // The rest go by names of the catalogue of architectures.
     if (q.phase == "unet_step") return answer_unet(q);
     if (q.phase == "controlnet") return answer_controlnet(q);

@@ -12,5 +12,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_kl_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_clip(const Question& q);
 [[nodiscard]] Result<Walk> answer_flux(const Question& q);
+[[nodiscard]] Result<Walk> answer_wan(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/conv3d.h"
+
+namespace plimsoll::memory {
+
+Conv3d::Conv3d(Registry& registry, Module path, std::int64_t in, std::int64_t out,
+               const Conv3dShape& shape, ModuleStorage storage)
+    : path_(path), in_(in), out_(out), shape_(shape), cast_(storage == ModuleStorage::AsNetwork) {
+    registry.add(path, "Conv3d", in * out * shape.kernel.volume() + out, storage);
+}
+
+Tensor Conv3d::forward(Tape& tape, const Tensor& x) const {
+    const Extent3& k = shape_.kernel;
+    const Tape::Cast bias = cast_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
+    const Tape::Cast weight =
+        cast_ ? tape.cast_weight({out_, in_, k.frames, k.rows, k.columns}, path_) : Tape::Cast{};
+    const auto extent = [](std::int64_t n, std::int64_t kernel, std::int64_t stride,
+                           std::int64_t padding) {
+        return (n + 2 * padding - kernel) / stride + 1;
+    };
+    const Shape& s = x.shape();
+    const Extent3 cells{extent(s[2], k.frames, shape_.stride.frames, shape_.padding.frames),
+                        extent(s[3], k.rows, shape_.stride.rows, shape_.padding.rows),
+                        extent(s[4], k.columns, shape_.stride.columns, shape_.padding.columns)};
+    Tensor out = tape.make({s[0], out_, cells.frames, cells.rows, cells.columns}, x.type(),
+                           "convolution", path_);
+    const std::int64_t weights = in_ * out_ * k.volume();
+    const std::int64_t bias_traffic = tape.options().casts_included ? 2 * out.bytes() : 0;
+    tape.charge(
+        OpClass::Convolution, "convolution", path_,
+        ghost::saturating_product(
+            {2, s[0], cells.frames, cells.rows, cells.columns, in_, out_, k.volume()}),
+        x.bytes() + (weights + out_) * ghost::element_bytes(x.type()) + out.bytes() + bias_traffic,
+        2);  // the bias is added by a kernel of its own
+    return out;
+}
+
+}  // namespace plimsoll::memory
