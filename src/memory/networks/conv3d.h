@@ -5,6 +5,7 @@
 #include "memory/networks/layers.h"
 
 #include <cstdint>
+#include <string_view>
 
 namespace plimsoll::memory {
 
@@ -22,11 +23,24 @@ struct Conv3dShape {
     Extent3 padding = {0, 0, 0};
 };
 
+enum class InputLayout : std::uint8_t { Contiguous, Copied };  // Copied: by the kernel, beforehand
+
+struct ConvCall {
+    Extent3 padding = {0, 0, 0};
+    InputLayout layout = InputLayout::Contiguous;
+    std::int64_t last_frames = 0;  // of the kernel's weights; 0: all
+};
+
 class Conv3d {
   public:
     Conv3d(Registry& registry, Module path, std::int64_t in, std::int64_t out,
-           const Conv3dShape& shape, ModuleStorage storage = ModuleStorage::AsNetwork);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;  // x: [N, in, T, H, W]
+           const Conv3dShape& shape, ModuleStorage storage = ModuleStorage::AsNetwork,
+           std::string_view class_name = "Conv3d");
+    // x: [N, in, T, H, W]
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const {
+        return forward(tape, x, {.padding = shape_.padding});
+    }
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x, const ConvCall& call) const;
     [[nodiscard]] Module path() const { return path_; }
 
   private:

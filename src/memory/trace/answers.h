@@ -13,5 +13,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_clip(const Question& q);
 [[nodiscard]] Result<Walk> answer_flux(const Question& q);
 [[nodiscard]] Result<Walk> answer_wan(const Question& q);
+[[nodiscard]] Result<Walk> answer_wan_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace
