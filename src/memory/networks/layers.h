@@ -55,12 +55,16 @@ class Linear {
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: matmul, then the bias in place.
     [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;
-    // For [N, rows, in], a slice along the rows: contiguous for one alone; more are multiplied one
-    // by one and the bias is added in place.
+    // The same where the rows of [N, tokens, in] cannot be seen as one matrix (transposed tokens):
+    // a batched matmul, which needs no copy, then the bias in place.
+    [[nodiscard]] Tensor forward_batched(Tape& tape, const Tensor& x) const;
+    // For a slice of the tokens: contiguous where N is 1, else batched.
     [[nodiscard]] Tensor forward_slice(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Module path() const { return path_; }
 
   private:
+    [[nodiscard]] Tensor multiply(Tape& tape, std::string_view op, const Tensor& x) const;
+
     Module path_;
     std::int64_t in_;
     std::int64_t out_;

@@ -18,5 +18,7 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_qwen_image(const Question& q);
 [[nodiscard]] Result<Walk> answer_sd3(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos_predict2(const Question& q);
+[[nodiscard]] Result<Walk> answer_wan(const Question& q);
+[[nodiscard]] Result<Walk> answer_wan_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/wan/wan.h"
+
+#include "memory/networks/dit/dit_layers.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+namespace plimsoll::memory {
+
+using ghost::ElementType;
+
+namespace {
+
+constexpr std::int64_t kSigmas = 1000;      // of ComfyUI's flow schedule
+constexpr std::int64_t kImageTokens = 257;  // of CLIP ViT-H, with its class token
+constexpr std::int64_t kImageWidth = 1280;
+constexpr std::int64_t kModulations = 6;
+// Chosen: far above any published network.
+constexpr std::int64_t kWidthMax = 1 << 16;
+constexpr std::int64_t kDepthMax = 512;
+constexpr std::int64_t kPatchMax = 64;
+
+Conv3dShape patches(const modelfile::WanConfig& c) {
+    const Extent3 patch{c.patch_size[0], c.patch_size[1], c.patch_size[2]};
+    return {.kernel = patch, .stride = patch};
+}
+
+// A circular pad to whole patches: a copy even where nothing is missing.
+Tensor pad_video(Tape& tape, Module module, const Tensor& x, const std::array<int, 3>& patch) {
+    Shape padded = x.shape();
+    for (std::size_t i = 0; i < patch.size(); ++i) {
+        const std::int64_t p = patch[i];
+        padded = padded.with(i + 2, (padded[i + 2] + p - 1) / p * p);
+    }
+    Tensor out = tape.make(padded, x.type(), "new_empty", module);
+    tape.charge(OpClass::Copy, "new_empty", module, 0, 0, 0);
+    ghost::binary_in_place(tape, "copy_", module, x, x);
+    return out;
+}
+
+// [T, H, W, 3], written axis by axis.
+Tensor position_ids(Tape& tape, Module module, const Extent3& grid, ElementType type) {
+    const Shape cells{grid.frames, grid.rows, grid.columns};
+    Tensor ids =
+        ghost::create(tape, "zeros", module, {grid.frames, grid.rows, grid.columns, 3}, type);
+    for (const std::int64_t length : {grid.frames, grid.rows, grid.columns}) {
+        const Tensor axis = [&] {
+            const Tensor positions = ghost::create(tape, "linspace", module, {length}, type);
+            const Tensor zeros = ids.view(cells);
+            return ghost::combine(tape, "add", module, {&zeros, &positions}, cells, type);
+        }();
+        tape.charge(OpClass::Copy, "copy_", module, 0, axis.bytes());
+    }
+    return ids.view({1, grid.volume(), 3});
+}
+
+// Sinusoids [N, width] of the timesteps; frequencies come from the processor.
+Tensor sinusoids(Tape& tape, Module module, const Tensor& t, std::int64_t width) {
+    Tensor frequencies = ghost::create(tape, "_to_copy", module, {width / 2}, ElementType::Float32);
+    for (const std::string_view op : {"div", "neg", "pow"})
+        frequencies = ghost::unary(tape, op, module, frequencies);
+    const Tensor angles = ghost::combine(tape, "mul", module, {&t, &frequencies},
+                                         {t.elements(), width / 2}, ElementType::Float32);
+    frequencies = {};
+    const std::array<Tensor, 2> waves = {ghost::unary(tape, "cos", module, angles),
+                                         ghost::unary(tape, "sin", module, angles)};
+    return ghost::cat(tape, module, waves, 1);
+}
+
+}  // namespace
+
+VaceBlock::VaceBlock(Registry& r, std::string_view name, const WanWidths& w, bool first)
+    : path(r.path(name, "")),
+      block(r, name, "VaceWanAttentionBlock", w),
+      before_proj(
+          first ? std::optional<Linear>(std::in_place, r, r.path(name, "before_proj"), w.dim, w.dim)
+                : std::nullopt),
+      after_proj(r, r.path(name, "after_proj"), w.dim, w.dim) {}
+
+WanNetwork::WanNetwork(const modelfile::WanConfig& c)
+    : config_(c),
+      widths_{.dim = c.dim,
+              .ffn = c.ffn_dim,
+              .heads = c.num_heads,
+              .qk_norm = c.qk_norm,
+              .cross_attn_norm = c.cross_attn_norm,
+              .image = c.model_type == "i2v"},
+      root_(registry_.path("", "")),
+      rope_(registry_.path("rope_embedder", "")),
+      patch_embedding_(registry_, registry_.path("patch_embedding", ""), c.in_dim, c.dim,
+                       patches(c), ModuleStorage::Float32),
+      text_in_(registry_, registry_.path("text_embedding", "0"), c.text_dim, c.dim),
+      text_gelu_(registry_.path("text_embedding", "1")),
+      text_out_(registry_, registry_.path("text_embedding", "2"), c.dim, c.dim),
+      time_in_(registry_, registry_.path("time_embedding", "0"), c.freq_dim, c.dim),
+      time_silu_(registry_.path("time_embedding", "1")),
+      time_out_(registry_, registry_.path("time_embedding", "2"), c.dim, c.dim),
+      projection_silu_(registry_.path("time_projection", "0")),
+      time_projection_(registry_, registry_.path("time_projection", "1"), c.dim,
+                       kModulations * c.dim),
+      blocks_([&] {
+          std::vector<WanBlock> blocks;
+          for (int i = 0; i < c.num_layers; ++i)
+              blocks.emplace_back(registry_, fmt::format("blocks.{}", i), "WanAttentionBlock",
+                                  widths_);
+          return blocks;
+      }()),
+      head_([&] {
+          const Module path = registry_.path("head", "");
+          registry_.add_own_parameters(path, "Head", 2 * std::int64_t{c.dim},
+                                       ModuleStorage::AsNetwork);
+          return path;
+      }()),
+      head_norm_(registry_, registry_.path("head", "norm"), c.dim, Affine::No),
+      head_linear_(registry_, registry_.path("head", "head"), c.dim,
+                   c.out_dim * patches(c).kernel.volume()) {
+    if (widths_.image) {
+        LayerNorm norm_in(registry_, registry_.path("img_emb.proj", "0"), kImageWidth);
+        Linear in(registry_, registry_.path("img_emb.proj", "1"), kImageWidth, kImageWidth);
+        Linear out(registry_, registry_.path("img_emb.proj", "3"), kImageWidth, c.dim);
+        LayerNorm norm_out(registry_, registry_.path("img_emb.proj", "4"), c.dim);
+        image_.emplace(std::move(norm_in), std::move(in), registry_.path("img_emb.proj", "2"),
+                       std::move(out), std::move(norm_out));
+    }
+    if (c.in_dim_ref_conv > 0) {
+        const std::int64_t patch = c.patch_size[1];
+        ref_conv_.emplace(registry_, registry_.path("ref_conv", ""), c.in_dim_ref_conv, c.dim,
+                          ConvShape{patch, patch, 0});
+    }
+    if (c.model_type != "vace") return;
+    for (int i = 0; i < c.vace_layers; ++i)
+        vace_blocks_.emplace_back(registry_, fmt::format("vace_blocks.{}", i), widths_, i == 0);
+    vace_patch_embedding_.emplace(registry_, registry_.path("vace_patch_embedding", ""),
+                                  c.vace_in_dim, c.dim, patches(c), ModuleStorage::Float32);
+}
+
+StepInputs WanNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
+    const StepCall& call = wish.call;
+    const auto video = [&](std::int64_t channels) {
+        return tape.input(
+            {wish.batch, channels, call.latent_frames, call.latent_height, call.latent_width},
+            wish.type);
+    };
+    const std::int64_t more = config_.in_dim - config_.out_dim;  // mask and image latent
+    StepInputs in;
+    in.x = video(wish.joined ? config_.in_dim : config_.out_dim);
+    in.timesteps = tape.input(
+        call.timestep_per_frame ? Shape{wish.batch, call.latent_frames} : Shape{wish.batch},
+        ElementType::Float32);
+    in.context = tape.input({wish.cond_batch, call.tokens, config_.text_dim}, wish.type);
+    if (more > 0 && !wish.joined) in.concat = video(more);
+    if (image_)
+        in.more.push_back(tape.input({wish.cond_batch, kImageTokens, kImageWidth}, wish.type));
+    if (vace_patch_embedding_)
+        in.more.push_back(tape.input({wish.cond_batch, 1, config_.vace_in_dim, call.latent_frames,
+                                      call.latent_height, call.latent_width},
+                                     wish.type));
+    if (ref_conv_)
+        in.references.push_back(tape.input(
+            {wish.cond_batch, config_.in_dim_ref_conv, call.latent_height, call.latent_width},
+            wish.type));
+    return in;
+}
+
+std::vector<ModuleEntry> WanNetwork::model_buffers() const {
+    return {sigma_table(kSigmas)};
+}
+
+Extent3 WanNetwork::grid_of(const Tensor& latent) const {
+    const Shape& s = latent.shape();
+    return {s[2] / config_.patch_size[0], s[3] / config_.patch_size[1],
+            s[4] / config_.patch_size[2]};
+}
+
+Tensor WanNetwork::embed_positions(Tape& tape, const Tensor& latent, const Extent3& grid) const {
+    const int head = config_.dim / config_.num_heads;
+    const int spatial = 2 * (head / 6);
+    const std::array<int, 3> axes = {head - 2 * spatial, spatial, spatial};
+    const Tensor ids = position_ids(tape, root_, grid, latent.type());
+    return rope_table(tape, rope_, ids, axes);
+}
+
+// In fp32, whatever the network's type; laid out as convolutions write: channel by channel.
+Tensor WanNetwork::embed_patches(Tape& tape, const Conv3d& embedding, const Tensor& x) const {
+    const Tensor wide = [&] {
+        const Tensor in = ghost::to_type(tape, root_, x, ElementType::Float32);
+        return embedding.forward(tape, in);
+    }();
+    const Tensor out = ghost::to_type(tape, root_, wide, x.type());
+    const Shape& s = out.shape();
+    return out.view({s[0], s[2] * s[3] * s[4], s[1]});
+}
+
+WanNetwork::Timestep WanNetwork::embed_timestep(Tape& tape, const Tensor& t,
+                                                ElementType type) const {
+    const std::int64_t batch = t.shape()[0];
+    const std::int64_t frames = t.elements() / batch;
+    const std::int64_t dim = config_.dim;
+    Timestep timestep;
+    timestep.embedding = [&] {
+        Tensor waves = sinusoids(tape, root_, t, config_.freq_dim);
+        waves = ghost::to_type(tape, root_, waves, type);
+        const Tensor hidden = [&] {
+            const Tensor in = time_in_.forward(tape, waves);
+            return ghost::unary(tape, "silu", time_silu_, in);
+        }();
+        return time_out_.forward(tape, hidden).view({batch, frames, dim});
+    }();
+    const Tensor active = ghost::unary(tape, "silu", projection_silu_, timestep.embedding);
+    timestep.modulation =
+        time_projection_.forward(tape, active).view({batch, frames, kModulations, dim});
+    return timestep;
+}
+
+Tensor WanNetwork::embed_text(Tape& tape, const Tensor& context) const {
+    const Tensor hidden = [&] {
+        const Tensor in = text_in_.forward(tape, context);
+        return ghost::unary(tape, "gelu", text_gelu_, in);
+    }();
+    return text_out_.forward(tape, hidden);
+}
+
+Tensor WanNetwork::embed_image(Tape& tape, const Tensor& image) const {
+    Tensor x = image_->norm_in.forward(tape, image);
+    x = image_->in.forward(tape, x);
+    x = ghost::unary(tape, "gelu", image_->gelu, x);
+    x = image_->out.forward(tape, x);
+    return image_->norm_out.forward(tape, x);
+}
+
+void WanNetwork::run_blocks(Tape& tape, WanTokens& x, const WanConditions& given) const {
+    for (const WanBlock& block : blocks_) x = block.forward(tape, x, given);
+}
+
+// The control branch runs beside the main one, a block of it after every few blocks.
+void WanNetwork::run_vace(Tape& tape, WanTokens& x, const WanConditions& given,
+                          const Tensor& control) const {
+    const Shape& s = control.shape();
+    WanTokens c{embed_patches(tape, *vace_patch_embedding_,
+                              control.view({s[0] * s[1], s[2], s[3], s[4], s[5]})),
+                true};
+    const WanTokens original = x;
+    const std::size_t every = blocks_.size() / vace_blocks_.size();
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        x = blocks_[i].forward(tape, x, given);
+        const std::size_t index = i / every;
+        if (i % every != 0 || index >= vace_blocks_.size()) continue;
+        const VaceBlock& vace = vace_blocks_[index];
+        Tensor skip;
+        {
+            WanTokens inner = c;
+            if (vace.before_proj) {
+                Tensor projected = vace.before_proj->forward_batched(tape, c.values);
+                inner = {ghost::binary(tape, "add", vace.path, projected, original.values), false};
+            }
+            inner = vace.block.forward(tape, inner, given);
+            skip = vace.after_proj.forward(tape, inner.values);
+            c = std::move(inner);
+        }
+        const Tensor scaled = ghost::unary(tape, "mul", root_, skip);
+        ghost::binary_in_place(tape, "add_", root_, x.values, scaled);
+    }
+}
+
+Tensor WanNetwork::forward_head(Tape& tape, const WanTokens& x, const Tensor& e) const {
+    const Shape& s = e.shape();
+    const Tensor modulation = add_modulation(tape, head_, e.view({s[0], s[1], 1, s[2]}), 2);
+    const Tensor in = modulated_norm(tape, head_, head_norm_, x, modulation);
+    return head_linear_.forward(tape, in);
+}
+
+Tensor WanNetwork::forward(Tape& tape, const StepInputs& in) const {
+    const ElementType type = in.x.type();
+    const Tensor padded = pad_video(tape, root_, in.x, config_.patch_size);
+    const Extent3 grid = grid_of(padded);
+    Extent3 positions = grid;
+    if (ref_conv_) ++positions.frames;
+    WanConditions given;
+    given.rope = embed_positions(tape, padded, positions);
+    WanTokens x{embed_patches(tape, patch_embedding_, padded), true};
+    const Timestep timestep = embed_timestep(tape, in.timesteps, type);
+    given.timestep = timestep.modulation;
+    Tensor reference;
+    if (ref_conv_) {
+        const Tensor out = ref_conv_->forward(tape, in.references.front());
+        const Shape& s = out.shape();
+        reference = out.view({s[0], s[2] * s[3], s[1]});
+        x = {ghost::cat(tape, root_, std::array<Tensor, 2>{reference, x.values}, 1), false};
+    }
+    given.context = embed_text(tape, in.context);
+    Tensor image;
+    if (image_) {
+        image = embed_image(tape, in.more.front());
+        given.image_tokens = image.shape()[1];
+        given.context = ghost::cat(tape, root_, std::array<Tensor, 2>{image, given.context}, 1);
+    }
+    if (vace_patch_embedding_)
+        run_vace(tape, x, given, in.more.front());
+    else
+        run_blocks(tape, x, given);
+    x.values = forward_head(tape, x, timestep.embedding);
+    const std::int64_t batch = padded.shape()[0];
+    const auto& p = config_.patch_size;
+    const Tensor own = x.values.view({batch, grid.volume(), x.values.shape().last()});
+    return ghost::clone(
+        tape, root_, own,
+        {batch, config_.out_dim, grid.frames, p[0], grid.rows, p[1], grid.columns, p[2]});
+}
+
+Result<std::shared_ptr<const Denoiser>> build_wan(const modelfile::WanConfig& c) {
+    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
+        return value >= low && value <= high;
+    };
+    const bool vace = c.model_type == "vace";
+    const bool known = c.model_type == "t2v" || c.model_type == "i2v" || vace;
+    const bool sound =
+        known && within(c.dim, 1, kWidthMax) && within(c.ffn_dim, 1, 8 * kWidthMax) &&
+        within(c.num_heads, 1, c.dim) && c.dim % c.num_heads == 0 && c.dim / c.num_heads % 2 == 0 &&
+        c.dim / c.num_heads >= 6 && within(c.num_layers, 1, kDepthMax) &&
+        within(c.out_dim, 1, kWidthMax) && within(c.in_dim, c.out_dim, kWidthMax) &&
+        within(c.freq_dim, 2, kWidthMax) && c.freq_dim % 2 == 0 &&
+        within(c.text_dim, 1, kWidthMax) && within(c.in_dim_ref_conv, 0, kWidthMax) &&
+        within(c.patch_size[0], 1, kPatchMax) && within(c.patch_size[1], 1, kPatchMax) &&
+        c.patch_size[1] == c.patch_size[2] &&
+        (!vace || (within(c.vace_layers, 1, c.num_layers) && within(c.vace_in_dim, 1, kWidthMax)));
+    if (!sound)
+        return fail(Errc::InvalidInput,
+                    fmt::format("Wan {:?} of width {} with {} heads, {} blocks and {} channels "
+                                "cannot be",
+                                c.model_type, c.dim, c.num_heads, c.num_layers, c.in_dim));
+    return std::make_shared<const WanNetwork>(c);
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Wan 2.1 and 2.2 (Alibaba 2025): a diffusion transformer over video, from text, from an image
+// (encoded, or as further channels), with a reference, or steered by a control branch (VACE).
+#pragma once
+#include "memory/networks/conv3d.h"
+#include "memory/networks/denoiser.h"
+#include "memory/networks/wan/wan_block.h"
+#include "modelfile/networks/wan_config.h"
+
+#include <optional>
+#include <vector>
+
+namespace plimsoll::memory {
+
+// A block of VACE's control branch: the first mixes the control with the video, each hands a
+// projection of its result to the main branch.
+struct VaceBlock {
+    VaceBlock(Registry& registry, std::string_view path, const WanWidths& widths, bool first);
+
+    Module path;
+    WanBlock block;
+    std::optional<Linear> before_proj;
+    Linear after_proj;
+};
+
+class WanNetwork final : public Denoiser {
+  public:
+    explicit WanNetwork(const modelfile::WanConfig& config);
+
+    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
+        return registry_.modules();
+    }
+    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
+    [[nodiscard]] Bytes weights(ComputeType storage) const override {
+        return registry_.weights(storage);
+    }
+
+    // `more`: the encoded image (i2v), or VACE's control latents.
+    [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
+    [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
+    [[nodiscard]] Prediction prediction() const override { return Prediction::FlowScaled; }
+    [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
+
+  private:
+    struct ImageEmbedding {
+        LayerNorm norm_in;
+        Linear in;
+        Module gelu;
+        Linear out;
+        LayerNorm norm_out;
+    };
+    struct Timestep {
+        Tensor embedding;   // [N, T, dim]
+        Tensor modulation;  // [N, T, 6, dim]
+    };
+    // Tokens along each axis.
+    [[nodiscard]] Extent3 grid_of(const Tensor& latent) const;
+    [[nodiscard]] Tensor embed_positions(Tape& tape, const Tensor& latent,
+                                         const Extent3& grid) const;
+    [[nodiscard]] Tensor embed_patches(Tape& tape, const Conv3d& embedding, const Tensor& x) const;
+    [[nodiscard]] Timestep embed_timestep(Tape& tape, const Tensor& t,
+                                          ghost::ElementType type) const;
+    [[nodiscard]] Tensor embed_text(Tape& tape, const Tensor& context) const;
+    [[nodiscard]] Tensor embed_image(Tape& tape, const Tensor& image) const;
+    void run_blocks(Tape& tape, WanTokens& x, const WanConditions& given) const;
+    void run_vace(Tape& tape, WanTokens& x, const WanConditions& given,
+                  const Tensor& control) const;
+    [[nodiscard]] Tensor forward_head(Tape& tape, const WanTokens& x, const Tensor& e) const;
+
+    modelfile::WanConfig config_;
+    WanWidths widths_;
+    Registry registry_;
+    Module root_;
+    Module rope_;
+    Conv3d patch_embedding_;
+    Linear text_in_;
+    Module text_gelu_;
+    Linear text_out_;
+    Linear time_in_;
+    Module time_silu_;
+    Linear time_out_;
+    Module projection_silu_;
+    Linear time_projection_;
+    std::vector<WanBlock> blocks_;
+    Module head_;
+    LayerNorm head_norm_;
+    Linear head_linear_;
+    std::optional<ImageEmbedding> image_;
+    std::optional<Conv2d> ref_conv_;
+    std::vector<VaceBlock> vace_blocks_;
+    std::optional<Conv3d> vace_patch_embedding_;
+};
+
+[[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_wan(const modelfile::WanConfig& config);
+
+}  // namespace plimsoll::memory

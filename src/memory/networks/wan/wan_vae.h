@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The VAEs of Wan 2.1 (also of Qwen-Image) and Wan 2.2 5B: four pixels' frames to one latent frame,
+// the first frame alone; coded chunk by chunk.
+#pragma once
+#include "memory/networks/wan/causal_layers.h"
+#include "modelfile/networks/wan_vae_config.h"
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace plimsoll::memory {
+
+// The blocks of one resolution and the change to the next. Around it, in Wan 2.2, a shortcut
+// without weights: means on the way down, repeats on the way up.
+class WanLevel {
+  public:
+    struct Shape {
+        std::int64_t in = 0;
+        std::int64_t out = 0;
+        int blocks = 2;
+        std::optional<WanResampling> resampling;
+        std::int64_t resampled = 0;  // channels after it
+        bool nested = false;         // paths: a list within the level, not one over all
+        bool averages = false;       // a shortcut on the way down
+    };
+    // `first`: number of the level's first layer, or of the level where it is nested.
+    WanLevel(Registry& registry, std::string_view path, std::string_view list, int first,
+             const Shape& shape);
+    // Lets `x` go as soon as it was read, where no shortcut needs it.
+    [[nodiscard]] WanFrames forward(Tape& tape, WanFrames x, WanCache* cache,
+                                    bool first_chunk) const;
+    [[nodiscard]] bool nested() const { return shape_.nested; }
+
+  private:
+    [[nodiscard]] Tensor repeat_shortcut(Tape& tape, const Tensor& x, bool first_chunk) const;
+    [[nodiscard]] Tensor mean_shortcut(Tape& tape, const Tensor& x) const;
+
+    Shape shape_;
+    Module path_;
+    Module shortcut_path_;
+    std::vector<WanResidual> blocks_;
+    std::optional<WanResample> resample_;
+};
+
+class WanVaeEnd {
+  public:
+    WanVaeEnd(Registry& registry, std::string_view path, std::int64_t in, std::int64_t out);
+    void forward(Tape& tape, Module owner, WanFrames& x, WanCache* cache) const;
+
+  private:
+    WanRmsNorm norm_;
+    Module silu_;
+    CausalConv3d conv_;
+};
+
+class WanVaeMiddle {
+  public:
+    WanVaeMiddle(Registry& registry, std::string_view path, std::int64_t channels);
+    void forward(Tape& tape, WanFrames& x, WanCache* cache) const;
+
+  private:
+    WanResidual block1_;
+    WanVaeAttention attention_;
+    WanResidual block2_;
+};
+
+class WanVaeEncoder {
+  public:
+    WanVaeEncoder(Registry& registry, const modelfile::WanVaeConfig& config);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& pixels, WanCache* cache) const;
+
+  private:
+    Module path_;
+    CausalConv3d conv_in_;
+    std::vector<WanLevel> levels_;
+    std::optional<WanVaeMiddle> middle_;
+    std::optional<WanVaeEnd> head_;
+};
+
+class WanVaeDecoder {
+  public:
+    WanVaeDecoder(Registry& registry, const modelfile::WanVaeConfig& config);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& z, WanCache* cache,
+                                 bool first_chunk) const;
+
+  private:
+    Module path_;
+    CausalConv3d conv_in_;
+    WanVaeMiddle middle_;
+    std::vector<WanLevel> levels_;
+    std::optional<WanVaeEnd> head_;
+};
+
+class WanVaeNetwork final : public Network {
+  public:
+    explicit WanVaeNetwork(const modelfile::WanVaeConfig& config);
+
+    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
+        return registry_.modules();
+    }
+    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
+    [[nodiscard]] Bytes weights(ComputeType storage) const override {
+        return registry_.weights(storage);
+    }
+    [[nodiscard]] const modelfile::WanVaeConfig& config() const { return config_; }
+    [[nodiscard]] std::int64_t downscale() const { return std::int64_t{8} * config_.patch_size; }
+
+    [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
+    [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
+
+  private:
+    modelfile::WanVaeConfig config_;
+    Registry registry_;
+    Module root_;
+    WanVaeEncoder encoder_;
+    CausalConv3d conv1_;
+    CausalConv3d conv2_;
+    WanVaeDecoder decoder_;
+};
+
+struct WanVaeCall {
+    int batch = 1;
+    int frames = 1;  // pixel frames: 1 more than a multiple of 4, others do not reach the network
+    int height = 480;
+    int width = 832;
+    ComputeType compute = ComputeType::BFloat16;
+    ComputeType storage = ComputeType::BFloat16;
+    ForwardRules rules = {};
+};
+
+[[nodiscard]] Result<std::shared_ptr<const WanVaeNetwork>> build_wan_vae(
+    const modelfile::WanVaeConfig& config);
+[[nodiscard]] Walk simulate_wan_vae_decode(const WanVaeNetwork& vae, const WanVaeCall& call);
+[[nodiscard]] Walk simulate_wan_vae_encode(const WanVaeNetwork& vae, const WanVaeCall& call);
+
+}  // namespace plimsoll::memory
