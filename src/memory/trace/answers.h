@@ -13,6 +13,7 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_clip(const Question& q);
 [[nodiscard]] Result<Walk> answer_flux(const Question& q);
 [[nodiscard]] Result<Walk> answer_lumina2(const Question& q);
+[[nodiscard]] Result<Walk> answer_omnigen2(const Question& q);
 [[nodiscard]] Result<Walk> answer_qwen_image(const Question& q);
 
 }  // namespace plimsoll::memory::trace
