@@ -180,6 +180,7 @@ std::vector<OmniGen2Block> make_blocks(Registry& r, std::string_view name, int c
                                        const OmniGen2Config& c,
                                        OmniGen2Block::Modulated modulated) {
     std::vector<OmniGen2Block> blocks;
+    blocks.reserve(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i)
         blocks.emplace_back(r, fmt::format("{}.{}", name, i), c, modulated);
     return blocks;
@@ -272,6 +273,7 @@ OmniGen2Network::References OmniGen2Network::flatten_references(
                                     .width = static_cast<int>(s[3] / config_.patch_size)});
     }
     std::vector<Tensor> tokens;
+    tokens.reserve(padded.size());
     for (const Tensor& image : padded)
         tokens.push_back(to_tokens(tape, root_, image, config_.patch_size));
     if (!tokens.empty()) references.tokens = ghost::cat(tape, root_, tokens, 1);

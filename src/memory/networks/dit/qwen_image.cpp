@@ -107,8 +107,7 @@ QwenBlock::Stream QwenBlock::make_stream(Registry& r, std::string_view path, std
     LayerNorm norm2(r, at("norm2"), w.hidden, Affine::No);
     Linear mlp_in(r, at("mlp.net.0.proj"), w.hidden, kMlpRatio * w.hidden);
     Linear mlp_out(r, at("mlp.net.2"), kMlpRatio * w.hidden, w.hidden);
-    return {at("mod.0"),       std::move(mod),  std::move(norm1),  std::move(norm2),
-            std::move(mlp_in), at("mlp.net.0"), std::move(mlp_out)};
+    return {at("mod.0"), mod, norm1, norm2, mlp_in, at("mlp.net.0"), mlp_out};
 }
 
 QwenBlock::QwenBlock(Registry& r, std::string_view path, const QwenWidths& w)
@@ -253,6 +252,7 @@ QwenImageNetwork::QwenImageNetwork(const modelfile::QwenImageConfig& c)
       txt_in_(registry_, registry_.path("txt_in", ""), c.joint_attention_dim, widths_.hidden),
       blocks_([&] {
           std::vector<QwenBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.num_layers));
           for (int i = 0; i < c.num_layers; ++i)
               blocks.emplace_back(registry_, fmt::format("transformer_blocks.{}", i), widths_);
           return blocks;
