@@ -79,7 +79,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 36U);
+    ASSERT_EQ(families.size(), 37U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
@@ -128,6 +128,7 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
          unet_question("qwen_image", "edit_0ref", 1024, 1024, 1),
          unet_question("qwen_image", "edit_2511_1ref", 1024, 1024, 1),  // asked of 0.3.64
          unet_question("lumina2", "no_such_variant", 1024, 1024, 1),
+         unet_question("omnigen2", "edit_6ref", 1024, 1024, 1),
          unet_question("z_image", "base", 1024, 1024, 1),  // asked of 0.3.64
          unet_question("sd15", "no_such_variant", 512, 512, 1),
          unet_question("sd15", "base", 4, 4, 1),

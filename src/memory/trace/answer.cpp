@@ -22,6 +22,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "sdxl", answer_unet},
     {"unet_step", "flux", answer_flux},
     {"unet_step", "qwen_image", answer_qwen_image},
+    {"unet_step", "omnigen2", answer_omnigen2},
     {"unet_step", "lumina2", answer_lumina2},
     {"unet_step", "z_image", answer_lumina2},
     {"text_encode", "t5_xxl", answer_t5},

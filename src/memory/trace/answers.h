@@ -15,6 +15,7 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_language_model(const Question& q);
 [[nodiscard]] Result<Walk> answer_flux(const Question& q);
 [[nodiscard]] Result<Walk> answer_lumina2(const Question& q);
+[[nodiscard]] Result<Walk> answer_omnigen2(const Question& q);
 [[nodiscard]] Result<Walk> answer_qwen_image(const Question& q);
 [[nodiscard]] Result<Walk> answer_sd3(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos_predict2(const Question& q);

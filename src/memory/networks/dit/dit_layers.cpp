@@ -144,10 +144,33 @@ Tensor apply_rope(Tape& tape, Module module, const Tensor& x, const Tensor& tabl
     return rotate(tape, module, wide, table, x.type());
 }
 
+Tensor apply_rope_narrow(Tape& tape, Module module, const Tensor& x, const Tensor& table) {
+    return rotate(tape, module, x, table, x.type());
+}
+
 Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
                 const Tensor& shift) {
     const Tensor factor = ghost::unary(tape, "add", module, scale);
     return ghost::combine(tape, "addcmul", module, {&shift, &x, &factor}, x.shape(), x.type());
+}
+
+Tensor scaled_timestep_embedding(Tape& tape, Module module, const Tensor& timesteps,
+                                 std::int64_t width) {
+    const std::int64_t half = width / 2;
+    Tensor exponent = ghost::create(tape, "arange", module, {half}, ElementType::Float32);
+    exponent = ghost::unary(tape, "mul", module, exponent);
+    exponent = ghost::unary(tape, "div", module, exponent);
+    Tensor angles = ghost::unary(tape, "exp", module, exponent);
+    angles = ghost::combine(tape, "mul", module, {&timesteps, &angles},
+                            {timesteps.elements(), half}, ElementType::Float32);
+    angles = ghost::unary(tape, "mul", module, angles);
+    angles = [&] {
+        const std::array<Tensor, 2> both = {ghost::unary(tape, "sin", module, angles),
+                                            ghost::unary(tape, "cos", module, angles)};
+        return ghost::cat(tape, module, both, 1);
+    }();
+    const Tensor side = angles.view({timesteps.elements(), half});
+    return ghost::cat(tape, module, std::array<Tensor, 2>{side, side}, 1);
 }
 
 MlpEmbedder::MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in,

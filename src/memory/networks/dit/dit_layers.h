@@ -37,9 +37,17 @@ struct Rotated {
 // One of them, in a statement of its own: the caller's variable lives on until the result is there.
 [[nodiscard]] Tensor apply_rope(Tape& tape, Module module, const Tensor& x, const Tensor& table);
 
+// The same without a wide copy of `x` beforehand, whatever the kernels.
+[[nodiscard]] Tensor apply_rope_narrow(Tape& tape, Module module, const Tensor& x,
+                                       const Tensor& table);
+
 // (1 + scale) * x + shift.
 [[nodiscard]] Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
                               const Tensor& shift);
+
+// Diffusers' sinusoids, [N, width]: scaled after the product, sines and cosines swapped.
+[[nodiscard]] Tensor scaled_timestep_embedding(Tape& tape, Module module, const Tensor& timesteps,
+                                               std::int64_t width);
 
 // Two Linear layers with SiLU between: timesteps, pooled texts, guidance.
 struct MlpNames {

@@ -125,10 +125,13 @@ Tensor LuminaBlock::feed_forward(Tape& tape, const Tensor& x) const {
     const Tensor gated = [&] {
         const Tensor first = w1_.forward(tape, x);
         const Tensor third = w3_.forward(tape, x);
-        const Tensor active = ghost::unary(tape, "silu", feed_forward_, first);
-        return ghost::binary(tape, "mul", feed_forward_, active, third);
+        const Tensor product = [&] {
+            const Tensor active = ghost::unary(tape, "silu", feed_forward_, first);
+            return ghost::binary(tape, "mul", feed_forward_, active, third);
+        }();
+        return without_infinities(tape, feed_forward_, product);
     }();
-    return w2_.forward(tape, without_infinities(tape, feed_forward_, gated));
+    return w2_.forward(tape, gated);
 }
 
 Tensor LuminaBlock::forward(Tape& tape, const Tensor& x, const Tensor& table, const Tensor& mask,
@@ -184,6 +187,19 @@ Tensor LuminaBlock::forward_modulated(Tape& tape, const Tensor& x, const Tensor&
     });
 }
 
+namespace {
+
+std::vector<LuminaBlock> make_blocks(Registry& r, std::string_view name, int count,
+                                     const Lumina2Config& c, LuminaBlock::Modulated modulated) {
+    std::vector<LuminaBlock> blocks;
+    blocks.reserve(static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i)
+        blocks.emplace_back(r, fmt::format("{}.{}", name, i), c, modulated);
+    return blocks;
+}
+
+}  // namespace
+
 Lumina2Network::Lumina2Network(const Lumina2Config& c)
     : config_(c),
       root_([&] {
@@ -196,20 +212,10 @@ Lumina2Network::Lumina2Network(const Lumina2Config& c)
       rope_(registry_.path("rope_embedder", "")),
       x_embedder_(registry_, registry_.path("x_embedder", ""),
                   std::int64_t{c.in_channels} * c.patch_size * c.patch_size, c.dim),
-      noise_refiner_([&] {
-          std::vector<LuminaBlock> blocks;
-          for (int i = 0; i < c.n_refiner_layers; ++i)
-              blocks.emplace_back(registry_, fmt::format("noise_refiner.{}", i), c,
-                                  LuminaBlock::Modulated::Yes);
-          return blocks;
-      }()),
-      context_refiner_([&] {
-          std::vector<LuminaBlock> blocks;
-          for (int i = 0; i < c.n_refiner_layers; ++i)
-              blocks.emplace_back(registry_, fmt::format("context_refiner.{}", i), c,
-                                  LuminaBlock::Modulated::No);
-          return blocks;
-      }()),
+      noise_refiner_(make_blocks(registry_, "noise_refiner", c.n_refiner_layers, c,
+                                 LuminaBlock::Modulated::Yes)),
+      context_refiner_(make_blocks(registry_, "context_refiner", c.n_refiner_layers, c,
+                                   LuminaBlock::Modulated::No)),
       time_(registry_.path("t_embedder", "")),
       time_in_(registry_, registry_.path("t_embedder", "mlp.0"), kTimestepWidth, time_hidden(c)),
       time_act_(registry_.path("t_embedder", "mlp.1")),
@@ -217,10 +223,8 @@ Lumina2Network::Lumina2Network(const Lumina2Config& c)
       text_norm_(registry_, registry_.path("cap_embedder", "0"), c.cap_feat_dim),
       text_in_(registry_, registry_.path("cap_embedder", "1"), c.cap_feat_dim, c.dim),
       layers_([&] {
-          std::vector<LuminaBlock> blocks;
-          for (int i = 0; i < c.n_layers; ++i)
-              blocks.emplace_back(registry_, fmt::format("layers.{}", i), c,
-                                  LuminaBlock::Modulated::Yes);
+          std::vector<LuminaBlock> blocks =
+              make_blocks(registry_, "layers", c.n_layers, c, LuminaBlock::Modulated::Yes);
           if (c.unused_norm_final)
               registry_.add(registry_.path("norm_final", ""), "RMSNorm", c.dim);
           return blocks;
@@ -340,6 +344,7 @@ LuminaTokens Lumina2Network::refine_3064(Tape& tape, const Tensor& x, const Tens
         refined_text = block.forward(tape, refined_text, text_table, {}, {});
 
     std::vector<Tensor> patches;
+    patches.reserve(static_cast<std::size_t>(batch));
     for (std::int64_t i = 0; i < batch; ++i)
         patches.push_back(patchify(tape, root_, one(x), patch));
     Tensor image = ghost::create(tape, "zeros", root_,
@@ -494,6 +499,7 @@ Tensor Lumina2Network::unpatchify(Tape& tape, const Tensor& tokens, const Tensor
     const std::int64_t columns = (s[3] + patch - 1) / patch;
     const Tensor own = tokens.view({1, rows * columns, tokens.shape().last()});
     std::vector<Tensor> images;
+    images.reserve(static_cast<std::size_t>(s[0]));
     for (std::int64_t i = 0; i < s[0]; ++i)
         images.push_back(from_tokens(tape, root_, own, config_.in_channels, rows, columns, patch));
     const Shape stacked{s[0], config_.in_channels, rows * patch, columns * patch};

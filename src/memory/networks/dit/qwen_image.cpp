@@ -107,8 +107,7 @@ QwenBlock::Stream QwenBlock::make_stream(Registry& r, std::string_view path, std
     LayerNorm norm2(r, at("norm2"), w.hidden, Affine::No);
     Linear mlp_in(r, at("mlp.net.0.proj"), w.hidden, kMlpRatio * w.hidden);
     Linear mlp_out(r, at("mlp.net.2"), kMlpRatio * w.hidden, w.hidden);
-    return {at("mod.0"),       std::move(mod),  std::move(norm1),  std::move(norm2),
-            std::move(mlp_in), at("mlp.net.0"), std::move(mlp_out)};
+    return {at("mod.0"), mod, norm1, norm2, mlp_in, at("mlp.net.0"), mlp_out};
 }
 
 QwenBlock::QwenBlock(Registry& r, std::string_view path, const QwenWidths& w)
@@ -253,6 +252,7 @@ QwenImageNetwork::QwenImageNetwork(const modelfile::QwenImageConfig& c)
       txt_in_(registry_, registry_.path("txt_in", ""), c.joint_attention_dim, widths_.hidden),
       blocks_([&] {
           std::vector<QwenBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.num_layers));
           for (int i = 0; i < c.num_layers; ++i)
               blocks.emplace_back(registry_, fmt::format("transformer_blocks.{}", i), widths_);
           return blocks;
@@ -345,25 +345,8 @@ Tensor QwenImageNetwork::embed_text(Tape& tape, const Tensor& context) const {
     return txt_in_.forward(tape, normal);
 }
 
-// Sinusoids scaled after the product, sines and cosines then swapped.
 Tensor QwenImageNetwork::embed_time(Tape& tape, const Tensor& timesteps, ElementType type) const {
-    const std::int64_t half = kTimestepWidth / 2;
-    const Tensor waves = [&] {
-        Tensor exponent = ghost::create(tape, "arange", time_proj_, {half}, ElementType::Float32);
-        exponent = ghost::unary(tape, "mul", time_proj_, exponent);
-        exponent = ghost::unary(tape, "div", time_proj_, exponent);
-        Tensor angles = ghost::unary(tape, "exp", time_proj_, exponent);
-        angles = ghost::combine(tape, "mul", time_proj_, {&timesteps, &angles},
-                                {timesteps.elements(), half}, ElementType::Float32);
-        angles = ghost::unary(tape, "mul", time_proj_, angles);
-        angles = [&] {
-            const std::array<Tensor, 2> both = {ghost::unary(tape, "sin", time_proj_, angles),
-                                                ghost::unary(tape, "cos", time_proj_, angles)};
-            return ghost::cat(tape, time_proj_, both, 1);
-        }();
-        const Tensor side = angles.view({timesteps.elements(), half});
-        return ghost::cat(tape, time_proj_, std::array<Tensor, 2>{side, side}, 1);
-    }();
+    const Tensor waves = scaled_timestep_embedding(tape, time_proj_, timesteps, kTimestepWidth);
     const Tensor cast = ghost::to_type(tape, time_, waves, type);
     const Tensor hidden = [&] {
         const Tensor first = time_in_.forward(tape, cast);
