@@ -79,7 +79,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 11U);
+    ASSERT_EQ(families.size(), 12U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
@@ -124,8 +124,14 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
         {unet_question("no_such_family", "dev", 1024, 1024, 1),
          unet_question("flux", "no_such_variant", 1024, 1024, 1),
          unet_question("flux", "dev", 4, 4, 1),
+         unet_question("sd3", "base", 1024, 1024, 1),
+         unet_question("sd3", "medium", 4096, 4096, 1),
+         unet_question("cosmos_predict2", "2B_no_such", 1024, 1024, 1),
+         unet_question("cosmos_predict2", "2B", 1000, 1000, 1),
+         unet_question("pixart_sigma", "no_such_variant", 1024, 1024, 1),
          unet_question("sd15", "no_such_variant", 512, 512, 1),
-         unet_question("sd15", "base", 4, 4, 1), unet_question("sd15", "base", 512, 512, 0),
+         unet_question("sd15", "base", 4, 4, 1),
+         unet_question("sd15", "base", 512, 512, 0),
          std::string(R"({"family":"sd15","phase":"training","width":512,"height":512})"),
          std::string(R"({"family":"sd15","phase":"unet_step","width":"wide"})"),
          std::string(

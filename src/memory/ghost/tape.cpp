@@ -31,28 +31,32 @@ Tensor Tape::make_temporary(std::int64_t bytes, std::string_view op, const std::
 }
 
 Tape::Cast Tape::cast_weight(const Shape& shape, const std::string* module) {
-    if (!casts_weights()) return {};
-    return copy_weight(shape, options_.compute, "_to_copy", module);
+    return cast_weight(shape, options_.storage, module);
+}
+
+Tape::Cast Tape::cast_weight(const Shape& shape, ElementType stored, const std::string* module) {
+    if (stored == options_.compute) return {};
+    return copy_weight(shape, stored, options_.compute, "_to_copy", module);
 }
 
 Tape::Cast Tape::clone_weight(const Shape& shape, const std::string* module) {
-    return copy_weight(shape, options_.storage, "clone", module);
+    return copy_weight(shape, options_.storage, options_.storage, "clone", module);
 }
 
-Tape::Cast Tape::copy_weight(const Shape& shape, ElementType type, std::string_view op,
-                             const std::string* module) {
+Tape::Cast Tape::copy_weight(const Shape& shape, ElementType from, ElementType to,
+                             std::string_view op, const std::string* module) {
     const std::int64_t elements = shape.elements();
-    const std::int64_t bytes = elements * element_bytes(type);
+    const std::int64_t bytes = elements * element_bytes(to);
     Tensor block;
     std::int64_t apart = 0;
     if (options_.casts_included) {
-        block = make(shape, type, op, module);
+        block = make(shape, to, op, module);
     } else {
         apart = Heap::round_up(bytes);
         cast_live_ += apart;
         max_cast_ = std::max(max_cast_, cast_live_);
     }
-    charge(OpClass::Copy, op, module, 0, elements * element_bytes(options_.storage) + bytes);
+    charge(OpClass::Copy, op, module, 0, elements * element_bytes(from) + bytes);
     return {*this, apart, std::move(block)};
 }
 

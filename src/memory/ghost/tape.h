@@ -60,6 +60,9 @@ class Tape {
     // A copy of a weight in compute type. Alive as long as the returned Cast.
     class Cast;
     [[nodiscard]] Cast cast_weight(const Shape& shape, const std::string* module);
+    // The same for a weight that is stored in a type of its own.
+    [[nodiscard]] Cast cast_weight(const Shape& shape, ElementType stored,
+                                   const std::string* module);
     // A part of a weight made contiguous, in the type it is stored in. Counted as a cast is.
     [[nodiscard]] Cast clone_weight(const Shape& shape, const std::string* module);
 
@@ -80,8 +83,8 @@ class Tape {
   private:
     friend class Cast;
 
-    [[nodiscard]] Cast copy_weight(const Shape& shape, ElementType type, std::string_view op,
-                                   const std::string* module);
+    [[nodiscard]] Cast copy_weight(const Shape& shape, ElementType from, ElementType to,
+                                   std::string_view op, const std::string* module);
 
     TapeOptions options_;
     Heap heap_;

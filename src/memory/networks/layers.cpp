@@ -23,6 +23,11 @@ void Registry::add(Module path, std::string_view class_name, std::int64_t parame
         {.path = *path, .class_name = class_name, .elements = parameters, .castable = castable_});
 }
 
+void Registry::add_plain(Module path, std::string_view class_name, std::int64_t parameters) {
+    add(path, class_name, parameters);
+    modules_.back().castable = false;
+}
+
 void Registry::add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                                   ModuleStorage storage) {
     modules_.push_back({.path = *path,
@@ -85,7 +90,10 @@ Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
 }
 
 Tensor Linear::forward_slice(Tape& tape, const Tensor& x) const {
-    if (x.shape()[0] == 1) return forward(tape, x);
+    return x.shape()[0] == 1 ? forward(tape, x) : forward_transposed(tape, x);
+}
+
+Tensor Linear::forward_transposed(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
     const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
     const std::int64_t rows = x.elements() / in_;
@@ -166,7 +174,13 @@ Tensor LayerNorm::forward(Tape& tape, const Tensor& x) const {
 }
 
 Tensor LayerNorm::forward_strided(Tape& tape, const Tensor& x) const {
-    return normalise(tape, x, tape.make_temporary(x.bytes(), kLayerNorm, path_));
+    // One of the recorders sees the copy as an operation.
+    if (!tape.options().casts_included)
+        return normalise(tape, x, tape.make_temporary(x.bytes(), kLayerNorm, path_));
+    constexpr std::string_view kCopy = "layer_norm.contig";
+    const Tensor copy = tape.make_temporary(x.bytes(), kCopy, path_);
+    tape.charge(OpClass::Copy, kCopy, path_, 0, 2 * x.bytes());
+    return normalise(tape, x, copy);
 }
 
 Tensor LayerNorm::normalise(Tape& tape, const Tensor& x, Tensor copy) const {
@@ -184,9 +198,14 @@ Tensor LayerNorm::normalise(Tape& tape, const Tensor& x, Tensor copy) const {
     return out;
 }
 
-RmsNorm::RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine)
+RmsNorm::RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine,
+                 NormClass norm_class)
     : path_(path), width_(width), affine_(affine) {
-    if (affine == Affine::Yes) registry.add(path, "RMSNorm", width);
+    if (affine == Affine::No) return;
+    if (norm_class == NormClass::ComfyOp)
+        registry.add(path, "RMSNorm", width);
+    else
+        registry.add_plain(path, "RMSNorm", width);
 }
 
 Tensor RmsNorm::forward(Tape& tape, const Tensor& x) const {

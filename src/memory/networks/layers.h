@@ -27,6 +27,8 @@ class Registry {
     // A path that lives as long as the registry. "" + name gives name.
     [[nodiscard]] Module path(std::string_view parent, std::string_view name);
     void add(Module path, std::string_view class_name, std::int64_t parameters);
+    // A leaf that is none of ComfyUI's ops.
+    void add_plain(Module path, std::string_view class_name, std::int64_t parameters);
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);
@@ -57,6 +59,8 @@ class Linear {
     // The same for some tokens of a longer sequence, [N, tokens, in]: where the batches lie apart,
     // a product for each, then the bias in place.
     [[nodiscard]] Tensor forward_slice(Tape& tape, const Tensor& x) const;
+    // The same for transposed tokens: a product for each latent, however many.
+    [[nodiscard]] Tensor forward_transposed(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Module path() const { return path_; }
 
   private:
@@ -116,10 +120,12 @@ class LayerNorm {
     Affine affine_;
 };
 
-// Root mean square over the last dimension.
+// Root mean square over the last dimension. Some networks have a class of their own for it.
+enum class NormClass : std::uint8_t { ComfyOp, Plain };
 class RmsNorm {
   public:
-    RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes);
+    RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes,
+            NormClass norm_class = NormClass::ComfyOp);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
 
   private:

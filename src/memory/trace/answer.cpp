@@ -24,6 +24,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "sd3", answer_sd3},
     {"unet_step", "cosmos_predict2", answer_cosmos_predict2, true},
     {"unet_step", "anima", answer_cosmos_predict2, true},
+    {"unet_step", "pixart_sigma", answer_pixart_sigma},
     {"vae_decode", "vae_kl4", answer_kl_vae},
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},

@@ -14,5 +14,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_flux(const Question& q);
 [[nodiscard]] Result<Walk> answer_sd3(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos_predict2(const Question& q);
+[[nodiscard]] Result<Walk> answer_pixart_sigma(const Question& q);
 
 }  // namespace plimsoll::memory::trace
