@@ -27,6 +27,11 @@ void Registry::add(Module path, std::string_view class_name, std::int64_t parame
                         .storage = storage});
 }
 
+void Registry::add_plain(Module path, std::string_view class_name, std::int64_t parameters) {
+    add(path, class_name, parameters);
+    modules_.back().castable = false;
+}
+
 void Registry::add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                                   ModuleStorage storage) {
     modules_.push_back({.path = *path,
@@ -191,9 +196,14 @@ Tensor LayerNorm::normalise(Tape& tape, const Tensor& x, Tensor copy) const {
     return out;
 }
 
-RmsNorm::RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine)
+RmsNorm::RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine,
+                 NormClass norm_class)
     : path_(path), width_(width), affine_(affine) {
-    if (affine == Affine::Yes) registry.add(path, "RMSNorm", width);
+    if (affine == Affine::No) return;
+    if (norm_class == NormClass::ComfyOp)
+        registry.add(path, "RMSNorm", width);
+    else
+        registry.add_plain(path, "RMSNorm", width);
 }
 
 Tensor RmsNorm::forward(Tape& tape, const Tensor& x) const {

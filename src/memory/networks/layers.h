@@ -28,6 +28,8 @@ class Registry {
     [[nodiscard]] Module path(std::string_view parent, std::string_view name);
     void add(Module path, std::string_view class_name, std::int64_t parameters,
              ModuleStorage storage = ModuleStorage::AsNetwork);
+    // A leaf that is none of ComfyUI's ops.
+    void add_plain(Module path, std::string_view class_name, std::int64_t parameters);
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);
@@ -121,10 +123,12 @@ class LayerNorm {
     Affine affine_;
 };
 
-// Root mean square over the last dimension.
+// Root mean square over the last dimension. Some networks have a class of their own for it.
+enum class NormClass : std::uint8_t { ComfyOp, Plain };
 class RmsNorm {
   public:
-    RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes);
+    RmsNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes,
+            NormClass norm_class = NormClass::ComfyOp);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
 
   private:

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/denoiser.h"
+#include "memory/networks/dit/cosmos_predict2.h"
+#include "memory/networks/dit/mmdit.h"
+#include "memory/networks/dit/pixart.h"
 #include "memory/networks/gz_fixture.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
@@ -76,6 +79,22 @@ TEST(NetworkModules, of_the_unets_are_those_of_the_real_classes) {
     }
 }
 
+TEST(NetworkModules, of_transformers_are_those_of_the_real_classes) {
+    // Recorded with the model object around the network.
+    const auto with_buffers = [](const Denoiser& model) {
+        std::vector<ModuleEntry> modules = model.modules();
+        for (ModuleEntry& buffer : model.model_buffers()) modules.push_back(std::move(buffer));
+        return modules;
+    };
+    expect_modules("sd3_medium", with_buffers(*build_mmdit({}).value()));
+    modelfile::MmditConfig large;
+    large.depth = 38;
+    large.qk_norm = "rms";
+    expect_modules("sd3_3.5_large", with_buffers(*build_mmdit(large).value()));
+    expect_modules("cosmos_predict2_2b", with_buffers(*build_cosmos_predict2({}).value()));
+    expect_modules("pixart_sigma", with_buffers(*build_pixart({}).value()));
+}
+
 TEST(NetworkModules, of_controlnets_and_adapters_are_those_of_the_real_classes) {
     const auto controlnet = [](std::string_view name) {
         return network(build_controlnet(modelfile::known_controlnet(name).value()))->modules();
@@ -120,6 +139,33 @@ TEST(NetworkModules, count_the_parameters_of_the_distilled_unets) {
     EXPECT_NEAR(millions("koala_700m"), 782, 10);      // 782M (KOALA, Lee et al. 2023, table 1)
     EXPECT_NEAR(millions("koala_1b"), 1161, 12);       // 1161M (same table)
     EXPECT_NEAR(millions("sdxl_refiner"), 2200, 150);  // not stated exactly in the SDXL paper
+}
+
+// Goal: a configuration from outside can be wrong in any number. Method: one at a time.
+TEST(BuildTransformers, refuse_numbers_that_contradict_each_other) {
+    const auto expect_refused = [](auto build, auto sound, auto change) {
+        ASSERT_TRUE(build(sound).has_value());
+        change(sound);
+        EXPECT_FALSE(build(sound).has_value());
+    };
+    const auto mmdit = [&](auto change) {
+        expect_refused(build_mmdit, modelfile::MmditConfig{}, change);
+    };
+    mmdit([](auto& c) { c.depth = 0; });
+    mmdit([](auto& c) { c.pos_embed_max_size = 1 << 20; });
+    mmdit([](auto& c) { c.qk_norm = "no such norm"; });
+    const auto cosmos = [&](auto change) {
+        expect_refused(build_cosmos_predict2, modelfile::CosmosPredict2Config{}, change);
+    };
+    cosmos([](auto& c) { c.num_heads = 3; });
+    cosmos([](auto& c) { c.num_blocks = -1; });
+    cosmos([](auto& c) { c.use_adaln_lora = false; });
+    cosmos([](auto& c) { c.image_model = "no such model"; });
+    const auto pixart = [&](auto change) {
+        expect_refused(build_pixart, modelfile::PixArtConfig{}, change);
+    };
+    pixart([](auto& c) { c.hidden_size = 1153; });
+    pixart([](auto& c) { c.micro_condition = true; });
 }
 
 TEST(BuildUnet, refuses_numbers_that_contradict_each_other) {

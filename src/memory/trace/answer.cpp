@@ -52,6 +52,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_wan21", answer_wan_vae, true},
     {"vae_decode", "vae_wan22", answer_wan_vae, true},
     {"vae_encode", "vae_wan22", answer_wan_vae, true},
+    {"unet_step", "pixart_sigma", answer_pixart_sigma},
     {"vae_decode", "vae_kl4", answer_kl_vae},
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},

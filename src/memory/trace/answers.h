@@ -21,5 +21,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_cosmos_predict2(const Question& q);
 [[nodiscard]] Result<Walk> answer_wan(const Question& q);
 [[nodiscard]] Result<Walk> answer_wan_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_pixart_sigma(const Question& q);
 
 }  // namespace plimsoll::memory::trace

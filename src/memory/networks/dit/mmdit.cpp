@@ -61,8 +61,8 @@ MmditAttention::MmditAttention(Registry& r, std::string_view path, const MmditWi
                      : std::optional<Linear>(std::in_place, r, r.path(path, "proj"), w.hidden,
                                              w.hidden)) {
     if (!w.qk_norm) return;
-    q_norm_.emplace(r, r.path(path, "ln_q"), kHeadDim);
-    k_norm_.emplace(r, r.path(path, "ln_k"), kHeadDim);
+    q_norm_.emplace(r, r.path(path, "ln_q"), kHeadDim, Affine::Yes, NormClass::Plain);
+    k_norm_.emplace(r, r.path(path, "ln_k"), kHeadDim, Affine::Yes, NormClass::Plain);
 }
 
 MmditQkv MmditAttention::before(Tape& tape, const Tensor& x) const {
@@ -205,7 +205,7 @@ MmditNetwork::MmditNetwork(const modelfile::MmditConfig& c)
           .qk_norm = !c.qk_norm.empty()},
       root_([&] {
           const Module root = registry_.path("", "");
-          registry_.add_buffer(root, "MMDiT",
+          registry_.add_buffer(root, "OpenAISignatureMMDITWrapper",
                                widths_.hidden * c.pos_embed_max_size * c.pos_embed_max_size,
                                ModuleStorage::AsNetwork, Saved::Yes);
           return root;
