@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Goal: the ghost tensors live and die as the real ones did, not only at the peak. Method: each
-// operation of eight whole walks, in order, with the bytes alive after it, against recordings of
+// operation of whole walks, in order, with the bytes alive after it, against recordings of
 // the real forwards.
 #include "memory/ghost/tape.h"
 #include "memory/networks/gz_fixture.h"
