@@ -71,6 +71,19 @@ TEST(GhostTape, counts_weight_copies_apart_unless_told_otherwise) {
     }
 }
 
+TEST(GhostTape, lists_weight_copies_at_the_peak_even_where_they_are_counted_apart) {
+    Tape tape({.storage = ElementType::Float8E4M3, .compute = ElementType::Float16});
+    {
+        const Tape::Cast cast = tape.cast_weight({1024}, &kModule);
+        const Tensor made = tape.make({256}, ElementType::Float16, "made", &kModule);
+    }
+    const std::vector<Block> blocks = tape.heap().blocks_at_peak();
+    ASSERT_EQ(blocks.size(), 2U);
+    EXPECT_EQ(blocks[0].label.op, "_to_copy");
+    EXPECT_EQ(blocks[1].label.op, "made");
+    EXPECT_EQ(tape.heap().peak_bytes(), 512);
+}
+
 TEST(GhostAttention, takes_what_the_chosen_kernel_takes) {
     const AttentionShape shape{
         .batch = 1, .heads = 1, .queries = 256, .keys = 256, .head_dim = 512};

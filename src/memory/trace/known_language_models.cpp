@@ -16,19 +16,41 @@ Config with(Config config, auto change) {
 }
 
 DecoderOutput hidden(int layer) {
-    return {.kind = Kind::Hidden, .hidden_layer = layer};
+    DecoderOutput output;
+    output.kind = Kind::Hidden;
+    output.hidden_layer = layer;
+    return output;
 }
 
 DecoderOutput normal_hidden(int layer) {
-    return {.kind = Kind::Hidden, .hidden_layer = layer, .normalize_hidden = true};
+    DecoderOutput output = hidden(layer);
+    output.normalize_hidden = true;
+    return output;
 }
 
 DecoderOutput stacked(std::vector<int> layers) {
-    return {.kind = Kind::Layers, .layers = std::move(layers)};
+    DecoderOutput output;
+    output.kind = Kind::Layers;
+    output.layers = std::move(layers);
+    return output;
 }
 
 DecoderOutput all_stacked() {
-    return {.kind = Kind::All};
+    DecoderOutput output;
+    output.kind = Kind::All;
+    return output;
+}
+
+DecoderOutput unmasked() {
+    DecoderOutput output;
+    output.masked = false;
+    return output;
+}
+
+DecoderOutput zeroed_where_masked() {
+    DecoderOutput output;
+    output.zero_out_masked = true;
+    return output;
 }
 
 using Models = std::vector<KnownLanguageModel>;
@@ -91,7 +113,7 @@ void add_qwen3(Models& models) {
     models.push_back({"qwen3_4b", "zimage", "Qwen3_4BModel", qwen3(k4B), hidden(-2)});
     models.push_back({"qwen3_8b", "klein", "Qwen3_8BModel",
                       with(qwen3(k8B), [](Config& c) { c.lm_head = true; }), klein});
-    models.push_back({"ovis25_2b", "", "Ovis25_2BModel", qwen3(k2B), {.zero_out_masked = true}});
+    models.push_back({"ovis25_2b", "", "Ovis25_2BModel", qwen3(k2B), zeroed_where_masked()});
 }
 
 void add_qwen3vl(Models& models) {
@@ -113,7 +135,7 @@ void add_qwen3vl(Models& models) {
     models.push_back({"qwen3vl_8b", "joyimage", "_JoyImageClipModel", vl_8b, hidden(-1)});
     models.push_back({"qwen3vl_8b", "ideogram4", "Qwen3VL8BModel", text_8b,
                       stacked({1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 34, 36})});
-    models.push_back({"qwen3vl_32b", "minimax", "MiniMaxH3ClipModel", vl_32b, {.masked = false}});
+    models.push_back({"qwen3vl_32b", "minimax", "MiniMaxH3ClipModel", vl_32b, unmasked()});
 }
 
 void add_llama_and_mistral(Models& models) {

@@ -22,9 +22,9 @@ struct DecoderConfig {
     std::string transformer_type = "llama";  // "llama", "gemma2", "gemma3"
     bool final_norm = true;
     bool lm_head = false;
-    // The eye that is loaded with the model but does not run on text: "", "qwen25vl", "qwen3vl_l"
-    // (1024 channels), "qwen3vl_so" (1152), "siglip".
-    std::string vision = {};
+    // The eye that is loaded with the model but does not run on text: "none", "qwen25vl",
+    // "qwen3vl_l" (1024 channels), "qwen3vl_so" (1152), "siglip".
+    std::string vision = "none";
 };
 BOOST_DESCRIBE_STRUCT(DecoderConfig, (),
                       (vocab_size, hidden_size, intermediate_size, num_hidden_layers,

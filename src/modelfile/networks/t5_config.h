@@ -22,6 +22,7 @@ struct T5Config {
 };
 BOOST_DESCRIBE_STRUCT(T5Config, (),
                       (vocab_size, d_model, d_kv, d_ff, num_layers, num_heads,
-                       relative_attention_num_buckets, bias_in_every_layer, masked, zero_out_masked, scaled_fp8))
+                       relative_attention_num_buckets, bias_in_every_layer, masked, zero_out_masked,
+                       scaled_fp8))
 
 }  // namespace plimsoll::modelfile

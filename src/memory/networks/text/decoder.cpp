@@ -11,7 +11,6 @@
 
 namespace plimsoll::memory {
 
-using ghost::element_bytes;
 using ghost::ElementType;
 
 namespace {
@@ -65,7 +64,7 @@ Tensor DecoderAttention::rotate(Tape& tape, const Tensor& x, const DecoderRope& 
     const auto times = [&](const Tensor& a, const Tensor& table) {
         return ghost::combine(tape, "mul", path_, {&a, &table}, s, x.type());
     };
-    const Tensor straight = times(x, rope.cos);
+    Tensor straight = times(x, rope.cos);
     const Shape half = s.with_last(head_dim_ / 2);
     if (since_033(tape)) {
         // Each half of the channels gets the other's product with the sine, in place.
@@ -259,8 +258,8 @@ DecoderNetwork::Stack DecoderNetwork::run_layers(Tape& tape, const EmbeddedPromp
     if (is_gemma(config_)) ghost::unary_in_place(tape, "mul_", model_, x);
     const Tensor positions = ghost::create(tape, "arange", model_, {tokens}, ElementType::Int64);
     std::vector<DecoderRope> ropes;
-    for (int i = 0; i < (config_.transformer_type == "gemma3" ? 2 : 1); ++i)
-        ropes.push_back(make_rope(tape, positions));
+    ropes.push_back(make_rope(tape, positions));
+    if (config_.transformer_type == "gemma3") ropes.push_back(make_rope(tape, positions));
     Tensor mask =
         output_.masked ? padding_mask(tape, model_, prompts.attention_mask, x.type()) : Tensor{};
     const Tensor causal = tape.make({tokens, tokens}, x.type(), "empty", model_);

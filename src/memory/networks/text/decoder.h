@@ -21,7 +21,7 @@ struct DecoderOutput {
     };
     Kind kind = Kind::Last;
     int hidden_layer = -1;          // of Hidden; counted from the end where negative
-    std::vector<int> layers = {};   // of Layers
+    std::vector<int> layers;        // of Layers
     bool normalize_hidden = false;  // the final norm for Hidden too
     bool masked = true;             // padding is masked
     bool zero_out_masked = false;   // and its encodings are zero

@@ -211,10 +211,9 @@ T5Network::T5Network(const modelfile::T5Config& config, std::string_view class_n
                     config.d_model, unscaled_storage(config));
 }
 
-std::vector<Tensor> T5Network::encode(Tape& tape, const TextCall& call) const {
-    const EmbeddedPrompts prompts = embed_prompts(tape, root_, *shared_, call);
+Tensor T5Network::run_blocks(Tape& tape, const EmbeddedPrompts& prompts) const {
     Tensor x = prompts.embeds;
-    // Embeddings out of a table in fp8 may hold infinities.
+    // Embeddings out of a table in fp8 may hold what is no number.
     const ElementType stored = tape.options().storage;
     if (!config_.scaled_fp8 && element_bytes(stored) == 1)
         x = ghost::unary(tape, "nan_to_num", transformer_, x);
@@ -222,12 +221,17 @@ std::vector<Tensor> T5Network::encode(Tape& tape, const TextCall& call) const {
         config_.masked ? padding_mask(tape, encoder_, prompts.attention_mask, x.type()) : Tensor{};
     Tensor bias;
     for (const T5Block& block : blocks_) bias = block.forward(tape, x, mask, bias);
-    x = final_norm_->forward(tape, x);
+    return final_norm_->forward(tape, x);
+}
+
+std::vector<Tensor> T5Network::encode(Tape& tape, const TextCall& call) const {
+    const EmbeddedPrompts prompts = embed_prompts(tape, root_, *shared_, call);
+    const Tensor encoded = run_blocks(tape, prompts);
     if (config_.zero_out_masked) {
-        const Tensor kept = ghost::to_type(tape, root_, prompts.attention_mask, x.type());
-        ghost::binary_in_place(tape, "mul_", root_, x, kept);
+        const Tensor kept = ghost::to_type(tape, root_, prompts.attention_mask, encoded.type());
+        ghost::binary_in_place(tape, "mul_", root_, encoded, kept);
     }
-    return {prompts.embeds, prompts.attention_mask, x};
+    return {prompts.embeds, prompts.attention_mask, encoded};
 }
 
 Result<std::shared_ptr<const T5Network>> build_t5(const modelfile::T5Config& c,

@@ -93,6 +93,8 @@ class T5Network final : public TextNetwork {
     [[nodiscard]] std::vector<Tensor> encode(Tape& tape, const TextCall& call) const override;
 
   private:
+    [[nodiscard]] Tensor run_blocks(Tape& tape, const EmbeddedPrompts& prompts) const;
+
     modelfile::T5Config config_;
     Module transformer_;
     Module encoder_;

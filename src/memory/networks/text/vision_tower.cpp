@@ -129,7 +129,7 @@ void register_siglip(Registry& registry, std::int64_t width) {
 }  // namespace
 
 bool is_vision_tower(std::string_view kind) {
-    return kind.empty() || kind == "qwen25vl" || kind == "qwen3vl_l" || kind == "qwen3vl_so" ||
+    return kind == "none" || kind == "qwen25vl" || kind == "qwen3vl_l" || kind == "qwen3vl_so" ||
            kind == "siglip";
 }
 

@@ -9,7 +9,7 @@
 
 namespace plimsoll::memory {
 
-[[nodiscard]] bool is_vision_tower(std::string_view kind);  // "" is one, without weights
+[[nodiscard]] bool is_vision_tower(std::string_view kind);  // "none" is one, without weights
 // Writes down the tower's modules. `width`: of the language model.
 void register_vision_tower(Registry& registry, std::string_view kind, std::int64_t width);
 
