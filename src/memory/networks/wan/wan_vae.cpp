@@ -120,7 +120,7 @@ void WanVaeMiddle::forward(Tape& tape, WanFrames& x, WanCache* cache) const {
 
 WanVaeEncoder::WanVaeEncoder(Registry& r, const modelfile::WanVaeConfig& c)
     : path_(r.path("encoder", "")),
-      conv_in_(r, r.path("encoder", "conv1"), colours(c), std::int64_t{c.dim} * 1, kCausal3) {
+      conv_in_(r, r.path("encoder", "conv1"), colours(c), c.dim, kCausal3) {
     std::int64_t width = c.dim;
     int layer = 0;
     for (std::size_t i = 0; i < kLevels; ++i) {
