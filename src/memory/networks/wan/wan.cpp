@@ -130,6 +130,7 @@ WanNetwork::WanNetwork(const modelfile::WanConfig& c)
                        kModulations * c.dim),
       blocks_([&] {
           std::vector<WanBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.num_layers));
           for (int i = 0; i < c.num_layers; ++i)
               blocks.emplace_back(registry_, fmt::format("blocks.{}", i), "WanAttentionBlock",
                                   widths_);
@@ -149,8 +150,7 @@ WanNetwork::WanNetwork(const modelfile::WanConfig& c)
         Linear in(registry_, registry_.path("img_emb.proj", "1"), kImageWidth, kImageWidth);
         Linear out(registry_, registry_.path("img_emb.proj", "3"), kImageWidth, c.dim);
         LayerNorm norm_out(registry_, registry_.path("img_emb.proj", "4"), c.dim);
-        image_.emplace(std::move(norm_in), std::move(in), registry_.path("img_emb.proj", "2"),
-                       std::move(out), std::move(norm_out));
+        image_.emplace(norm_in, in, registry_.path("img_emb.proj", "2"), out, norm_out);
     }
     if (c.in_dim_ref_conv > 0) {
         const std::int64_t patch = c.patch_size[1];

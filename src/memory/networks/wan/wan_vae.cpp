@@ -214,7 +214,7 @@ void WanVaeDecoder::run_levels(Tape& tape, std::size_t index, WanFrames x, WanCa
         WanFrames in = std::move(x);
         x = levels_[index].forward(tape, std::move(in), cache, false);
         const std::int64_t frames = x.values.shape()[2];
-        if (frames <= kFramesTogether) continue;
+        if (cache == nullptr || frames <= kFramesTogether) continue;
         const std::size_t next = cache->next;
         for (std::int64_t i = 0; i < frames; i += kFramesTogether) {
             cache->next = next;
