@@ -23,10 +23,10 @@ Tensor Conv3d::forward(Tape& tape, const Tensor& x, const ConvCall& call) const 
         tape.charge(OpClass::Copy, kOp, path_, 0, 2 * bytes);
         return tape.make_temporary(bytes, kOp, path_);
     };
-    Tensor copy;
-    if (call.layout == InputLayout::Copied) copy = copied(x.bytes());
-    if (k.frames < whole.frames)  // the cut weights are not contiguous
-        copy = copied(weights * ghost::element_bytes(x.type()));
+    const Tensor input = call.layout == InputLayout::Copied ? copied(x.bytes()) : Tensor();
+    const Tensor cut = k.frames < whole.frames  // the cut weights are not contiguous
+                           ? copied(weights * ghost::element_bytes(x.type()))
+                           : Tensor();
     const auto extent = [](std::int64_t n, std::int64_t kernel, std::int64_t stride,
                            std::int64_t padding) {
         return (n + 2 * padding - kernel) / stride + 1;

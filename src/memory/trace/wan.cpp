@@ -70,6 +70,7 @@ Result<WanVariant> wan_variant(const Question& q) {
         {"wan22_ti2v_5B_i2v", wan_5b(), true},
         {"vace_1.3B", with_vace(wan_1_3b("vace"), 15)},
         {"vace_14B", with_vace(wan_14b("vace", 16), 8)},
+        {"fun_camera_14B", wan_14b("camera", 32)},
         {"wan22_fun_control_14B", with_reference(wan_14b("t2v", 52))},
     });
     for (WanVariant variant : variants) {

@@ -10,7 +10,7 @@
 namespace plimsoll::modelfile {
 
 struct WanConfig {
-    std::string model_type = "t2v";  // "i2v": an encoded image beside the text; "vace"
+    std::string model_type = "t2v";  // "i2v": an encoded image beside the text; "vace", "camera"
     int dim = 5120;
     int ffn_dim = 13824;
     int num_heads = 40;
@@ -22,13 +22,14 @@ struct WanConfig {
     int text_dim = 4096;
     bool qk_norm = true;
     bool cross_attn_norm = true;
-    int in_dim_ref_conv = 0;  // channels of a reference latent; 0: takes none
-    int vace_layers = 0;      // blocks of the control branch
-    int vace_in_dim = 96;     // channels of its input
+    int in_dim_ref_conv = 0;          // channels of a reference latent; 0: takes none
+    int in_dim_control_adapter = 24;  // of "camera": channels of its camera's path
+    int vace_layers = 0;              // blocks of the control branch
+    int vace_in_dim = 96;             // channels of its input
 };
 BOOST_DESCRIBE_STRUCT(WanConfig, (),
                       (model_type, dim, ffn_dim, num_heads, num_layers, in_dim, out_dim, patch_size,
-                       freq_dim, text_dim, qk_norm, cross_attn_norm, in_dim_ref_conv, vace_layers,
-                       vace_in_dim))
+                       freq_dim, text_dim, qk_norm, cross_attn_norm, in_dim_ref_conv,
+                       in_dim_control_adapter, vace_layers, vace_in_dim))
 
 }  // namespace plimsoll::modelfile

@@ -26,9 +26,10 @@ Tensor join_frames(Tape& tape, Module module, const Tensor& before, const Tensor
 }
 
 // What the next chunk will see of `x`.
-Tensor frames_to_keep(Tape& tape, Module owner, const Tensor& x, const Tensor& before) {
+Tensor frames_to_keep(Tape& tape, Module owner, const Tensor& x, const Tensor& before,
+                      bool copies) {
     Tensor kept = last_frames(x, kCachedFrames);
-    if (!since_033(tape)) kept = ghost::clone(tape, owner, kept, kept.shape());
+    if (copies) kept = ghost::clone(tape, owner, kept, kept.shape());
     if (frames_of(kept) < kCachedFrames && before.defined())
         kept = join_frames(tape, owner, last_frames(before, 1), kept);
     return kept;
@@ -73,25 +74,25 @@ Tensor CausalConv3d::forward_padded(Tape& tape, const WanFrames& x, Tensor befor
 // Padded by the convolution itself; frames that are missing are zeros, but for a single first frame
 // the weights are cut instead.
 Tensor CausalConv3d::forward_joined(Tape& tape, const WanFrames& x, Tensor before) const {
-    const ConvCall call{.padding = {0, shape_.padding.rows, shape_.padding.columns}};
+    ConvCall call{.padding = {0, shape_.padding.rows, shape_.padding.columns},
+                  .layout = x.strided ? InputLayout::Copied : InputLayout::Contiguous};
     if (look_back_ == 0) return conv_.forward(tape, x.values, call);
     if (!before.defined() && frames_of(x.values) == 1) {
-        ConvCall cut = call;
-        cut.last_frames = 1;
-        return conv_.forward(tape, x.values, cut);
+        call.last_frames = 1;
+        return conv_.forward(tape, x.values, call);
     }
     const std::int64_t have = before.defined() ? frames_of(before) : 0;
     const Tensor joined = [&] {
-        std::vector<Tensor> parts;
-        if (have < look_back_)
-            parts.push_back(ghost::create(tape, "zeros", path_,
-                                          x.values.shape().with(kTime, look_back_ - have),
-                                          x.values.type()));
+        // Made even where no frame is missing.
+        const Shape missing =
+            x.values.shape().with(kTime, std::max<std::int64_t>(look_back_ - have, 0));
+        std::vector<Tensor> parts = {x.values,
+                                     ghost::create(tape, "zeros", path_, missing, x.values.type())};
         if (before.defined()) parts.push_back(before);
-        parts.push_back(x.values);
         return ghost::cat(tape, path_, parts, kTime);
     }();
     before = {};
+    call.layout = InputLayout::Contiguous;
     return conv_.forward(tape, joined, call);
 }
 
@@ -124,7 +125,7 @@ void convolve_cached(Tape& tape, Module owner, const CausalConv3d& conv, WanFram
         return;
     }
     WanCache::Slot& slot = cache->take();
-    Tensor kept = frames_to_keep(tape, owner, x.values, slot.frames);
+    Tensor kept = frames_to_keep(tape, owner, x.values, slot.frames, cache->copies);
     Tensor before = slot.frames;
     if (use == CachedFrames::HandedOver) slot.frames = {};
     x = {conv.forward(tape, x, std::move(before)), false};
@@ -192,7 +193,7 @@ void WanResample::double_frames(Tape& tape, WanFrames& x, WanCache& cache) const
         slot.seen = true;
         return;
     }
-    Tensor kept = frames_to_keep(tape, path_, x.values, slot.frames);
+    Tensor kept = frames_to_keep(tape, path_, x.values, slot.frames, cache.copies);
     if (frames_of(kept) < kCachedFrames && !slot.frames.defined()) {
         const Tensor zeros = ghost::create_like(tape, "zeros_like", path_, kept);
         kept = join_frames(tape, path_, zeros, kept);
@@ -211,11 +212,12 @@ void WanResample::double_frames(Tape& tape, WanFrames& x, WanCache& cache) const
 void WanResample::halve_frames(Tape& tape, WanFrames& x, WanCache& cache) const {
     WanCache::Slot& slot = cache.take();
     if (!slot.frames.defined()) {
-        slot.frames = ghost::clone(tape, path_, x.values, x.values.shape());
+        slot.frames =
+            cache.copies ? ghost::clone(tape, path_, x.values, x.values.shape()) : x.values;
         return;
     }
     Tensor kept = last_frames(x.values, 1);
-    kept = ghost::clone(tape, path_, kept, kept.shape());
+    if (cache.copies) kept = ghost::clone(tape, path_, kept, kept.shape());
     x = {[&] {
              const Tensor joined = join_frames(tape, path_, last_frames(slot.frames, 1), x.values);
              return time_conv_->forward(tape, {joined, false});

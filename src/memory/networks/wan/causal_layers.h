@@ -23,6 +23,7 @@ struct WanCache {
         Tensor frames;
         bool seen = false;  // an upsampling layer passed the first chunk without its convolution
     };
+    bool copies = true;  // rather than keeping what the layers were given alive
     std::vector<Slot> slots;
     std::size_t next = 0;
 

@@ -18,6 +18,7 @@ constexpr std::int64_t kSigmas = 1000;      // of ComfyUI's flow schedule
 constexpr std::int64_t kImageTokens = 257;  // of CLIP ViT-H, with its class token
 constexpr std::int64_t kImageWidth = 1280;
 constexpr std::int64_t kModulations = 6;
+constexpr std::int64_t kPixelsPerCell = 8;
 // Chosen: far above any published network.
 constexpr std::int64_t kWidthMax = 1 << 16;
 constexpr std::int64_t kDepthMax = 512;
@@ -80,6 +81,32 @@ VaceBlock::VaceBlock(Registry& r, std::string_view name, const WanWidths& w, boo
                 : std::nullopt),
       after_proj(r, r.path(name, "after_proj"), w.dim, w.dim) {}
 
+CameraAdapter::CameraAdapter(Registry& r, std::string_view path, std::int64_t in, std::int64_t out,
+                             std::int64_t patch)
+    : path_(r.path(path, "")),
+      unshuffle_(r.path(path, "pixel_unshuffle")),
+      block_(r.path(path, "residual_blocks.0")),
+      conv_(r, r.path(path, "conv"), in * kPixelsPerCell * kPixelsPerCell, out,
+            ConvShape{patch, patch, 0}),
+      conv1_(r, r.path(path, "residual_blocks.0.conv1"), out, out),
+      relu_(r.path(path, "residual_blocks.0.relu")),
+      conv2_(r, r.path(path, "residual_blocks.0.conv2"), out, out) {}
+
+Tensor CameraAdapter::forward(Tape& tape, const Tensor& path) const {
+    const Shape& s = path.shape();
+    Tensor x = ghost::clone(tape, path_, path, {s[0] * s[2], s[1], s[3], s[4]});
+    const Tensor cells = ghost::clone(tape, unshuffle_, x,
+                                      {s[0] * s[2], s[1] * kPixelsPerCell * kPixelsPerCell,
+                                       s[3] / kPixelsPerCell, s[4] / kPixelsPerCell});
+    const Tensor start = conv_.forward(tape, cells);
+    Tensor out = conv1_.forward(tape, start);
+    out = ghost::unary(tape, "relu", relu_, out);
+    out = conv2_.forward(tape, out);
+    ghost::binary_in_place(tape, "add_", block_, out, start);
+    const Shape& o = out.shape();
+    return out.view({s[0], o[1], s[2], o[2], o[3]});
+}
+
 WanNetwork::WanNetwork(const modelfile::WanConfig& c)
     : config_(c),
       widths_{.dim = c.dim,
@@ -87,7 +114,7 @@ WanNetwork::WanNetwork(const modelfile::WanConfig& c)
               .heads = c.num_heads,
               .qk_norm = c.qk_norm,
               .cross_attn_norm = c.cross_attn_norm,
-              .image = c.model_type == "i2v"},
+              .image = c.model_type == "i2v" || c.model_type == "camera"},
       root_(registry_.path("", "")),
       rope_(registry_.path("rope_embedder", "")),
       patch_embedding_(registry_, registry_.path("patch_embedding", ""), c.in_dim, c.dim,
@@ -103,6 +130,7 @@ WanNetwork::WanNetwork(const modelfile::WanConfig& c)
                        kModulations * c.dim),
       blocks_([&] {
           std::vector<WanBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.num_layers));
           for (int i = 0; i < c.num_layers; ++i)
               blocks.emplace_back(registry_, fmt::format("blocks.{}", i), "WanAttentionBlock",
                                   widths_);
@@ -122,14 +150,16 @@ WanNetwork::WanNetwork(const modelfile::WanConfig& c)
         Linear in(registry_, registry_.path("img_emb.proj", "1"), kImageWidth, kImageWidth);
         Linear out(registry_, registry_.path("img_emb.proj", "3"), kImageWidth, c.dim);
         LayerNorm norm_out(registry_, registry_.path("img_emb.proj", "4"), c.dim);
-        image_.emplace(std::move(norm_in), std::move(in), registry_.path("img_emb.proj", "2"),
-                       std::move(out), std::move(norm_out));
+        image_.emplace(norm_in, in, registry_.path("img_emb.proj", "2"), out, norm_out);
     }
     if (c.in_dim_ref_conv > 0) {
         const std::int64_t patch = c.patch_size[1];
         ref_conv_.emplace(registry_, registry_.path("ref_conv", ""), c.in_dim_ref_conv, c.dim,
                           ConvShape{patch, patch, 0});
     }
+    if (c.model_type == "camera")
+        camera_.emplace(registry_, "control_adapter", c.in_dim_control_adapter, c.dim,
+                        c.patch_size[1]);
     if (c.model_type != "vace") return;
     for (int i = 0; i < c.vace_layers; ++i)
         vace_blocks_.emplace_back(registry_, fmt::format("vace_blocks.{}", i), widths_, i == 0);
@@ -158,6 +188,11 @@ StepInputs WanNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
         in.more.push_back(tape.input({wish.cond_batch, 1, config_.vace_in_dim, call.latent_frames,
                                       call.latent_height, call.latent_width},
                                      wish.type));
+    if (camera_)
+        in.more.push_back(
+            tape.input({wish.cond_batch, config_.in_dim_control_adapter, call.latent_frames,
+                        call.latent_height * kPixelsPerCell, call.latent_width * kPixelsPerCell},
+                       wish.type));
     if (ref_conv_)
         in.references.push_back(tape.input(
             {wish.cond_batch, config_.in_dim_ref_conv, call.latent_height, call.latent_width},
@@ -281,6 +316,11 @@ Tensor WanNetwork::forward(Tape& tape, const StepInputs& in) const {
     WanConditions given;
     given.rope = embed_positions(tape, padded, positions);
     WanTokens x{embed_patches(tape, patch_embedding_, padded), true};
+    if (camera_) {
+        const Tensor path = camera_->forward(tape, in.more.back());
+        x.values = ghost::binary(tape, "add", root_, x.values.view(path.shape()), path)
+                       .view(x.values.shape());
+    }
     const Timestep timestep = embed_timestep(tape, in.timesteps, type);
     given.timestep = timestep.modulation;
     Tensor reference;
@@ -315,7 +355,8 @@ Result<std::shared_ptr<const Denoiser>> build_wan(const modelfile::WanConfig& c)
         return value >= low && value <= high;
     };
     const bool vace = c.model_type == "vace";
-    const bool known = c.model_type == "t2v" || c.model_type == "i2v" || vace;
+    const bool known =
+        c.model_type == "t2v" || c.model_type == "i2v" || c.model_type == "camera" || vace;
     const bool sound =
         known && within(c.dim, 1, kWidthMax) && within(c.ffn_dim, 1, 8 * kWidthMax) &&
         within(c.num_heads, 1, c.dim) && c.dim % c.num_heads == 0 && c.dim / c.num_heads % 2 == 0 &&

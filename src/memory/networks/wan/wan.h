@@ -24,6 +24,23 @@ struct VaceBlock {
     Linear after_proj;
 };
 
+// From a camera's path, in pixels, to tokens that are added to the video's (Fun Camera).
+class CameraAdapter {
+  public:
+    CameraAdapter(Registry& registry, std::string_view path, std::int64_t in, std::int64_t out,
+                  std::int64_t patch);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& path) const;  // [N, out, T, H, W]
+
+  private:
+    Module path_;
+    Module unshuffle_;
+    Module block_;
+    Conv2d conv_;
+    Conv2d conv1_;
+    Module relu_;
+    Conv2d conv2_;
+};
+
 class WanNetwork final : public Denoiser {
   public:
     explicit WanNetwork(const modelfile::WanConfig& config);
@@ -36,7 +53,7 @@ class WanNetwork final : public Denoiser {
         return registry_.weights(storage);
     }
 
-    // `more`: the encoded image (i2v), or VACE's control latents.
+    // `more`: the encoded image (i2v, camera), VACE's control latents, the camera's path.
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override { return Prediction::FlowScaled; }
@@ -88,6 +105,7 @@ class WanNetwork final : public Denoiser {
     Linear head_linear_;
     std::optional<ImageEmbedding> image_;
     std::optional<Conv2d> ref_conv_;
+    std::optional<CameraAdapter> camera_;
     std::vector<VaceBlock> vace_blocks_;
     std::optional<Conv3d> vace_patch_embedding_;
 };

@@ -37,7 +37,7 @@ Tensor rotate_tokens(Tape& tape, Module module, const Tensor& x, const Tensor& t
 
 Tensor repeat_modulation(Tape& tape, Module module, const Tensor& modulation, std::int64_t tokens) {
     const Shape& s = modulation.shape();
-    const Tensor part = modulation.view({s[0], s[1], s[3]});
+    Tensor part = modulation.view({s[0], s[1], s[3]});
     if (s[1] == 1) return part;
     const std::int64_t repeats = (tokens + s[1] - 1) / s[1];
     return ghost::clone(tape, module, part, {s[0], s[1] * repeats, s[3]});
@@ -91,7 +91,7 @@ WanSelfAttention::WanSelfAttention(Registry& r, std::string_view path, const Wan
     : path_(r.path(path, "")), widths_(w), qkv_(r, path, w) {}
 
 Tensor WanSelfAttention::forward(Tape& tape, const Tensor& x, const Tensor& rope) const {
-    const auto rotated = [&](Tensor tokens) {
+    const auto rotated = [&](const Tensor& tokens) {
         return rotate_tokens(tape, path_, head_view(tokens, widths_.heads), rope);
     };
     const Tensor q = rotated(qkv_.query(tape, x));
@@ -111,7 +111,7 @@ WanCrossAttention::WanCrossAttention(Registry& r, std::string_view path, const W
     if (!w.image) return;
     Linear k(r, r.path(path, "k_img"), w.dim, w.dim);
     Linear v(r, r.path(path, "v_img"), w.dim, w.dim);
-    image_.emplace(std::move(k), std::move(v));
+    image_.emplace(k, v);
     if (w.qk_norm) image_->norm_k.emplace(r, r.path(path, "norm_k_img"), w.dim);
 }
 

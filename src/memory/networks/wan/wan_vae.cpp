@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -13,6 +14,7 @@ namespace plimsoll::memory {
 namespace {
 
 constexpr std::int64_t kFramesPerChunk = 4;  // pixels' frames of one latent frame
+constexpr std::int64_t kFramesTogether = 2;  // in the lean way of running Wan 2.1's
 constexpr std::int64_t kColours = 3;
 constexpr std::size_t kLevels = 4;
 constexpr std::int64_t kWidthMax = 1 << 14;  // chosen: far above any published network
@@ -24,8 +26,8 @@ std::int64_t colours(const modelfile::WanVaeConfig& c) {
 }
 
 // Frames of a longer tensor: a view.
-Tensor some_frames(const Tensor& x, std::int64_t frames) {
-    return x.view(x.shape().with(2, frames));
+WanFrames some_frames(const Tensor& x, std::int64_t frames) {
+    return {x.view(x.shape().with(2, frames)), frames < x.shape()[2]};
 }
 
 }  // namespace
@@ -118,7 +120,7 @@ void WanVaeMiddle::forward(Tape& tape, WanFrames& x, WanCache* cache) const {
 
 WanVaeEncoder::WanVaeEncoder(Registry& r, const modelfile::WanVaeConfig& c)
     : path_(r.path("encoder", "")),
-      conv_in_(r, r.path("encoder", "conv1"), colours(c), std::int64_t{c.dim} * 1, kCausal3) {
+      conv_in_(r, r.path("encoder", "conv1"), colours(c), c.dim, kCausal3) {
     std::int64_t width = c.dim;
     int layer = 0;
     for (std::size_t i = 0; i < kLevels; ++i) {
@@ -142,8 +144,8 @@ WanVaeEncoder::WanVaeEncoder(Registry& r, const modelfile::WanVaeConfig& c)
     head_.emplace(r, "encoder.head", width, 2 * std::int64_t{c.z_dim});
 }
 
-Tensor WanVaeEncoder::forward(Tape& tape, const Tensor& pixels, WanCache* cache) const {
-    WanFrames x{pixels};
+Tensor WanVaeEncoder::forward(Tape& tape, const WanFrames& pixels, WanCache* cache) const {
+    WanFrames x = pixels;
     convolve_cached(tape, path_, conv_in_, x, cache);
     for (const WanLevel& level : levels_) {
         WanFrames in = std::move(x);
@@ -183,9 +185,9 @@ WanVaeDecoder::WanVaeDecoder(Registry& r, const modelfile::WanVaeConfig& c)
     head_.emplace(r, "decoder.head", width, colours(c));
 }
 
-Tensor WanVaeDecoder::forward(Tape& tape, const Tensor& z, WanCache* cache,
+Tensor WanVaeDecoder::forward(Tape& tape, const WanFrames& z, WanCache* cache,
                               bool first_chunk) const {
-    WanFrames x{z};
+    WanFrames x = z;
     convolve_cached(tape, path_, conv_in_, x, cache);
     middle_.forward(tape, x, cache);
     for (const WanLevel& level : levels_) {
@@ -194,6 +196,35 @@ Tensor WanVaeDecoder::forward(Tape& tape, const Tensor& z, WanCache* cache,
     }
     head_->forward(tape, path_, x, cache);
     return x.values;
+}
+
+// ComfyUI's later way of running Wan 2.1's: at most two frames pass the larger levels at a time,
+// and each part of the result is kept until all are there.
+void WanVaeDecoder::forward_lean(Tape& tape, const WanFrames& z, WanCache* cache,
+                                 std::vector<Tensor>& chunks) const {
+    WanFrames x = z;
+    convolve_cached(tape, path_, conv_in_, x, cache);
+    middle_.forward(tape, x, cache);
+    run_levels(tape, 0, x, cache, chunks);  // the middle's result lives on in the caller's frame
+}
+
+void WanVaeDecoder::run_levels(Tape& tape, std::size_t index, WanFrames x, WanCache* cache,
+                               std::vector<Tensor>& chunks) const {
+    for (; index < levels_.size(); ++index) {
+        WanFrames in = std::move(x);
+        x = levels_[index].forward(tape, std::move(in), cache, false);
+        const std::int64_t frames = x.values.shape()[2];
+        if (cache == nullptr || frames <= kFramesTogether) continue;
+        const std::size_t next = cache->next;
+        for (std::int64_t i = 0; i < frames; i += kFramesTogether) {
+            cache->next = next;
+            const std::int64_t together = std::min(kFramesTogether, frames - i);
+            run_levels(tape, index + 1, some_frames(x.values, together), cache, chunks);
+        }
+        return;
+    }
+    head_->forward(tape, path_, x, cache);
+    chunks.push_back(x.values);
 }
 
 WanVaeNetwork::WanVaeNetwork(const modelfile::WanVaeConfig& c)
@@ -205,29 +236,43 @@ WanVaeNetwork::WanVaeNetwork(const modelfile::WanVaeConfig& c)
       conv2_(registry_, registry_.path("conv2", ""), c.z_dim, c.z_dim, Conv3dShape{}),
       decoder_(registry_, c) {}
 
-// One latent frame after the other; what was decoded before is copied each time.
+bool WanVaeNetwork::is_lean(const Tape& tape) const {
+    return since_033(tape) && !config_.avg_shortcuts;
+}
+
+// The first latent frame, then one after the other, or two at a time.
 Tensor WanVaeNetwork::decode(Tape& tape, const Tensor& z) const {
     const std::int64_t frames = z.shape()[2];
-    Tensor out;
-    {
-        WanCache cache;
-        const Tensor x = conv2_.forward(tape, {z, false});
-        Tensor chunk;
-        for (std::int64_t i = 0; i < frames; ++i) {
+    const bool lean = is_lean(tape);
+    WanCache cache;
+    cache.copies = !lean;
+    WanCache* const used = lean && frames == 1 ? nullptr : &cache;
+    const Tensor x = conv2_.forward(tape, {z, false});
+    if (lean) {
+        std::vector<Tensor> chunks;
+        for (std::int64_t done = 0, now = 1; done < frames; done += now) {
+            now = done == 0 ? 1 : std::min(kFramesTogether, frames - done);
             cache.next = 0;
-            if (i == 0) {
-                out = decoder_.forward(tape, some_frames(x, 1), &cache, true);
-                continue;
-            }
-            chunk = decoder_.forward(tape, some_frames(x, 1), &cache, false);
-            out = ghost::cat(tape, root_, std::array<Tensor, 2>{out, chunk}, 2);
+            decoder_.forward_lean(tape, some_frames(x, now), used, chunks);
         }
-        if (config_.patch_size > 1) {
-            const Shape& s = out.shape();
-            const std::int64_t p = config_.patch_size;
-            out = ghost::clone(tape, root_, out, {s[0], kColours, s[2], s[3], p, s[4], p})
-                      .view({s[0], kColours, s[2], s[3] * p, s[4] * p});
+        return ghost::cat(tape, root_, chunks, 2);
+    }
+    Tensor out;
+    Tensor chunk;
+    for (std::int64_t i = 0; i < frames; ++i) {  // what was decoded before is copied each time
+        cache.next = 0;
+        if (i == 0) {
+            out = decoder_.forward(tape, some_frames(x, 1), used, true);
+            continue;
         }
+        chunk = decoder_.forward(tape, some_frames(x, 1), used, false);
+        out = ghost::cat(tape, root_, std::array<Tensor, 2>{out, chunk}, 2);
+    }
+    if (config_.patch_size > 1) {
+        const auto s = out.shape();
+        const std::int64_t p = config_.patch_size;
+        out = ghost::clone(tape, root_, out, {s[0], kColours, s[2], s[3], p, s[4], p})
+                  .view({s[0], kColours, s[2], s[3] * p, s[4] * p});
     }
     return out;
 }
@@ -241,17 +286,16 @@ Tensor WanVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
         x = ghost::clone(tape, root_, pixels, {s[0], s[1], p, p, s[2], s[3] / p, s[4] / p})
                 .view({s[0], s[1] * p * p, s[2], s[3] / p, s[4] / p});
     }
+    const bool lean = is_lean(tape);
     WanCache cache;
-    const std::int64_t chunks = 1 + (x.shape()[2] - 1) / kFramesPerChunk;
-    Tensor out;
+    cache.copies = !lean;
+    WanCache* const used = lean && x.shape()[2] == 1 ? nullptr : &cache;
+    const std::int64_t frames = (x.shape()[2] - 1) / kFramesPerChunk * kFramesPerChunk + 1;
+    Tensor out = encoder_.forward(tape, some_frames(x, 1), used);
     Tensor chunk;
-    for (std::int64_t i = 0; i < chunks; ++i) {
+    for (std::int64_t done = 1; done < frames; done += kFramesPerChunk) {
         cache.next = 0;
-        if (i == 0) {
-            out = encoder_.forward(tape, some_frames(x, 1), &cache);
-            continue;
-        }
-        chunk = encoder_.forward(tape, some_frames(x, kFramesPerChunk), &cache);
+        chunk = encoder_.forward(tape, some_frames(x, kFramesPerChunk), used);
         out = ghost::cat(tape, root_, std::array<Tensor, 2>{out, chunk}, 2);
     }
     return conv1_.forward(tape, {out, false});  // mean and deviation; the mean is a view

@@ -69,7 +69,7 @@ class WanVaeMiddle {
 class WanVaeEncoder {
   public:
     WanVaeEncoder(Registry& registry, const modelfile::WanVaeConfig& config);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& pixels, WanCache* cache) const;
+    [[nodiscard]] Tensor forward(Tape& tape, const WanFrames& pixels, WanCache* cache) const;
 
   private:
     Module path_;
@@ -82,10 +82,16 @@ class WanVaeEncoder {
 class WanVaeDecoder {
   public:
     WanVaeDecoder(Registry& registry, const modelfile::WanVaeConfig& config);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& z, WanCache* cache,
+    [[nodiscard]] Tensor forward(Tape& tape, const WanFrames& z, WanCache* cache,
                                  bool first_chunk) const;
+    // Appends what it decodes, in parts.
+    void forward_lean(Tape& tape, const WanFrames& z, WanCache* cache,
+                      std::vector<Tensor>& chunks) const;
 
   private:
+    void run_levels(Tape& tape, std::size_t index, WanFrames x, WanCache* cache,
+                    std::vector<Tensor>& chunks) const;
+
     Module path_;
     CausalConv3d conv_in_;
     WanVaeMiddle middle_;
@@ -111,6 +117,8 @@ class WanVaeNetwork final : public Network {
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
 
   private:
+    [[nodiscard]] bool is_lean(const Tape& tape) const;
+
     modelfile::WanVaeConfig config_;
     Registry registry_;
     Module root_;
