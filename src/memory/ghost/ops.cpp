@@ -32,6 +32,13 @@ void binary_in_place(Tape& tape, std::string_view op, Module module, const Tenso
     tape.charge(OpClass::Elementwise, op, module, 0, 2 * a.bytes() + b.bytes());
 }
 
+void combine_in_place(Tape& tape, std::string_view op, Module module, const Tensor& into,
+                      std::initializer_list<const Tensor*> inputs) {
+    std::int64_t moved = 2 * into.bytes();
+    for (const Tensor* input : inputs) moved += input->bytes();
+    tape.charge(OpClass::Elementwise, op, module, 0, moved);
+}
+
 Tensor produce(Tape& tape, OpClass op_class, std::string_view op, Module module, const Tensor& x,
                const Shape& shape, ElementType type) {
     Tensor out = tape.make(shape, type, op, module);

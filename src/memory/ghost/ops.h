@@ -23,6 +23,8 @@ using Module = const std::string*;  // path of the module that runs the operatio
 void unary_in_place(Tape& tape, std::string_view op, Module module, const Tensor& x);
 void binary_in_place(Tape& tape, std::string_view op, Module module, const Tensor& a,
                      const Tensor& b);
+void combine_in_place(Tape& tape, std::string_view op, Module module, const Tensor& into,
+                      std::initializer_list<const Tensor*> inputs);
 // A new tensor of a given shape computed from `x` (copies, reductions, comparisons...).
 [[nodiscard]] Tensor produce(Tape& tape, OpClass op_class, std::string_view op, Module module,
                              const Tensor& x, const Shape& shape, ElementType type);

@@ -93,6 +93,18 @@ Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
     return out.view(with_last(x.shape(), out_));
 }
 
+Tensor Linear::forward_batched(Tape& tape, const Tensor& x) const {
+    const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
+    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const std::int64_t bytes = element_bytes(x.type());
+    Tensor out = tape.make(x.shape().with_last(out_), x.type(), "bmm", path_);
+    tape.charge(OpClass::MatMul, "bmm", path_,
+                ghost::saturating_product({2, x.elements() / in_, in_, out_}),
+                x.bytes() + in_ * out_ * bytes + out.bytes());
+    if (bias_) tape.charge(OpClass::Elementwise, "add_", path_, 0, 2 * out.bytes() + out_ * bytes);
+    return out;
+}
+
 Conv2d::Conv2d(Registry& registry, Module path, std::int64_t in, std::int64_t out, ConvShape shape)
     : path_(path), in_(in), out_(out), shape_(shape) {
     registry.add(path, "Conv2d", in * out * shape.kernel * shape.kernel + out);

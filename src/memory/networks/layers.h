@@ -49,6 +49,9 @@ class Linear {
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: matmul, then the bias in place.
     [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;
+    // For [N, rows, in] whose rows are not one matrix (a slice of each of several sequences):
+    // PyTorch multiplies batch by batch without a copy, then adds the bias in place.
+    [[nodiscard]] Tensor forward_batched(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Module path() const { return path_; }
 
   private:

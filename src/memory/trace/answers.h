@@ -12,5 +12,8 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_kl_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_clip(const Question& q);
 [[nodiscard]] Result<Walk> answer_flux(const Question& q);
+[[nodiscard]] Result<Walk> answer_flux2(const Question& q);
+[[nodiscard]] Result<Walk> answer_longcat_image(const Question& q);
+[[nodiscard]] Result<Walk> answer_chroma(const Question& q);
 
 }  // namespace plimsoll::memory::trace

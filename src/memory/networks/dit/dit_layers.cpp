@@ -30,6 +30,7 @@ Tensor to_tokens(Tape& tape, Module module, const Tensor& x, std::int64_t patch)
     const Shape& s = x.shape();
     const std::int64_t rows = s[2] / patch;
     const std::int64_t columns = s[3] / patch;
+    if (patch == 1) return x.view({s[0], rows * columns, s[1]});
     return ghost::clone(tape, module, x, {s[0], rows, columns, s[1], patch, patch})
         .view({s[0], rows * columns, s[1] * patch * patch});
 }
@@ -37,6 +38,7 @@ Tensor to_tokens(Tape& tape, Module module, const Tensor& x, std::int64_t patch)
 Tensor from_tokens(Tape& tape, Module module, const Tensor& tokens, std::int64_t channels,
                    std::int64_t rows, std::int64_t columns, std::int64_t patch) {
     const std::int64_t batch = tokens.shape()[0];
+    if (patch == 1) return tokens.view({batch, channels, rows, columns});
     return ghost::produce(tape, OpClass::Copy, "clone", module, tokens,
                           {batch, channels, rows, patch, columns, patch}, tokens.type())
         .view({batch, channels, rows * patch, columns * patch});
@@ -55,8 +57,8 @@ Tensor rope_axis(Tape& tape, Module module, const Tensor& ids, std::int64_t dim)
         return ghost::unary(tape, "mul", module, inverse);
     }();
     Tensor angles = [&] {
-        const Tensor positions = ghost::produce(tape, OpClass::Copy, "_to_copy", module, ids,
-                                                {s[0], s[1]}, ElementType::Float32);
+        const Tensor positions =
+            ghost::to_type(tape, module, ids.view({s[0], s[1]}), ElementType::Float32);
         return ghost::combine(tape, "mul", module, {&positions, &omega}, {s[0], s[1], pairs},
                               ElementType::Float64);
     }();
@@ -99,7 +101,7 @@ Tensor rotate(Tape& tape, Module module, const Tensor& wide, const Tensor& table
     };
     Tensor sum = product();
     if (since_033(tape)) {
-        ghost::binary_in_place(tape, "addcmul_", module, sum, half);
+        ghost::combine_in_place(tape, "addcmul_", module, sum, {&column, &half});
     } else {
         const Tensor second = product();
         sum = ghost::binary(tape, "add", module, sum, second);
@@ -143,10 +145,10 @@ Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
 }
 
 MlpEmbedder::MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in,
-                         std::int64_t hidden)
-    : in_(registry, registry.path(path, "in_layer"), in, hidden),
+                         std::int64_t hidden, Bias bias)
+    : in_(registry, registry.path(path, "in_layer"), in, hidden, bias),
       act_(registry.path(path, "silu")),
-      out_(registry, registry.path(path, "out_layer"), hidden, hidden) {}
+      out_(registry, registry.path(path, "out_layer"), hidden, hidden, bias) {}
 
 Tensor MlpEmbedder::forward(Tape& tape, const Tensor& x) const {
     const Tensor hidden = [&] {
