@@ -57,7 +57,7 @@ ChromaNetwork::ChromaNetwork(const modelfile::ChromaConfig& c)
               .mlp = static_cast<std::int64_t>(c.hidden_size * c.mlp_ratio),
               .qkv_bias = c.qkv_bias ? Bias::Yes : Bias::No,
               .modulated = Modulated::FromOutside,
-              .gated_sum = GatedSum::Addcmul},
+              .forward = BlockForward::Chroma},
       root_(registry_.path("", "")),
       pe_(registry_.path("pe_embedder", "")),
       img_in_(registry_, registry_.path("img_in", ""), c.in_channels, c.hidden_size),
@@ -97,57 +97,70 @@ std::int64_t ChromaNetwork::modulation_rows() const {
     return kRowsDouble * config_.depth + kRowsSingle * config_.depth_single_blocks + kRowsFinal;
 }
 
-Tensor ChromaNetwork::modulations(Tape& tape, const StepInputs& in) const {
+// The forward's variables up to the modulations, [N, rows, width]; all live as long as it runs.
+struct ChromaNetwork::Modulations {
+    Tensor time;
+    Tensor guidance;
+    Tensor index;
+    Tensor repeated;
+    Tensor input;
+    Tensor rows;
+};
+
+ChromaNetwork::Modulations ChromaNetwork::modulate_all(Tape& tape, const StepInputs& in) const {
     const std::int64_t batch = in.x.shape()[0];
     const std::int64_t rows = modulation_rows();
     // A quarter of the width each tells timestep and guidance, half of it the row.
     const std::int64_t quarter = config_.in_dim / 4;
     const Module m = root_;
     const ElementType type = in.x.type();
-    // Both caller's variables: clones of what was handed in.
-    const Tensor time = ghost::clone(tape, m, in.timesteps, in.timesteps.shape());
-    const auto waves = [&](const Tensor& t, std::int64_t width) {
-        const Tensor scaled = ghost::unary(tape, "mul", m, t);
-        return timestep_embedding(tape, m, scaled, width, type);
-    };
-    const Tensor time_waves = waves(time, quarter);
-    const Tensor guidance = ghost::clone(tape, m, in.guidance, in.guidance.shape());
-    const Tensor guidance_waves = waves(guidance, quarter);
-    const Tensor input = [&] {
-        Tensor numbers = ghost::create(tape, "arange", m, {rows}, ElementType::Int64);
-        Tensor index = [&] {
-            const Tensor scaled = ghost::produce(tape, OpClass::Elementwise, "mul", m, numbers,
-                                                 {rows}, ElementType::Float32);
-            return timestep_embedding(tape, m, scaled, 2 * quarter, type);
+    const auto waves = [&](Tensor t, std::int64_t width) {
+        const Tensor own = [&] {
+            const ElementType float_type =
+                t.type() == ElementType::Int64 ? ElementType::Float32 : t.type();
+            t = ghost::produce(tape, OpClass::Elementwise, "mul", m, t, t.shape(), float_type);
+            Tensor sinusoids = timestep_embedding(tape, m, t, width, float_type);
+            t = {};
+            return sinusoids;
         }();
-        index = ghost::produce(tape, OpClass::Copy, "repeat", m, index, {batch, rows, 2 * quarter},
-                               type);
-        Tensor both = ghost::cat(tape, m, std::array<Tensor, 2>{time_waves, guidance_waves}, 1);
-        both = ghost::produce(tape, OpClass::Copy, "repeat", m, both, {batch, rows, 2 * quarter},
+        return ghost::to_type(tape, m, own, type);
+    };
+    const auto cloned = [&](const Tensor& t) { return ghost::clone(tape, m, t, t.shape()); };
+    const auto repeated = [&](const Tensor& t) {
+        return ghost::produce(tape, OpClass::Copy, "repeat", m, t, {batch, rows, 2 * quarter},
                               type);
-        return ghost::cat(tape, m, std::array<Tensor, 2>{both, index}, 2);
-    }();
-    return approximator_.forward(tape, input);
+    };
+    Modulations v;
+    v.time = waves(cloned(in.timesteps), quarter);
+    v.guidance = waves(cloned(in.guidance), quarter);
+    v.index = waves(ghost::create(tape, "arange", m, {rows}, ElementType::Int64), 2 * quarter);
+    v.index = repeated(v.index);
+    v.repeated = repeated(ghost::cat(tape, m, std::array<Tensor, 2>{v.time, v.guidance}, 1));
+    v.input = ghost::cat(tape, m, std::array<Tensor, 2>{v.repeated, v.index}, 2);
+    v.rows = approximator_.forward(tape, v.input);
+    return v;
 }
 
 Tensor ChromaNetwork::forward(Tape& tape, const StepInputs& in) const {
     const std::int64_t patch = config_.patch_size;
-    const auto axes = static_cast<std::int64_t>(config_.axes_dim.size());
+    const PositionIds positions{.axes = static_cast<std::int64_t>(config_.axes_dim.size()),
+                                .type = in.x.type()};
     const std::int64_t batch = in.x.shape()[0];
-    const auto [patches, img_ids] =
-        image_tokens(tape, root_, in.x, patch, axes, ImageIndex::LeftZero);
-    const Tensor txt_ids = text_ids(tape, root_, in.x, in.context.shape()[1], axes, 0);
-    const std::int64_t rows = (in.x.shape()[2] + patch - 1) / patch;
-    const std::int64_t columns = (in.x.shape()[3] + patch - 1) / patch;
+    const Tensor padded = pad_to_patches(tape, root_, in.x, patch);  // a variable to the end
+    const std::int64_t rows = padded.shape()[2] / patch;
+    const std::int64_t columns = padded.shape()[3] / patch;
+    const Tensor patches = to_tokens(tape, root_, padded, patch);
+    const Tensor img_ids =
+        image_ids(tape, root_, batch, rows, columns, positions, ImageIndex::LeftZero);
+    const Tensor txt_ids = text_ids(tape, root_, batch, in.context.shape()[1], positions, 0);
 
     const Tensor out = [&] {
         Tensor img = img_in_.forward(tape, patches);
-        const Tensor modulation = modulations(tape, in);
+        const Modulations variables = modulate_all(tape, in);
+        const Tensor& modulation = variables.rows;
         Tensor txt = txt_in_.forward(tape, in.context);
-        const Tensor pe = [&] {
-            const Tensor ids = ghost::cat(tape, root_, std::array<Tensor, 2>{txt_ids, img_ids}, 1);
-            return rope_table(tape, pe_, ids, config_.axes_dim);
-        }();
+        const Tensor ids = ghost::cat(tape, root_, std::array<Tensor, 2>{txt_ids, img_ids}, 1);
+        const Tensor pe = rope_table(tape, pe_, ids, config_.axes_dim);
         const FluxCondition condition{modulation, modulation};
         for (const FluxDoubleBlock& block : double_blocks_)
             block.forward(tape, img, txt, condition, pe);

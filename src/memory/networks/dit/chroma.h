@@ -44,8 +44,8 @@ class ChromaNetwork final : public Denoiser {
     [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
 
   private:
-    // [N, modulations, width]
-    [[nodiscard]] Tensor modulations(Tape& tape, const StepInputs& in) const;
+    struct Modulations;
+    [[nodiscard]] Modulations modulate_all(Tape& tape, const StepInputs& in) const;
     [[nodiscard]] std::int64_t modulation_rows() const;
     [[nodiscard]] std::int64_t latent_channels(int patch_channels) const {
         return patch_channels / (std::int64_t{config_.patch_size} * config_.patch_size);

@@ -118,19 +118,28 @@ Tensor FluxNetwork::forward(Tape& tape, const StepInputs& in) const {
     const std::int64_t columns = (in.x.shape()[3] + patch - 1) / patch;
     const std::int64_t own_tokens = rows * columns;
 
-    const auto axes = static_cast<std::int64_t>(config_.axes_dim.size());
-    const auto process = [&](const Tensor& latent) {
-        return image_tokens(tape, root_, latent, patch, axes, ImageIndex::Written);
+    const PositionIds positions{.axes = static_cast<std::int64_t>(config_.axes_dim.size()),
+                                .type = since_033(tape) ? ElementType::Float32 : in.x.type()};
+    struct Tokens {
+        Tensor tokens;
+        Tensor ids;
+    };
+    const auto process = [&](const Tensor& latent) -> Tokens {
+        const Tensor padded = pad_to_patches(tape, root_, latent, patch);
+        Tensor tokens = to_tokens(tape, root_, padded, patch);
+        return {std::move(tokens),
+                image_ids(tape, root_, batch, padded.shape()[2] / patch, padded.shape()[3] / patch,
+                          positions, ImageIndex::Written)};
     };
     auto [img, img_ids] = process(in.x);
-    ImageTokens last;  // the loop's variables outlive it
+    Tokens last;  // the loop's variables outlive it
     for (const Tensor& reference : in.references) {
         last = process(reference);
         img = ghost::cat(tape, root_, std::array<Tensor, 2>{img, last.tokens}, 1);
         img_ids = ghost::cat(tape, root_, std::array<Tensor, 2>{img_ids, last.ids}, 1);
     }
     const Tensor txt_ids =
-        text_ids(tape, root_, in.x, in.context.shape()[1], axes, config_.txt_ids_dims.size());
+        text_ids(tape, root_, batch, in.context.shape()[1], positions, config_.txt_ids_dims.size());
     const Tensor out = forward_tokens(tape, in, img, img_ids, txt_ids);
     return from_tokens(tape, root_, out.view({batch, own_tokens, out.shape().last()}),
                        config_.out_channels, rows, columns, patch);

@@ -27,8 +27,22 @@ Tensor without_infinities(Tape& tape, Module module, const Tensor& x) {
     return x.type() == ElementType::Float16 ? ghost::unary(tape, "nan_to_num", module, x) : x;
 }
 
-bool in_one_kernel(const Tape& tape, const FluxWidths& widths) {
-    return widths.gated_sum == GatedSum::Addcmul && !since_033(tape);
+bool is_chromas(const Tape& tape, const FluxWidths& widths) {
+    return widths.forward == BlockForward::Chroma && !since_033(tape);
+}
+
+// Normalised, scaled and shifted.
+Tensor modulated(Tape& tape, Module module, const LayerNorm& norm, const Tensor& x,
+                 const Tensor& modulation, const FluxWidths& widths) {
+    const Tensor scale = part(modulation, widths.hidden);
+    const Tensor& shift = scale;  // another part, of the same size
+    if (!is_chromas(tape, widths)) {
+        const Tensor normal = norm.forward(tape, x);
+        return modulate(tape, module, normal, scale, shift);
+    }
+    const Tensor factor = ghost::unary(tape, "add", module, scale);
+    const Tensor normal = norm.forward(tape, x);
+    return ghost::combine(tape, "addcmul", module, {&shift, &factor, &normal}, x.shape(), x.type());
 }
 
 }  // namespace
@@ -95,11 +109,7 @@ struct FluxDoubleBlock::Attended {
 FluxDoubleBlock::Attended FluxDoubleBlock::prepare(Tape& tape, const Stream& s, const Tensor& x,
                                                    const Tensor& mod) const {
     Attended a;
-    {
-        const Tensor normal = s.norm1.forward(tape, x);
-        a.modulated =
-            modulate(tape, path_, normal, part(mod, widths_.hidden), part(mod, widths_.hidden));
-    }
+    a.modulated = modulated(tape, path_, s.norm1, x, mod, widths_);
     const Tensor qkv = s.qkv.forward(tape, a.modulated);
     if (since_033(tape)) a.modulated = {};
     a.v = head_view(qkv, widths_);
@@ -135,12 +145,9 @@ Tensor FluxDoubleBlock::project(Tape& tape, const Stream& s, const Tensor& atten
 
 Tensor FluxDoubleBlock::feed_forward(Tape& tape, const Stream& s, const Tensor& x,
                                      const Tensor& mod) const {
-    const Tensor modulated = [&] {
-        const Tensor normal = s.norm2.forward(tape, x);
-        return modulate(tape, path_, normal, part(mod, widths_.hidden), part(mod, widths_.hidden));
-    }();
+    const Tensor input = modulated(tape, path_, s.norm2, x, mod, widths_);
     const Tensor hidden = [&] {
-        const Tensor in = s.mlp_in.forward(tape, modulated);
+        const Tensor in = s.mlp_in.forward(tape, input);
         return s.mlp_act.forward(tape, in);
     }();
     return s.mlp_out.forward(tape, hidden);
@@ -158,11 +165,10 @@ void FluxDoubleBlock::forward(Tape& tape, Tensor& img, Tensor& txt, const FluxCo
     const Tensor txt_attended = attended.view(txt.shape());
     const Tensor img_attended = attended.view(img.shape());
 
-    const bool one_kernel = in_one_kernel(tape, widths_);
+    const bool chromas = is_chromas(tape, widths_);
     const auto add_gated = [&](Tensor& x, Tensor update, const Tensor& mod, bool in_place) {
         const Tensor gate = part(mod, width);
-        if (one_kernel)
-            return ghost::combine_in_place(tape, "addcmul_", path_, x, {&gate, &update});
+        if (chromas) return ghost::combine_in_place(tape, "addcmul_", path_, x, {&gate, &update});
         const Tensor gated = ghost::binary(tape, "mul", path_, update, gate);
         update = {};
         if (in_place)
@@ -193,17 +199,14 @@ FluxSingleBlock::FluxSingleBlock(Registry& r, std::string_view path, const FluxW
 void FluxSingleBlock::forward(Tape& tape, Tensor& x, const Tensor& condition,
                               const Tensor& pe) const {
     const bool newer = since_033(tape);
+    const bool chromas = is_chromas(tape, widths_);
     const std::int64_t width = widths_.hidden;
     const Tensor mod = modulation_ ? modulation_->forward(tape, condition) : condition;
     const std::int64_t batch = x.shape()[0];
     const std::int64_t tokens = x.shape()[1];
-    Tensor both = [&] {
-        const Tensor modulated = [&] {
-            const Tensor normal = pre_norm_.forward(tape, x);
-            return modulate(tape, path_, normal, part(mod, width), part(mod, width));
-        }();
-        return linear1_.forward(tape, modulated);
-    }();
+    Tensor input = modulated(tape, path_, pre_norm_, x, mod, widths_);
+    Tensor both = linear1_.forward(tape, input);
+    if (!chromas) input = {};  // there it has a name
     const std::int64_t head_dim = width / widths_.heads;
     Tensor v = both.view({batch, widths_.heads, tokens, head_dim});
     Tensor q = norm_.query(tape, v);
@@ -236,7 +239,7 @@ void FluxSingleBlock::forward(Tape& tape, Tensor& x, const Tensor& condition,
         return linear2_.forward(tape, joined);
     }();
     const Tensor gate = part(mod, width);
-    if (in_one_kernel(tape, widths_)) {
+    if (chromas) {
         ghost::combine_in_place(tape, "addcmul_", path_, x, {&gate, &out});
     } else {
         const Tensor gated = ghost::binary(tape, "mul", path_, out, gate);
@@ -248,7 +251,7 @@ void FluxSingleBlock::forward(Tape& tape, Tensor& x, const Tensor& condition,
 FluxFinalLayer::FluxFinalLayer(Registry& r, std::string_view path, const FluxWidths& w,
                                std::int64_t channels, Modulated modulated)
     : path_(r.path(path, "")),
-      hidden_(w.hidden),
+      widths_(w),
       linear_(r, r.path(path, "linear"), w.hidden, channels, w.bias),
       silu_(r.path(path, "adaLN_modulation.0")),
       norm_(r, r.path(path, "norm_final"), w.hidden, Affine::No) {
@@ -262,19 +265,11 @@ Tensor FluxFinalLayer::forward(Tape& tape, const Tensor& own, const Tensor& cond
         const Tensor active = ghost::unary(tape, "silu", silu_, condition);
         return modulation_->forward(tape, active);
     }();
-    const Tensor modulated = [&] {
-        const Tensor normal = norm_.forward(tape, own);
-        return modulate(tape, path_, normal, part(modulation, hidden_), part(modulation, hidden_));
-    }();
-    return linear_.forward(tape, modulated);
+    const Tensor input = modulated(tape, path_, norm_, own, modulation, widths_);
+    return linear_.forward(tape, input);
 }
 
 namespace {
-
-// Positions: in fp32 since 0.33.0, before that in the latents' type.
-ElementType ids_type(const Tape& tape, const Tensor& like) {
-    return since_033(tape) ? ElementType::Float32 : like.type();
-}
 
 void write_axis(Tape& tape, Module module, const Tensor& axis) {
     ghost::binary_in_place(tape, "copy_", module, axis, axis);
@@ -282,10 +277,10 @@ void write_axis(Tape& tape, Module module, const Tensor& axis) {
 
 }  // namespace
 
-Tensor image_ids(Tape& tape, Module module, const Tensor& like, std::int64_t rows,
-                 std::int64_t columns, std::int64_t axes, ImageIndex index) {
-    const ElementType type = ids_type(tape, like);
-    const Tensor grid = ghost::create(tape, "zeros", module, {rows, columns, axes}, type);
+Tensor image_ids(Tape& tape, Module module, std::int64_t batch, std::int64_t rows,
+                 std::int64_t columns, const PositionIds& ids, ImageIndex index) {
+    const ElementType type = ids.type;
+    const Tensor grid = ghost::create(tape, "zeros", module, {rows, columns, ids.axes}, type);
     if (index == ImageIndex::Written)
         write_axis(
             tape, module,
@@ -298,24 +293,15 @@ Tensor image_ids(Tape& tape, Module module, const Tensor& like, std::int64_t row
         write_axis(tape, module, axis);
     }
     // Expanded over the batch, not copied.
-    return grid.view({like.shape()[0], rows * columns, axes});
+    return grid.view({batch, rows * columns, ids.axes});
 }
 
-Tensor text_ids(Tape& tape, Module module, const Tensor& like, std::int64_t tokens,
-                std::int64_t axes, std::size_t numbered) {
-    const ElementType type = ids_type(tape, like);
-    Tensor ids = ghost::create(tape, "zeros", module, {like.shape()[0], tokens, axes}, type);
+Tensor text_ids(Tape& tape, Module module, std::int64_t batch, std::int64_t tokens,
+                const PositionIds& ids, std::size_t numbered) {
+    Tensor all = ghost::create(tape, "zeros", module, {batch, tokens, ids.axes}, ids.type);
     for (std::size_t i = 0; i < numbered; ++i)
-        write_axis(tape, module, ghost::create(tape, "linspace", module, {tokens}, type));
-    return ids;
-}
-
-ImageTokens image_tokens(Tape& tape, Module module, const Tensor& latent, std::int64_t patch,
-                         std::int64_t axes, ImageIndex index) {
-    const Tensor padded = pad_to_patches(tape, module, latent, patch);
-    Tensor tokens = to_tokens(tape, module, padded, patch);
-    return {std::move(tokens), image_ids(tape, module, latent, padded.shape()[2] / patch,
-                                         padded.shape()[3] / patch, axes, index)};
+        write_axis(tape, module, ghost::create(tape, "linspace", module, {tokens}, ids.type));
+    return all;
 }
 
 }  // namespace plimsoll::memory

@@ -16,8 +16,9 @@ namespace plimsoll::memory {
 // Which module makes the shifts, scales and gates from the vector of timestep and text.
 enum class Modulated : std::uint8_t { ByTheBlock, FromOutside };
 enum class FluxMlp : std::uint8_t { Gelu, GatedSilu };
-// How 0.3.64 adds a gated update. Since 0.33.0 all do what Flux does, always in place.
-enum class GatedSum : std::uint8_t { MulThenAdd, Addcmul };
+// Whose forward the blocks run up to 0.3.64; since 0.33.0 there is Flux's only. Chroma's computes
+// 1 + scale before it normalises, and adds a gated update in one kernel, in place.
+enum class BlockForward : std::uint8_t { Flux, Chroma };
 
 struct FluxWidths {
     std::int64_t hidden = 3072;
@@ -27,7 +28,7 @@ struct FluxWidths {
     Bias bias = Bias::Yes;  // of every other Linear
     FluxMlp mlp_kind = FluxMlp::Gelu;
     Modulated modulated = Modulated::ByTheBlock;
-    GatedSum gated_sum = GatedSum::MulThenAdd;
+    BlockForward forward = BlockForward::Flux;
 
     // In front of the activation: a gated one halves.
     [[nodiscard]] std::int64_t mlp_in() const {
@@ -142,30 +143,27 @@ class FluxFinalLayer {
 
   private:
     Module path_;
-    std::int64_t hidden_;
+    FluxWidths widths_;
     Linear linear_;
     Module silu_;
     std::optional<Linear> modulation_;
     LayerNorm norm_;
 };
 
+// How positions are kept.
+struct PositionIds {
+    std::int64_t axes = 3;
+    ghost::ElementType type = ghost::ElementType::Float32;
+};
 // Positions of the tokens of an image, [N, tokens, axes], written axis by axis; the first axis
-// tells images apart.
+// tells images apart, where there can be several.
 enum class ImageIndex : std::uint8_t { Written, LeftZero };
-[[nodiscard]] Tensor image_ids(Tape& tape, Module module, const Tensor& like, std::int64_t rows,
-                               std::int64_t columns, std::int64_t axes, ImageIndex index);
+[[nodiscard]] Tensor image_ids(Tape& tape, Module module, std::int64_t batch, std::int64_t rows,
+                               std::int64_t columns, const PositionIds& ids, ImageIndex index);
 // Positions of the text, [N, tokens, axes]: numbered along `numbered` of the axes, 0 along the
 // rest.
-[[nodiscard]] Tensor text_ids(Tape& tape, Module module, const Tensor& like, std::int64_t tokens,
-                              std::int64_t axes, std::size_t numbered);
-
-// The tokens of one latent with their positions.
-struct ImageTokens {
-    Tensor tokens;
-    Tensor ids;
-};
-[[nodiscard]] ImageTokens image_tokens(Tape& tape, Module module, const Tensor& latent,
-                                       std::int64_t patch, std::int64_t axes, ImageIndex index);
+[[nodiscard]] Tensor text_ids(Tape& tape, Module module, std::int64_t batch, std::int64_t tokens,
+                              const PositionIds& ids, std::size_t numbered);
 
 // Whether the numbers that the networks' configurations have in common fit each other and are in
 // proportion.
