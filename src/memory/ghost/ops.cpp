@@ -92,6 +92,15 @@ bool is_16_bit(ElementType type) {
     return element_bytes(type) == 2;
 }
 
+}  // namespace
+
+bool runs_flash(const Tape& tape, ElementType type, std::int64_t head_dim, const Tensor& mask) {
+    return is_16_bit(type) && !mask.defined() && head_dim <= kFlashHeadDimMax &&
+           !tape.options().efficient_attention;
+}
+
+namespace {
+
 // What the chosen kernel takes while it runs, besides its result; released by the caller.
 std::array<Tensor, 3> attention_temporaries(Tape& tape, Module module, const Tensor& q,
                                             const AttentionShape& s, const Tensor& mask,
@@ -105,9 +114,8 @@ std::array<Tensor, 3> attention_temporaries(Tape& tape, Module module, const Ten
         const std::int64_t copies = 5 * Heap::round_up(rows * s.head_dim * kFloatBytes);
         return {take(copies), take(rows * s.keys * kFloatBytes), take(rows * s.keys * kFloatBytes)};
     }
-    const bool flash = is_16_bit(q.type()) && !mask.defined() && s.head_dim <= kFlashHeadDimMax &&
-                       !tape.options().efficient_attention;
-    if (flash) return {take(rows * kFloatBytes), take(1), take(1)};  // logsumexp, seed and offset
+    if (runs_flash(tape, q.type(), s.head_dim, mask))
+        return {take(rows * kFloatBytes), take(1), take(1)};  // logsumexp, seed and offset
     std::array<Tensor, 3> temporaries;
     if (is_16_bit(q.type()) && s.head_dim > kEfficientAccumulatorDim) {
         temporaries[0] = take(rows * s.head_dim * kFloatBytes);

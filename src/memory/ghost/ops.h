@@ -47,7 +47,11 @@ struct AttentionShape {
     std::int64_t head_dim = 64;
 };
 enum class AttentionKernel : std::uint8_t { Default, Math };
-// torch.scaled_dot_product_attention. `mask` may be undefined. The result is laid out as q is.
+// Whether PyTorch's flash kernel runs, which lays its result out as q is; the mem-efficient one,
+// which runs otherwise, writes it token by token.
+[[nodiscard]] bool runs_flash(const Tape& tape, ElementType type, std::int64_t head_dim,
+                              const Tensor& mask = {});
+// torch.scaled_dot_product_attention. `mask` may be undefined.
 [[nodiscard]] Tensor attention(Tape& tape, Module module, const Tensor& q, const Tensor& k,
                                const Tensor& v, const AttentionShape& shape,
                                const Tensor& mask = {},

@@ -6,13 +6,21 @@
 #include "memory/trace/answers.h"
 #include "modelfile/networks/flux_config.h"
 
+#include <algorithm>
+#include <charconv>
 #include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
 
 namespace plimsoll::memory::trace {
 
 namespace {
 
 using modelfile::FluxConfig;
+
+constexpr int kPixelsMax = 16384;  // ComfyUI's MAX_RESOLUTION
+constexpr int kFlux2PixelsPerCell = 16;
 
 // Which network a variant names, and how many reference images it was given.
 struct FluxVariant {
@@ -95,6 +103,43 @@ int take_references(std::string_view& variant) {
     return count[0] - '0';
 }
 
+// "dev", or "dev" run in another way: "dev_fp8_store_cast_bf16".
+bool names(std::string_view variant, std::string_view network) {
+    if (!variant.starts_with(network)) return false;
+    variant.remove_prefix(network.size());
+    return variant.empty() || (variant.starts_with('_') && is_way_of_running(variant.substr(1)));
+}
+
+std::optional<FluxConfig> flux2_config(std::string_view variant, bool config_given) {
+    for (const std::string_view network : {"dev", "klein_4B", "klein_9B"})
+        if (names(variant, network)) return known_flux2(network);
+    // Which of them it is, the line's own arguments tell.
+    if (config_given && is_way_of_running(variant)) return known_flux2("dev");
+    return std::nullopt;
+}
+
+// "... 2 reference latents 1024x1536" in a line's note, in pixels; else the images are of the
+// result's own size.
+struct Pixels {
+    int width = 0;
+    int height = 0;
+};
+Pixels reference_size(const Question& q) {
+    constexpr std::string_view kBefore = "reference latents ";
+    const Pixels own{q.width, q.height};
+    const auto at = q.note.find(kBefore);
+    if (at == std::string::npos) return own;
+    Pixels read;
+    const char* const end = q.note.data() + q.note.size();
+    const auto width = std::from_chars(q.note.data() + at + kBefore.size(), end, read.width);
+    if (width.ec != std::errc() || width.ptr == end || *width.ptr != 'x') return own;
+    const auto height = std::from_chars(width.ptr + 1, end, read.height);
+    const auto sound = [](int pixels) {
+        return pixels >= kFlux2PixelsPerCell && pixels <= kPixelsMax;
+    };
+    return height.ec == std::errc() && sound(read.width) && sound(read.height) ? read : own;
+}
+
 }  // namespace
 
 Result<Walk> answer_flux(const Question& q) {
@@ -106,20 +151,22 @@ Result<Walk> answer_flux(const Question& q) {
 }
 
 Result<Walk> answer_flux2(const Question& q) {
-    constexpr int kPixelsPerCell = 16;
     constexpr int kTokensMin = 512;  // ComfyUI pads shorter texts
     std::string_view name = q.variant;
     const int references = take_references(name);
-    std::optional<FluxConfig> config = known_flux2(name);
-    if (!config && is_way_of_running(name)) config = known_flux2("dev");
+    std::optional<FluxConfig> config = flux2_config(name, q.config != nullptr);
     if (!config) return unknown(q);
     if (q.config != nullptr) TRY_DO(read_described(*q.config, *config));
+    if (q.width < kFlux2PixelsPerCell || q.height < kFlux2PixelsPerCell)
+        return fail(Errc::InvalidInput, "width and height must be at least 16");
     TRY_ASSIGN(StepCall call, step_call(q));
-    call.latent_width = q.width / kPixelsPerCell;
-    call.latent_height = q.height / kPixelsPerCell;
+    call.latent_width = q.width / kFlux2PixelsPerCell;
+    call.latent_height = q.height / kFlux2PixelsPerCell;
     call.tokens = std::max(call.tokens, kTokensMin);
+    const Pixels reference = reference_size(q);
     for (int i = 0; i < references; ++i)
-        call.references.push_back({1, call.latent_height, call.latent_width});
+        call.references.push_back(
+            {1, reference.height / kFlux2PixelsPerCell, reference.width / kFlux2PixelsPerCell});
     return answer(q, *config, std::move(call));
 }
 
@@ -130,7 +177,7 @@ Result<Walk> answer_longcat_image(const Question& q) {
                       .vec_in_dim = 0,
                       .guidance_embed = false,
                       .txt_ids_dims = {1, 2}};
-    if (q.variant != "6B" && !is_way_of_running(q.variant)) return unknown(q);
+    if (!names(q.variant, "6B") && !is_way_of_running(q.variant)) return unknown(q);
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     TRY_ASSIGN(StepCall call, step_call(q));
     return answer(q, config, std::move(call));

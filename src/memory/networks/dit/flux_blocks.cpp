@@ -132,8 +132,9 @@ Tensor FluxDoubleBlock::attend(Tape& tape, Attended& txt, Attended& img, const T
     const Tensor out = ghost::attention(
         tape, path_, rotated.q, rotated.k, v,
         {.batch = s[0], .heads = s[1], .queries = s[2], .keys = s[2], .head_dim = s[3]});
-    return ghost::clone(tape, path_, out, {s[0], s[2], s[1], s[3]})
-        .view({s[0], s[2], widths_.hidden});
+    const Shape tokens{s[0], s[2], widths_.hidden};
+    return runs_flash(tape, v.type(), s[3]) ? ghost::clone(tape, path_, out, tokens)
+                                            : out.view(tokens);
 }
 
 // `attended` is a slice along the tokens: rows of one matrix only where there is one sequence and,
@@ -220,10 +221,11 @@ void FluxSingleBlock::forward(Tape& tape, Tensor& x, const Tensor& condition,
                                      .queries = tokens,
                                      .keys = tokens,
                                      .head_dim = head_dim});
-        // The attention's result is laid out as q is; head by head, as the fused kernels write it,
-        // it must be copied.
+        // Flash attention's result is laid out as q is; head by head, as the fused kernels write
+        // it, it must be copied.
         const ghost::TapeOptions& kernels = tape.options();
-        if (kernels.fused_rope || kernels.fused_rms_norm)
+        const bool by_heads = kernels.fused_rope || kernels.fused_rms_norm;
+        if (by_heads && runs_flash(tape, v.type(), head_dim))
             attended = ghost::clone(tape, path_, attended, {batch, tokens, width});
     }
     if (newer) q = k = {};
