@@ -4,15 +4,18 @@
 #include "memory/trace/answers.h"
 
 #include <array>
+#include <cstdint>
 
 namespace plimsoll::memory::trace {
 
 namespace {
 
+enum class Medium : std::uint8_t { Image, Video };
 struct Family {
     std::string_view phase;
     std::string_view name;
     Result<Walk> (*answer)(const Question&);
+    Medium medium = Medium::Image;
 };
 constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "sd15", answer_unet},
@@ -23,6 +26,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "flux2", answer_flux2},
     {"unet_step", "longcat_image", answer_longcat_image},
     {"unet_step", "chroma", answer_chroma},
+    {"unet_step", "hunyuan_video", answer_hunyuan_video, Medium::Video},
     {"vae_decode", "vae_kl4", answer_kl_vae},
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},
@@ -30,9 +34,12 @@ constexpr std::array kFamilies = std::to_array<Family>({
 });
 
 Result<Walk> answer(const Question& q) {
-    if (q.frames > 1) return fail(Errc::NotFound, "video networks are not simulated");
+    const bool video = q.frames > 1;
     for (const Family& family : kFamilies)
-        if (family.phase == q.phase && family.name == q.family) return family.answer(q);
+        if (family.phase == q.phase && family.name == q.family &&
+            (!video || family.medium == Medium::Video))
+            return family.answer(q);
+    if (video) return fail(Errc::NotFound, "this network is not simulated with several frames");
     // The rest go by names of the catalogue of architectures.
     if (q.phase == "unet_step") return answer_unet(q);
     if (q.phase == "controlnet") return answer_controlnet(q);
