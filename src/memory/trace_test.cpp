@@ -79,7 +79,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 11U);
+    ASSERT_EQ(families.size(), 13U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
@@ -129,6 +129,10 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
          unet_question("flux2", "dev", 8, 8, 1),
          unet_question("longcat_image", "dev", 1024, 1024, 1),
          unet_question("chroma", "no_such_variant", 1024, 1024, 1),
+         unet_question("hunyuan_video", "i2v", 848, 480, 1),
+         unet_question("hunyuanimage21", "base+byt5_x", 1024, 1024, 1),
+         unet_question("hunyuanimage21", "base+byt5_77", 1024, 1024, 1),
+         unet_question("hunyuanimage21", "distilled", 16, 16, 1),
          unet_question("sd15", "no_such_variant", 512, 512, 1),
          unet_question("sd15", "base", 4, 4, 1),
          unet_question("sd15", "base", 512, 512, 0),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/denoiser.h"
 #include "memory/networks/dit/chroma.h"
+#include "memory/networks/dit/hunyuan_video.h"
 #include "memory/networks/gz_fixture.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
@@ -121,6 +122,16 @@ TEST(NetworkModules, of_fluxs_relatives_are_those_of_the_real_classes) {
     expect_modules("flux2_klein_4B", build_flux(klein).value()->modules());
     expect_modules("longcat_image", build_flux(longcat).value()->modules());
     expect_modules("chroma_base", build_chroma({}).value()->modules());
+    expect_modules("hunyuan_video_t2v", build_hunyuan_video({}).value()->modules());
+    const modelfile::HunyuanVideoConfig refiner{.in_channels = 128,
+                                                .out_channels = 64,
+                                                .patch_size = {1, 1, 1},
+                                                .hidden_size = 3328,
+                                                .num_heads = 26,
+                                                .context_in_dim = 3584,
+                                                .vec_in_dim = 0,
+                                                .meanflow = true};
+    expect_modules("hunyuanimage21_refiner", build_hunyuan_video(refiner).value()->modules());
 }
 
 TEST(NetworkModules, of_vaes_and_text_encoders_are_those_of_the_real_classes) {
@@ -174,6 +185,23 @@ TEST(BuildUnet, refuses_numbers_that_contradict_each_other) {
     expect_refused([](auto& c) {
         c.transformer_depth.assign(6, 256), c.transformer_depth_output.assign(9, 256);
     });
+}
+
+TEST(BuildHunyuanVideo, refuses_numbers_that_contradict_each_other) {
+    const auto expect_refused = [](Errc code, auto change) {
+        modelfile::HunyuanVideoConfig broken;
+        change(broken);
+        const auto built = build_hunyuan_video(broken);
+        ASSERT_FALSE(built.has_value());
+        EXPECT_EQ(built.error().code, code);
+    };
+    expect_refused(Errc::InvalidInput, [](auto& c) { c.patch_size = {1, 2}; });
+    expect_refused(Errc::InvalidInput, [](auto& c) { c.patch_size = {1, 2, 0}; });
+    expect_refused(Errc::InvalidInput, [](auto& c) { c.patch_size.clear(), c.axes_dim.clear(); });
+    expect_refused(Errc::InvalidInput, [](auto& c) { c.num_heads = 7; });
+    expect_refused(Errc::InvalidInput, [](auto& c) { c.vec_in_dim = -1; });
+    expect_refused(Errc::NotFound, [](auto& c) { c.vision_in_dim = 1152; });
+    EXPECT_FALSE(build_hunyuan_video({}, {.glyphs = 128}).has_value());
 }
 
 TEST(BuildChroma, refuses_numbers_that_contradict_each_other) {

@@ -27,6 +27,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "longcat_image", answer_longcat_image},
     {"unet_step", "chroma", answer_chroma},
     {"unet_step", "hunyuan_video", answer_hunyuan_video, Medium::Video},
+    {"unet_step", "hunyuanimage21", answer_hunyuan_image},
     {"vae_decode", "vae_kl4", answer_kl_vae},
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HunyuanVideo (Kong et al. 2024). Members have the names of ComfyUI's constructor arguments.
+// HunyuanVideo (Kong et al. 2024) and HunyuanImage 2.1 (Tencent 2025). Members have the names of
+// ComfyUI's constructor arguments.
 #pragma once
 #include <boost/describe/class.hpp>
 
@@ -9,9 +10,9 @@
 namespace plimsoll::modelfile {
 
 struct HunyuanVideoConfig {
-    int in_channels = 16;  // of the latent
+    int in_channels = 16;  // of the latent, with an image beside it where that is refined
     int out_channels = 16;
-    std::vector<int> patch_size = {1, 2, 2};  // frames, rows, columns
+    std::vector<int> patch_size = {1, 2, 2};  // frames, rows, columns; images: rows, columns
     int hidden_size = 3072;
     int num_heads = 24;
     double mlp_ratio = 4.0;
@@ -22,9 +23,9 @@ struct HunyuanVideoConfig {
     bool qkv_bias = true;
     bool guidance_embed = true;
     std::vector<int> axes_dim = {16, 56, 56};
-    // Of relatives that are not simulated: HunyuanImage 2.1, HunyuanVideo 1.5.
-    bool byt5 = false;
-    bool meanflow = false;
+    bool byt5 = false;      // takes a second text, of glyphs
+    bool meanflow = false;  // takes the next step's time too
+    // Of relatives that are not simulated: HunyuanVideo 1.5.
     bool meanflow_sum = false;
     bool use_cond_type_embedding = false;
     int vision_in_dim = 0;

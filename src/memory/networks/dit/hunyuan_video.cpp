@@ -17,13 +17,18 @@ namespace {
 constexpr std::int64_t kTimestepWidth = 256;  // of the sinusoids
 constexpr std::int64_t kSigmas = 1000;        // of ComfyUI's plain flow schedule
 constexpr int kRefinerBlocks = 2;
-constexpr std::size_t kFrames = 2;  // [N, C, T, H, W]: the first dimension that is cut into patches
+// Any number of steps up to 127 is one block of the allocator's.
+constexpr std::int64_t kScheduleSteps = 20;
+constexpr std::size_t kFirst =
+    2;  // [N, C, (T,) H, W]: the first dimension that is cut into patches
+constexpr std::int64_t kGlyphWidth = 1472;   // of ByT5-small
+constexpr std::int64_t kGlyphHidden = 2048;  // of what maps it
 
 // The whole patches that cover `video`, dimension by dimension.
 std::vector<std::int64_t> patch_grid(const Shape& video, const std::vector<int>& patch) {
     std::vector<std::int64_t> grid;
     for (std::size_t i = 0; i < patch.size(); ++i)
-        grid.push_back((video[kFrames + i] + patch[i] - 1) / patch[i]);
+        grid.push_back((video[kFirst + i] + patch[i] - 1) / patch[i]);
     return grid;
 }
 
@@ -48,7 +53,7 @@ PatchEmbedding::PatchEmbedding(Registry& r, std::string_view path, std::int64_t 
       patch_(std::move(patch)) {
     std::int64_t cells = 1;
     for (const int length : patch_) cells *= length;
-    r.add(proj_, "Conv3d", channels * hidden * cells + hidden);
+    r.add(proj_, patch_.size() == 3 ? "Conv3d" : "Conv2d", channels * hidden * cells + hidden);
 }
 
 Tensor PatchEmbedding::forward(Tape& tape, const Tensor& video) const {
@@ -58,7 +63,7 @@ Tensor PatchEmbedding::forward(Tape& tape, const Tensor& video) const {
     std::int64_t tokens = 1;
     std::int64_t cells = 1;
     for (std::size_t i = 0; i < grid.size(); ++i) {
-        whole = whole.with(kFrames + i, grid[i] * patch_[i]);
+        whole = whole.with(kFirst + i, grid[i] * patch_[i]);
         tokens *= grid[i];
         cells *= patch_[i];
     }
@@ -70,14 +75,16 @@ Tensor PatchEmbedding::forward(Tape& tape, const Tensor& video) const {
     const Tape::Cast bias = tape.cast_weight({hidden_}, proj_);
     const Tape::Cast weight = tape.cast_weight({hidden_, channels_ * cells}, proj_);
     Shape out_shape = whole.with(1, hidden_);
-    for (std::size_t i = 0; i < grid.size(); ++i) out_shape = out_shape.with(kFrames + i, grid[i]);
+    for (std::size_t i = 0; i < grid.size(); ++i) out_shape = out_shape.with(kFirst + i, grid[i]);
     const Tensor out = tape.make(out_shape, video.type(), "convolution", proj_);
     const std::int64_t weights = channels_ * cells * hidden_;
     const std::int64_t bytes = ghost::element_bytes(video.type());
+    const std::int64_t bias_traffic = tape.options().casts_included ? 2 * out.bytes() : 0;
     constexpr std::int64_t kKernels = 2;  // the bias is added by a kernel of its own
     tape.charge(OpClass::Convolution, "convolution", proj_,
                 ghost::saturating_product({2, s[0], tokens, weights}),
-                padded.bytes() + (weights + hidden_) * bytes + 3 * out.bytes(), kKernels);
+                padded.bytes() + (weights + hidden_) * bytes + out.bytes() + bias_traffic,
+                kKernels);
     return out.view({s[0], tokens, hidden_});
 }
 
@@ -157,8 +164,27 @@ Tensor TextRefiner::refine(Tape& tape, const Block& b, const Tensor& x,
     return add_gated(sum, std::move(fed));
 }
 
-HunyuanVideoNetwork::HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& c)
+GlyphMapper::GlyphMapper(Registry& r, std::string_view path, std::int64_t hidden)
+    : norm_(r, r.path(path, "layernorm"), kGlyphWidth),
+      fc1_(r, r.path(path, "fc1"), kGlyphWidth, kGlyphHidden),
+      act1_(r.path(path, "act_fn")),
+      fc2_(r, r.path(path, "fc2"), kGlyphHidden, kGlyphHidden),
+      act2_(r.path(path, "act_fn2")),
+      fc3_(r, r.path(path, "fc3"), kGlyphHidden, hidden) {}
+
+Tensor GlyphMapper::forward(Tape& tape, const Tensor& glyphs) const {
+    Tensor x = norm_.forward(tape, glyphs);
+    x = fc1_.forward(tape, x);
+    x = ghost::unary(tape, "gelu", act1_, x);
+    x = fc2_.forward(tape, x);
+    x = ghost::unary(tape, "gelu", act2_, x);
+    return fc3_.forward(tape, x);
+}
+
+HunyuanVideoNetwork::HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& c,
+                                         const HunyuanExtras& extras)
     : config_(c),
+      extras_(extras),
       widths_{.hidden = c.hidden_size,
               .heads = c.num_heads,
               .mlp = static_cast<std::int64_t>(c.hidden_size * c.mlp_ratio),
@@ -188,6 +214,12 @@ HunyuanVideoNetwork::HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& c)
               blocks.emplace_back(registry_, fmt::format("single_blocks.{}", i), widths_);
           return blocks;
       }()),
+      byt5_in_(c.byt5
+                   ? std::optional<GlyphMapper>(std::in_place, registry_, "byt5_in", c.hidden_size)
+                   : std::nullopt),
+      time_r_in_(c.meanflow ? std::optional<MlpEmbedder>(std::in_place, registry_, "time_r_in",
+                                                         kTimestepWidth, c.hidden_size)
+                            : std::nullopt),
       final_layer_(
           registry_, "final_layer", widths_,
           [&] {
@@ -199,14 +231,26 @@ HunyuanVideoNetwork::HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& c)
 
 StepInputs HunyuanVideoNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
+    // Beyond the latent: the image that is refined.
+    const std::int64_t latent = config_.out_channels;
+    const std::int64_t beside = config_.in_channels - latent;
+    const auto cells = [&](std::int64_t channels) -> Shape {
+        if (config_.patch_size.size() == 2)
+            return {wish.batch, channels, call.latent_height, call.latent_width};
+        return {wish.batch, channels, call.latent_frames, call.latent_height, call.latent_width};
+    };
     StepInputs in;
-    in.x = tape.input({wish.batch, config_.in_channels, call.latent_frames, call.latent_height,
-                       call.latent_width},
-                      wish.type);
+    in.x = tape.input(cells(wish.joined ? latent + beside : latent), wish.type);
     in.timesteps = tape.input({wish.batch}, ElementType::Float32);
     in.context = tape.input({wish.cond_batch, call.tokens, config_.context_in_dim}, wish.type);
     if (vector_in_) in.y = tape.input({wish.cond_batch, config_.vec_in_dim}, wish.type);
-    if (guidance_in_) in.guidance = tape.input({wish.cond_batch}, wish.type);
+    in.guidance = tape.input({wish.cond_batch}, wish.type);  // even where the network has no use
+    if (beside > 0 && !wish.joined) in.concat = tape.input(cells(beside), wish.type);
+    if (extras_.glyphs > 0)
+        in.more.push_back(tape.input({wish.cond_batch, extras_.glyphs, kGlyphWidth}, wish.type));
+    if (extras_.schedule)
+        in.schedule = {tape.input({1}, ElementType::Float32),
+                       tape.input({kScheduleSteps}, ElementType::Float32)};
     return in;
 }
 
@@ -214,69 +258,121 @@ std::vector<ModuleEntry> HunyuanVideoNetwork::model_buffers() const {
     return {sigma_table(kSigmas)};
 }
 
-Tensor HunyuanVideoNetwork::embed_condition(Tape& tape, const StepInputs& in) const {
+struct HunyuanVideoNetwork::Condition {
+    Tensor vec;
+    Tensor position;  // of the step in the schedule
+    Tensor next;
+};
+
+HunyuanVideoNetwork::Condition HunyuanVideoNetwork::embed_condition(Tape& tape,
+                                                                    const StepInputs& in) const {
     const ElementType type = in.x.type();
-    Tensor vec = embed_number(tape, root_, time_in_, in.timesteps, type);
-    if (vector_in_) vec = ghost::binary(tape, "add", root_, vec, vector_in_->forward(tape, in.y));
+    Condition c;
+    c.vec = embed_number(tape, root_, time_in_, in.timesteps, type);
+    if (time_r_in_ && !in.schedule.empty()) {
+        const Tensor& sigmas = in.schedule.back();
+        {
+            const Tensor same = ghost::produce(tape, OpClass::Elementwise, "eq", root_, sigmas,
+                                               sigmas.shape(), ElementType::Bool);
+            c.position = ghost::produce(tape, OpClass::Elementwise, "nonzero", root_, same, {1, 1},
+                                        ElementType::Int64);
+        }
+        {
+            const Tensor following = ghost::unary(tape, "add", root_, c.position);
+        }
+        c.next = embed_number(tape, root_, *time_r_in_, sigmas.view({1}), type);
+        const Tensor sum = ghost::binary(tape, "add", root_, c.vec, c.next);
+        c.vec = ghost::unary(tape, "div", root_, sum);
+    }
+    if (vector_in_)
+        c.vec = ghost::binary(tape, "add", root_, c.vec, vector_in_->forward(tape, in.y));
     if (guidance_in_)
-        vec = ghost::binary(tape, "add", root_, vec,
-                            embed_number(tape, root_, *guidance_in_, in.guidance, type));
-    return vec;
+        c.vec = ghost::binary(tape, "add", root_, c.vec,
+                              embed_number(tape, root_, *guidance_in_, in.guidance, type));
+    return c;
+}
+
+struct HunyuanVideoNetwork::Text {
+    Tensor tokens;
+    Tensor ids;
+    Tensor glyphs;  // stays in a variable, as do its positions
+    Tensor glyph_ids;
+};
+
+HunyuanVideoNetwork::Text HunyuanVideoNetwork::embed_text(Tape& tape, const StepInputs& in,
+                                                          const Tensor& txt_ids) const {
+    Text text;
+    text.tokens = txt_in_.forward(tape, in.context, in.timesteps);
+    text.ids = txt_ids;
+    if (!byt5_in_ || in.more.empty()) return text;
+    text.glyphs = byt5_in_->forward(tape, in.more.front());
+    text.glyph_ids = text_ids(tape, root_, in.x.shape()[0], text.glyphs.shape()[1],
+                              {.axes = txt_ids.shape()[2], .type = txt_ids.type()}, 0);
+    text.tokens = ghost::cat(tape, root_, std::array<Tensor, 2>{text.tokens, text.glyphs}, 1);
+    text.ids = ghost::cat(tape, root_, std::array<Tensor, 2>{text.ids, text.glyph_ids}, 1);
+    return text;
 }
 
 Tensor HunyuanVideoNetwork::forward(Tape& tape, const StepInputs& in) const {
     const std::int64_t batch = in.x.shape()[0];
     const ElementType type = in.x.type();
-    const std::vector<std::int64_t> grid = patch_grid(in.x.shape(), config_.patch_size);
+    const std::vector<int>& patch = config_.patch_size;
+    const std::vector<std::int64_t> grid = patch_grid(in.x.shape(), patch);
     const auto axes = static_cast<std::int64_t>(grid.size());
-    Shape cells{grid[0], grid[1], grid[2]};
-    const std::int64_t tokens = cells.elements();
-    const Tensor img_ids =
-        ghost::create(tape, "zeros", root_, {grid[0], grid[1], grid[2], axes}, type);
+    const bool image = grid.size() == 2;
+    const Shape cells = image ? Shape{grid[0], grid[1]} : Shape{grid[0], grid[1], grid[2]};
+    const Shape positions =
+        image ? Shape{grid[0], grid[1], axes} : Shape{grid[0], grid[1], grid[2], axes};
+    const Tensor img_ids = ghost::create(tape, "zeros", root_, positions, type);
     for (const std::int64_t length : grid) {
         const Tensor axis = [&] {
-            const Tensor positions = ghost::create(tape, "linspace", root_, {length}, type);
-            return ghost::combine(tape, "add", root_, {&positions, &img_ids}, cells, type);
+            const Tensor line = ghost::create(tape, "linspace", root_, {length}, type);
+            return ghost::combine(tape, "add", root_, {&line, &img_ids}, cells, type);
         }();
         ghost::binary_in_place(tape, "copy_", root_, axis, axis);
     }
     const Tensor txt_ids =
         text_ids(tape, root_, batch, in.context.shape()[1], {.axes = axes, .type = type}, 0);
-    const Tensor out = forward_tokens(tape, in, img_ids.view({batch, tokens, axes}), txt_ids);
-    const std::vector<int>& p = config_.patch_size;
-    return ghost::clone(tape, root_, out,
-                        {batch, config_.out_channels, grid[0], p[0], grid[1], p[1], grid[2], p[2]})
-        .view({batch, config_.out_channels, grid[0] * p[0], grid[1] * p[1], grid[2] * p[2]});
+    const Tensor out =
+        forward_tokens(tape, in, img_ids.view({batch, cells.elements(), axes}), txt_ids);
+    Shape whole = in.x.shape().with(1, config_.out_channels);
+    std::int64_t patch_cells = 1;
+    for (std::size_t i = 0; i < grid.size(); ++i) {
+        whole = whole.with(kFirst + i, grid[i] * patch[i]);
+        patch_cells *= patch[i];
+    }
+    return patch_cells == 1 ? out.view(whole) : ghost::clone(tape, root_, out, whole);
 }
 
 Tensor HunyuanVideoNetwork::forward_tokens(Tape& tape, const StepInputs& in, const Tensor& img_ids,
                                            const Tensor& txt_ids) const {
     Tensor img = img_in_.forward(tape, in.x);
     const std::int64_t tokens = img.shape()[1];
-    const Tensor vec = embed_condition(tape, in);
-    Tensor txt = txt_in_.forward(tape, in.context, in.timesteps);
-    const Tensor ids = ghost::cat(tape, root_, std::array<Tensor, 2>{img_ids, txt_ids}, 1);
+    const Condition condition = embed_condition(tape, in);
+    const Tensor& vec = condition.vec;
+    Text text = embed_text(tape, in, txt_ids);
+    const Tensor ids = ghost::cat(tape, root_, std::array<Tensor, 2>{img_ids, text.ids}, 1);
     const Tensor pe = rope_table(tape, pe_, ids, config_.axes_dim);
-    const FluxCondition condition{vec, vec};
     for (const FluxDoubleBlock& block : double_blocks_)
-        block.forward(tape, img, txt, condition, pe);
+        block.forward(tape, img, text.tokens, {vec, vec}, pe);
     {
-        const std::array<Tensor, 2> both = {std::move(img), txt};
+        const std::array<Tensor, 2> both = {std::move(img), text.tokens};
         img = ghost::cat(tape, root_, both, 1);
     }
     for (const FluxSingleBlock& block : single_blocks_) block.forward(tape, img, vec, pe);
     return final_layer_.forward(tape, img.view({img.shape()[0], tokens, config_.hidden_size}), vec);
 }
 
-Result<std::shared_ptr<const Denoiser>> build_hunyuan_video(
-    const modelfile::HunyuanVideoConfig& c) {
+Result<std::shared_ptr<const Denoiser>> build_hunyuan_video(const modelfile::HunyuanVideoConfig& c,
+                                                            const HunyuanExtras& extras) {
     // Chosen: far above any published network.
     constexpr int kWidthMax = 1 << 16;
     constexpr int kPatchMax = 64;
-    if (c.byt5 || c.meanflow || c.meanflow_sum || c.use_cond_type_embedding || c.vision_in_dim != 0)
-        return fail(Errc::NotFound, "HunyuanImage and HunyuanVideo 1.5 are not simulated");
-    bool sound = c.patch_size.size() == 3 && c.axes_dim.size() == 3 && c.vec_in_dim >= 0 &&
-                 c.vec_in_dim <= kWidthMax;
+    if (c.meanflow_sum || c.use_cond_type_embedding || c.vision_in_dim != 0)
+        return fail(Errc::NotFound, "HunyuanVideo 1.5 is not simulated");
+    bool sound = (c.patch_size.size() == 2 || c.patch_size.size() == 3) &&
+                 c.axes_dim.size() == c.patch_size.size() && (c.byt5 || extras.glyphs == 0) &&
+                 c.vec_in_dim >= 0 && c.vec_in_dim <= kWidthMax;
     for (const int length : c.patch_size) sound = sound && length >= 1 && length <= kPatchMax;
     sound = sound && sound_flux(modelfile::FluxConfig{.in_channels = c.in_channels,
                                                       .out_channels = c.out_channels,
@@ -292,7 +388,7 @@ Result<std::shared_ptr<const Denoiser>> build_hunyuan_video(
                     fmt::format("HunyuanVideo of width {} with {} heads and {} + {} blocks cannot "
                                 "be",
                                 c.hidden_size, c.num_heads, c.depth, c.depth_single_blocks));
-    return std::make_shared<const HunyuanVideoNetwork>(c);
+    return std::make_shared<const HunyuanVideoNetwork>(c, extras);
 }
 
 }  // namespace plimsoll::memory

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // HunyuanVideo: Flux's blocks over the tokens of a video; the text goes through a small transformer
-// of its own first.
+// of its own first. HunyuanImage 2.1: the same for images, with a second text of glyphs and, where
+// it was distilled, with the time of the next step.
 #pragma once
 #include "memory/networks/denoiser.h"
 #include "memory/networks/dit/flux_blocks.h"
@@ -59,9 +60,30 @@ class TextRefiner {
     std::vector<Block> blocks_;
 };
 
+// Glyphs, encoded by ByT5, to the network's width.
+class GlyphMapper {
+  public:
+    GlyphMapper(Registry& registry, std::string_view path, std::int64_t hidden);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& glyphs) const;
+
+  private:
+    LayerNorm norm_;
+    Linear fc1_;
+    Module act1_;
+    Linear fc2_;
+    Module act2_;
+    Linear fc3_;
+};
+
+// What a step brings besides latent, text and time.
+struct HunyuanExtras {
+    std::int64_t glyphs = 0;  // tokens
+    bool schedule = false;    // the sampler tells all its sigmas
+};
+
 class HunyuanVideoNetwork final : public Denoiser {
   public:
-    explicit HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& config);
+    HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& config, const HunyuanExtras& extras);
 
     [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
         return registry_.modules();
@@ -77,11 +99,16 @@ class HunyuanVideoNetwork final : public Denoiser {
     [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
 
   private:
-    [[nodiscard]] Tensor embed_condition(Tape& tape, const StepInputs& in) const;
+    // The vector of time, pooled text and guidance; of the next time's, what stays in variables.
+    struct Condition;
+    [[nodiscard]] Condition embed_condition(Tape& tape, const StepInputs& in) const;
+    struct Text;
+    [[nodiscard]] Text embed_text(Tape& tape, const StepInputs& in, const Tensor& txt_ids) const;
     [[nodiscard]] Tensor forward_tokens(Tape& tape, const StepInputs& in, const Tensor& img_ids,
                                         const Tensor& txt_ids) const;
 
     modelfile::HunyuanVideoConfig config_;
+    HunyuanExtras extras_;
     FluxWidths widths_;
     Registry registry_;
     Module root_;
@@ -93,10 +120,12 @@ class HunyuanVideoNetwork final : public Denoiser {
     TextRefiner txt_in_;
     std::vector<FluxDoubleBlock> double_blocks_;
     std::vector<FluxSingleBlock> single_blocks_;
+    std::optional<GlyphMapper> byt5_in_;
+    std::optional<MlpEmbedder> time_r_in_;
     FluxFinalLayer final_layer_;
 };
 
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_hunyuan_video(
-    const modelfile::HunyuanVideoConfig& config);
+    const modelfile::HunyuanVideoConfig& config, const HunyuanExtras& extras = {});
 
 }  // namespace plimsoll::memory
