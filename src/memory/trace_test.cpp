@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 11> kAnswers = {
 
 std::vector<json::value> recorded_lines() {
     std::vector<json::value> lines;
-    for (const char* const name : {"ldm", "llm", "qwen", "sd3", "transformers", "wan"}) {
+    for (const char* const name : {"ldm", "fluxkin", "llm", "qwen", "sd3", "transformers", "wan"}) {
         std::ifstream file(fmt::format("{}/traces/{}.jsonl", PLIMSOLL_TEST_DATA, name));
         for (std::string line; std::getline(file, line);) lines.push_back(parse_json(line).value());
     }
@@ -79,7 +79,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 38U);
+    ASSERT_EQ(families.size(), 43U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
@@ -162,6 +162,19 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
         EXPECT_FALSE(find_string(answered, "reason").value_or("").empty()) << question;
         EXPECT_EQ(find(answered, "peak_bytes"), nullptr) << question;
     }
+}
+
+TEST(TraceAnswer, takes_the_size_of_reference_images_from_the_note) {
+    const auto flux2 = [](std::string_view variant, std::string_view note) {
+        return peak_of(fmt::format(
+            R"({{"family":"flux2","variant":"{}","phase":"unet_step","call":"forward","width":1024,)"
+            R"("height":1024,"batch":1,"dtype":"bf16","tokens":512,"note":"{}"}})",
+            variant, note));
+    };
+    const std::int64_t same = flux2("klein_4B_edit_1ref", "1 reference latents of the same size");
+    EXPECT_EQ(flux2("klein_4B_edit_1ref", "1 reference latents 1024x1024"), same);
+    EXPECT_LT(flux2("klein_4B_edit_1ref", "1 reference latents 512x512"), same);
+    EXPECT_LT(flux2("klein_4B", ""), flux2("klein_4B_edit_1ref", "1 reference latents 512x512"));
 }
 
 TEST(TraceAnswer, does_not_repeat_an_answer_that_came_with_the_question) {

@@ -32,6 +32,13 @@ void binary_in_place(Tape& tape, std::string_view op, Module module, const Tenso
     tape.charge(OpClass::Elementwise, op, module, 0, 2 * a.bytes() + b.bytes());
 }
 
+void combine_in_place(Tape& tape, std::string_view op, Module module, const Tensor& into,
+                      std::initializer_list<const Tensor*> inputs) {
+    std::int64_t moved = 2 * into.bytes();
+    for (const Tensor* input : inputs) moved += input->bytes();
+    tape.charge(OpClass::Elementwise, op, module, 0, moved);
+}
+
 Tensor produce(Tape& tape, OpClass op_class, std::string_view op, Module module, const Tensor& x,
                const Shape& shape, ElementType type) {
     Tensor out = tape.make(shape, type, op, module);
@@ -89,6 +96,15 @@ bool is_16_bit(ElementType type) {
     return element_bytes(type) == 2;
 }
 
+}  // namespace
+
+bool runs_flash(const Tape& tape, ElementType type, std::int64_t head_dim, const Tensor& mask) {
+    return is_16_bit(type) && !mask.defined() && head_dim <= kFlashHeadDimMax &&
+           !tape.options().efficient_attention;
+}
+
+namespace {
+
 // What the chosen kernel takes while it runs, besides its result; released by the caller.
 std::array<Tensor, 3> attention_temporaries(Tape& tape, Module module, const Tensor& q,
                                             const AttentionShape& s, const Tensor& mask,
@@ -102,9 +118,8 @@ std::array<Tensor, 3> attention_temporaries(Tape& tape, Module module, const Ten
         const std::int64_t copies = 5 * Heap::round_up(rows * s.head_dim * kFloatBytes);
         return {take(copies), take(rows * s.keys * kFloatBytes), take(rows * s.keys * kFloatBytes)};
     }
-    const bool flash = is_16_bit(q.type()) && !mask.defined() && s.head_dim <= kFlashHeadDimMax &&
-                       !tape.options().efficient_attention;
-    if (flash) return {take(rows * kFloatBytes), take(1), take(1)};  // logsumexp, seed and offset
+    if (runs_flash(tape, q.type(), s.head_dim, mask))
+        return {take(rows * kFloatBytes), take(1), take(1)};  // logsumexp, seed and offset
     std::array<Tensor, 3> temporaries;
     // The mem-efficient kernel's logsumexp, which one of the recorders left out.
     if (tape.options().casts_included) temporaries[2] = take(rows * kFloatBytes);

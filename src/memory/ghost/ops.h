@@ -23,6 +23,8 @@ using Module = const std::string*;  // path of the module that runs the operatio
 void unary_in_place(Tape& tape, std::string_view op, Module module, const Tensor& x);
 void binary_in_place(Tape& tape, std::string_view op, Module module, const Tensor& a,
                      const Tensor& b);
+void combine_in_place(Tape& tape, std::string_view op, Module module, const Tensor& into,
+                      std::initializer_list<const Tensor*> inputs);
 // A new tensor of a given shape computed from `x` (copies, reductions, comparisons...).
 [[nodiscard]] Tensor produce(Tape& tape, OpClass op_class, std::string_view op, Module module,
                              const Tensor& x, const Shape& shape, ElementType type);
@@ -45,7 +47,11 @@ struct AttentionShape {
     std::int64_t head_dim = 64;
 };
 enum class AttentionKernel : std::uint8_t { Default, Math };
-// torch.scaled_dot_product_attention. `mask` may be undefined. The result is laid out as q is.
+// Whether PyTorch's flash kernel runs, which lays its result out as q is; the mem-efficient one,
+// which runs otherwise, writes it token by token.
+[[nodiscard]] bool runs_flash(const Tape& tape, ElementType type, std::int64_t head_dim,
+                              const Tensor& mask = {});
+// torch.scaled_dot_product_attention. `mask` may be undefined.
 [[nodiscard]] Tensor attention(Tape& tape, Module module, const Tensor& q, const Tensor& k,
                                const Tensor& v, const AttentionShape& shape,
                                const Tensor& mask = {},

@@ -26,6 +26,7 @@ struct StepInputs {
     Tensor concat;     // further input channels: masks and latents; joined to x by the model object
     std::vector<Tensor> references;     // latents of reference images
     std::vector<Tensor> more;           // what only one family takes, in its own order
+    std::vector<Tensor> schedule;       // the step's sigma and those of all steps: always fp32
     ControlTensors* control = nullptr;  // emptied by the walk
 };
 

@@ -124,6 +124,7 @@ Tensor apply_model(Tape& tape, const Denoiser& model, const StepInputs& in,
     for (const Tensor& reference : in.references)
         inner.references.push_back(cast(tape, reference, compute));
     for (const Tensor& more : in.more) inner.more.push_back(cast(tape, more, compute));
+    inner.schedule = in.schedule;
     tape.set_scope(kModelScope);
     Tensor output = model.forward(tape, inner);
     tape.set_scope({});

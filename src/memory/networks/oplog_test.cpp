@@ -4,6 +4,7 @@
 // operation of whole walks, in order, with the bytes alive after it, against recordings of
 // the real forwards.
 #include "memory/ghost/tape.h"
+#include "memory/networks/dit/chroma.h"
 #include "memory/networks/dit/cosmos_predict2.h"
 #include "memory/networks/dit/lumina2.h"
 #include "memory/networks/dit/mmdit.h"
@@ -15,6 +16,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <string>
 
 namespace plimsoll::memory {
 namespace {
@@ -74,17 +79,19 @@ TEST(OpLog, of_unet_steps_is_the_recorded_one) {
     }
 }
 
-TEST(OpLog, of_a_flux_step_is_the_recorded_one) {
-    const auto flux = build_flux({}).value();
+TEST(OpLog, of_flux_and_chroma_steps_is_the_recorded_one) {
     StepCall call{.latent_height = 64,
                   .latent_width = 64,
                   .tokens = 256,
                   .storage = ComputeType::BFloat16,
                   .compute = ComputeType::BFloat16};
-    expect_recorded("flux_512_b1_bf16_t256", walk_ops([&](const ForwardRules& rules) {
-                        call.rules = rules;
-                        return simulate_step(*flux, call);
-                    }));
+    const std::map<std::string, std::shared_ptr<const Denoiser>> networks = {
+        {"flux", build_flux({}).value()}, {"chroma", build_chroma({}).value()}};
+    for (const auto& [name, network] : networks)
+        expect_recorded(name + "_512_b1_bf16_t256", walk_ops([&](const ForwardRules& rules) {
+                            call.rules = rules;
+                            return simulate_step(*network, call);
+                        }));
 }
 
 TEST(OpLog, of_a_qwen_image_step_is_the_recorded_one) {

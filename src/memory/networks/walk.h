@@ -131,7 +131,7 @@ struct StepCall {
     const ControlNetNetwork* controlnet = nullptr;
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
     int latent_frames = 1;
-    bool timestep_per_frame = false;  // rather than one for each latent
+    bool timestep_per_frame = false;            // rather than one for each latent
     std::vector<LatentExtent> references = {};  // latents of reference images
     ForwardRules rules = {};
 };

@@ -4,16 +4,18 @@
 #include "memory/trace/answers.h"
 
 #include <array>
+#include <cstdint>
 
 namespace plimsoll::memory::trace {
 
 namespace {
 
+enum class Medium : std::uint8_t { Image, Video };
 struct Family {
     std::string_view phase;
     std::string_view name;
     Result<Walk> (*answer)(const Question&);
-    bool video = false;  // more than one frame
+    Medium medium = Medium::Image;  // only a video network answers several frames
 };
 constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "sd15", answer_unet},
@@ -45,14 +47,19 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"text_encode", "gemma2_2b", answer_language_model},
     {"text_encode", "gemma3_12b", answer_language_model},
     {"unet_step", "sd3", answer_sd3},
-    {"unet_step", "cosmos_predict2", answer_cosmos_predict2, true},
-    {"unet_step", "anima", answer_cosmos_predict2, true},
-    {"unet_step", "wan", answer_wan, true},
-    {"vae_decode", "vae_wan21", answer_wan_vae, true},
-    {"vae_encode", "vae_wan21", answer_wan_vae, true},
-    {"vae_decode", "vae_wan22", answer_wan_vae, true},
-    {"vae_encode", "vae_wan22", answer_wan_vae, true},
+    {"unet_step", "cosmos_predict2", answer_cosmos_predict2, Medium::Video},
+    {"unet_step", "anima", answer_cosmos_predict2, Medium::Video},
+    {"unet_step", "wan", answer_wan, Medium::Video},
+    {"vae_decode", "vae_wan21", answer_wan_vae, Medium::Video},
+    {"vae_encode", "vae_wan21", answer_wan_vae, Medium::Video},
+    {"vae_decode", "vae_wan22", answer_wan_vae, Medium::Video},
+    {"vae_encode", "vae_wan22", answer_wan_vae, Medium::Video},
     {"unet_step", "pixart_sigma", answer_pixart_sigma},
+    {"unet_step", "flux2", answer_flux2},
+    {"unet_step", "longcat_image", answer_longcat_image},
+    {"unet_step", "chroma", answer_chroma},
+    {"unet_step", "hunyuan_video", answer_hunyuan_video, Medium::Video},
+    {"unet_step", "hunyuanimage21", answer_hunyuan_image},
     {"vae_decode", "vae_kl4", answer_kl_vae},
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},
@@ -62,7 +69,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
 Result<Walk> answer(const Question& q) {
     for (const Family& family : kFamilies) {
         if (family.phase != q.phase || family.name != q.family) continue;
-        return q.frames > 1 && !family.video ? unknown(q) : family.answer(q);
+        return q.frames > 1 && family.medium != Medium::Video ? unknown(q) : family.answer(q);
     }
     if (q.frames > 1) return unknown(q);
     // The rest go by names of the catalogue of architectures.

@@ -22,5 +22,10 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_wan(const Question& q);
 [[nodiscard]] Result<Walk> answer_wan_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_pixart_sigma(const Question& q);
+[[nodiscard]] Result<Walk> answer_flux2(const Question& q);
+[[nodiscard]] Result<Walk> answer_longcat_image(const Question& q);
+[[nodiscard]] Result<Walk> answer_chroma(const Question& q);
+[[nodiscard]] Result<Walk> answer_hunyuan_video(const Question& q);
+[[nodiscard]] Result<Walk> answer_hunyuan_image(const Question& q);
 
 }  // namespace plimsoll::memory::trace

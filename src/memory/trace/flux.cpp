@@ -1,14 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Flux and the networks that share its blocks: Flux 2, LongCat-Image, Chroma.
 #include "base/described.h"
+#include "memory/networks/dit/chroma.h"
 #include "memory/trace/answers.h"
+#include "modelfile/networks/flux_config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
 
 namespace plimsoll::memory::trace {
 
 namespace {
 
-// Which Flux a variant names, and how many reference images it was given.
+using modelfile::FluxConfig;
+
+constexpr int kPixelsMax = 16384;  // ComfyUI's MAX_RESOLUTION
+constexpr int kFlux2PixelsPerCell = 16;
+
+// Which network a variant names, and how many reference images it was given.
 struct FluxVariant {
-    modelfile::FluxConfig config;
+    FluxConfig config;
     int references = 0;
 };
 Result<FluxVariant> flux_variant(const Question& q) {
@@ -29,16 +45,151 @@ Result<FluxVariant> flux_variant(const Question& q) {
     return variant;
 }
 
+Result<Walk> answer(const Question& q, const FluxConfig& config, StepCall call) {
+    TRY_ASSIGN(const auto flux, build_flux(config));
+    if (contains(q.variant, "cfg1")) call.conds = 1;
+    return answer_step(q, *flux, call);
+}
+
+// Black Forest Labs' published sizes of Flux 2.
+std::optional<FluxConfig> known_flux2(std::string_view name) {
+    FluxConfig c{.in_channels = 128,
+                 .out_channels = 128,
+                 .patch_size = 1,
+                 .hidden_size = 6144,
+                 .num_heads = 48,
+                 .mlp_ratio = 3.0,
+                 .depth = 8,
+                 .depth_single_blocks = 48,
+                 .context_in_dim = 15360,
+                 .vec_in_dim = 0,
+                 .qkv_bias = false,
+                 .axes_dim = {32, 32, 32, 32},
+                 .txt_ids_dims = {3},
+                 .global_modulation = true,
+                 .mlp_silu_act = true,
+                 .ops_bias = false};
+    if (name == "dev") return c;
+    c.guidance_embed = false;
+    if (name == "klein_4B") {
+        c.hidden_size = 3072;
+        c.num_heads = 24;
+        c.depth = 5;
+        c.depth_single_blocks = 20;
+        c.context_in_dim = 7680;
+        return c;
+    }
+    if (name == "klein_9B") {
+        c.hidden_size = 4096;
+        c.num_heads = 32;
+        c.depth_single_blocks = 24;
+        c.context_in_dim = 12288;
+        return c;
+    }
+    return std::nullopt;
+}
+
+// "dev_edit_2ref" is "dev" with two references: takes the ending off.
+int take_references(std::string_view& variant) {
+    constexpr std::string_view kEdit = "_edit_";
+    constexpr std::string_view kEnd = "ref";
+    const auto at = variant.rfind(kEdit);
+    if (at == std::string_view::npos) return 0;
+    const std::string_view count = variant.substr(at + kEdit.size());
+    if (count.size() != 1 + kEnd.size() || !count.ends_with(kEnd) || count[0] < '1' ||
+        count[0] > '9')
+        return 0;
+    variant.remove_suffix(variant.size() - at);
+    return count[0] - '0';
+}
+
+// "dev", or "dev" run in another way: "dev_fp8_store_cast_bf16".
+bool names(std::string_view variant, std::string_view network) {
+    if (!variant.starts_with(network)) return false;
+    variant.remove_prefix(network.size());
+    return variant.empty() || (variant.starts_with('_') && is_way_of_running(variant.substr(1)));
+}
+
+std::optional<FluxConfig> flux2_config(std::string_view variant, bool config_given) {
+    for (const std::string_view network : {"dev", "klein_4B", "klein_9B"})
+        if (names(variant, network)) return known_flux2(network);
+    // Which of them it is, the line's own arguments tell.
+    if (config_given && is_way_of_running(variant)) return known_flux2("dev");
+    return std::nullopt;
+}
+
+// "... 2 reference latents 1024x1536" in a line's note, in pixels; else the images are of the
+// result's own size.
+struct Pixels {
+    int width = 0;
+    int height = 0;
+};
+Pixels reference_size(const Question& q) {
+    constexpr std::string_view kBefore = "reference latents ";
+    const Pixels own{q.width, q.height};
+    const auto at = q.note.find(kBefore);
+    if (at == std::string::npos) return own;
+    Pixels read;
+    const char* const end = q.note.data() + q.note.size();
+    const auto width = std::from_chars(q.note.data() + at + kBefore.size(), end, read.width);
+    if (width.ec != std::errc() || width.ptr == end || *width.ptr != 'x') return own;
+    const auto height = std::from_chars(width.ptr + 1, end, read.height);
+    const auto sound = [](int pixels) {
+        return pixels >= kFlux2PixelsPerCell && pixels <= kPixelsMax;
+    };
+    return height.ec == std::errc() && sound(read.width) && sound(read.height) ? read : own;
+}
+
 }  // namespace
 
 Result<Walk> answer_flux(const Question& q) {
     TRY_ASSIGN(const FluxVariant variant, flux_variant(q));
-    TRY_ASSIGN(const auto flux, build_flux(variant.config));
     TRY_ASSIGN(StepCall call, step_call(q));
-    if (contains(q.variant, "cfg1")) call.conds = 1;
     for (int i = 0; i < variant.references; ++i)
         call.references.push_back({1, q.latent_height, q.latent_width});
-    return answer_step(q, *flux, call);
+    return answer(q, variant.config, std::move(call));
+}
+
+Result<Walk> answer_flux2(const Question& q) {
+    constexpr int kTokensMin = 512;  // ComfyUI pads shorter texts
+    std::string_view name = q.variant;
+    const int references = take_references(name);
+    std::optional<FluxConfig> config = flux2_config(name, q.config != nullptr);
+    if (!config) return unknown(q);
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, *config));
+    if (q.width < kFlux2PixelsPerCell || q.height < kFlux2PixelsPerCell)
+        return fail(Errc::InvalidInput, "width and height must be at least 16");
+    TRY_ASSIGN(StepCall call, step_call(q));
+    call.latent_width = q.width / kFlux2PixelsPerCell;
+    call.latent_height = q.height / kFlux2PixelsPerCell;
+    call.tokens = std::max(call.tokens, kTokensMin);
+    const Pixels reference = reference_size(q);
+    for (int i = 0; i < references; ++i)
+        call.references.push_back(
+            {1, reference.height / kFlux2PixelsPerCell, reference.width / kFlux2PixelsPerCell});
+    return answer(q, *config, std::move(call));
+}
+
+Result<Walk> answer_longcat_image(const Question& q) {
+    FluxConfig config{.depth = 10,
+                      .depth_single_blocks = 20,
+                      .context_in_dim = 3584,
+                      .vec_in_dim = 0,
+                      .guidance_embed = false,
+                      .txt_ids_dims = {1, 2}};
+    if (!names(q.variant, "6B") && !is_way_of_running(q.variant)) return unknown(q);
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
+    TRY_ASSIGN(StepCall call, step_call(q));
+    return answer(q, config, std::move(call));
+}
+
+Result<Walk> answer_chroma(const Question& q) {
+    modelfile::ChromaConfig config;
+    if (!is_way_of_running(q.variant)) return unknown(q);
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
+    TRY_ASSIGN(const auto chroma, build_chroma(config));
+    TRY_ASSIGN(StepCall call, step_call(q));
+    return answer_step(q, *chroma, call);
 }
 
 }  // namespace plimsoll::memory::trace

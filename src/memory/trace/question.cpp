@@ -120,6 +120,7 @@ Result<Question> read_question(const json::value& line) {
     TRY_ASSIGN(q.variant, read_text(line, "variant", "base"));
     TRY_ASSIGN(q.phase, read_text(line, "phase"));
     TRY_ASSIGN(q.call, read_text(line, "call"));
+    TRY_ASSIGN(q.note, read_text(line, "note"));
     TRY_ASSIGN(const std::string recorder, read_text(line, "recorder", "a"));
     TRY_ASSIGN(const std::string dtype, read_text(line, "dtype"));
     q.recorder = recorder.empty() ? 'a' : recorder.front();

@@ -35,6 +35,7 @@ struct Question {
     ForwardRules rules;
     char recorder = 'a';
     const json::value* config = nullptr;  // constructor arguments, where given
+    std::string note;                     // what is special: sizes of reference images, ...
 };
 
 // InvalidInput when a field cannot be.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Flux (Black Forest Labs 2024) and the networks that share its blocks: Flux 2, Chroma, LongCat.
-// Members have the names of ComfyUI's constructor arguments.
+// Flux (Black Forest Labs 2024) and the networks that differ from it in numbers only: Flux 2,
+// LongCat-Image. Members have the names of ComfyUI's constructor arguments.
 #pragma once
 #include <boost/describe/class.hpp>
 
@@ -23,10 +23,19 @@ struct FluxConfig {
     bool qkv_bias = true;
     bool guidance_embed = true;  // dev; schnell has none
     std::vector<int> axes_dim = {16, 56, 56};
+    std::vector<int> txt_ids_dims = {};  // axes on which text tokens are numbered; else all are 0
+    // Flux 2: one modulation for all blocks of a kind, a gated SiLU, Linear layers without biases.
+    bool global_modulation = false;
+    bool mlp_silu_act = false;
+    bool ops_bias = true;
+    // Of relatives that are not simulated.
+    bool yak_mlp = false;
+    bool txt_norm = false;
 };
 BOOST_DESCRIBE_STRUCT(FluxConfig, (),
                       (in_channels, out_channels, patch_size, hidden_size, num_heads, mlp_ratio,
                        depth, depth_single_blocks, context_in_dim, vec_in_dim, qkv_bias,
-                       guidance_embed, axes_dim))
+                       guidance_embed, axes_dim, txt_ids_dims, global_modulation, mlp_silu_act,
+                       ops_bias, yak_mlp, txt_norm))
 
 }  // namespace plimsoll::modelfile

@@ -30,6 +30,7 @@ Tensor to_tokens(Tape& tape, Module module, const Tensor& x, std::int64_t patch)
     const Shape& s = x.shape();
     const std::int64_t rows = s[2] / patch;
     const std::int64_t columns = s[3] / patch;
+    if (patch == 1) return x.view({s[0], rows * columns, s[1]});
     return ghost::clone(tape, module, x, {s[0], rows, columns, s[1], patch, patch})
         .view({s[0], rows * columns, s[1] * patch * patch});
 }
@@ -37,6 +38,7 @@ Tensor to_tokens(Tape& tape, Module module, const Tensor& x, std::int64_t patch)
 Tensor from_tokens(Tape& tape, Module module, const Tensor& tokens, std::int64_t channels,
                    std::int64_t rows, std::int64_t columns, std::int64_t patch) {
     const std::int64_t batch = tokens.shape()[0];
+    if (patch == 1) return tokens.view({batch, channels, rows, columns});
     return ghost::produce(tape, OpClass::Copy, "clone", module, tokens,
                           {batch, channels, rows, patch, columns, patch}, tokens.type())
         .view({batch, channels, rows * patch, columns * patch});
@@ -99,8 +101,7 @@ Tensor rotate(Tape& tape, Module module, const Tensor& wide, const Tensor& table
     };
     Tensor sum = product();
     if (since_033(tape)) {
-        tape.charge(OpClass::Elementwise, "addcmul_", module, 0,
-                    2 * sum.bytes() + column.bytes() + half.bytes());
+        ghost::combine_in_place(tape, "addcmul_", module, sum, {&column, &half});
     } else {
         const Tensor second = product();
         sum = ghost::binary(tape, "add", module, sum, second);
@@ -174,11 +175,11 @@ Tensor scaled_timestep_embedding(Tape& tape, Module module, const Tensor& timest
 }
 
 MlpEmbedder::MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in,
-                         std::int64_t hidden, const MlpNames& names)
+                         std::int64_t hidden, Bias bias, const MlpNames& names)
     : path_(registry.path(path, "")),
-      in_(registry, registry.path(path, names.in), in, hidden),
+      in_(registry, registry.path(path, names.in), in, hidden, bias),
       act_(registry.path(path, names.act)),
-      out_(registry, registry.path(path, names.out), hidden, hidden) {}
+      out_(registry, registry.path(path, names.out), hidden, hidden, bias) {}
 
 Tensor MlpEmbedder::forward(Tape& tape, const Tensor& x) const {
     const Tensor hidden = [&] {

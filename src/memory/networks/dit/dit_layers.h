@@ -13,9 +13,10 @@ namespace plimsoll::memory {
 
 // A circular pad of rows and columns to whole patches: a copy even where nothing is missing.
 [[nodiscard]] Tensor pad_to_patches(Tape& tape, Module module, const Tensor& x, std::int64_t patch);
-// [N, C, H, W] in patches of p x p to tokens [N, H/p x W/p, C x p x p]: one copy.
+// [N, C, H, W] in patches of p x p to tokens [N, H/p x W/p, C x p x p]: one copy, or a view, whose
+// channels then lie far apart, where a patch is one cell.
 [[nodiscard]] Tensor to_tokens(Tape& tape, Module module, const Tensor& x, std::int64_t patch);
-// And back, [N, C, H, W].
+// And back, [N, C, H, W]: a copy or a view again.
 [[nodiscard]] Tensor from_tokens(Tape& tape, Module module, const Tensor& tokens,
                                  std::int64_t channels, std::int64_t rows, std::int64_t columns,
                                  std::int64_t patch);
@@ -59,7 +60,7 @@ inline constexpr MlpNames kSequentialMlp{"mlp.0", "mlp.1", "mlp.2"};
 class MlpEmbedder {
   public:
     MlpEmbedder(Registry& registry, std::string_view path, std::int64_t in, std::int64_t hidden,
-                const MlpNames& names = {});
+                Bias bias = Bias::Yes, const MlpNames& names = {});
     [[nodiscard]] Module path() const { return path_; }
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
 

@@ -213,11 +213,13 @@ MmditNetwork::MmditNetwork(const modelfile::MmditConfig& c)
       x_embedder_(registry_.path("x_embedder", "")),
       patch_proj_(registry_, registry_.path("x_embedder", "proj"), c.in_channels, widths_.hidden,
                   {.kernel = c.patch_size, .stride = c.patch_size, .padding = 0}),
-      t_embedder_(registry_, "t_embedder", kTimestepWidth, widths_.hidden, kSequentialMlp),
-      y_embedder_(c.adm_in_channels > 0 ? std::optional<MlpEmbedder>(
-                                              std::in_place, registry_, "y_embedder",
-                                              c.adm_in_channels, widths_.hidden, kSequentialMlp)
-                                        : std::nullopt),
+      t_embedder_(registry_, "t_embedder", kTimestepWidth, widths_.hidden, Bias::Yes,
+                  kSequentialMlp),
+      y_embedder_(c.adm_in_channels > 0
+                      ? std::optional<MlpEmbedder>(std::in_place, registry_, "y_embedder",
+                                                   c.adm_in_channels, widths_.hidden, Bias::Yes,
+                                                   kSequentialMlp)
+                      : std::nullopt),
       context_embedder_(registry_, registry_.path("context_embedder", ""),
                         c.context_embedder_config.params.in_features, widths_.hidden),
       blocks_([&] {

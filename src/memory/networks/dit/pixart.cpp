@@ -141,7 +141,8 @@ PixArtNetwork::PixArtNetwork(const modelfile::PixArtConfig& c)
       x_embedder_(registry_.path("x_embedder", "")),
       patch_proj_(registry_, registry_.path("x_embedder", "proj"), c.in_channels, widths_.hidden,
                   {.kernel = c.patch_size, .stride = c.patch_size, .padding = 0}),
-      t_embedder_(registry_, "t_embedder", kTimestepWidth, widths_.hidden, kSequentialMlp),
+      t_embedder_(registry_, "t_embedder", kTimestepWidth, widths_.hidden, Bias::Yes,
+                  kSequentialMlp),
       y_embedder_([&] {
           const Module own = registry_.path("y_embedder", "");
           registry_.add_buffer(own, "CaptionEmbedder",
