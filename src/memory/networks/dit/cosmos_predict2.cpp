@@ -231,6 +231,7 @@ CosmosPredict2Network::CosmosPredict2Network(const modelfile::CosmosPredict2Conf
           widths_.hidden, Bias::No),
       blocks_([&] {
           std::vector<CosmosBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.num_blocks));
           for (int i = 0; i < c.num_blocks; ++i)
               blocks.emplace_back(registry_, fmt::format("blocks.{}", i), widths_);
           return blocks;

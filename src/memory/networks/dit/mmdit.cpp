@@ -225,6 +225,7 @@ MmditNetwork::MmditNetwork(const modelfile::MmditConfig& c)
       blocks_([&] {
           const std::vector<int>& self = c.x_block_self_attn_layers;
           std::vector<MmditBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.depth));
           for (int i = 0; i < c.depth; ++i)
               blocks.emplace_back(
                   registry_, fmt::format("joint_blocks.{}", i), widths_, i + 1 == c.depth,

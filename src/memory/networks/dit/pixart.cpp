@@ -156,6 +156,7 @@ PixArtNetwork::PixArtNetwork(const modelfile::PixArtConfig& c)
       y_out_(registry_, registry_.path("y_embedder", "y_proj.fc2"), widths_.hidden, widths_.hidden),
       blocks_([&] {
           std::vector<PixArtBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.depth));
           for (int i = 0; i < c.depth; ++i)
               blocks.emplace_back(registry_, fmt::format("blocks.{}", i), widths_);
           return blocks;
