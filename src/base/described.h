@@ -5,9 +5,9 @@
 #pragma once
 #include "base/json.h"
 
+#include <fmt/format.h>
 #include <boost/describe.hpp>
 #include <boost/mp11.hpp>
-#include <fmt/format.h>
 
 #include <array>
 #include <concepts>
@@ -84,19 +84,18 @@ Result<void> read_array(const json::value& from, std::string_view key, std::arra
 }  // namespace detail
 
 // Sets the members of `into` that the object names and leaves the others as they are; keys that are
-// no member are ignored. null empties an optional and sets any other member to its zero. InvalidInput
-// names the member that has another type.
+// no member are ignored. null empties an optional and sets any other member to its zero.
+// InvalidInput names the member that has another type.
 template <class Struct>
 Result<void> read_described(const json::value& from, Struct& into) {
     if (!from.is_object()) return detail::wrong_kind("a configuration", "an object");
     Result<void> result;
-    boost::mp11::mp_for_each<boost::describe::describe_members<Struct, boost::describe::mod_public |
-                                                                          boost::describe::mod_inherited>>(
-        [&](auto member) {
-            const json::value* value = find(from, member.name);
-            if (value == nullptr || !result) return;
-            result = detail::read_member(*value, member.name, into.*member.pointer);
-        });
+    boost::mp11::mp_for_each<boost::describe::describe_members<
+        Struct, boost::describe::mod_public | boost::describe::mod_inherited>>([&](auto member) {
+        const json::value* value = find(from, member.name);
+        if (value == nullptr || !result) return;
+        result = detail::read_member(*value, member.name, into.*member.pointer);
+    });
     return result;
 }
 

@@ -67,8 +67,8 @@ class SimulatedComfyUi {
     [[nodiscard]] virtual std::string url() const = 0;  // "http://127.0.0.1:8188"
     [[nodiscard]] virtual CardReading card() const = 0;
     virtual void set_faults(Faults faults) = 0;
-    // From now on simulated time stands still but for `seconds` (in place of what is left of the last
-    // grant); nullopt, as at the start and after a restart: it passes freely. For tests whose
+    // From now on simulated time stands still but for `seconds` (in place of what is left of the
+    // last grant); nullopt, as at the start and after a restart: it passes freely. For tests whose
     // requests must meet a job at one moment, however slow the machine is.
     virtual void grant_time(std::optional<double> seconds) = 0;
     // Dies and comes back on the same port: queue, history and caches are lost. Waits for it.

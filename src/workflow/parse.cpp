@@ -252,9 +252,10 @@ Result<Graph> parse_api_workflow(std::string_view bytes) {
     if (bytes.starts_with("\xEF\xBB\xBF")) scanner.move_to(3);
     TRY_ASSIGN(const TopLevel top, scan_top_level(scanner));
     if (top.has_ui_nodes && !top.prompt_at)
-        return fail(Errc::InvalidInput,
-                    "this workflow is in ComfyUI's UI format; give it in API format (plimsoll convert, "
-                    "or in ComfyUI: Workflow, Export (API)) or as a PNG that ComfyUI saved");
+        return fail(
+            Errc::InvalidInput,
+            "this workflow is in ComfyUI's UI format; give it in API format (plimsoll convert, "
+            "or in ComfyUI: Workflow, Export (API)) or as a PNG that ComfyUI saved");
     if (top.prompt_at) scanner.move_to(*top.prompt_at);
 
     Graph graph;

@@ -124,8 +124,7 @@ class Heap {
     [[nodiscard]] std::vector<Block> blocks_at_peak();
 
   private:
-    [[nodiscard]] std::uint32_t take_slot(const Shape& shape, ElementType type,
-                                          const Label& label);
+    [[nodiscard]] std::uint32_t take_slot(const Shape& shape, ElementType type, const Label& label);
     void free(std::uint32_t slot);
     void snapshot();
 

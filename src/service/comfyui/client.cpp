@@ -21,9 +21,8 @@ constexpr net::Patience kPatience{};
 constexpr net::Patience kStatsPatience{
     .connect = milliseconds(2000), .whole = milliseconds(5000), .body_bytes_max = 4ULL << 20U};
 // ComfyUI looks at every model folder for it, and answers some 30 MB with hundreds of node packs.
-constexpr net::Patience kObjectInfoPatience{.connect = milliseconds(3000),
-                                            .whole = milliseconds(60'000),
-                                            .body_bytes_max = 256ULL << 20U};
+constexpr net::Patience kObjectInfoPatience{
+    .connect = milliseconds(3000), .whole = milliseconds(60'000), .body_bytes_max = 256ULL << 20U};
 // Somebody waits with a finger on Ctrl-C.
 constexpr net::Patience kCancelPatience{
     .connect = milliseconds(2000), .whole = milliseconds(5000), .body_bytes_max = 4ULL << 20U};
