@@ -23,7 +23,9 @@ struct FluxConfig {
     bool qkv_bias = true;
     bool guidance_embed = true;  // dev; schnell has none
     std::vector<int> axes_dim = {16, 56, 56};
-    std::vector<int> txt_ids_dims = {};  // axes on which text tokens are numbered; else all are 0
+    // Axes on which text tokens are numbered; else all are 0. Initialised, so that designated
+    // initialisers may leave it out.
+    std::vector<int> txt_ids_dims = {};  // NOLINT(readability-redundant-member-init)
     // Flux 2: one modulation for all blocks of a kind, a gated SiLU, Linear layers without biases.
     bool global_modulation = false;
     bool mlp_silu_act = false;

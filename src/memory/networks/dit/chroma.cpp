@@ -27,6 +27,7 @@ ChromaApproximator::ChromaApproximator(Registry& r, std::string_view path,
       in_(r, r.path(path, "in_proj"), c.in_dim, c.hidden_dim),
       layers_([&] {
           std::vector<MlpEmbedder> layers;
+          layers.reserve(static_cast<std::size_t>(c.n_layers));
           for (int i = 0; i < c.n_layers; ++i)
               layers.emplace_back(r, fmt::format("{}.layers.{}", path, i), c.hidden_dim,
                                   c.hidden_dim);
@@ -34,6 +35,7 @@ ChromaApproximator::ChromaApproximator(Registry& r, std::string_view path,
       }()),
       norms_([&] {
           std::vector<RmsNorm> norms;
+          norms.reserve(static_cast<std::size_t>(c.n_layers));
           for (int i = 0; i < c.n_layers; ++i)
               norms.emplace_back(r, r.path(path, fmt::format("norms.{}", i)), c.hidden_dim);
           return norms;
@@ -63,18 +65,10 @@ ChromaNetwork::ChromaNetwork(const modelfile::ChromaConfig& c)
       img_in_(registry_, registry_.path("img_in", ""), c.in_channels, c.hidden_size),
       txt_in_(registry_, registry_.path("txt_in", ""), c.context_in_dim, c.hidden_size),
       approximator_(registry_, "distilled_guidance_layer", c),
-      double_blocks_([&] {
-          std::vector<FluxDoubleBlock> blocks;
-          for (int i = 0; i < c.depth; ++i)
-              blocks.emplace_back(registry_, fmt::format("double_blocks.{}", i), widths_);
-          return blocks;
-      }()),
-      single_blocks_([&] {
-          std::vector<FluxSingleBlock> blocks;
-          for (int i = 0; i < c.depth_single_blocks; ++i)
-              blocks.emplace_back(registry_, fmt::format("single_blocks.{}", i), widths_);
-          return blocks;
-      }()),
+      double_blocks_(
+          make_flux_blocks<FluxDoubleBlock>(registry_, "double_blocks", c.depth, widths_)),
+      single_blocks_(make_flux_blocks<FluxSingleBlock>(registry_, "single_blocks",
+                                                       c.depth_single_blocks, widths_)),
       final_layer_(registry_, "final_layer", widths_, c.out_channels, Modulated::FromOutside) {}
 
 StepInputs ChromaNetwork::make_inputs(Tape& tape, const InputWish& wish) const {

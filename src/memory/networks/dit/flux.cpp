@@ -42,18 +42,10 @@ FluxNetwork::FluxNetwork(const modelfile::FluxConfig& c)
                        : std::nullopt),
       txt_in_(registry_, registry_.path("txt_in", ""), c.context_in_dim, c.hidden_size,
               widths_.bias),
-      double_blocks_([&] {
-          std::vector<FluxDoubleBlock> blocks;
-          for (int i = 0; i < c.depth; ++i)
-              blocks.emplace_back(registry_, fmt::format("double_blocks.{}", i), widths_);
-          return blocks;
-      }()),
-      single_blocks_([&] {
-          std::vector<FluxSingleBlock> blocks;
-          for (int i = 0; i < c.depth_single_blocks; ++i)
-              blocks.emplace_back(registry_, fmt::format("single_blocks.{}", i), widths_);
-          return blocks;
-      }()),
+      double_blocks_(
+          make_flux_blocks<FluxDoubleBlock>(registry_, "double_blocks", c.depth, widths_)),
+      single_blocks_(make_flux_blocks<FluxSingleBlock>(registry_, "single_blocks",
+                                                       c.depth_single_blocks, widths_)),
       final_layer_(registry_, "final_layer", widths_,
                    std::int64_t{c.out_channels} * c.patch_size * c.patch_size,
                    Modulated::ByTheBlock) {

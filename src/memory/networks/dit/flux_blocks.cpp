@@ -78,17 +78,15 @@ FluxDoubleBlock::Stream FluxDoubleBlock::make_stream(Registry& r, std::string_vi
     };
     std::optional<FluxModulation> mod;
     if (w.modulated == Modulated::ByTheBlock) mod.emplace(r, *at("mod"), w.hidden, 2, w.bias);
-    LayerNorm norm1(r, at("norm1"), w.hidden, Affine::No);
-    Linear qkv(r, at("attn.qkv"), w.hidden, 3 * w.hidden, w.qkv_bias);
-    QkNorm norm(r, *at("attn.norm"), w.hidden / w.heads);
-    Linear proj(r, at("attn.proj"), w.hidden, w.hidden, w.bias);
-    LayerNorm norm2(r, at("norm2"), w.hidden, Affine::No);
-    Linear mlp_in(r, at("mlp.0"), w.hidden, w.mlp_in(), w.bias);
-    FluxActivation mlp_act(r, *at("mlp.1"), w.mlp_kind);
-    Linear mlp_out(r, at("mlp.2"), w.mlp, w.hidden, w.bias);
-    return {std::move(mod),    std::move(norm1),   std::move(qkv),
-            std::move(norm),   std::move(proj),    std::move(norm2),
-            std::move(mlp_in), std::move(mlp_act), std::move(mlp_out)};
+    const LayerNorm norm1(r, at("norm1"), w.hidden, Affine::No);
+    const Linear qkv(r, at("attn.qkv"), w.hidden, 3 * w.hidden, w.qkv_bias);
+    const QkNorm norm(r, *at("attn.norm"), w.hidden / w.heads);
+    const Linear proj(r, at("attn.proj"), w.hidden, w.hidden, w.bias);
+    const LayerNorm norm2(r, at("norm2"), w.hidden, Affine::No);
+    const Linear mlp_in(r, at("mlp.0"), w.hidden, w.mlp_in(), w.bias);
+    const FluxActivation mlp_act(r, *at("mlp.1"), w.mlp_kind);
+    const Linear mlp_out(r, at("mlp.2"), w.mlp, w.hidden, w.bias);
+    return {mod, norm1, qkv, norm, proj, norm2, mlp_in, mlp_act, mlp_out};
 }
 
 FluxDoubleBlock::FluxDoubleBlock(Registry& r, std::string_view path, const FluxWidths& w)

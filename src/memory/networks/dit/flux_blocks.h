@@ -5,11 +5,13 @@
 #pragma once
 #include "memory/networks/dit/dit_layers.h"
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string_view>
+#include <vector>
 
 namespace plimsoll::memory {
 
@@ -133,6 +135,17 @@ class FluxSingleBlock {
     FluxActivation act_;
     std::optional<FluxModulation> modulation_;
 };
+
+// "NAME.0", "NAME.1", ...
+template <class Block>
+[[nodiscard]] std::vector<Block> make_flux_blocks(Registry& registry, std::string_view name,
+                                                  int count, const FluxWidths& widths) {
+    std::vector<Block> blocks;
+    blocks.reserve(static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i)
+        blocks.emplace_back(registry, fmt::format("{}.{}", name, i), widths);
+    return blocks;
+}
 
 class FluxFinalLayer {
   public:

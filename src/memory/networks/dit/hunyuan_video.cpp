@@ -27,6 +27,7 @@ constexpr std::int64_t kGlyphHidden = 2048;  // of what maps it
 // The whole patches that cover `video`, dimension by dimension.
 std::vector<std::int64_t> patch_grid(const Shape& video, const std::vector<int>& patch) {
     std::vector<std::int64_t> grid;
+    grid.reserve(patch.size());
     for (std::size_t i = 0; i < patch.size(); ++i)
         grid.push_back((video[kFirst + i] + patch[i] - 1) / patch[i]);
     return grid;
@@ -96,19 +97,19 @@ TextRefiner::TextRefiner(Registry& r, std::string_view path, std::int64_t in, st
       input_(r, r.path(path, "input_embedder"), in, hidden),
       time_(r, *r.path(path, "t_embedder"), kTimestepWidth, hidden),
       context_(r, *r.path(path, "c_embedder"), in, hidden) {
+    blocks_.reserve(kRefinerBlocks);
     for (int i = 0; i < kRefinerBlocks; ++i) {
         const std::string block = fmt::format("{}.individual_token_refiner.blocks.{}", path, i);
         const auto at = [&](std::string_view name) { return r.path(block, name); };
-        Linear modulation(r, at("adaLN_modulation.1"), hidden, 2 * hidden);
-        LayerNorm norm1(r, at("norm1"), hidden);
-        Linear qkv(r, at("self_attn.qkv"), hidden, 3 * hidden);
-        Linear proj(r, at("self_attn.proj"), hidden, hidden);
-        LayerNorm norm2(r, at("norm2"), hidden);
-        Linear mlp_in(r, at("mlp.0"), hidden, mlp);
-        Linear mlp_out(r, at("mlp.2"), mlp, hidden);
-        blocks_.push_back({at(""), at("adaLN_modulation.0"), std::move(modulation),
-                           std::move(norm1), std::move(qkv), std::move(proj), std::move(norm2),
-                           std::move(mlp_in), at("mlp.1"), std::move(mlp_out)});
+        const Linear modulation(r, at("adaLN_modulation.1"), hidden, 2 * hidden);
+        const LayerNorm norm1(r, at("norm1"), hidden);
+        const Linear qkv(r, at("self_attn.qkv"), hidden, 3 * hidden);
+        const Linear proj(r, at("self_attn.proj"), hidden, hidden);
+        const LayerNorm norm2(r, at("norm2"), hidden);
+        const Linear mlp_in(r, at("mlp.0"), hidden, mlp);
+        const Linear mlp_out(r, at("mlp.2"), mlp, hidden);
+        blocks_.push_back({at(""), at("adaLN_modulation.0"), modulation, norm1, qkv, proj, norm2,
+                           mlp_in, at("mlp.1"), mlp_out});
     }
 }
 
@@ -202,18 +203,10 @@ HunyuanVideoNetwork::HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& c,
                                                     kTimestepWidth, c.hidden_size)
                        : std::nullopt),
       txt_in_(registry_, "txt_in", c.context_in_dim, c.hidden_size, c.num_heads, widths_.mlp),
-      double_blocks_([&] {
-          std::vector<FluxDoubleBlock> blocks;
-          for (int i = 0; i < c.depth; ++i)
-              blocks.emplace_back(registry_, fmt::format("double_blocks.{}", i), widths_);
-          return blocks;
-      }()),
-      single_blocks_([&] {
-          std::vector<FluxSingleBlock> blocks;
-          for (int i = 0; i < c.depth_single_blocks; ++i)
-              blocks.emplace_back(registry_, fmt::format("single_blocks.{}", i), widths_);
-          return blocks;
-      }()),
+      double_blocks_(
+          make_flux_blocks<FluxDoubleBlock>(registry_, "double_blocks", c.depth, widths_)),
+      single_blocks_(make_flux_blocks<FluxSingleBlock>(registry_, "single_blocks",
+                                                       c.depth_single_blocks, widths_)),
       byt5_in_(c.byt5
                    ? std::optional<GlyphMapper>(std::in_place, registry_, "byt5_in", c.hidden_size)
                    : std::nullopt),
