@@ -123,6 +123,15 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
         const std::string& question :
         {unet_question("no_such_family", "dev", 1024, 1024, 1),
          unet_question("flux", "no_such_variant", 1024, 1024, 1),
+         unet_question("flux", "with_controlnet", 1024, 1024, 1),
+         unet_question("flux", "kontext_xref", 1024, 1024, 1),
+         unet_question("flux", "dev_2ref", 1024, 1024, 1),
+         unet_question("qwen_image", "edit_0ref", 1024, 1024, 1),
+         unet_question("omnigen2", "edit_6ref", 1024, 1024, 1),
+         unet_question("sd3", "sens_of_humour", 1024, 1024, 1),
+         std::string(R"({"family":"flux","variant":"dev","phase":"unet_step","width":512,)"
+                     R"("height":512,"dtype":"scaled_fp8->bf16"})"),
+         std::string(R"({"family":"clip_l","phase":"text_encode","dtype":"scaled_fp8->fp16"})"),
          unet_question("flux", "dev", 4, 4, 1),
          unet_question("qwen_image", "no_such_variant", 1024, 1024, 1),
          unet_question("qwen_image", "edit_0ref", 1024, 1024, 1),

@@ -48,17 +48,10 @@ class ClipLayer {
     ClipMlp mlp_;
 };
 
-class ClipNetwork final : public Network {
+class ClipNetwork final : public RegisteredNetwork {
   public:
     explicit ClipNetwork(const modelfile::ClipTextConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
     [[nodiscard]] const modelfile::ClipTextConfig& config() const { return config_; }
 
     // Everything that is alive when the call returns.
@@ -68,7 +61,6 @@ class ClipNetwork final : public Network {
     [[nodiscard]] Tensor embed_tokens(Tape& tape, std::int64_t tokens) const;
 
     modelfile::ClipTextConfig config_;
-    Registry registry_;
     Module root_;
     Module text_model_;
     Module encoder_;

@@ -36,17 +36,10 @@ struct ControlInputs {
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
 };
 
-class ControlNetNetwork final : public Network {
+class ControlNetNetwork final : public RegisteredNetwork {
   public:
     explicit ControlNetNetwork(const modelfile::ControlNetConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
     [[nodiscard]] const modelfile::ControlNetConfig& config() const { return config_; }
 
     struct Output {
@@ -64,7 +57,6 @@ class ControlNetNetwork final : public Network {
     [[nodiscard]] Tensor weigh_hint(Tape& tape, const Tensor& hint) const;
 
     modelfile::ControlNetConfig config_;
-    Registry registry_;
     Module root_;
     std::optional<EmbeddingMlp> time_embed_;
     std::optional<EmbeddingMlp> label_emb_;

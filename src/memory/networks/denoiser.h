@@ -59,7 +59,7 @@ struct InputWish {
             .leaf = false};
 }
 
-class Denoiser : public Network {
+class Denoiser : public RegisteredNetwork {
   public:
     [[nodiscard]] virtual StepInputs make_inputs(Tape& tape, const InputWish& wish) const = 0;
     [[nodiscard]] virtual Tensor forward(Tape& tape, const StepInputs& inputs) const = 0;

@@ -89,17 +89,10 @@ class VaeDecoder {
     std::optional<Conv2d> conv_out_;
 };
 
-class KlVaeNetwork final : public Network {
+class KlVaeNetwork final : public RegisteredNetwork {
   public:
     explicit KlVaeNetwork(const modelfile::KlVaeConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
     [[nodiscard]] const modelfile::KlVaeConfig& config() const { return config_; }
     [[nodiscard]] std::int64_t downscale() const;  // pixels per latent cell along one side
 
@@ -108,7 +101,6 @@ class KlVaeNetwork final : public Network {
 
   private:
     modelfile::KlVaeConfig config_;
-    Registry registry_;
     std::optional<VaeEncoder> encoder_;
     VaeDecoder decoder_;
     std::optional<Conv2d> quant_conv_;

@@ -9,58 +9,6 @@ namespace plimsoll::memory {
 using ghost::element_bytes;
 using ghost::ElementType;
 
-Module Registry::path(std::string_view parent, std::string_view name) {
-    std::string& path = paths_.emplace_back();
-    path.reserve(parent.size() + 1 + name.size());
-    path.append(parent);
-    if (!parent.empty() && !name.empty()) path.append(1, '.');
-    path.append(name);
-    return &path;
-}
-
-void Registry::add(Module path, std::string_view class_name, std::int64_t parameters,
-                   ModuleStorage storage) {
-    modules_.push_back({.path = *path,
-                        .class_name = class_name,
-                        .elements = parameters,
-                        .castable = castable_,
-                        .storage = storage});
-}
-
-void Registry::add_plain(Module path, std::string_view class_name, std::int64_t parameters) {
-    add(path, class_name, parameters);
-    modules_.back().castable = false;
-}
-
-void Registry::add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
-                                  ModuleStorage storage) {
-    modules_.push_back({.path = *path,
-                        .class_name = class_name,
-                        .elements = parameters,
-                        .castable = false,
-                        .storage = storage,
-                        .leaf = false});
-}
-
-void Registry::add_buffer(Module path, std::string_view class_name, std::int64_t elements,
-                          ModuleStorage storage, Saved saved) {
-    add_own_parameters(path, class_name, elements, storage);
-    modules_.back().buffer_elements = elements;
-    if (saved == Saved::No) modules_.back().unsaved_elements = elements;
-}
-
-std::int64_t Registry::params() const {
-    std::int64_t sum = 0;
-    for (const ModuleEntry& module : modules_) sum += module.elements - module.buffer_elements;
-    return sum;
-}
-
-Bytes Registry::weights(ComputeType storage) const {
-    Bytes sum;
-    for (const ModuleEntry& module : modules_) sum += module.weights(storage);
-    return sum;
-}
-
 Linear::Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out, Bias bias)
     : path_(path), in_(in), out_(out), bias_(bias == Bias::Yes) {
     registry.add(path, "Linear", in * out + (bias_ ? out : 0));

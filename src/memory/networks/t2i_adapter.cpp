@@ -6,7 +6,7 @@
 namespace plimsoll::memory {
 
 T2iAdapterNetwork::T2iAdapterNetwork(const modelfile::T2iAdapterConfig& config)
-    : config_(config), unshuffle_path_(registry_.path("unshuffle", "")) {
+    : RegisteredNetwork(false), config_(config), unshuffle_path_(registry_.path("unshuffle", "")) {
     const ConvShape second{config.kernel_size, 1, config.kernel_size / 2};
     for (std::size_t level = 0; level < config.channels.size(); ++level) {
         const std::int64_t out = config.channels[level];

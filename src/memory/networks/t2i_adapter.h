@@ -7,17 +7,9 @@
 
 namespace plimsoll::memory {
 
-class T2iAdapterNetwork final : public Network {
+class T2iAdapterNetwork final : public RegisteredNetwork {
   public:
     explicit T2iAdapterNetwork(const modelfile::T2iAdapterConfig& config);
-
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
 
     [[nodiscard]] std::int64_t unshuffle() const {
         return config_.xl ? 16 : 8;
@@ -39,7 +31,6 @@ class T2iAdapterNetwork final : public Network {
     [[nodiscard]] static Tensor forward_body(Tape& tape, const Body& body, const Tensor& input);
 
     modelfile::T2iAdapterConfig config_;
-    Registry registry_{false};
     Module unshuffle_path_;
     std::vector<Body> bodies_;
     std::optional<Conv2d> conv_in_;

@@ -41,13 +41,6 @@ class UnetNetwork final : public Denoiser {
   public:
     explicit UnetNetwork(const modelfile::UnetConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
     [[nodiscard]] const modelfile::UnetConfig& config() const { return config_; }
 
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
@@ -59,7 +52,6 @@ class UnetNetwork final : public Denoiser {
     void build_output_blocks(std::vector<std::int64_t> skips);
 
     modelfile::UnetConfig config_;
-    Registry registry_;
     Module root_;
     EmbeddingMlp time_embed_;
     std::optional<EmbeddingMlp> label_emb_;

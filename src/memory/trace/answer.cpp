@@ -66,12 +66,19 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_kl16", answer_kl_vae},
 });
 
+// What the question adds to a family's walk and the walk would leave out.
+bool asks_for_more(const Question& q, const Family& family) {
+    const bool several_frames = q.frames > 1 && family.medium != Medium::Video;
+    const bool controlnet = contains(q.variant, "controlnet") && family.answer != answer_unet;
+    const bool scales = q.types.scaled_fp8 && q.phase != "text_encode";
+    return several_frames || controlnet || scales;
+}
+
 Result<Walk> answer(const Question& q) {
-    for (const Family& family : kFamilies) {
-        if (family.phase != q.phase || family.name != q.family) continue;
-        return q.frames > 1 && family.medium != Medium::Video ? unknown(q) : family.answer(q);
-    }
-    if (q.frames > 1) return unknown(q);
+    for (const Family& family : kFamilies)
+        if (family.phase == q.phase && family.name == q.family)
+            return asks_for_more(q, family) ? unknown(q) : family.answer(q);
+    if (q.frames > 1 || q.types.scaled_fp8) return unknown(q);
     // The rest go by names of the catalogue of architectures.
     if (q.phase == "unet_step") return answer_unet(q);
     if (q.phase == "controlnet") return answer_controlnet(q);

@@ -19,7 +19,6 @@ namespace {
 
 using modelfile::FluxConfig;
 
-constexpr int kPixelsMax = 16384;  // ComfyUI's MAX_RESOLUTION
 constexpr int kFlux2PixelsPerCell = 16;
 
 // Which network a variant names, and how many reference images it was given.
@@ -29,16 +28,17 @@ struct FluxVariant {
 };
 Result<FluxVariant> flux_variant(const Question& q) {
     FluxVariant variant;
-    const std::string_view name = q.variant;
-    if (name == "schnell") {
+    std::string_view name = q.variant;
+    variant.references = take_references(name);
+    if (name == "schnell" && variant.references == 0) {
         variant.config.guidance_embed = false;
-    } else if (name == "fill_inpaint") {
-        variant.config.in_channels =
-            96;  // the latent, the masked latent and a mask of 8 x 8 pixels
-    } else if (name.starts_with("kontext_") && name.ends_with("ref") && name.size() == 12) {
-        variant.references = name[8] - '0';
-    } else if (name != "dev" && name != "dev_fp16" && name != "sampling_function_cfg1" &&
-               !is_way_of_running(name) && q.config == nullptr) {
+    } else if (name == "fill_inpaint" && variant.references == 0) {
+        // The latent, the masked latent and a mask of 8 x 8 pixels.
+        variant.config.in_channels = 96;
+    } else if (variant.references > 0
+                   ? name != "kontext"
+                   : name != "sampling_function_cfg1" && !names_network(name, "dev") &&
+                         !is_way_of_running(name)) {
         return unknown(q);
     }
     if (q.config != nullptr) TRY_DO(read_described(*q.config, variant.config));
@@ -89,30 +89,9 @@ std::optional<FluxConfig> known_flux2(std::string_view name) {
     return std::nullopt;
 }
 
-// "dev_edit_2ref" is "dev" with two references: takes the ending off.
-int take_references(std::string_view& variant) {
-    constexpr std::string_view kEdit = "_edit_";
-    constexpr std::string_view kEnd = "ref";
-    const auto at = variant.rfind(kEdit);
-    if (at == std::string_view::npos) return 0;
-    const std::string_view count = variant.substr(at + kEdit.size());
-    if (count.size() != 1 + kEnd.size() || !count.ends_with(kEnd) || count[0] < '1' ||
-        count[0] > '9')
-        return 0;
-    variant.remove_suffix(variant.size() - at);
-    return count[0] - '0';
-}
-
-// "dev", or "dev" run in another way: "dev_fp8_store_cast_bf16".
-bool names(std::string_view variant, std::string_view network) {
-    if (!variant.starts_with(network)) return false;
-    variant.remove_prefix(network.size());
-    return variant.empty() || (variant.starts_with('_') && is_way_of_running(variant.substr(1)));
-}
-
 std::optional<FluxConfig> flux2_config(std::string_view variant, bool config_given) {
     for (const std::string_view network : {"dev", "klein_4B", "klein_9B"})
-        if (names(variant, network)) return known_flux2(network);
+        if (names_network(variant, network)) return known_flux2(network);
     // Which of them it is, the line's own arguments tell.
     if (config_given && is_way_of_running(variant)) return known_flux2("dev");
     return std::nullopt;
@@ -154,6 +133,9 @@ Result<Walk> answer_flux2(const Question& q) {
     constexpr int kTokensMin = 512;  // ComfyUI pads shorter texts
     std::string_view name = q.variant;
     const int references = take_references(name);
+    constexpr std::string_view kEdit = "_edit";
+    if (references > 0 && !name.ends_with(kEdit)) return unknown(q);
+    if (references > 0) name.remove_suffix(kEdit.size());
     std::optional<FluxConfig> config = flux2_config(name, q.config != nullptr);
     if (!config) return unknown(q);
     if (q.config != nullptr) TRY_DO(read_described(*q.config, *config));
@@ -177,7 +159,7 @@ Result<Walk> answer_longcat_image(const Question& q) {
                       .vec_in_dim = 0,
                       .guidance_embed = false,
                       .txt_ids_dims = {1, 2}};
-    if (!names(q.variant, "6B") && !is_way_of_running(q.variant)) return unknown(q);
+    if (!names_network(q.variant, "6B") && !is_way_of_running(q.variant)) return unknown(q);
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     TRY_ASSIGN(StepCall call, step_call(q));
     return answer(q, config, std::move(call));

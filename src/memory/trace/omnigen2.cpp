@@ -6,25 +6,13 @@
 
 namespace plimsoll::memory::trace {
 
-namespace {
-
-// "edit_2ref": the images' number, up to the five that the network can tell apart; 0 where the
-// name is another.
-int reference_count(std::string_view name) {
-    constexpr std::string_view kPrefix = "edit_";
-    constexpr std::string_view kSuffix = "ref";
-    if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix) ||
-        name.size() != kPrefix.size() + 1 + kSuffix.size())
-        return 0;
-    const char digit = name[kPrefix.size()];
-    return digit >= '1' && digit <= '5' ? digit - '0' : 0;
-}
-
-}  // namespace
-
 Result<Walk> answer_omnigen2(const Question& q) {
-    const int references = reference_count(q.variant);
-    if (references == 0 && q.variant != "t2i" && !is_way_of_running(q.variant)) return unknown(q);
+    constexpr int kReferencesMax = 5;  // the network can tell no more of them apart
+    std::string_view name = q.variant;
+    const int references = take_references(name);
+    if (references > kReferencesMax) return unknown(q);
+    if (references > 0 ? name != "edit" : name != "t2i" && !is_way_of_running(name))
+        return unknown(q);
     modelfile::OmniGen2Config config;
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     TRY_ASSIGN(const auto network, build_omnigen2(config));

@@ -10,7 +10,6 @@ namespace plimsoll::memory::trace {
 
 namespace {
 
-constexpr std::int64_t kPixelsMax = 16384;    // ComfyUI's MAX_RESOLUTION
 constexpr std::int64_t kBatchMax = 4096;      // of its EmptyLatentImage
 constexpr std::int64_t kTokensMax = 1 << 16;  // chosen: 850 chunks of 77
 constexpr int kPixelsPerCell = 8;
@@ -167,6 +166,16 @@ bool names_network(std::string_view variant, std::string_view name) {
     variant.remove_prefix(name.size());
     if (variant.empty()) return true;
     return variant.starts_with('_') && is_way_of_running(variant.substr(1));
+}
+
+int take_references(std::string_view& variant) {
+    constexpr std::string_view kEnd = "ref";
+    constexpr std::size_t kLength = 2 + kEnd.size();  // "_2ref"
+    if (variant.size() < kLength || !variant.ends_with(kEnd)) return 0;
+    const std::string_view ending = variant.substr(variant.size() - kLength);
+    if (ending[0] != '_' || ending[1] < '1' || ending[1] > '9') return 0;
+    variant.remove_suffix(kLength);
+    return ending[1] - '0';
 }
 
 Result<void> check_size(const Question& q) {

@@ -12,6 +12,8 @@
 
 namespace plimsoll::memory::trace {
 
+inline constexpr int kPixelsMax = 16384;  // along a side; ComfyUI's MAX_RESOLUTION
+
 struct Types {
     ComputeType storage = ComputeType::Float16;
     ComputeType compute = ComputeType::Float16;
@@ -51,6 +53,9 @@ struct Question {
 // Whether a variant is the network `name`, by itself or with the types it is run in: "2B",
 // "2B_fp16", "2B_fp8_e4m3fn_store_cast_bf16".
 [[nodiscard]] bool names_network(std::string_view variant, std::string_view name);
+// "dev_edit_2ref" is "dev_edit" with two reference images, one digit: takes the ending off a
+// variant. 0 where there is none.
+[[nodiscard]] int take_references(std::string_view& variant);
 [[nodiscard]] Result<void> check_size(const Question& q);
 
 // What a denoiser's step is asked with; its entry is answer_step's to set.

@@ -14,28 +14,17 @@ struct QwenVariant {
     int references = 0;
 };
 
-// "edit_2ref": the images' number, up to nine; 0 where the name is another.
-int reference_count(std::string_view name, std::string_view prefix) {
-    constexpr std::string_view kSuffix = "ref";
-    if (!name.starts_with(prefix) || !name.ends_with(kSuffix) ||
-        name.size() != prefix.size() + 1 + kSuffix.size())
-        return 0;
-    const char digit = name[prefix.size()];
-    return digit >= '1' && digit <= '9' ? digit - '0' : 0;
-}
-
 Result<QwenVariant> qwen_variant(const Question& q) {
     QwenVariant variant;
     if (q.config != nullptr) TRY_DO(read_described(*q.config, variant.config));
     if (variant.config.use_additional_t_cond) return unknown(q);  // the layered model
-    if (const int plain = reference_count(q.variant, "edit_"); plain > 0) {
-        variant.references = plain;
-    } else if (const int zero_time = reference_count(q.variant, "edit_2511_"); zero_time > 0) {
+    std::string_view name = q.variant;
+    variant.references = take_references(name);
+    if (variant.references > 0 && name == "edit_2511") {
         // A timestep of their own is what references got after 0.3.64.
         if (q.rules.comfyui_minor_key < kComfy033) return unknown(q);
-        variant.references = zero_time;
         variant.config.default_ref_method = "index_timestep_zero";
-    } else if (!is_way_of_running(q.variant)) {
+    } else if (variant.references > 0 ? name != "edit" : !is_way_of_running(name)) {
         return unknown(q);
     }
     return variant;

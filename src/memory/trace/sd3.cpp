@@ -36,7 +36,7 @@ Result<modelfile::MmditConfig> sd3_variant(const Question& q) {
         config = medium();
     else if (named("3.5_medium"))
         config = medium_35();
-    else if (named("3.5_large") || q.variant.starts_with("sens_"))  // recorded of this one
+    else if (named("3.5_large") || is_way_of_running(q.variant))  // recorded of it
         config = large_35();
     else if (q.config == nullptr)
         return unknown(q);

@@ -172,15 +172,13 @@ Tensor ChromaNetwork::forward(Tape& tape, const StepInputs& in) const {
 }
 
 Result<std::shared_ptr<const Denoiser>> build_chroma(const modelfile::ChromaConfig& c) {
-    // Chosen: far above any published network.
-    constexpr int kWidthMax = 1 << 16;
-    constexpr int kLayersMax = 512;
-    const auto width = [](int value) { return value >= 1 && value <= kWidthMax; };
-    const int cells = c.patch_size >= 1 && c.patch_size <= kLayersMax ? c.patch_size * c.patch_size
-                                                                      : kWidthMax + 1;
-    const bool sound = sound_flux(c) && c.in_channels % cells == 0 && c.out_channels % cells == 0 &&
-                       width(c.in_dim) && c.in_dim % 8 == 0 && width(c.hidden_dim) &&
-                       c.out_dim == c.hidden_size && c.n_layers >= 0 && c.n_layers <= kLayersMax;
+    const auto whole_patches = [&](int channels) {
+        return channels % (c.patch_size * c.patch_size) == 0;
+    };
+    const bool sound = sound_flux(c) && whole_patches(c.in_channels) &&
+                       whole_patches(c.out_channels) && within(c.in_dim, 1, kWidthMax) &&
+                       c.in_dim % 8 == 0 && within(c.hidden_dim, 1, kWidthMax) &&
+                       c.out_dim == c.hidden_size && within(c.n_layers, 0, kDepthMax);
     if (!sound)
         return fail(Errc::InvalidInput,
                     fmt::format("Chroma of width {} with {} heads, {} + {} blocks and {} layers of "

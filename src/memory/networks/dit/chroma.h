@@ -30,14 +30,6 @@ class ChromaNetwork final : public Denoiser {
   public:
     explicit ChromaNetwork(const modelfile::ChromaConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
-
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override { return Prediction::Flow; }
@@ -53,7 +45,6 @@ class ChromaNetwork final : public Denoiser {
 
     modelfile::ChromaConfig config_;
     FluxWidths widths_;
-    Registry registry_;
     Module root_;
     Module pe_;
     Linear img_in_;

@@ -2,6 +2,7 @@
 #include "memory/networks/dit/cosmos_predict2.h"
 
 #include "memory/networks/dit/anima_adapter.h"
+#include "memory/networks/limits.h"
 
 #include <fmt/format.h>
 
@@ -19,11 +20,6 @@ constexpr std::int64_t kModulations = 3;       // shift, scale, gate
 constexpr std::int64_t kModulationsFinal = 2;  // shift, scale
 constexpr std::int64_t kSigmasFlow = 1000;     // of ComfyUI's flow schedule
 constexpr std::int64_t kSigmasEdm = 2000;      // of its continuous one: sigmas and their logarithms
-// Chosen: far above any published network.
-constexpr std::int64_t kWidthMax = 1 << 16;
-constexpr std::int64_t kDepthMax = 512;
-constexpr std::int64_t kPatchMax = 64;
-constexpr double kMlpRatioMax = 64;
 
 // How the channels of a head are shared out among the axes of positions, in pairs.
 struct RotaryPairs {
@@ -417,9 +413,6 @@ Tensor CosmosPredict2Network::forward(Tape& tape, const StepInputs& in) const {
 
 Result<std::shared_ptr<const CosmosPredict2Network>> build_cosmos_predict2(
     const modelfile::CosmosPredict2Config& c) {
-    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
-        return value >= low && value <= high;
-    };
     const bool sound =
         within(c.in_channels, 1, kWidthMax) && within(c.out_channels, 1, c.in_channels) &&
         within(c.patch_spatial, 1, kPatchMax) && c.patch_temporal == 1 &&

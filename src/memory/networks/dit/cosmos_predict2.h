@@ -97,14 +97,6 @@ class CosmosPredict2Network final : public Denoiser {
   public:
     explicit CosmosPredict2Network(const modelfile::CosmosPredict2Config& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
-
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override;
@@ -132,7 +124,6 @@ class CosmosPredict2Network final : public Denoiser {
 
     modelfile::CosmosPredict2Config config_;
     CosmosWidths widths_;
-    Registry registry_;
     Module root_;
     Module pos_;
     Module timesteps_;

@@ -149,6 +149,15 @@ Tensor apply_rope_narrow(Tape& tape, Module module, const Tensor& x, const Tenso
     return rotate(tape, module, x, table, x.type());
 }
 
+Tensor without_infinities(Tape& tape, Module module, const Tensor& x) {
+    return x.type() == ElementType::Float16 ? ghost::unary(tape, "nan_to_num", module, x) : x;
+}
+
+Tensor scaled(Tape& tape, Module module, const Tensor& x, const Tensor& scale) {
+    const Tensor factor = ghost::unary(tape, "add", module, scale);
+    return ghost::binary(tape, "mul", module, x, factor);
+}
+
 Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
                 const Tensor& shift) {
     const Tensor factor = ghost::unary(tape, "add", module, scale);

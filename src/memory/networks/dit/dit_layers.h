@@ -42,6 +42,11 @@ struct Rotated {
 [[nodiscard]] Tensor apply_rope_narrow(Tape& tape, Module module, const Tensor& x,
                                        const Tensor& table);
 
+// What fp16 cannot hold is clipped; other types pass.
+[[nodiscard]] Tensor without_infinities(Tape& tape, Module module, const Tensor& x);
+
+// (1 + scale) * x.
+[[nodiscard]] Tensor scaled(Tape& tape, Module module, const Tensor& x, const Tensor& scale);
 // (1 + scale) * x + shift.
 [[nodiscard]] Tensor modulate(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
                               const Tensor& shift);

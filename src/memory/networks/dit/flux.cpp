@@ -164,8 +164,7 @@ Tensor FluxNetwork::forward_tokens(Tape& tape, const StepInputs& in, const Tenso
 }
 
 Result<std::shared_ptr<const Denoiser>> build_flux(const modelfile::FluxConfig& c) {
-    constexpr int kVectorMax = 1 << 16;  // chosen: far above any published network
-    const bool sound = sound_flux(c) && c.vec_in_dim >= 0 && c.vec_in_dim <= kVectorMax &&
+    const bool sound = sound_flux(c) && within(c.vec_in_dim, 0, kWidthMax) &&
                        c.txt_ids_dims.size() <= c.axes_dim.size() && !c.yak_mlp && !c.txt_norm;
     if (!sound)
         return fail(

@@ -15,14 +15,6 @@ class FluxNetwork final : public Denoiser {
   public:
     explicit FluxNetwork(const modelfile::FluxConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
-
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override {
@@ -39,7 +31,6 @@ class FluxNetwork final : public Denoiser {
 
     modelfile::FluxConfig config_;
     FluxWidths widths_;
-    Registry registry_;
     Module root_;
     Module pe_;
     Linear img_in_;

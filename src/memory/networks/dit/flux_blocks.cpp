@@ -22,11 +22,6 @@ Tensor head_view(const Tensor& qkv, const FluxWidths& w) {
     return qkv.view({qkv.shape()[0], w.heads, qkv.shape()[1], w.hidden / w.heads});
 }
 
-// What fp16 cannot hold is clipped.
-Tensor without_infinities(Tape& tape, Module module, const Tensor& x) {
-    return x.type() == ElementType::Float16 ? ghost::unary(tape, "nan_to_num", module, x) : x;
-}
-
 bool is_chromas(const Tape& tape, const FluxWidths& widths) {
     return widths.forward == BlockForward::Chroma && !since_033(tape);
 }

@@ -4,6 +4,7 @@
 // and image tokens with weights of their own that attend together, then both in one stream.
 #pragma once
 #include "memory/networks/dit/dit_layers.h"
+#include "memory/networks/limits.h"
 
 #include <fmt/format.h>
 
@@ -182,22 +183,12 @@ enum class ImageIndex : std::uint8_t { Written, LeftZero };
 // proportion.
 template <class Config>
 [[nodiscard]] bool sound_flux(const Config& c) {
-    // Chosen: far above any published network.
-    constexpr std::int64_t kWidthMax = 1 << 16;
-    constexpr std::int64_t kDepthMax = 512;
-    constexpr std::int64_t kPatchMax = 64;
-    constexpr double kMlpRatioMax = 64;
-    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
-        return value >= low && value <= high;
-    };
-    std::int64_t rotated = 0;
-    for (const int dim : c.axes_dim) rotated += dim > 0 && dim % 2 == 0 ? dim : -kWidthMax;
     return within(c.in_channels, 1, kWidthMax) && within(c.out_channels, 1, c.in_channels) &&
            within(c.patch_size, 1, kPatchMax) && within(c.hidden_size, 1, kWidthMax) &&
            within(c.num_heads, 1, c.hidden_size) && c.hidden_size % c.num_heads == 0 &&
            c.mlp_ratio > 0 && c.mlp_ratio <= kMlpRatioMax && within(c.depth, 0, kDepthMax) &&
            within(c.depth_single_blocks, 0, kDepthMax) && within(c.context_in_dim, 1, kWidthMax) &&
-           rotated == c.hidden_size / c.num_heads;
+           rotated_channels(c.axes_dim) == c.hidden_size / c.num_heads;
 }
 
 }  // namespace plimsoll::memory

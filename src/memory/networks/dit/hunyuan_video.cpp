@@ -358,15 +358,12 @@ Tensor HunyuanVideoNetwork::forward_tokens(Tape& tape, const StepInputs& in, con
 
 Result<std::shared_ptr<const Denoiser>> build_hunyuan_video(const modelfile::HunyuanVideoConfig& c,
                                                             const HunyuanExtras& extras) {
-    // Chosen: far above any published network.
-    constexpr int kWidthMax = 1 << 16;
-    constexpr int kPatchMax = 64;
     if (c.meanflow_sum || c.use_cond_type_embedding || c.vision_in_dim != 0)
         return fail(Errc::NotFound, "HunyuanVideo 1.5 is not simulated");
     bool sound = (c.patch_size.size() == 2 || c.patch_size.size() == 3) &&
                  c.axes_dim.size() == c.patch_size.size() && (c.byt5 || extras.glyphs == 0) &&
-                 c.vec_in_dim >= 0 && c.vec_in_dim <= kWidthMax;
-    for (const int length : c.patch_size) sound = sound && length >= 1 && length <= kPatchMax;
+                 within(c.vec_in_dim, 0, kWidthMax);
+    for (const int length : c.patch_size) sound = sound && within(length, 1, kPatchMax);
     sound = sound && sound_flux(modelfile::FluxConfig{.in_channels = c.in_channels,
                                                       .out_channels = c.out_channels,
                                                       .hidden_size = c.hidden_size,

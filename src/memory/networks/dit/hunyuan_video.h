@@ -85,14 +85,6 @@ class HunyuanVideoNetwork final : public Denoiser {
   public:
     HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& config, const HunyuanExtras& extras);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
-
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override { return Prediction::FlowScaled; }
@@ -110,7 +102,6 @@ class HunyuanVideoNetwork final : public Denoiser {
     modelfile::HunyuanVideoConfig config_;
     HunyuanExtras extras_;
     FluxWidths widths_;
-    Registry registry_;
     Module root_;
     Module pe_;
     PatchEmbedding img_in_;

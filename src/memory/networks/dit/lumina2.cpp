@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/dit/lumina2.h"
 
+#include "memory/networks/limits.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,179 +17,7 @@ using modelfile::Lumina2Config;
 namespace {
 
 constexpr std::int64_t kTimestepWidth = 256;  // of the sinusoids
-constexpr std::int64_t kTimeWidthMax = 1024;  // of the timestep's vector
-constexpr std::int64_t kZImageTimeWidth = 256;
-constexpr std::int64_t kSigmas = 1000;  // of ComfyUI's plain flow schedule
-constexpr int kModulations = 4;         // scale and gate around attention and feed-forward
-// Chosen: far above any published network.
-constexpr std::int64_t kWidthMax = 1 << 16;
-constexpr std::int64_t kDepthMax = 512;
-constexpr std::int64_t kPatchMax = 64;
-constexpr double kMlpRatioMax = 64;
-
-std::int64_t time_hidden(const Lumina2Config& c) {
-    return std::min<std::int64_t>(c.dim, kTimeWidthMax);
-}
-
-std::int64_t time_width(const Lumina2Config& c) {
-    return c.z_image_modulation ? std::min<std::int64_t>(c.dim, kZImageTimeWidth) : time_hidden(c);
-}
-
-std::int64_t feed_forward_width(const Lumina2Config& c) {
-    const auto width = static_cast<std::int64_t>(c.ffn_dim_multiplier * c.dim);
-    return (width + c.multiple_of - 1) / c.multiple_of * c.multiple_of;
-}
-
-// What fp16 cannot hold is clipped, since 0.33.0.
-Tensor without_infinities(Tape& tape, Module module, const Tensor& x) {
-    const bool clipped = since_033(tape) && x.type() == ElementType::Float16;
-    return clipped ? ghost::unary(tape, "nan_to_num", module, x) : x;
-}
-
-// x * (1 + scale).
-Tensor scaled(Tape& tape, Module module, const Tensor& x, const Tensor& scale) {
-    const Tensor factor = ghost::unary(tape, "add", module, scale);
-    return ghost::binary(tape, "mul", module, x, factor);
-}
-
-}  // namespace
-
-LuminaAttention::LuminaAttention(Registry& r, std::string_view path, const Lumina2Config& c)
-    : path_(r.path(path, "")),
-      heads_(c.n_heads),
-      kv_heads_(c.n_kv_heads),
-      head_dim_(c.dim / c.n_heads),
-      qkv_(r, r.path(path, "qkv"), c.dim, (heads_ + 2 * kv_heads_) * head_dim_, Bias::No),
-      out_(r, r.path(path, "out"), heads_ * head_dim_, c.dim, Bias::No) {
-    if (c.qk_norm) {
-        q_norm_.emplace(r, r.path(path, "q_norm"), head_dim_);
-        k_norm_.emplace(r, r.path(path, "k_norm"), head_dim_);
-    }
-}
-
-Tensor LuminaAttention::forward(Tape& tape, const Tensor& x, const Tensor& table,
-                                const Tensor& mask) const {
-    const std::int64_t batch = x.shape()[0];
-    const std::int64_t tokens = x.shape()[1];
-    const Shape kv_shape{batch, tokens, kv_heads_, head_dim_};
-    // All three are views of one tensor, which lives as long as one of them.
-    Tensor v = qkv_.forward(tape, x).view(kv_shape);
-    Tensor q = v.view({batch, tokens, heads_, head_dim_});
-    Tensor k = v;
-    if (q_norm_) {
-        q = q_norm_->forward(tape, q);
-        k = k_norm_->forward(tape, k);
-    }
-    if (since_033(tape)) {
-        Tensor turned_q = apply_rope(tape, path_, q, table);
-        k = apply_rope(tape, path_, k, table);
-        q = std::move(turned_q);
-    } else {
-        q = apply_rope(tape, path_, q, table);
-        k = apply_rope(tape, path_, k, table);
-    }
-    // Also where there are as many of them as queries.
-    const auto repeated = [&](const Tensor& narrow) {
-        return ghost::produce(tape, OpClass::Copy, "repeat", path_, narrow,
-                              {batch, tokens, kv_heads_, heads_ / kv_heads_, head_dim_},
-                              narrow.type());
-    };
-    k = repeated(k);
-    v = repeated(v);
-    const Tensor attended = ghost::attention(
-        tape, path_, q, k, v,
-        {.batch = batch, .heads = heads_, .queries = tokens, .keys = tokens, .head_dim = head_dim_},
-        mask);
-    return out_.forward(tape, attended.view({batch, tokens, heads_ * head_dim_}));
-}
-
-LuminaBlock::LuminaBlock(Registry& r, std::string_view path, const Lumina2Config& c,
-                         Modulated modulated)
-    : path_(r.path(path, "")),
-      dim_(c.dim),
-      attention_(r, *r.path(path, "attention"), c),
-      feed_forward_(r.path(path, "feed_forward")),
-      w1_(r, r.path(path, "feed_forward.w1"), c.dim, feed_forward_width(c), Bias::No),
-      w2_(r, r.path(path, "feed_forward.w2"), feed_forward_width(c), c.dim, Bias::No),
-      w3_(r, r.path(path, "feed_forward.w3"), c.dim, feed_forward_width(c), Bias::No),
-      attention_norm1_(r, r.path(path, "attention_norm1"), c.dim),
-      ffn_norm1_(r, r.path(path, "ffn_norm1"), c.dim),
-      attention_norm2_(r, r.path(path, "attention_norm2"), c.dim),
-      ffn_norm2_(r, r.path(path, "ffn_norm2"), c.dim),
-      modulation_act_(c.z_image_modulation ? nullptr : r.path(path, "adaLN_modulation.0")) {
-    if (modulated == Modulated::Yes)
-        modulation_.emplace(
-            r, r.path(path, c.z_image_modulation ? "adaLN_modulation.0" : "adaLN_modulation.1"),
-            time_width(c), std::int64_t{kModulations} * c.dim);
-}
-
-Tensor LuminaBlock::feed_forward(Tape& tape, const Tensor& x) const {
-    const Tensor gated = [&] {
-        const Tensor first = w1_.forward(tape, x);
-        const Tensor third = w3_.forward(tape, x);
-        const Tensor product = [&] {
-            const Tensor active = ghost::unary(tape, "silu", feed_forward_, first);
-            return ghost::binary(tape, "mul", feed_forward_, active, third);
-        }();
-        return without_infinities(tape, feed_forward_, product);
-    }();
-    return w2_.forward(tape, gated);
-}
-
-Tensor LuminaBlock::forward(Tape& tape, const Tensor& x, const Tensor& table, const Tensor& mask,
-                            const Tensor& time) const {
-    if (modulation_) return forward_modulated(tape, x, table, mask, time);
-    const auto add_normal = [&](const RmsNorm& norm, const Tensor& base, auto update) {
-        const Tensor normal = [&] {
-            const Tensor raw = update();
-            return norm.forward(tape, raw);
-        }();
-        return ghost::binary(tape, "add", path_, base, normal);
-    };
-    const Tensor middle = add_normal(attention_norm2_, x, [&] {
-        const Tensor normal = attention_norm1_.forward(tape, x);
-        return without_infinities(tape, path_, attention_.forward(tape, normal, table, mask));
-    });
-    return add_normal(ffn_norm2_, middle, [&] {
-        const Tensor normal = ffn_norm1_.forward(tape, middle);
-        return feed_forward(tape, normal);
-    });
-}
-
-Tensor LuminaBlock::forward_modulated(Tape& tape, const Tensor& x, const Tensor& table,
-                                      const Tensor& mask, const Tensor& time) const {
-    const Tensor modulation = [&] {
-        if (modulation_act_ == nullptr) return modulation_->forward(tape, time);
-        const Tensor active = ghost::unary(tape, "silu", modulation_act_, time);
-        return modulation_->forward(tape, active);
-    }();
-    const Tensor part = modulation.view({x.shape()[0], 1, dim_});
-    const auto prepare = [&](const RmsNorm& norm, const Tensor& y) {
-        const Tensor normal = norm.forward(tape, y);
-        return scaled(tape, path_, normal, part);
-    };
-    const auto add_gated = [&](const RmsNorm& norm, const Tensor& base, auto update) {
-        const Tensor gated = [&] {
-            const Tensor gate = ghost::unary(tape, "tanh", path_, part);
-            const Tensor normal = [&] {
-                const Tensor clipped = without_infinities(tape, path_, update());
-                return norm.forward(tape, clipped);
-            }();
-            return ghost::binary(tape, "mul", path_, normal, gate);
-        }();
-        return ghost::binary(tape, "add", path_, base, gated);
-    };
-    const Tensor middle = add_gated(attention_norm2_, x, [&] {
-        const Tensor modulated = prepare(attention_norm1_, x);
-        return attention_.forward(tape, modulated, table, mask);
-    });
-    return add_gated(ffn_norm2_, middle, [&] {
-        const Tensor modulated = prepare(ffn_norm1_, middle);
-        return feed_forward(tape, modulated);
-    });
-}
-
-namespace {
+constexpr std::int64_t kSigmas = 1000;        // of ComfyUI's plain flow schedule
 
 std::vector<LuminaBlock> make_blocks(Registry& r, std::string_view name, int count,
                                      const Lumina2Config& c, LuminaBlock::Modulated modulated) {
@@ -217,9 +47,11 @@ Lumina2Network::Lumina2Network(const Lumina2Config& c)
       context_refiner_(make_blocks(registry_, "context_refiner", c.n_refiner_layers, c,
                                    LuminaBlock::Modulated::No)),
       time_(registry_.path("t_embedder", "")),
-      time_in_(registry_, registry_.path("t_embedder", "mlp.0"), kTimestepWidth, time_hidden(c)),
+      time_in_(registry_, registry_.path("t_embedder", "mlp.0"), kTimestepWidth,
+               lumina_time_hidden(c)),
       time_act_(registry_.path("t_embedder", "mlp.1")),
-      time_out_(registry_, registry_.path("t_embedder", "mlp.2"), time_hidden(c), time_width(c)),
+      time_out_(registry_, registry_.path("t_embedder", "mlp.2"), lumina_time_hidden(c),
+                lumina_time_width(c)),
       text_norm_(registry_, registry_.path("cap_embedder", "0"), c.cap_feat_dim),
       text_in_(registry_, registry_.path("cap_embedder", "1"), c.cap_feat_dim, c.dim),
       layers_([&] {
@@ -235,7 +67,7 @@ Lumina2Network::Lumina2Network(const Lumina2Config& c)
                     std::int64_t{c.in_channels} * c.patch_size * c.patch_size),
       final_act_(registry_.path("final_layer", "adaLN_modulation.0")),
       final_modulation_(registry_, registry_.path("final_layer", "adaLN_modulation.1"),
-                        time_width(c), c.dim) {}
+                        lumina_time_width(c), c.dim) {}
 
 StepInputs Lumina2Network::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
@@ -509,11 +341,6 @@ Tensor Lumina2Network::unpatchify(Tape& tape, const Tensor& tokens, const Tensor
 }
 
 Result<std::shared_ptr<const Denoiser>> build_lumina2(const Lumina2Config& c) {
-    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
-        return value >= low && value <= high;
-    };
-    std::int64_t rotated = 0;
-    for (const int dim : c.axes_dims) rotated += dim > 0 && dim % 2 == 0 ? dim : -kWidthMax;
     const bool sound = within(c.patch_size, 1, kPatchMax) && within(c.in_channels, 1, kWidthMax) &&
                        within(c.dim, 1, kWidthMax) && within(c.n_layers, 0, kDepthMax) &&
                        within(c.n_refiner_layers, 0, kDepthMax) && within(c.n_heads, 1, c.dim) &&
@@ -521,7 +348,7 @@ Result<std::shared_ptr<const Denoiser>> build_lumina2(const Lumina2Config& c) {
                        c.n_heads % c.n_kv_heads == 0 && within(c.multiple_of, 1, kWidthMax) &&
                        c.ffn_dim_multiplier > 0 && c.ffn_dim_multiplier <= kMlpRatioMax &&
                        within(c.cap_feat_dim, 1, kWidthMax) && c.axes_dims.size() == 3 &&
-                       rotated == c.dim / c.n_heads &&
+                       rotated_channels(c.axes_dims) == c.dim / c.n_heads &&
                        within(c.pad_tokens_multiple, 0, kWidthMax) && c.clip_text_dim == 0 &&
                        c.siglip_feat_dim == 0;
     if (!sound)

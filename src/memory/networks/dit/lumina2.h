@@ -4,7 +4,7 @@
 // through layers over both in one stream.
 #pragma once
 #include "memory/networks/denoiser.h"
-#include "memory/networks/dit/dit_layers.h"
+#include "memory/networks/dit/lumina2_block.h"
 #include "modelfile/networks/lumina2_config.h"
 
 #include <cstdint>
@@ -20,65 +20,9 @@ struct LuminaTokens {
     Tensor table;
 };
 
-class LuminaAttention {
-  public:
-    LuminaAttention(Registry& registry, std::string_view path,
-                    const modelfile::Lumina2Config& config);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x, const Tensor& table,
-                                 const Tensor& mask) const;
-
-  private:
-    Module path_;
-    std::int64_t heads_;
-    std::int64_t kv_heads_;
-    std::int64_t head_dim_;
-    Linear qkv_;
-    Linear out_;
-    std::optional<RmsNorm> q_norm_;
-    std::optional<RmsNorm> k_norm_;
-};
-
-class LuminaBlock {
-  public:
-    enum class Modulated : std::uint8_t { No, Yes };
-
-    LuminaBlock(Registry& registry, std::string_view path, const modelfile::Lumina2Config& config,
-                Modulated modulated);
-    // `mask` may be undefined; `time` is for modulated blocks alone.
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x, const Tensor& table,
-                                 const Tensor& mask, const Tensor& time) const;
-
-  private:
-    [[nodiscard]] Tensor feed_forward(Tape& tape, const Tensor& x) const;
-    [[nodiscard]] Tensor forward_modulated(Tape& tape, const Tensor& x, const Tensor& table,
-                                           const Tensor& mask, const Tensor& time) const;
-
-    Module path_;
-    std::int64_t dim_;
-    LuminaAttention attention_;
-    Module feed_forward_;
-    Linear w1_;
-    Linear w2_;
-    Linear w3_;
-    RmsNorm attention_norm1_;
-    RmsNorm ffn_norm1_;
-    RmsNorm attention_norm2_;
-    RmsNorm ffn_norm2_;
-    Module modulation_act_;  // nullptr: Z-Image's has none
-    std::optional<Linear> modulation_;
-};
-
 class Lumina2Network final : public Denoiser {
   public:
     explicit Lumina2Network(const modelfile::Lumina2Config& config);
-
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
 
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
@@ -105,7 +49,6 @@ class Lumina2Network final : public Denoiser {
     [[nodiscard]] Tensor unpatchify(Tape& tape, const Tensor& tokens, const Tensor& like) const;
 
     modelfile::Lumina2Config config_;
-    Registry registry_;
     Module root_;
     Module rope_;
     Linear x_embedder_;

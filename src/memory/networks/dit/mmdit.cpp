@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/dit/mmdit.h"
 
+#include "memory/networks/limits.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,12 +25,7 @@ constexpr std::int64_t kModulations = 6;
 constexpr std::int64_t kModulationsPreOnly = 2;
 constexpr std::int64_t kModulationsSelfAttn = 9;
 constexpr std::int64_t kModulationsFinal = 2;
-// Chosen: far above any published network.
-constexpr std::int64_t kWidthMax = 1 << 16;
-constexpr std::int64_t kDepthMax = 512;
-constexpr std::int64_t kPatchMax = 64;
 constexpr std::int64_t kTableMax = 4096;
-constexpr double kMlpRatioMax = 64;
 
 // One of the equal parts that a modulation is cut into: a view.
 Tensor part(const Tensor& modulation, std::int64_t width) {
@@ -324,9 +321,6 @@ Tensor MmditNetwork::forward_final(Tape& tape, const Tensor& x, const Tensor& c)
 }
 
 Result<std::shared_ptr<const MmditNetwork>> build_mmdit(const modelfile::MmditConfig& c) {
-    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
-        return value >= low && value <= high;
-    };
     const bool sound = within(c.in_channels, 1, kWidthMax) && within(c.patch_size, 1, kPatchMax) &&
                        within(c.depth, 1, kDepthMax) && c.mlp_ratio > 0 &&
                        c.mlp_ratio <= kMlpRatioMax && within(c.adm_in_channels, 0, kWidthMax) &&

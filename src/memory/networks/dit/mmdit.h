@@ -112,14 +112,6 @@ class MmditNetwork final : public Denoiser {
   public:
     explicit MmditNetwork(const modelfile::MmditConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
-
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override { return Prediction::FlowScaled; }
@@ -138,7 +130,6 @@ class MmditNetwork final : public Denoiser {
 
     modelfile::MmditConfig config_;
     MmditWidths widths_;
-    Registry registry_;
     Module root_;
     Module x_embedder_;
     Conv2d patch_proj_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/dit/omnigen2.h"
 
+#include "memory/networks/limits.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,10 +22,6 @@ constexpr std::int64_t kSigmas = 1000;        // of ComfyUI's plain flow schedul
 constexpr std::int64_t kReferencesMax = 5;    // each has an embedding of its own
 constexpr std::int64_t kMlpRatio = 4;
 constexpr int kModulations = 4;  // scale and gate around attention and feed-forward
-// Chosen: far above any published network.
-constexpr std::int64_t kWidthMax = 1 << 16;
-constexpr std::int64_t kDepthMax = 512;
-constexpr std::int64_t kPatchMax = 64;
 
 std::int64_t time_width(const OmniGen2Config& c) {
     return std::min<std::int64_t>(c.hidden_size, kTimeWidthMax);
@@ -32,12 +30,6 @@ std::int64_t time_width(const OmniGen2Config& c) {
 std::int64_t feed_forward_width(const OmniGen2Config& c) {
     const std::int64_t width = kMlpRatio * c.hidden_size;
     return (width + c.multiple_of - 1) / c.multiple_of * c.multiple_of;
-}
-
-// x * (1 + scale).
-Tensor scaled(Tape& tape, Module module, const Tensor& x, const Tensor& scale) {
-    const Tensor factor = ghost::unary(tape, "add", module, scale);
-    return ghost::binary(tape, "mul", module, x, factor);
 }
 
 }  // namespace
@@ -414,11 +406,6 @@ Tensor OmniGen2Network::forward_final(Tape& tape, const Tensor& x, const Tensor&
 }
 
 Result<std::shared_ptr<const Denoiser>> build_omnigen2(const OmniGen2Config& c) {
-    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
-        return value >= low && value <= high;
-    };
-    std::int64_t rotated = 0;
-    for (const int dim : c.axes_dim_rope) rotated += dim > 0 && dim % 2 == 0 ? dim : -kWidthMax;
     const bool sound = within(c.patch_size, 1, kPatchMax) && within(c.in_channels, 1, kWidthMax) &&
                        within(c.hidden_size, 1, kWidthMax) && within(c.num_layers, 0, kDepthMax) &&
                        within(c.num_refiner_layers, 0, kDepthMax) &&
@@ -428,7 +415,7 @@ Result<std::shared_ptr<const Denoiser>> build_omnigen2(const OmniGen2Config& c) 
                        c.num_attention_heads % c.num_kv_heads == 0 &&
                        within(c.multiple_of, 1, kWidthMax) &&
                        within(c.text_feat_dim, 1, kWidthMax) && c.axes_dim_rope.size() == 3 &&
-                       rotated == c.hidden_size / c.num_attention_heads;
+                       rotated_channels(c.axes_dim_rope) == c.hidden_size / c.num_attention_heads;
     if (!sound)
         return fail(Errc::InvalidInput,
                     fmt::format("OmniGen2 of width {} with {} heads over {}, {} layers and patches "

@@ -68,14 +68,6 @@ class OmniGen2Network final : public Denoiser {
   public:
     explicit OmniGen2Network(const modelfile::OmniGen2Config& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
-
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override { return Prediction::FlowScaled; }
@@ -110,7 +102,6 @@ class OmniGen2Network final : public Denoiser {
     [[nodiscard]] Tensor forward_final(Tape& tape, const Tensor& x, const Tensor& time) const;
 
     modelfile::OmniGen2Config config_;
-    Registry registry_;
     Module root_;
     Module rope_;
     Module rope_axes_;

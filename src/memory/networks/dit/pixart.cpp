@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/dit/pixart.h"
 
+#include "memory/networks/limits.h"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -16,12 +18,7 @@ constexpr std::int64_t kTimestepWidth = 256;   // of the sinusoids
 constexpr std::int64_t kModulations = 6;       // shift, scale and gate, twice
 constexpr std::int64_t kModulationsFinal = 2;  // shift, scale
 constexpr std::int64_t kSigmas = 2000;  // of ComfyUI's discrete schedule, and their logarithms
-// Chosen: far above any published network.
-constexpr std::int64_t kWidthMax = 1 << 16;
-constexpr std::int64_t kDepthMax = 512;
-constexpr std::int64_t kPatchMax = 64;
 constexpr std::int64_t kTokensMax = 1 << 16;
-constexpr double kMlpRatioMax = 64;
 
 // One of the equal parts that a modulation is cut into: a view.
 Tensor part(const Tensor& modulation, std::int64_t width) {
@@ -269,9 +266,6 @@ Tensor PixArtNetwork::forward(Tape& tape, const StepInputs& in) const {
 }
 
 Result<std::shared_ptr<const PixArtNetwork>> build_pixart(const modelfile::PixArtConfig& c) {
-    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
-        return value >= low && value <= high;
-    };
     const bool sound = within(c.in_channels, 1, kWidthMax) && within(c.patch_size, 1, kPatchMax) &&
                        within(c.hidden_size, 4, kWidthMax) && c.hidden_size % 4 == 0 &&
                        within(c.num_heads, 1, c.hidden_size) && c.hidden_size % c.num_heads == 0 &&

@@ -49,14 +49,6 @@ class PixArtNetwork final : public Denoiser {
   public:
     explicit PixArtNetwork(const modelfile::PixArtConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
-
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override { return Prediction::Eps; }
@@ -73,7 +65,6 @@ class PixArtNetwork final : public Denoiser {
 
     modelfile::PixArtConfig config_;
     PixArtWidths widths_;
-    Registry registry_;
     Module root_;
     Module t_silu_;
     Linear t_block_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/dit/qwen_image.h"
 
+#include "memory/networks/limits.h"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -16,10 +18,6 @@ constexpr std::int64_t kTimestepWidth = 256;  // of the sinusoids
 constexpr std::int64_t kSigmas = 10'000;      // of ComfyUI's shifted flow schedule
 constexpr std::int64_t kMlpRatio = 4;
 constexpr int kModulations = 6;  // shift, scale and gate around attention and feed-forward
-// Chosen: far above any published network.
-constexpr std::int64_t kWidthMax = 1 << 16;
-constexpr std::int64_t kDepthMax = 512;
-constexpr std::int64_t kPatchMax = 64;
 
 Shape with_tokens(const Tensor& x, std::int64_t tokens) {
     return x.shape().with(1, tokens);
@@ -409,18 +407,13 @@ Tensor QwenImageNetwork::forward_final(Tape& tape, const Tensor& img, const Tens
 }
 
 Result<std::shared_ptr<const Denoiser>> build_qwen_image(const modelfile::QwenImageConfig& c) {
-    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
-        return value >= low && value <= high;
-    };
-    std::int64_t rotated = 0;
-    for (const int dim : c.axes_dims_rope) rotated += dim > 0 && dim % 2 == 0 ? dim : -kWidthMax;
     const bool sound =
         within(c.patch_size, 1, kPatchMax) && within(c.out_channels, 1, kWidthMax) &&
         c.in_channels == std::int64_t{c.out_channels} * c.patch_size * c.patch_size &&
         within(c.num_layers, 0, kDepthMax) && within(c.attention_head_dim, 1, kWidthMax) &&
         within(c.num_attention_heads, 1, kWidthMax / c.attention_head_dim) &&
         within(c.joint_attention_dim, 1, kWidthMax) && c.axes_dims_rope.size() == 3 &&
-        rotated == c.attention_head_dim && !c.use_additional_t_cond;
+        rotated_channels(c.axes_dims_rope) == c.attention_head_dim && !c.use_additional_t_cond;
     if (!sound)
         return fail(Errc::InvalidInput,
                     fmt::format("Qwen-Image with {} blocks, {} heads of {}, tokens of {} and "

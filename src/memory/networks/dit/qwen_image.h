@@ -102,14 +102,6 @@ class QwenImageNetwork final : public Denoiser {
   public:
     explicit QwenImageNetwork(const modelfile::QwenImageConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
-
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
     [[nodiscard]] Prediction prediction() const override { return Prediction::Flow; }
@@ -129,7 +121,6 @@ class QwenImageNetwork final : public Denoiser {
 
     modelfile::QwenImageConfig config_;
     QwenWidths widths_;
-    Registry registry_;
     Module root_;
     Module pe_;
     Module time_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/text/decoder.h"
 
+#include "memory/networks/limits.h"
 #include "memory/networks/text/vision_tower.h"
 
 #include <fmt/format.h>
@@ -312,19 +313,14 @@ std::vector<Tensor> DecoderNetwork::encode(Tape& tape, const TextCall& call) con
 Result<std::shared_ptr<const DecoderNetwork>> build_decoder(const modelfile::DecoderConfig& c,
                                                             const DecoderOutput& output,
                                                             std::string_view class_name) {
-    // Chosen: far above any published network.
-    constexpr int kWidthMax = 1 << 17;
-    constexpr int kDepthMax = 512;
-    constexpr int kVocabularyMax = 1 << 24;
-    const auto within = [](int value, int max) { return value >= 1 && value <= max; };
-    const bool sound = within(c.vocab_size, kVocabularyMax) && within(c.hidden_size, kWidthMax) &&
-                       within(c.intermediate_size, kWidthMax) &&
-                       within(c.num_hidden_layers, kDepthMax) &&
-                       within(c.num_attention_heads, kWidthMax) &&
-                       within(c.num_key_value_heads, c.num_attention_heads) &&
-                       c.num_attention_heads % c.num_key_value_heads == 0 &&
-                       within(c.head_dim, kWidthMax) && c.head_dim % 2 == 0 &&
-                       (c.transformer_type == "llama" || is_gemma(c)) && is_vision_tower(c.vision);
+    const bool sound =
+        within(c.vocab_size, 1, kVocabularyMax) && within(c.hidden_size, 1, kWidthMax) &&
+        within(c.intermediate_size, 1, 2 * kWidthMax) &&
+        within(c.num_hidden_layers, 1, kDepthMax) && within(c.num_attention_heads, 1, kWidthMax) &&
+        within(c.num_key_value_heads, 1, c.num_attention_heads) &&
+        c.num_attention_heads % c.num_key_value_heads == 0 && within(c.head_dim, 1, kWidthMax) &&
+        c.head_dim % 2 == 0 && (c.transformer_type == "llama" || is_gemma(c)) &&
+        is_vision_tower(c.vision);
     if (!sound) {
         return fail(Errc::InvalidInput,
                     fmt::format("a {} of {} layers of width {} with {} heads for {} keys cannot be",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/text/t5.h"
 
+#include "memory/networks/limits.h"
+
 #include <fmt/format.h>
 
 #include <utility>
@@ -236,15 +238,10 @@ std::vector<Tensor> T5Network::encode(Tape& tape, const TextCall& call) const {
 
 Result<std::shared_ptr<const T5Network>> build_t5(const modelfile::T5Config& c,
                                                   std::string_view class_name) {
-    // Chosen: far above any published network.
-    constexpr int kWidthMax = 1 << 16;
-    constexpr int kDepthMax = 512;
-    constexpr int kVocabularyMax = 1 << 24;
-    const auto within = [](int value, int max) { return value >= 1 && value <= max; };
-    const bool sound = within(c.vocab_size, kVocabularyMax) && within(c.d_model, kWidthMax) &&
-                       within(c.d_kv, kWidthMax) && within(c.d_ff, kWidthMax) &&
-                       within(c.num_layers, kDepthMax) && within(c.num_heads, kWidthMax) &&
-                       within(c.relative_attention_num_buckets, kWidthMax);
+    const bool sound = within(c.vocab_size, 1, kVocabularyMax) && within(c.d_model, 1, kWidthMax) &&
+                       within(c.d_kv, 1, kWidthMax) && within(c.d_ff, 1, kWidthMax) &&
+                       within(c.num_layers, 1, kDepthMax) && within(c.num_heads, 1, kWidthMax) &&
+                       within(c.relative_attention_num_buckets, 1, kWidthMax);
     if (!sound) {
         return fail(Errc::InvalidInput,
                     fmt::format("T5 with {} layers of width {} and {} heads of {} cannot be",

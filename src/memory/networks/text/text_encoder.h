@@ -18,15 +18,8 @@ struct TextCall {
     ForwardRules rules = {};
 };
 
-class TextNetwork : public Network {
+class TextNetwork : public RegisteredNetwork {
   public:
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
     // Token lists in; out comes everything that is alive when the call returns.
     [[nodiscard]] virtual std::vector<Tensor> encode(Tape& tape, const TextCall& call) const = 0;
 
@@ -34,7 +27,6 @@ class TextNetwork : public Network {
     // The wrapper has one parameter of its own, CLIP's logit_scale, whatever it wraps.
     explicit TextNetwork(std::string_view class_name);
 
-    Registry registry_;
     Module root_;
 };
 [[nodiscard]] Walk simulate_text_encode(const TextNetwork& network, const TextCall& call);

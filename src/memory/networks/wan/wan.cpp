@@ -2,6 +2,7 @@
 #include "memory/networks/wan/wan.h"
 
 #include "memory/networks/dit/dit_layers.h"
+#include "memory/networks/limits.h"
 
 #include <fmt/format.h>
 
@@ -19,10 +20,6 @@ constexpr std::int64_t kImageTokens = 257;  // of CLIP ViT-H, with its class tok
 constexpr std::int64_t kImageWidth = 1280;
 constexpr std::int64_t kModulations = 6;
 constexpr std::int64_t kPixelsPerCell = 8;
-// Chosen: far above any published network.
-constexpr std::int64_t kWidthMax = 1 << 16;
-constexpr std::int64_t kDepthMax = 512;
-constexpr std::int64_t kPatchMax = 64;
 
 Conv3dShape patches(const modelfile::WanConfig& c) {
     const Extent3 patch{c.patch_size[0], c.patch_size[1], c.patch_size[2]};
@@ -351,9 +348,6 @@ Tensor WanNetwork::forward(Tape& tape, const StepInputs& in) const {
 }
 
 Result<std::shared_ptr<const Denoiser>> build_wan(const modelfile::WanConfig& c) {
-    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
-        return value >= low && value <= high;
-    };
     const bool vace = c.model_type == "vace";
     const bool known =
         c.model_type == "t2v" || c.model_type == "i2v" || c.model_type == "camera" || vace;

@@ -45,14 +45,6 @@ class WanNetwork final : public Denoiser {
   public:
     explicit WanNetwork(const modelfile::WanConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
-
     // `more`: the encoded image (i2v, camera), VACE's control latents, the camera's path.
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
@@ -87,7 +79,6 @@ class WanNetwork final : public Denoiser {
 
     modelfile::WanConfig config_;
     WanWidths widths_;
-    Registry registry_;
     Module root_;
     Module rope_;
     Conv3d patch_embedding_;

@@ -2,6 +2,7 @@
 #include "memory/networks/wan/wan_vae.h"
 
 #include "memory/networks/calls.h"
+#include "memory/networks/limits.h"
 
 #include <fmt/format.h>
 
@@ -17,7 +18,6 @@ constexpr std::int64_t kFramesPerChunk = 4;  // pixels' frames of one latent fra
 constexpr std::int64_t kFramesTogether = 2;  // in the lean way of running Wan 2.1's
 constexpr std::int64_t kColours = 3;
 constexpr std::size_t kLevels = 4;
-constexpr std::int64_t kWidthMax = 1 << 14;  // chosen: far above any published network
 constexpr Conv3dShape kCausal3{.kernel = {3, 3, 3}, .stride = {}, .padding = {1, 1, 1}};
 
 // Folded pixels count as colours.
@@ -302,9 +302,6 @@ Tensor WanVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
 }
 
 Result<std::shared_ptr<const WanVaeNetwork>> build_wan_vae(const modelfile::WanVaeConfig& c) {
-    const auto within = [](std::int64_t value, std::int64_t low, std::int64_t high) {
-        return value >= low && value <= high;
-    };
     bool sound = within(c.dim, 1, kWidthMax) && within(c.dec_dim, 2, kWidthMax) &&
                  within(c.z_dim, 1, kWidthMax) && within(c.num_res_blocks, 1, 64) &&
                  within(c.patch_size, 1, 16) && c.dec_dim % 2 == 0;

@@ -99,17 +99,10 @@ class WanVaeDecoder {
     std::optional<WanVaeEnd> head_;
 };
 
-class WanVaeNetwork final : public Network {
+class WanVaeNetwork final : public RegisteredNetwork {
   public:
     explicit WanVaeNetwork(const modelfile::WanVaeConfig& config);
 
-    [[nodiscard]] const std::vector<ModuleEntry>& modules() const override {
-        return registry_.modules();
-    }
-    [[nodiscard]] std::int64_t params() const override { return registry_.params(); }
-    [[nodiscard]] Bytes weights(ComputeType storage) const override {
-        return registry_.weights(storage);
-    }
     [[nodiscard]] const modelfile::WanVaeConfig& config() const { return config_; }
     [[nodiscard]] std::int64_t downscale() const { return std::int64_t{8} * config_.patch_size; }
 
@@ -120,7 +113,6 @@ class WanVaeNetwork final : public Network {
     [[nodiscard]] bool is_lean(const Tape& tape) const;
 
     modelfile::WanVaeConfig config_;
-    Registry registry_;
     Module root_;
     WanVaeEncoder encoder_;
     CausalConv3d conv1_;

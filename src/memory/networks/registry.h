@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Registry: where the layers of a network write themselves down, and the networks that have one.
+#pragma once
+#include "memory/ghost/ops.h"
+#include "memory/networks/walk.h"
+
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::memory {
+
+using ghost::Module;
+
+enum class Saved : std::uint8_t { No, Yes };  // whether a buffer is in the state dict
+
+class Registry {
+  public:
+    // Castable: the network's leaves are ComfyUI ops that can be streamed. A T2I adapter's are
+    // plain PyTorch modules.
+    explicit Registry(bool castable = true) : castable_(castable) {}
+
+    // A path that lives as long as the registry. "" + name gives name.
+    [[nodiscard]] Module path(std::string_view parent, std::string_view name);
+    void add(Module path, std::string_view class_name, std::int64_t parameters,
+             ModuleStorage storage = ModuleStorage::AsNetwork);
+    // A leaf that is none of ComfyUI's ops.
+    void add_plain(Module path, std::string_view class_name, std::int64_t parameters);
+    // Parameters that belong to a container itself, not to one of ComfyUI's ops.
+    void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
+                            ModuleStorage storage);
+    // A table that a container keeps and that is no parameter.
+    void add_buffer(Module path, std::string_view class_name, std::int64_t elements,
+                    ModuleStorage storage, Saved saved);
+
+    [[nodiscard]] const std::vector<ModuleEntry>& modules() const { return modules_; }
+    [[nodiscard]] std::int64_t params() const;
+    [[nodiscard]] Bytes weights(ComputeType storage) const;
+
+  private:
+    bool castable_;
+    std::deque<std::string> paths_;
+    std::vector<ModuleEntry> modules_;
+};
+
+// A network that is what its layers registered, in their order.
+class RegisteredNetwork : public Network {
+  public:
+    [[nodiscard]] const std::vector<ModuleEntry>& modules() const final {
+        return registry_.modules();
+    }
+    [[nodiscard]] std::int64_t params() const final { return registry_.params(); }
+    [[nodiscard]] Bytes weights(ComputeType storage) const final {
+        return registry_.weights(storage);
+    }
+
+  protected:
+    explicit RegisteredNetwork(bool castable = true) : registry_(castable) {}
+
+    Registry registry_;  // before the layers of a derived class, which register themselves
+};
+
+}  // namespace plimsoll::memory
