@@ -65,8 +65,8 @@ Result<workflow::ObjectInfo> read_object_info(const ObjectInfoSource& source) {
     }
     constexpr std::string_view kWayOut =
         "a workflow in ComfyUI's UI format needs what a server says about its nodes: start "
-        "ComfyUI, "
-        "or give its answer to GET /object_info as --object-info FILE, or export the workflow in "
+        "ComfyUI, or give its answer to GET /object_info as --object-info FILE, or export the "
+        "workflow in "
         "API format (in ComfyUI: Workflow, Export (API))";
     if (source.comfyui == nullptr) return fail(Errc::InvalidInput, std::string(kWayOut));
     const auto text = source.comfyui->read_object_info();

@@ -157,9 +157,8 @@ class Converter {
         for (const Widget& widget : node.widgets) {
             if (!widget.is_sent) continue;
             const std::optional<json::value> value = sent_value(placed, widget);
-            if (!value)
-                continue;
-            else if (widget.is_curve && !value->is_null())
+            if (!value) continue;
+            if (widget.is_curve && !value->is_null())
                 inputs.insert_or_assign(widget.name,
                                         json::object{{"__type__", "CURVE"}, {"__value__", *value}});
             else
