@@ -30,7 +30,7 @@ struct JobWish {
     std::string text = "a dragon";
     std::string decode = R"("class_type": "VAEDecode", "inputs": {)";
     std::string model = "4";
-    std::string_view more = "";  // nodes
+    std::string_view more = {};  // nodes; NOLINT(readability-redundant-member-init)
 };
 
 std::string job(const JobWish& w = {}) {

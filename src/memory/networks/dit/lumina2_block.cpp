@@ -5,7 +5,6 @@
 
 namespace plimsoll::memory {
 
-using ghost::ElementType;
 using modelfile::Lumina2Config;
 
 namespace {
