@@ -16,11 +16,11 @@ inline modelfile::Contents sdxl_contents() {
     using modelfile::DType;
     modelfile::Contents contents;
     contents.family = modelfile::Family::Sdxl;
-    contents.unet = modelfile::Part<modelfile::UnetConfig>{
+    contents.denoiser = modelfile::Part<modelfile::DenoiserConfig>{
         *modelfile::known_unet("sdxl"),
         {2'567'463'684, Bytes(5'134'927'368), DType::Float16, false},
         "model.diffusion_model."};
-    contents.vae = modelfile::Part<modelfile::KlVaeConfig>{
+    contents.vae = modelfile::Part<modelfile::VaeConfig>{
         *modelfile::known_kl_vae("kl4"),
         {83'653'863, Bytes(167'307'726), DType::Float16, false},
         "first_stage_model."};

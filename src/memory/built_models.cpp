@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/built_models.h"
 
-#include "memory/networks/clip_text.h"
 #include "memory/networks/controlnet.h"
-#include "memory/networks/kl_vae.h"
-#include "memory/networks/unet.h"
+#include "memory/networks/denoiser.h"
+#include "memory/networks/vae.h"
 #include "memory/residency/dtypes.h"
 #include "memory/residency/loadable_model.h"
 #include "modelfile/architectures.h"
@@ -25,18 +24,12 @@ void keep(Result<std::shared_ptr<const T>> built, std::string_view what,
         file.notes.push_back(std::string(what) + ": " + built.error().message);
 }
 
-// The text encoders inside a checkpoint of a UNet with this context width.
-std::vector<std::string_view> encoders_of(const modelfile::UnetConfig& unet) {
-    if (unet.context_dim == 768) return {"clip_l"};
-    if (unet.context_dim == 1024) return {"clip_h"};
-    if (unet.context_dim == 1280) return {"clip_g"};  // SDXL's refiner
-    return {"clip_l", "clip_g"};
-}
-
-modelfile::PartWeights weights_of(const Network& network) {
+// Of a part whose file is of `dtype`.
+modelfile::PartWeights weights_of(const Network& network, modelfile::DType dtype) {
+    const bool bf16 = dtype == modelfile::DType::BFloat16;
     return {.params = network.params(),
-            .bytes = network.weights(ComputeType::Float16),
-            .dtype = modelfile::DType::Float16,
+            .bytes = network.weights(bf16 ? ComputeType::BFloat16 : ComputeType::Float16),
+            .dtype = dtype,
             .scaled_fp8 = false};
 }
 
@@ -46,14 +39,16 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
     BuiltFile file;
     file.contents = std::move(contents);
     const modelfile::Contents& c = *file.contents;
-    if (c.unet) keep(build_unet(c.unet->config), "diffusion model", file.unet, file);
-    if (c.vae) keep(build_kl_vae(c.vae->config), "VAE", file.vae, file);
+    if (c.denoiser)
+        keep(build_denoiser(c.denoiser->config), "diffusion model", file.denoiser, file);
+    if (c.vae) keep(build_vae(c.vae->config), "VAE", file.vae, file);
     if (c.controlnet)
         keep(build_controlnet(c.controlnet->config), "ControlNet", file.controlnet, file);
     for (const auto& encoder : c.text_encoders) {
-        BuiltClip clip{.prefix = encoder.config.name + ".", .network = {}};
-        keep(build_clip(encoder.config), encoder.config.name, clip.network, file);
-        if (clip.network) file.text_encoders.push_back(std::move(clip));
+        if (auto built = build_text_encoder(encoder))
+            file.text_encoders.push_back(std::move(*built));
+        else
+            file.notes.push_back("text encoder: " + built.error().message);
     }
     return file;
 }
@@ -73,51 +68,55 @@ BuiltModels build_models(const ModelFiles& files) {
 
 Result<std::shared_ptr<const modelfile::Contents>> known_checkpoint(std::string_view family) {
     auto contents = std::make_shared<modelfile::Contents>();
-    TRY_ASSIGN(modelfile::UnetConfig unet, modelfile::known_unet(family));
-    TRY_ASSIGN(const auto unet_network, build_unet(unet));
-    contents->family = unet.family;
-    const std::vector<std::string_view> encoders = encoders_of(unet);
-    contents->unet = {std::move(unet), weights_of(*unet_network), "model.diffusion_model."};
-    TRY_ASSIGN(modelfile::KlVaeConfig vae, modelfile::known_kl_vae("kl4"));
-    TRY_ASSIGN(const auto vae_network, build_kl_vae(vae));
-    contents->vae = {std::move(vae), weights_of(*vae_network), "first_stage_model."};
-    for (const std::string_view name : encoders) {
-        TRY_ASSIGN(modelfile::ClipTextConfig clip, modelfile::known_clip(name));
-        TRY_ASSIGN(const auto clip_network, build_clip(clip));
-        contents->text_encoders.push_back(
-            {std::move(clip), weights_of(*clip_network), "cond_stage_model."});
-    }
+    TRY_ASSIGN(modelfile::KnownModel model, modelfile::known_model(family));
+    TRY_ASSIGN(const auto denoiser, build_denoiser(model.denoiser));
     modelfile::PartWeights& all = contents->everything;
-    const auto add = [&](const modelfile::PartWeights& part) {
+    const auto weigh = [&](const Network& network) {
+        const modelfile::PartWeights part = weights_of(network, model.dtype);
         all.params += part.params;
         all.bytes += part.bytes;
+        return part;
     };
-    add(contents->unet->weights);
-    add(contents->vae->weights);
-    for (const auto& encoder : contents->text_encoders) add(encoder.weights);
+    contents->family = model.family;
+    contents->denoiser = {std::move(model.denoiser), weigh(*denoiser), "model.diffusion_model."};
+    if (!model.vae.empty()) {
+        TRY_ASSIGN(modelfile::VaeConfig config, modelfile::known_vae(model.vae));
+        TRY_ASSIGN(const auto vae, build_vae(config));
+        contents->vae = {std::move(config), weigh(*vae), "first_stage_model."};
+    }
+    for (const std::string& name : model.text_encoders) {
+        TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
+        modelfile::Part<modelfile::TextEncoderConfig> part{
+            std::move(config), {}, "cond_stage_model."};
+        part.weights.dtype = model.dtype;
+        TRY_ASSIGN(const BuiltTextEncoder encoder, build_text_encoder(part));
+        part.weights = weigh(encoder.network());
+        contents->text_encoders.push_back(std::move(part));
+    }
     return std::shared_ptr<const modelfile::Contents>(std::move(contents));
 }
 
 std::shared_ptr<LoadableModel> loadable_unet(std::string name, const BuiltFile& file,
                                              const Types& types) {
-    const std::vector<ModuleEntry> buffers = file.unet->model_buffers();
+    const std::vector<ModuleEntry> buffers = file.denoiser->model_buffers();
     const std::array<LoadablePart, 2> parts{
-        {{"diffusion_model.", file.unet->modules(), types.storage}, {"", buffers, types.storage}}};
+        {{"diffusion_model.", file.denoiser->modules(), types.storage},
+         {"", buffers, types.storage}}};
     return make_loadable(std::move(name), parts, types.compute);
 }
 
 std::shared_ptr<LoadableModel> loadable_text_encoders(std::string name,
-                                                      std::span<const BuiltClip> encoders,
-                                                      const Types& types) {
+                                                      std::span<const BuiltTextEncoder> encoders,
+                                                      const LaunchFlags& flags) {
     std::vector<LoadablePart> parts;
     parts.reserve(encoders.size());
-    for (const BuiltClip& clip : encoders)
-        parts.push_back({clip.prefix, clip.network->modules(), types.storage});
-    return make_loadable(std::move(name), parts, types.compute);
+    for (const BuiltTextEncoder& encoder : encoders)
+        parts.push_back(
+            {encoder.prefix, encoder.network().modules(), types_of(encoder, flags).storage});
+    return make_loadable(std::move(name), parts, ComputeType::Float32);
 }
 
-std::shared_ptr<LoadableModel> loadable_vae(std::string name, const KlVaeNetwork& vae,
-                                            ComputeType type) {
+std::shared_ptr<LoadableModel> loadable_vae(std::string name, const Vae& vae, ComputeType type) {
     const LoadablePart part{"", vae.modules(), type};
     return make_loadable(std::move(name), {&part, 1}, type);
 }

@@ -4,6 +4,7 @@
 // any number of threads. And what ComfyUI's loader sees of them.
 #pragma once
 #include "base/error.h"
+#include "memory/built_text_encoders.h"
 #include "memory/compute_type.h"
 #include "modelfile/network_config.h"
 
@@ -16,10 +17,10 @@
 
 namespace plimsoll::memory {
 
-class ClipNetwork;
 class ControlNetNetwork;
-class KlVaeNetwork;
 class Denoiser;
+class Vae;
+struct LaunchFlags;
 struct LoadableModel;
 struct Types;
 
@@ -29,18 +30,13 @@ struct ModelFiles {
     std::map<std::string, std::shared_ptr<const modelfile::Contents>> by_name;
 };
 
-struct BuiltClip {
-    std::string prefix;  // "clip_l.": before the module paths of a model with several encoders
-    std::shared_ptr<const ClipNetwork> network;
-};
-
 // One file's networks; a pointer is empty where the file has none or its numbers contradict each
 // other (then `notes` says so).
 struct BuiltFile {
     std::shared_ptr<const modelfile::Contents> contents;
-    std::shared_ptr<const Denoiser> unet;
-    std::vector<BuiltClip> text_encoders;
-    std::shared_ptr<const KlVaeNetwork> vae;
+    std::shared_ptr<const Denoiser> denoiser;
+    std::vector<BuiltTextEncoder> text_encoders;
+    std::shared_ptr<const Vae> vae;
     std::shared_ptr<const ControlNetNetwork> controlnet;
     std::vector<std::string> notes;
 };
@@ -53,8 +49,8 @@ struct BuiltModels {
 };
 [[nodiscard]] BuiltModels build_models(const ModelFiles& files);
 
-// What a whole fp16 checkpoint of a known architecture holds ("sdxl", "sd15"...), for when no file
-// is at hand. NotFound lists the names.
+// What a whole 16-bit checkpoint of a known architecture holds ("sdxl", "flux_dev"...), for when no
+// file is at hand. NotFound lists the names.
 [[nodiscard]] Result<std::shared_ptr<const modelfile::Contents>> known_checkpoint(
     std::string_view family);
 
@@ -62,8 +58,8 @@ struct BuiltModels {
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_unet(std::string name, const BuiltFile& file,
                                                            const Types& types);
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_text_encoders(
-    std::string name, std::span<const BuiltClip> encoders, const Types& types);
-[[nodiscard]] std::shared_ptr<LoadableModel> loadable_vae(std::string name, const KlVaeNetwork& vae,
+    std::string name, std::span<const BuiltTextEncoder> encoders, const LaunchFlags& flags);
+[[nodiscard]] std::shared_ptr<LoadableModel> loadable_vae(std::string name, const Vae& vae,
                                                           ComputeType type);
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_controlnet(
     std::string name, const ControlNetNetwork& controlnet, const Types& types);

@@ -23,11 +23,14 @@ struct BuiltFile;
 struct LatentShape {
     int batch = 1;
     int channels = 4;
-    int frames = 1;
+    int frames = 1;  // cells of time
     int height = 0;  // cells
     int width = 0;
+    int pixels_per_cell = 8;
+    friend bool operator==(const LatentShape&, const LatentShape&) = default;
 };
 
+// A list of images, or the frames of a video.
 struct ImageShape {
     int batch = 1;
     int height = 0;  // pixels
@@ -43,6 +46,7 @@ enum class ModelRole : std::uint8_t { Unet, TextEncoder, Vae, ControlNet };
 // One thing ComfyUI's loader can load: a patcher around a network.
 struct ProgramModel {
     ModelRole role = ModelRole::Unet;
+    std::string purpose;  // of text encoders: the model they serve, as the loader's `type` says
     std::vector<std::string> files;  // as the workflow names them: one, or several text encoders
     // Networks of the files; empty where a file is missing or holds none of this role.
     std::vector<std::shared_ptr<const BuiltFile>> built;
@@ -64,16 +68,21 @@ struct LoadStep {
     std::vector<ModelIndex> models;
 };
 
-// Each text encoder runs once over all chunks of 77 tokens.
+// How one text encoder takes a prompt.
+struct EncoderRun {
+    int rows = 1;  // CLIP: chunks of 77 tokens. One more where words carry weights.
+    int tokens = 77;
+};
+// Each text encoder of the model runs once, one after the other.
 struct TextEncodeStep {
     ModelUse text_encoder;
-    int chunks = 1;
-    int rows = 1;  // chunks, and one more where words carry weights
+    std::vector<EncoderRun> runs;  // in the order of the model's encoders
 };
 
 // One condition: a text, perhaps with ControlNets on it.
 struct ConditionUse {
-    int tokens = 77;  // after padding to whole chunks
+    int tokens = 77;                      // that the network takes
+    std::vector<LatentShape> references;  // latents of images beside the text
     std::vector<ModelIndex> controlnets;
     std::uint64_t control_id = 0;  // equal ids: the same control objects, 0: none
 };
@@ -94,10 +103,13 @@ enum class VaeDirection : std::uint8_t { Decode, Encode };
 struct VaeStep {
     ModelUse vae;
     VaeDirection direction = VaeDirection::Decode;
-    ImageShape image;
+    ImageShape image;  // of a video: `batch` is its frames
+    bool video = false;
     bool tiled = false;
     int tile_size = 512;  // pixels
     int overlap = 64;
+    int tile_frames = 64;  // of pixels, of a tile of a video
+    int frame_overlap = 8;
 };
 
 struct CpuStep {};  // runs without the card

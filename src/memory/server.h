@@ -19,6 +19,9 @@ struct ComfyVersion {
     int patch = 64;
     auto operator<=>(const ComfyVersion&) const = default;
 };
+// The version whose recordings show the newer numbers of ComfyUI's tables (usage factors, VAE
+// estimates); one in between has the older.
+inline constexpr ComfyVersion kNewerTables{0, 33, 0};
 // "0.3.64" or "0.33.0"; InvalidInput otherwise.
 [[nodiscard]] Result<ComfyVersion> parse_comfy_version(std::string_view text);
 

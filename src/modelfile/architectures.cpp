@@ -2,6 +2,7 @@
 #include "modelfile/architectures.h"
 
 #include "base/check.h"
+#include "base/described.h"
 #include "base/json.h"
 
 #include <fmt/format.h>
@@ -25,6 +26,9 @@ struct Catalogue {
     Named<T2iAdapterConfig> t2i_adapters;
     Named<KlVaeConfig> vaes;
     Named<ClipTextConfig> clips;
+    Named<VaeConfig> all_vaes;
+    Named<TextEncoderConfig> text_encoders;
+    Named<KnownModel> models;
 };
 
 void read_int(const json::value& from, std::string_view key, int& into) {
@@ -111,6 +115,75 @@ void for_each_in(const json::value& catalogue, std::string_view section, Add add
         add(std::string_view(name.data(), name.size()), value);
 }
 
+// The catalogue is compiled in: that it can be read is a promise of the build, not input.
+template <class Config>
+Config parse_described(const json::value& from) {
+    Config config;
+    CHECK(read_described(from, config).has_value());
+    return config;
+}
+
+DenoiserConfig parse_denoiser(std::string_view network, const json::value& config) {
+    if (network == "mmdit") return parse_described<MmditConfig>(config);
+    if (network == "pixart") return parse_described<PixArtConfig>(config);
+    if (network == "flux") return parse_described<FluxConfig>(config);
+    if (network == "chroma") return parse_described<ChromaConfig>(config);
+    if (network == "qwen_image") return parse_described<QwenImageConfig>(config);
+    if (network == "lumina2") return parse_described<Lumina2Config>(config);
+    if (network == "omnigen2") return parse_described<OmniGen2Config>(config);
+    if (network == "cosmos_predict2") return parse_described<CosmosPredict2Config>(config);
+    if (network == "hunyuan_video") return parse_described<HunyuanVideoConfig>(config);
+    CHECK(network == "wan");
+    return parse_described<WanConfig>(config);
+}
+
+KnownModel parse_model(const json::value& from) {
+    const json::value* config = find(from, "config");
+    const json::value* encoders = find(from, "text_encoders");
+    CHECK(config != nullptr && encoders != nullptr && encoders->is_array());
+    KnownModel model{
+        .denoiser = parse_denoiser(find_string(from, "network").value_or(""), *config),
+        .family = parse_family(find_string(from, "family").value_or("")).value_or(Family::Unknown),
+        .text_encoders = {},
+        .vae = std::string(find_string(from, "vae").value_or("")),
+        .dtype = find_string(from, "dtype") == "BF16" ? DType::BFloat16 : DType::Float16};
+    for (const json::value& name : encoders->get_array())
+        model.text_encoders.emplace_back(name.as_string());
+    return model;
+}
+
+// The text encoders inside a checkpoint of a UNet with this context width.
+std::vector<std::string> encoders_of(const UnetConfig& unet) {
+    if (unet.context_dim == 768) return {"clip_l"};
+    if (unet.context_dim == 1024) return {"clip_h"};
+    if (unet.context_dim == 1280) return {"clip_g"};  // SDXL's refiner
+    return {"clip_l", "clip_g"};
+}
+
+// Sections that hold other kinds of networks in the same role, and the UNets as models.
+void parse_roles(const json::value& catalogue, Catalogue& c) {
+    for (const auto& [name, config] : c.vaes) c.all_vaes.emplace(name, config);
+    for (const auto& [name, config] : c.clips) c.text_encoders.emplace(name, config);
+    for_each_in(catalogue, "wan_vaes", [&](std::string_view n, const json::value& v) {
+        c.all_vaes.emplace(n, parse_described<WanVaeConfig>(v));
+    });
+    for_each_in(catalogue, "t5s", [&](std::string_view n, const json::value& v) {
+        c.text_encoders.emplace(n, parse_described<T5Config>(v));
+    });
+    for_each_in(catalogue, "language_models", [&](std::string_view n, const json::value& v) {
+        c.text_encoders.emplace(n, parse_described<DecoderConfig>(v));
+    });
+    for (const auto& [name, config] : c.unets)
+        c.models.emplace(name, KnownModel{.denoiser = config,
+                                          .family = config.family,
+                                          .text_encoders = encoders_of(config),
+                                          .vae = "kl4",
+                                          .dtype = DType::Float16});
+    for_each_in(catalogue, "models", [&](std::string_view n, const json::value& v) {
+        c.models.emplace(n, parse_model(v));
+    });
+}
+
 Catalogue parse_catalogue() {
     const Result<json::value> parsed = parse_json(embedded::architectures_json());
     CHECK(parsed.has_value());  // compiled in: a promise of the build, not input
@@ -129,6 +202,7 @@ Catalogue parse_catalogue() {
     for_each_in(*parsed, "clips", [&](std::string_view n, const json::value& v) {
         c.clips.emplace(n, parse_clip(v, n));
     });
+    parse_roles(*parsed, c);
     return c;
 }
 
@@ -171,6 +245,24 @@ Result<ClipTextConfig> known_clip(std::string_view name) {
 std::vector<std::string> known_unet_names() {
     std::vector<std::string> names;
     for (const auto& [name, config] : catalogue().unets) names.push_back(name);
+    return names;
+}
+
+Result<VaeConfig> known_vae(std::string_view name) {
+    return look_up(catalogue().all_vaes, "VAE", name);
+}
+
+Result<TextEncoderConfig> known_text_encoder(std::string_view name) {
+    return look_up(catalogue().text_encoders, "text encoder", name);
+}
+
+Result<KnownModel> known_model(std::string_view name) {
+    return look_up(catalogue().models, "model", name);
+}
+
+std::vector<std::string> known_model_names() {
+    std::vector<std::string> names;
+    for (const auto& [name, model] : catalogue().models) names.push_back(name);
     return names;
 }
 

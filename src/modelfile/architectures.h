@@ -20,6 +20,21 @@ namespace plimsoll::modelfile {
 [[nodiscard]] Result<T2iAdapterConfig> known_t2i_adapter(std::string_view name);
 [[nodiscard]] Result<KlVaeConfig> known_kl_vae(std::string_view name);
 [[nodiscard]] Result<ClipTextConfig> known_clip(std::string_view name);
+[[nodiscard]] Result<VaeConfig> known_vae(std::string_view name);
+// CLIP, T5, language models.
+[[nodiscard]] Result<TextEncoderConfig> known_text_encoder(std::string_view name);
+
+// A published model: its diffusion network and what it is used with.
+struct KnownModel {
+    DenoiserConfig denoiser;
+    Family family = Family::Unknown;
+    std::vector<std::string> text_encoders;  // names of known_text_encoder
+    std::string vae;                         // of known_vae; empty: one that is not modelled
+    DType dtype = DType::Float16;            // of the published file
+};
+// Names: those of the UNets, "flux_dev", "wan_t2v_14b", ...
 [[nodiscard]] std::vector<std::string> known_unet_names();
+[[nodiscard]] Result<KnownModel> known_model(std::string_view name);
+[[nodiscard]] std::vector<std::string> known_model_names();
 
 }  // namespace plimsoll::modelfile

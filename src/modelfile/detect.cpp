@@ -33,6 +33,24 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::SegmindVega, "segmind_vega"},
     {Family::Koala700m, "koala_700m"},
     {Family::Koala1b, "koala_1b"},
+    {Family::Sd3, "sd3"},
+    {Family::PixArtSigma, "pixart_sigma"},
+    {Family::Flux, "flux"},
+    {Family::FluxFill, "flux_fill"},
+    {Family::Flux2, "flux2"},
+    {Family::Chroma, "chroma"},
+    {Family::LongCatImage, "longcat_image"},
+    {Family::QwenImage, "qwen_image"},
+    {Family::Lumina2, "lumina2"},
+    {Family::ZImage, "z_image"},
+    {Family::OmniGen2, "omnigen2"},
+    {Family::CosmosPredict2, "cosmos_predict2"},
+    {Family::Anima, "anima"},
+    {Family::HunyuanVideo, "hunyuan_video"},
+    {Family::HunyuanImage21, "hunyuanimage21"},
+    {Family::HunyuanImage21Refiner, "hunyuanimage21_refiner"},
+    {Family::Wan, "wan"},
+    {Family::WanVace, "wan_vace"},
 };
 
 constexpr std::array<std::string_view, 5> kUnetPrefixes = {"model.diffusion_model.", "model.model.",
@@ -59,7 +77,7 @@ void find_unet(const TensorTable& table, Contents& contents) {
                 "of the families that ComfyUI knows",
                 unet->model_channels, unet->context_dim, unet->adm_in_channels));
         contents.family = unet->family;
-        contents.unet = {*std::move(unet), sum_weights(table, prefix), std::string(prefix)};
+        contents.denoiser = {*std::move(unet), sum_weights(table, prefix), std::string(prefix)};
         return;
     }
 }
@@ -109,7 +127,7 @@ void find_vae(const TensorTable& table, Contents& contents) {
 }
 
 bool is_empty(const Contents& contents) {
-    return !contents.unet && !contents.vae && !contents.tiny_vae &&
+    return !contents.denoiser && !contents.vae && !contents.tiny_vae &&
            contents.text_encoders.empty() && !contents.controlnet && !contents.t2i_adapter &&
            !contents.is_lora;
 }
@@ -171,7 +189,7 @@ Contents detect_contents(const TensorTable& table) {
     contents.is_lora = is_empty(contents) && looks_like_lora(table);
     if (contents.controlnet && contents.family == Family::Unknown)
         contents.family = contents.controlnet->config.encoder.family;
-    if (is_empty(contents) || (!contents.unet && !contents.controlnet)) {
+    if (is_empty(contents) || (!contents.denoiser && !contents.controlnet)) {
         if (const std::string_view hint = other_family_hint(table); !hint.empty())
             contents.notes.push_back(fmt::format("looks like {}, which is not modelled yet", hint));
         else if (is_empty(contents) && contents.notes.size() == table.notes.size())

@@ -43,8 +43,8 @@ class WeightSum {
 [[nodiscard]] std::optional<TinyVaeConfig> detect_tiny_vae(const TensorView& view);
 
 // The first few that the file holds; more get a note.
-[[nodiscard]] std::vector<Part<ClipTextConfig>> detect_text_encoders(const TensorTable& table,
-                                                                     Notes& notes);
+[[nodiscard]] std::vector<Part<TextEncoderConfig>> detect_text_encoders(const TensorTable& table,
+                                                                        Notes& notes);
 
 // What a file of another family looks like ("Flux", "Wan 2.x"), empty when nothing is recognised.
 [[nodiscard]] std::string_view other_family_hint(const TensorTable& table);

@@ -39,10 +39,11 @@ TEST_P(DetectUnet, by_its_shapes_with_and_without_a_prefix) {
     for (const std::string_view prefix : {kUnet, std::string_view("")}) {
         const Contents contents = detect_contents(under(prefix, network));
         EXPECT_EQ(contents.family, GetParam().family);
-        ASSERT_TRUE(contents.unet);
-        EXPECT_EQ(contents.unet->prefix, prefix);
-        EXPECT_EQ(contents.unet->config.in_channels, GetParam().in_channels);
-        EXPECT_EQ(contents.unet->weights.params, contents.everything.params);
+        ASSERT_TRUE(contents.denoiser);
+        EXPECT_EQ(contents.denoiser->prefix, prefix);
+        EXPECT_EQ(std::get<UnetConfig>(contents.denoiser->config).in_channels,
+                  GetParam().in_channels);
+        EXPECT_EQ(contents.denoiser->weights.params, contents.everything.params);
         EXPECT_FALSE(contents.controlnet);
         EXPECT_FALSE(contents.t2i_adapter);
         EXPECT_FALSE(contents.vae);
@@ -62,10 +63,10 @@ TEST(DetectContents, reads_every_number_of_sd15) {
     // Constructor arguments of Stable Diffusion 1.5's published v1-inference.yaml; params of its
     // UNet: 859,520,964.
     const Contents contents = detect_contents(under(kUnet, listed_network("sd15")));
-    ASSERT_TRUE(contents.unet);
-    const UnetConfig& unet = contents.unet->config;
-    EXPECT_EQ(contents.unet->weights.params, 859'520'964);
-    EXPECT_EQ(contents.unet->weights.dtype, DType::Float16);
+    ASSERT_TRUE(contents.denoiser);
+    const UnetConfig& unet = std::get<UnetConfig>(contents.denoiser->config);
+    EXPECT_EQ(contents.denoiser->weights.params, 859'520'964);
+    EXPECT_EQ(contents.denoiser->weights.dtype, DType::Float16);
     EXPECT_EQ(unet.model_channels, 320);
     EXPECT_THAT(unet.channel_mult, ElementsAre(1, 2, 4, 4));
     EXPECT_THAT(unet.num_res_blocks, ElementsAre(2, 2, 2, 2));
@@ -82,9 +83,9 @@ TEST(DetectContents, reads_every_number_of_sd15) {
 TEST(DetectContents, reads_every_number_of_sdxl) {
     // Constructor arguments of SDXL's published sd_xl_base.yaml; params of its UNet: 2,567,463,684.
     const Contents contents = detect_contents(under(kUnet, listed_network("sdxl")));
-    ASSERT_TRUE(contents.unet);
-    const UnetConfig& unet = contents.unet->config;
-    EXPECT_EQ(contents.unet->weights.params, 2'567'463'684);
+    ASSERT_TRUE(contents.denoiser);
+    const UnetConfig& unet = std::get<UnetConfig>(contents.denoiser->config);
+    EXPECT_EQ(contents.denoiser->weights.params, 2'567'463'684);
     EXPECT_THAT(unet.channel_mult, ElementsAre(1, 2, 4));
     EXPECT_THAT(unet.transformer_depth, ElementsAre(0, 0, 2, 2, 10, 10));
     EXPECT_THAT(unet.transformer_depth_output, ElementsAre(0, 0, 0, 2, 2, 2, 10, 10, 10));
@@ -107,14 +108,14 @@ TEST(DetectContents, finds_all_parts_of_a_checkpoint) {
                                                            {"conditioner.embedders.1.", &clip_g}}));
     EXPECT_EQ(contents.family, Family::Sdxl);
     ASSERT_TRUE(contents.vae);
-    EXPECT_EQ(contents.vae->config.z_channels, 4);
-    EXPECT_TRUE(contents.vae->config.quant_conv);
+    EXPECT_EQ(std::get<KlVaeConfig>(contents.vae->config).z_channels, 4);
+    EXPECT_TRUE(std::get<KlVaeConfig>(contents.vae->config).quant_conv);
     EXPECT_EQ(contents.vae->weights.params,
               83'653'863);  // AutoencoderKL of Stable Diffusion, as published
     ASSERT_EQ(contents.text_encoders.size(), 2U);
-    EXPECT_EQ(contents.text_encoders[0].config.name, "clip_l");
-    EXPECT_EQ(contents.text_encoders[1].config.name, "clip_g");
-    EXPECT_EQ(contents.unet->weights.params + contents.vae->weights.params +
+    EXPECT_EQ(std::get<ClipTextConfig>(contents.text_encoders[0].config).name, "clip_l");
+    EXPECT_EQ(std::get<ClipTextConfig>(contents.text_encoders[1].config).name, "clip_g");
+    EXPECT_EQ(contents.denoiser->weights.params + contents.vae->weights.params +
                   contents.text_encoders[0].weights.params +
                   contents.text_encoders[1].weights.params,
               contents.everything.params);
@@ -125,11 +126,12 @@ TEST(DetectContents, tells_16_channel_vaes_without_quant_conv) {
     for (const std::string_view prefix : {"", "vae."}) {
         const Contents contents = detect_contents(under(prefix, listed_network("flux_vae")));
         ASSERT_TRUE(contents.vae);
-        EXPECT_EQ(contents.vae->config.z_channels, 16);
-        EXPECT_FALSE(contents.vae->config.quant_conv);
-        EXPECT_TRUE(contents.vae->config.has_encoder);
-        EXPECT_THAT(contents.vae->config.channel_mult, ElementsAre(1, 2, 4, 4));
-        EXPECT_EQ(contents.vae->config.num_res_blocks, 2);
+        EXPECT_EQ(std::get<KlVaeConfig>(contents.vae->config).z_channels, 16);
+        EXPECT_FALSE(std::get<KlVaeConfig>(contents.vae->config).quant_conv);
+        EXPECT_TRUE(std::get<KlVaeConfig>(contents.vae->config).has_encoder);
+        EXPECT_THAT(std::get<KlVaeConfig>(contents.vae->config).channel_mult,
+                    ElementsAre(1, 2, 4, 4));
+        EXPECT_EQ(std::get<KlVaeConfig>(contents.vae->config).num_res_blocks, 2);
         EXPECT_EQ(contents.family, Family::Unknown);
     }
 }
@@ -137,17 +139,18 @@ TEST(DetectContents, tells_16_channel_vaes_without_quant_conv) {
 TEST(DetectContents, reads_clip_numbers_from_standalone_files) {
     const Contents l = detect_contents(under("", listed_network("te_clip_l")));
     ASSERT_EQ(l.text_encoders.size(), 1U);
-    EXPECT_EQ(l.text_encoders[0].config.layers, 12);
-    EXPECT_EQ(l.text_encoders[0].config.hidden, 768);
-    EXPECT_EQ(l.text_encoders[0].config.intermediate, 3072);
-    EXPECT_EQ(l.text_encoders[0].config.heads, 12);
-    EXPECT_EQ(l.text_encoders[0].config.activation, ClipActivation::QuickGelu);
+    EXPECT_EQ(std::get<ClipTextConfig>(l.text_encoders[0].config).layers, 12);
+    EXPECT_EQ(std::get<ClipTextConfig>(l.text_encoders[0].config).hidden, 768);
+    EXPECT_EQ(std::get<ClipTextConfig>(l.text_encoders[0].config).intermediate, 3072);
+    EXPECT_EQ(std::get<ClipTextConfig>(l.text_encoders[0].config).heads, 12);
+    EXPECT_EQ(std::get<ClipTextConfig>(l.text_encoders[0].config).activation,
+              ClipActivation::QuickGelu);
     EXPECT_EQ(l.text_encoders[0].weights.params,
               123'650'304 + 1);  // the published count and logit_scale
     const Contents g = detect_contents(under("text_encoders.clip_g.", listed_network("te_clip_g")));
     ASSERT_EQ(g.text_encoders.size(), 1U);
-    EXPECT_EQ(g.text_encoders[0].config.name, "clip_g");
-    EXPECT_EQ(g.text_encoders[0].config.activation, ClipActivation::Gelu);
+    EXPECT_EQ(std::get<ClipTextConfig>(g.text_encoders[0].config).name, "clip_g");
+    EXPECT_EQ(std::get<ClipTextConfig>(g.text_encoders[0].config).activation, ClipActivation::Gelu);
     EXPECT_EQ(g.text_encoders[0].weights.params, 694'659'840 + 1);
 }
 
@@ -157,10 +160,10 @@ TEST(DetectContents, tells_controlnets_and_adapters_from_unets) {
     ASSERT_TRUE(sd15.controlnet);
     EXPECT_EQ(sd15.controlnet->config.encoder.family, Family::Sd15);
     EXPECT_EQ(sd15.controlnet->config.hint_channels, 3);
-    EXPECT_FALSE(sd15.unet);
+    EXPECT_FALSE(sd15.denoiser);
     const Contents sdxl = detect_contents(under("", listed_network("controlnet_sdxl_cldm")));
     ASSERT_TRUE(sdxl.controlnet);
-    EXPECT_FALSE(sdxl.unet);
+    EXPECT_FALSE(sdxl.denoiser);
     EXPECT_EQ(sdxl.family, Family::Sdxl);
     EXPECT_EQ(sdxl.controlnet->config.control_add_types, 0);
     const Contents many = detect_contents(under("", listed_network("controlnet_sdxl_union++6")));
@@ -178,7 +181,7 @@ TEST(DetectContents, names_other_families_and_keeps_exact_weights) {
     const TensorTable flux = listed_network("flux_dev");
     const Contents contents = detect_contents(under(kUnet, flux));
     EXPECT_EQ(contents.family, Family::Unknown);
-    EXPECT_FALSE(contents.unet);
+    EXPECT_FALSE(contents.denoiser);
     EXPECT_THAT(contents.notes, Contains(HasSubstr("Flux")));
     std::int64_t params = 0;
     for (const TensorEntry& tensor : flux.tensors) params += element_count(tensor.shape);

@@ -110,8 +110,8 @@ std::optional<Found> find_layout(const std::string& name) {
 
 }  // namespace
 
-std::vector<Part<ClipTextConfig>> detect_text_encoders(const TensorTable& table, Notes& notes) {
-    std::vector<Part<ClipTextConfig>> found;
+std::vector<Part<TextEncoderConfig>> detect_text_encoders(const TensorTable& table, Notes& notes) {
+    std::vector<Part<TextEncoderConfig>> found;
     std::size_t looked_at = 0;
     for (const TensorEntry& tensor : table.tensors) {
         const std::optional<Found> place = find_layout(tensor.name);

@@ -38,8 +38,8 @@ TEST_P(DetectVariant, in_both_layouts_with_the_same_numbers) {
                   plan.depth_output.rend());  // ComfyUI lists the decoder from its end
     for (const TensorTable& table : {UnetWriter::ldm(plan), UnetWriter::diffusers(plan)}) {
         const Contents contents = detect_contents(table);
-        ASSERT_TRUE(contents.unet) << testing::PrintToString(contents.notes);
-        const UnetConfig& unet = contents.unet->config;
+        ASSERT_TRUE(contents.denoiser) << testing::PrintToString(contents.notes);
+        const UnetConfig& unet = std::get<UnetConfig>(contents.denoiser->config);
         EXPECT_EQ(family_name(unet.family), family_name(GetParam().family));
         EXPECT_EQ(unet.channel_mult, plan.mult);
         EXPECT_EQ(unet.num_res_blocks, Depths(plan.mult.size(), plan.blocks));
@@ -132,8 +132,8 @@ TEST(DetectContents, agrees_with_the_catalogue_on_every_unet) {
                             .adm = known->adm_in_channels,
                             .is_linear = known->use_linear_in_transformer};
         const Contents contents = detect_contents(UnetWriter::diffusers(plan));
-        ASSERT_TRUE(contents.unet) << name;
-        const UnetConfig& unet = contents.unet->config;
+        ASSERT_TRUE(contents.denoiser) << name;
+        const UnetConfig& unet = std::get<UnetConfig>(contents.denoiser->config);
         EXPECT_EQ(unet.family, known->family) << name;
         EXPECT_EQ(unet.num_res_blocks, known->num_res_blocks) << name;
         EXPECT_EQ(unet.transformer_depth_output, known->transformer_depth_output) << name;
@@ -154,8 +154,8 @@ TEST(DetectContents, keeps_a_unet_of_no_known_family_with_a_note) {
     const Contents contents =
         detect_contents(UnetWriter::ldm(xl(4, {0, 0, 3, 3, 7, 7}, {7, 7, 7, 3, 3, 3, 0, 0, 0}, 7)));
     EXPECT_EQ(contents.family, Family::Unknown);
-    ASSERT_TRUE(contents.unet);
-    EXPECT_EQ(contents.unet->config.transformer_depth_middle, 7);
+    ASSERT_TRUE(contents.denoiser);
+    EXPECT_EQ(std::get<UnetConfig>(contents.denoiser->config).transformer_depth_middle, 7);
     EXPECT_THAT(contents.notes, Contains(HasSubstr("none of the families")));
 }
 
@@ -164,7 +164,7 @@ TEST(DetectContents, reads_prediction_markers) {
         TensorTable table = UnetWriter::ldm(xl(4, {0, 0, 2, 2, 10, 10}, kXlOutput, 10));
         for (const std::string& name : names) add_tensor(table, name, DType::Float32, {});
         table.index();
-        return detect_contents(table).unet->config.prediction;
+        return std::get<UnetConfig>(detect_contents(table).denoiser->config).prediction;
     };
     EXPECT_EQ(with_marker({}), "eps");
     EXPECT_EQ(with_marker({"v_pred", "ztsnr"}), "v");
@@ -195,7 +195,7 @@ TEST(DetectContents, notes_contradictions_and_goes_on) {
           unet_with("input_blocks.5.0.out_layers.3.weight", {641, 640, 3, 3}),
           unet_with("input_blocks.8.1.transformer_blocks.0.attn2.to_k.weight", {1280, 768}),
           unet_with("input_blocks.5.0.out_layers.3.weight", {INT64_MAX / 1024, 1})}) {
-        EXPECT_FALSE(contents.unet);
+        EXPECT_FALSE(contents.denoiser);
         EXPECT_EQ(contents.family, Family::Unknown);
         EXPECT_THAT(contents.notes, Contains(HasSubstr("contradicts itself")));
     }
@@ -234,17 +234,17 @@ TEST(DetectContents, reads_openclip_h_and_g_inside_checkpoints) {
     const TensorTable h = open_clip(24, 1024, 1024);
     const Contents sd2 = detect_contents(join_tables({{"cond_stage_model.model.", &h}}));
     ASSERT_EQ(sd2.text_encoders.size(), 1U);
-    EXPECT_EQ(sd2.text_encoders[0].config.name, "clip_h");
-    EXPECT_EQ(sd2.text_encoders[0].config.heads, 16);
-    EXPECT_EQ(sd2.text_encoders[0].config.positions, 77);
+    EXPECT_EQ(std::get<ClipTextConfig>(sd2.text_encoders[0].config).name, "clip_h");
+    EXPECT_EQ(std::get<ClipTextConfig>(sd2.text_encoders[0].config).heads, 16);
+    EXPECT_EQ(std::get<ClipTextConfig>(sd2.text_encoders[0].config).positions, 77);
     EXPECT_EQ(sd2.text_encoders[0].weights.params, sd2.everything.params);
     const TensorTable l = listed_network("clip_l");
     const TensorTable g = open_clip(32, 1280, 1280);
     const Contents xl_pair = detect_contents(
         join_tables({{"conditioner.embedders.0.", &l}, {"conditioner.embedders.1.model.", &g}}));
     ASSERT_EQ(xl_pair.text_encoders.size(), 2U);
-    EXPECT_EQ(xl_pair.text_encoders[1].config.name, "clip_g");
-    EXPECT_EQ(xl_pair.text_encoders[1].config.intermediate, 5120);
+    EXPECT_EQ(std::get<ClipTextConfig>(xl_pair.text_encoders[1].config).name, "clip_g");
+    EXPECT_EQ(std::get<ClipTextConfig>(xl_pair.text_encoders[1].config).intermediate, 5120);
 }
 
 TEST(DetectContents, reads_the_old_names_of_clip_l_in_sd1_checkpoints) {
@@ -254,7 +254,7 @@ TEST(DetectContents, reads_the_old_names_of_clip_l_in_sd1_checkpoints) {
     });
     const Contents contents = detect_contents(join_tables({{"cond_stage_model.", &old}}));
     ASSERT_EQ(contents.text_encoders.size(), 1U);
-    EXPECT_EQ(contents.text_encoders[0].config.layers, 12);
+    EXPECT_EQ(std::get<ClipTextConfig>(contents.text_encoders[0].config).layers, 12);
 }
 
 TEST(DetectContents, reads_diffusers_vaes) {
@@ -276,9 +276,9 @@ TEST(DetectContents, reads_diffusers_vaes) {
     });
     const Contents contents = detect_contents(diffusers);
     ASSERT_TRUE(contents.vae);
-    EXPECT_THAT(contents.vae->config.channel_mult, ElementsAre(1, 2, 4, 4));
-    EXPECT_EQ(contents.vae->config.num_res_blocks, 2);
-    EXPECT_EQ(contents.vae->config.base_channels, 128);
+    EXPECT_THAT(std::get<KlVaeConfig>(contents.vae->config).channel_mult, ElementsAre(1, 2, 4, 4));
+    EXPECT_EQ(std::get<KlVaeConfig>(contents.vae->config).num_res_blocks, 2);
+    EXPECT_EQ(std::get<KlVaeConfig>(contents.vae->config).base_channels, 128);
 }
 
 TEST(DetectContents, tells_loras_tiny_vaes_and_diffusers_controlnets) {
@@ -314,7 +314,7 @@ TEST(DetectContents, tells_loras_tiny_vaes_and_diffusers_controlnets) {
     control.index();
     const Contents contents = detect_contents(control);
     ASSERT_TRUE(contents.controlnet);
-    EXPECT_FALSE(contents.unet);
+    EXPECT_FALSE(contents.denoiser);
     EXPECT_EQ(contents.controlnet->config.control_add_types, 8);
     EXPECT_EQ(contents.controlnet->config.encoder.family, Family::Sdxl);
     EXPECT_TRUE(contents.controlnet->config.encoder.transformer_depth_output.empty());
@@ -370,7 +370,7 @@ TEST(DetectContents, reads_a_vae_without_its_encoder_and_notes_one_without_its_d
     };
     const Contents decoder = half("encoder.");
     ASSERT_TRUE(decoder.vae);
-    EXPECT_FALSE(decoder.vae->config.has_encoder);
+    EXPECT_FALSE(std::get<KlVaeConfig>(decoder.vae->config).has_encoder);
     const Contents encoder = half("decoder.");
     EXPECT_FALSE(encoder.vae);
     EXPECT_THAT(encoder.notes, Contains(HasSubstr("encoder half")));
@@ -382,8 +382,8 @@ TEST(DetectContents, sees_scaled_fp8) {
     add_tensor(table, "scaled_fp8", DType::Float8E4M3, {2});
     table.index();
     const Contents contents = detect_contents(table);
-    EXPECT_TRUE(contents.unet->weights.scaled_fp8);
-    EXPECT_EQ(contents.unet->weights.dtype, DType::Float8E4M3);
+    EXPECT_TRUE(contents.denoiser->weights.scaled_fp8);
+    EXPECT_EQ(contents.denoiser->weights.dtype, DType::Float8E4M3);
 }
 
 TEST(DetectContents, reports_its_time_for_a_whole_unet) {
@@ -391,7 +391,7 @@ TEST(DetectContents, reports_its_time_for_a_whole_unet) {
     double best_ms = 1e9;
     for (int i = 0; i < 20; ++i) {
         const auto begin = std::chrono::steady_clock::now();
-        ASSERT_TRUE(detect_contents(table).unet);
+        ASSERT_TRUE(detect_contents(table).denoiser);
         best_ms = std::min(best_ms, std::chrono::duration<double, std::milli>(
                                         std::chrono::steady_clock::now() - begin)
                                         .count());

@@ -5,7 +5,19 @@
 // (data/architectures.json) holds the same structs.
 #pragma once
 #include "base/units.h"
+#include "modelfile/networks/chroma_config.h"
+#include "modelfile/networks/cosmos_predict2_config.h"
+#include "modelfile/networks/decoder_config.h"
 #include "modelfile/networks/flux_config.h"
+#include "modelfile/networks/hunyuan_video_config.h"
+#include "modelfile/networks/lumina2_config.h"
+#include "modelfile/networks/mmdit_config.h"
+#include "modelfile/networks/omnigen2_config.h"
+#include "modelfile/networks/pixart_config.h"
+#include "modelfile/networks/qwen_image_config.h"
+#include "modelfile/networks/t5_config.h"
+#include "modelfile/networks/wan_config.h"
+#include "modelfile/networks/wan_vae_config.h"
 #include "modelfile/tensor_table.h"
 
 #include <optional>
@@ -36,6 +48,24 @@ enum class Family : std::uint8_t {
     SegmindVega,
     Koala700m,
     Koala1b,
+    Sd3,
+    PixArtSigma,
+    Flux,
+    FluxFill,
+    Flux2,
+    Chroma,
+    LongCatImage,
+    QwenImage,
+    Lumina2,
+    ZImage,
+    OmniGen2,
+    CosmosPredict2,
+    Anima,
+    HunyuanVideo,
+    HunyuanImage21,
+    HunyuanImage21Refiner,
+    Wan,
+    WanVace,
 };
 // "sd15", "sdxl", "ssd1b", ... the names of --family and of JSON.
 [[nodiscard]] std::string_view family_name(Family family);
@@ -64,8 +94,6 @@ struct UnetConfig {
         false;  // SD 2.x: attention precision fp32 on non-pytorch back ends only
     std::string prediction = "eps";  // "eps", "v", "edm"; from marker tensors where present
 };
-
-using DenoiserConfig = std::variant<UnetConfig, FluxConfig>;
 
 struct ControlNetConfig {
     UnetConfig encoder;
@@ -116,6 +144,13 @@ struct TinyVaeConfig {  // TAESD
     int latent_channels = 4;
 };
 
+// The kinds of networks that Plimsoll walks, by role.
+using DenoiserConfig = std::variant<UnetConfig, MmditConfig, PixArtConfig, FluxConfig, ChromaConfig,
+                                    QwenImageConfig, Lumina2Config, OmniGen2Config,
+                                    CosmosPredict2Config, HunyuanVideoConfig, WanConfig>;
+using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig>;
+using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
+
 // Params and bytes of one part of a file, as stored.
 struct PartWeights {
     std::int64_t params = 0;
@@ -134,10 +169,10 @@ struct Part {
 // Everything recognised in one file. A checkpoint holds several parts, a single-network file one.
 struct Contents {
     Family family = Family::Unknown;
-    std::optional<Part<UnetConfig>> unet;
-    std::optional<Part<KlVaeConfig>> vae;
+    std::optional<Part<DenoiserConfig>> denoiser;
+    std::optional<Part<VaeConfig>> vae;
     std::optional<Part<TinyVaeConfig>> tiny_vae;
-    std::vector<Part<ClipTextConfig>> text_encoders;
+    std::vector<Part<TextEncoderConfig>> text_encoders;
     std::optional<Part<ControlNetConfig>> controlnet;
     std::optional<Part<T2iAdapterConfig>> t2i_adapter;
     bool is_lora = false;

@@ -156,7 +156,7 @@ Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles, Mod
         return job;
     }
     TRY_ASSIGN(SharedContents contents, library.read(*request.model_file));
-    if (!contents->unet)
+    if (!contents->denoiser)
         return fail(Errc::InvalidInput,
                     fmt::format("{}: holds no diffusion network that Plimsoll knows{}{}",
                                 request.model_file->string(), contents->notes.empty() ? "" : ": ",

@@ -72,17 +72,23 @@ TEST_F(JobTest, a_profile_without_its_file_is_forecast_from_the_catalogue_and_sa
     const auto graph = workflow::parse_api_workflow(job.workflow).value();
     EXPECT_EQ(graph.find("5")->int_of("width"), 768);
     EXPECT_THAT(job.workflow, HasSubstr("18446744073709551615"));
-    EXPECT_TRUE(job.files.by_name.at(job.checkpoint)->unet);
+    EXPECT_TRUE(job.files.by_name.at(job.checkpoint)->denoiser);
 }
 
 TEST_F(JobTest, the_catalogue_stands_for_whole_checkpoints) {
     const auto sdxl = catalogue_contents("sdxl").value();
     EXPECT_EQ(sdxl->text_encoders.size(), 2U);
     // The published SDXL base file in fp16 has 6938078334 bytes; its UNet 2567463684 parameters.
-    EXPECT_EQ(sdxl->unet->weights.params, 2'567'463'684);
+    EXPECT_EQ(sdxl->denoiser->weights.params, 2'567'463'684);
     EXPECT_NEAR(static_cast<double>(sdxl->everything.bytes.count), 6.938e9, 0.01e9);
-    EXPECT_EQ(catalogue_contents("sd15").value()->text_encoders.at(0).config.name, "clip_l");
-    EXPECT_EQ(catalogue_contents("sd21").value()->text_encoders.at(0).config.name, "clip_h");
+    EXPECT_EQ(std::get<modelfile::ClipTextConfig>(
+                  catalogue_contents("sd15").value()->text_encoders.at(0).config)
+                  .name,
+              "clip_l");
+    EXPECT_EQ(std::get<modelfile::ClipTextConfig>(
+                  catalogue_contents("sd21").value()->text_encoders.at(0).config)
+                  .name,
+              "clip_h");
     const auto unknown = catalogue_contents("sdxxl");
     EXPECT_EQ(unknown.error().code, Errc::NotFound);
     for (const std::string& family : catalogue_families())

@@ -2,7 +2,7 @@
 #include "service/models.h"
 
 #include "base/text.h"
-#include "memory/networks/walk.h"
+#include "memory/built_models.h"
 #include "modelfile/architectures.h"
 #include "modelfile/detect.h"
 #include "modelfile/read.h"
@@ -30,53 +30,15 @@ bool looks_like_model(std::string_view name) {
                                [&](std::string_view ending) { return lower.ends_with(ending); });
 }
 
-modelfile::PartWeights weights_of(const memory::Network& network) {
-    return {.params = network.params(),
-            .bytes = network.weights(memory::ComputeType::Float16),
-            .dtype = modelfile::DType::Float16,
-            .scaled_fp8 = false};
-}
-
-// The text encoders inside a checkpoint of a UNet with this context width.
-std::vector<std::string> encoders_of(const modelfile::UnetConfig& unet) {
-    if (unet.context_dim == 768) return {"clip_l"};
-    if (unet.context_dim == 1024) return {"clip_h"};
-    if (unet.context_dim == 1280) return {"clip_g"};  // SDXL refiner
-    return {"clip_l", "clip_g"};
-}
-
 }  // namespace
 
 std::vector<std::string> catalogue_families() {
-    return modelfile::known_unet_names();
+    return modelfile::known_model_names();
 }
 
 Result<SharedContents> catalogue_contents(std::string_view family) {
-    auto contents = std::make_shared<modelfile::Contents>();
-    TRY_ASSIGN(modelfile::UnetConfig unet, modelfile::known_unet(family));
-    TRY_ASSIGN(const auto unet_network, memory::build_unet(unet));
-    contents->family = unet.family;
-    const std::vector<std::string> encoders = encoders_of(unet);
-    contents->unet = {std::move(unet), weights_of(*memory::as_network(unet_network)),
-                      "model.diffusion_model."};
-    TRY_ASSIGN(modelfile::KlVaeConfig vae, modelfile::known_kl_vae("kl4"));
-    TRY_ASSIGN(const auto vae_network, memory::build_kl_vae(vae));
-    contents->vae = {std::move(vae), weights_of(*memory::as_network(vae_network)),
-                     "first_stage_model."};
-    for (const std::string& name : encoders) {
-        TRY_ASSIGN(modelfile::ClipTextConfig clip, modelfile::known_clip(name));
-        TRY_ASSIGN(const auto clip_network, memory::build_clip(clip));
-        contents->text_encoders.push_back(
-            {std::move(clip), weights_of(*memory::as_network(clip_network)), "cond_stage_model."});
-    }
-    modelfile::PartWeights& all = contents->everything;
-    const auto add = [&](const modelfile::PartWeights& part) {
-        all.params += part.params;
-        all.bytes += part.bytes;
-    };
-    add(contents->unet->weights);
-    add(contents->vae->weights);
-    for (const auto& encoder : contents->text_encoders) add(encoder.weights);
+    TRY_ASSIGN(const SharedContents known, memory::known_checkpoint(family));
+    auto contents = std::make_shared<modelfile::Contents>(*known);
     contents->notes.push_back(
         fmt::format("from the catalogue of known architectures ({}), not from a file", family));
     return SharedContents(std::move(contents));

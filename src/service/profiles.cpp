@@ -86,7 +86,7 @@ Result<void> add_profile(const toml::table& table, const std::string& where, Pro
     profile.native_side = static_cast<int>(side);
     profile.prior_vram = Bytes(static_cast<std::int64_t>(prior_mb * 1e6));
     if (!family.empty()) {
-        if (const auto known = modelfile::known_unet(family); !known)
+        if (const auto known = modelfile::known_model(family); !known)
             return fail_at(where, known.error());
         into.families.insert_or_assign(profile.name, family);
     }

@@ -71,6 +71,8 @@ NodeKind read_kind(std::string_view name, const json::value& entry) {
     kind.channels = static_cast<int>(find_int(entry, "channels").value_or(kind.channels));
     kind.pixels_per_cell =
         static_cast<int>(find_int(entry, "pixels_per_cell").value_or(kind.pixels_per_cell));
+    kind.frames_per_cell =
+        static_cast<int>(find_int(entry, "frames_per_cell").value_or(kind.frames_per_cell));
     kind.outputs = texts_of(entry, "out");
     kind.files = texts_of(entry, "files");
     kind.texts = texts_of(entry, "texts");

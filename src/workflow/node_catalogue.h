@@ -57,6 +57,7 @@ struct NodeKind {
     bool tiled = false;                // VaeDecode, VaeEncode
     int channels = 4;                  // EmptyLatent
     int pixels_per_cell = 8;           // EmptyLatent
+    int frames_per_cell = 1;           // EmptyLatent; above 1: a video of `length` frames
     std::vector<std::string> outputs;  // by slot: the input that comes out of it
     std::vector<std::string> files;    // LoadClip
     std::vector<std::string> texts;    // EncodeText

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "memory/lowering/prompt_tokens.h"
+#include "memory/lowering/text_rules.h"
 #include "memory/lowering/verbs.h"
 
 #include <fmt/format.h>
@@ -13,26 +13,31 @@ namespace {
 
 using workflow::NodeVerb;
 
-constexpr int kChunkTokens = 77;
 constexpr int kTokensMax = 1 << 20;           // chosen: far above any text
 constexpr std::size_t kConditionsMax = 1024;  // chosen: no graph draws as many
 
 Values encode_text(NodeScope& scope) {
     const auto* clip = scope.get<ModelValue>("clip");
     if (clip == nullptr) return {scope.unknown_step()};
-    TextEncodeStep step{.text_encoder = clip->use, .chunks = 1, .rows = 1};
-    bool weighted = false;
+    PromptLength longest;
     for (const std::string& input : scope.kind().texts) {
         const auto prompt = scope.text(input);
         if (!prompt) scope.note(fmt::format("{} is made by a node: taken as short", input));
         const PromptLength length = estimate_prompt_length(prompt.value_or(""));
-        step.chunks = std::max(step.chunks, length.chunks);
-        weighted = weighted || length.weighted;
+        longest.tokens = std::max(longest.tokens, length.tokens);
+        longest.chunks = std::max(longest.chunks, length.chunks);
+        longest.weighted = longest.weighted || length.weighted;
     }
-    step.rows = step.chunks + (weighted ? 1 : 0);
+    const ProgramModel& model = scope.program().models[static_cast<std::size_t>(clip->use.model)];
+    std::vector<std::string> encoders;
+    for (const auto& file : model.built)
+        if (file)
+            for (const BuiltTextEncoder& encoder : file->text_encoders)
+                encoders.push_back(encoder.name);
+    PromptUse use = use_prompt(encoders, model.purpose, longest);
+    scope.step(TextEncodeStep{.text_encoder = clip->use, .runs = std::move(use.runs)});
     ConditionUse condition;
-    condition.tokens = step.chunks * kChunkTokens;
-    scope.step(step);
+    condition.tokens = use.tokens;
     return {{ConditioningValue{{std::move(condition)}}}};
 }
 
@@ -94,7 +99,7 @@ Values encode_conditioning(NodeScope& scope) {
     step.vae = vae->use;
     step.direction = VaeDirection::Encode;
     step.image = *pixels;
-    values.back() = {latent_of(*pixels)};
+    values.back() = {latent_of(*pixels, grid_of(scope, *vae))};
     scope.step(step);
     return values;
 }

@@ -14,7 +14,7 @@ using workflow::NodeVerb;
 bool has_role(const BuiltFile& file, ModelRole role) {
     switch (role) {
         case ModelRole::Unet:
-            return file.unet != nullptr;
+            return file.denoiser != nullptr;
         case ModelRole::TextEncoder:
             return !file.text_encoders.empty();
         case ModelRole::Vae:
@@ -31,10 +31,21 @@ std::string why_not(const std::string& name, const BuiltFile* file, ModelRole ro
     return fmt::format("{} holds no {} that is known", name, model_role_name(role));
 }
 
+// What a text encoder is loaded for: the loader says it, or the checkpoint's family.
+std::string purpose_of(const NodeScope& scope, const ProgramModel& model) {
+    if (auto type = scope.text("type")) return *type;
+    if (model.built.empty() || model.built.front() == nullptr) return {};
+    return std::string(modelfile::family_name(model.built.front()->contents->family));
+}
+
 Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
                 const std::vector<std::string>& files, LoadStep& load) {
-    ProgramModel model{
-        .role = role, .files = files, .built = {}, .why_unknown = {}, .forced_storage = {}};
+    ProgramModel model{.role = role,
+                       .purpose = {},
+                       .files = files,
+                       .built = {},
+                       .why_unknown = {},
+                       .forced_storage = {}};
     if (files.empty()) model.why_unknown = "the loader names no file";
     for (const std::string& file : files) {
         model.built.push_back(models.find(file));
@@ -42,6 +53,7 @@ Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
         if (model.known() && (built == nullptr || !has_role(*built, role)))
             model.why_unknown = why_not(file, built, role);
     }
+    if (role == ModelRole::TextEncoder) model.purpose = purpose_of(scope, model);
     if (const auto dtype = scope.text("weight_dtype"); dtype && dtype->starts_with("fp8"))
         model.forced_storage =
             dtype->starts_with("fp8_e5m2") ? ComputeType::Float8E5M2 : ComputeType::Float8E4M3;

@@ -114,8 +114,8 @@ inline constexpr std::uint64_t kHashStart = 0xCBF29CE484222325ULL;
 // `value` as a whole number in a range; NaN is the lowest.
 [[nodiscard]] int clamped(double value, int low, int high);
 
-inline constexpr int kLatentPixels = 8;   // pixels a side of a latent cell, Stable Diffusion family
-inline constexpr int kSideMax = 1 << 16;  // pixels: far above what ComfyUI's own nodes accept
-inline constexpr int kBatchMax = 1 << 14;  // ComfyUI's empty latents stop at 4096
+inline constexpr int kSideMax = 1 << 16;    // pixels: far above what ComfyUI's own nodes accept
+inline constexpr int kBatchMax = 1 << 14;   // ComfyUI's empty latents stop at 4096
+inline constexpr int kFramesMax = 1 << 14;  // ComfyUI's empty videos stop at 16384
 
 }  // namespace plimsoll::memory

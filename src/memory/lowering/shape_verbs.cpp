@@ -24,19 +24,26 @@ Values empty_latent(NodeScope& scope) {
     const auto batch = scope.count("batch_size", 1, kBatchMax);
     if (!width || !height || !batch) return {scope.nothing()};
     const int cell = scope.kind().pixels_per_cell;
+    int frames = 1;
+    if (const int per_cell = scope.kind().frames_per_cell; per_cell > 1) {
+        const auto length = scope.count("length", 1, kFramesMax);
+        if (!length) return {scope.nothing()};
+        frames = (*length - 1) / per_cell + 1;
+    }
     return {{LatentShape{.batch = *batch,
                          .channels = scope.kind().channels,
-                         .frames = 1,
+                         .frames = frames,
                          .height = std::max(1, *height / cell),
-                         .width = std::max(1, *width / cell)}}};
+                         .width = std::max(1, *width / cell),
+                         .pixels_per_cell = cell}}};
 }
 
 Values resize_latent(NodeScope& scope, LatentShape latent) {
     const auto width = scope.count("width", 0, kSideMax);
     const auto height = scope.count("height", 0, kSideMax);
     if (!width || !height) return {scope.nothing()};
-    const int w = *width / kLatentPixels;
-    const int h = *height / kLatentPixels;
+    const int w = *width / latent.pixels_per_cell;
+    const int h = *height / latent.pixels_per_cell;
     const double ratio = static_cast<double>(latent.width) / latent.height;
     // A side of 0 follows the other one in proportion.
     if (w > 0 || h > 0) {
@@ -156,12 +163,20 @@ Values change_image(NodeScope& scope) {
 
 }  // namespace
 
-LatentShape latent_of(const ImageShape& image) {
-    return {.batch = image.batch,
-            .channels = 4,
-            .frames = 1,
-            .height = std::max(1, image.height / kLatentPixels),
-            .width = std::max(1, image.width / kLatentPixels)};
+VaeGrid grid_of(NodeScope& scope, const ModelValue& vae) {
+    const ProgramModel& model = scope.program().models[static_cast<std::size_t>(vae.use.model)];
+    if (!model.known() || model.built.empty() || !model.built.front()->vae) return {};
+    return model.built.front()->vae->grid();
+}
+
+LatentShape latent_of(const ImageShape& image, const VaeGrid& grid) {
+    const bool video = grid.frames_per_cell > 1;
+    return {.batch = video ? 1 : image.batch,
+            .channels = grid.latent_channels,
+            .frames = video ? (image.batch - 1) / grid.frames_per_cell + 1 : 1,
+            .height = std::max(1, image.height / grid.pixels_per_cell),
+            .width = std::max(1, image.width / grid.pixels_per_cell),
+            .pixels_per_cell = grid.pixels_per_cell};
 }
 
 Values lower_shape_verb(NodeScope& scope) {
@@ -191,14 +206,22 @@ Values lower_vae_verb(NodeScope& scope) {
     const auto* vae = scope.get<ModelValue>("vae");
     VaeStep step;
     step.direction = decode ? VaeDirection::Decode : VaeDirection::Encode;
+    const VaeGrid grid = vae == nullptr ? VaeGrid{} : grid_of(scope, *vae);
     if (decode) {
-        if (const auto* latent = scope.get<LatentShape>("samples"))
-            step.image = {latent->batch, latent->height * kLatentPixels,
-                          latent->width * kLatentPixels};
+        if (const auto* latent = scope.get<LatentShape>("samples")) {
+            const int frames = (latent->frames - 1) * grid.frames_per_cell + 1;
+            step.image = {latent->batch * frames, latent->height * grid.pixels_per_cell,
+                          latent->width * grid.pixels_per_cell};
+            step.video = frames > 1;
+        }
     } else if (const auto* pixels = scope.get<ImageShape>("pixels")) {
-        // ComfyUI cuts an image to whole cells.
-        step.image = {pixels->batch, pixels->height / kLatentPixels * kLatentPixels,
-                      pixels->width / kLatentPixels * kLatentPixels};
+        // ComfyUI cuts an image to whole cells, a video to whole cells of time.
+        step.video = grid.frames_per_cell > 1 && pixels->batch > 1;
+        const int frames =
+            step.video ? (pixels->batch - 1) / grid.frames_per_cell * grid.frames_per_cell + 1
+                       : pixels->batch;
+        step.image = {frames, pixels->height / grid.pixels_per_cell * grid.pixels_per_cell,
+                      pixels->width / grid.pixels_per_cell * grid.pixels_per_cell};
     }
     if (vae == nullptr || step.image.height < 1 || step.image.width < 1) {
         scope.missing("the image is smaller than a latent cell");
@@ -214,7 +237,7 @@ Values lower_vae_verb(NodeScope& scope) {
         step.overlap = clamped(scope.number("overlap").value_or(step.overlap), 0, kTileMax);
     }
     scope.step(step);
-    return {decode ? Value{step.image} : Value{latent_of(step.image)}};
+    return {decode ? Value{step.image} : Value{latent_of(step.image, grid)}};
 }
 
 }  // namespace plimsoll::memory

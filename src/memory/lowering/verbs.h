@@ -5,6 +5,7 @@
 #pragma once
 #include "memory/built_models.h"
 #include "memory/lowering/node_scope.h"
+#include "memory/networks/vae.h"
 
 namespace plimsoll::memory {
 
@@ -17,8 +18,10 @@ namespace plimsoll::memory {
 [[nodiscard]] Values lower_vae_verb(NodeScope& scope);
 [[nodiscard]] Values lower_sampling_verb(NodeScope& scope);
 
-// The latent of an image, in whole cells.
-[[nodiscard]] LatentShape latent_of(const ImageShape& image);
+// How the VAE at hand makes cells of pixels; the usual way where it is not known.
+[[nodiscard]] VaeGrid grid_of(NodeScope& scope, const ModelValue& vae);
+// The latent of images, or of a video where the VAE takes their list as one; in whole cells.
+[[nodiscard]] LatentShape latent_of(const ImageShape& image, const VaeGrid& grid);
 // Each output is the input that the catalogue names for it.
 [[nodiscard]] Values handed_through(const NodeScope& scope);
 

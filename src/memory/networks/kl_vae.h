@@ -3,6 +3,7 @@
 // AutoencoderKL in the LDM layout: decode and encode, whole images or tiles alike.
 #pragma once
 #include "memory/networks/layers.h"
+#include "memory/networks/vae.h"
 
 namespace plimsoll::memory {
 
@@ -89,7 +90,7 @@ class VaeDecoder {
     std::optional<Conv2d> conv_out_;
 };
 
-class KlVaeNetwork final : public RegisteredNetwork {
+class KlVaeNetwork final : public Vae {
   public:
     explicit KlVaeNetwork(const modelfile::KlVaeConfig& config);
 
@@ -98,6 +99,19 @@ class KlVaeNetwork final : public RegisteredNetwork {
 
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z, KeepMiddle keep) const;
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
+
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::AutoencoderKl; }
+    [[nodiscard]] VaeGrid grid() const override {
+        return {.pixels_per_cell = static_cast<int>(downscale()),
+                .frames_per_cell = 1,
+                .latent_channels = config_.z_channels};
+    }
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override {
+        return simulate_vae_decode(*this, call);
+    }
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override {
+        return simulate_vae_encode(*this, call);
+    }
 
   private:
     modelfile::KlVaeConfig config_;

@@ -3,9 +3,19 @@
 
 #include "memory/networks/clip_text.h"
 #include "memory/networks/controlnet.h"
+#include "memory/networks/dit/chroma.h"
+#include "memory/networks/dit/cosmos_predict2.h"
+#include "memory/networks/dit/hunyuan_video.h"
+#include "memory/networks/dit/lumina2.h"
+#include "memory/networks/dit/mmdit.h"
+#include "memory/networks/dit/omnigen2.h"
+#include "memory/networks/dit/pixart.h"
+#include "memory/networks/dit/qwen_image.h"
 #include "memory/networks/kl_vae.h"
 #include "memory/networks/t2i_adapter.h"
 #include "memory/networks/unet.h"
+#include "memory/networks/wan/wan.h"
+#include "memory/networks/wan/wan_vae.h"
 
 #include <fmt/format.h>
 
@@ -16,16 +26,59 @@ Result<std::shared_ptr<const Denoiser>> build_unet(const modelfile::UnetConfig& 
     return std::make_shared<const UnetNetwork>(config);
 }
 
+namespace {
+
+using BuiltDenoiser = Result<std::shared_ptr<const Denoiser>>;
+
+template <class Network>
+BuiltDenoiser as_denoiser(Result<std::shared_ptr<const Network>> built) {
+    if (!built) return std::unexpected(built.error());
+    return std::shared_ptr<const Denoiser>(std::move(*built));
+}
+
+struct DenoiserBuilder {
+    BuiltDenoiser operator()(const modelfile::UnetConfig& c) const { return build_unet(c); }
+    BuiltDenoiser operator()(const modelfile::MmditConfig& c) const {
+        return as_denoiser(build_mmdit(c));
+    }
+    BuiltDenoiser operator()(const modelfile::PixArtConfig& c) const {
+        return as_denoiser(build_pixart(c));
+    }
+    BuiltDenoiser operator()(const modelfile::FluxConfig& c) const { return build_flux(c); }
+    BuiltDenoiser operator()(const modelfile::ChromaConfig& c) const { return build_chroma(c); }
+    BuiltDenoiser operator()(const modelfile::QwenImageConfig& c) const {
+        return build_qwen_image(c);
+    }
+    BuiltDenoiser operator()(const modelfile::Lumina2Config& c) const { return build_lumina2(c); }
+    BuiltDenoiser operator()(const modelfile::OmniGen2Config& c) const { return build_omnigen2(c); }
+    BuiltDenoiser operator()(const modelfile::CosmosPredict2Config& c) const {
+        return as_denoiser(build_cosmos_predict2(c));
+    }
+    BuiltDenoiser operator()(const modelfile::HunyuanVideoConfig& c) const {
+        return build_hunyuan_video(c);
+    }
+    BuiltDenoiser operator()(const modelfile::WanConfig& c) const { return build_wan(c); }
+};
+
+struct VaeBuilder {
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::KlVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_kl_vae(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::WanVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_wan_vae(c));
+        return vae;
+    }
+};
+
+}  // namespace
+
 Result<std::shared_ptr<const Denoiser>> build_denoiser(const modelfile::DenoiserConfig& config) {
-    struct Builder {
-        Result<std::shared_ptr<const Denoiser>> operator()(const modelfile::UnetConfig& c) const {
-            return build_unet(c);
-        }
-        Result<std::shared_ptr<const Denoiser>> operator()(const modelfile::FluxConfig& c) const {
-            return build_flux(c);
-        }
-    };
-    return std::visit(Builder{}, config);
+    return std::visit(DenoiserBuilder{}, config);
+}
+
+Result<std::shared_ptr<const Vae>> build_vae(const modelfile::VaeConfig& config) {
+    return std::visit(VaeBuilder{}, config);
 }
 
 Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(

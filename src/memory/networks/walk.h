@@ -72,6 +72,7 @@ class Network {
 class Denoiser;
 class ControlNetNetwork;
 class T2iAdapterNetwork;
+class Vae;
 class KlVaeNetwork;
 class ClipNetwork;
 
@@ -83,6 +84,7 @@ class ClipNetwork;
     const modelfile::FluxConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_denoiser(
     const modelfile::DenoiserConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const Vae>> build_vae(const modelfile::VaeConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
     const modelfile::ControlNetConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const T2iAdapterNetwork>> build_t2i_adapter(
@@ -147,6 +149,7 @@ struct AdapterCall {
 
 struct VaeCall {
     int batch = 1;
+    int frames = 1;     // of pixels; the networks of images take one
     int height = 1024;  // pixels
     int width = 1024;
     ComputeType compute = ComputeType::BFloat16;

@@ -3,6 +3,8 @@
 
 #include "base/json.h"
 #include "memory/built_models.h"
+#include "memory/families.h"
+#include "memory/networks/vae.h"
 #include "memory/residency/dtypes.h"
 #include "memory/residency/estimates.h"
 #include "memory/residency/loader.h"
@@ -96,6 +98,15 @@ json::array calls_of(std::string_view what, std::span<const TileRun> runs, std::
     return calls;
 }
 
+// CLIP follows the server, others what their file has.
+void read_text_types(const json::value* recorded, std::vector<BuiltTextEncoder>& encoders) {
+    if (recorded == nullptr || !recorded->is_array()) return;
+    const json::array& types = recorded->get_array();
+    for (std::size_t i = 0; i < std::min(types.size(), encoders.size()); ++i)
+        if (types[i].is_string())
+            encoders[i].stored = torch_type(types[i].get_string()).value_or(encoders[i].stored);
+}
+
 // "sdxl_bf16" is an SDXL whose file is in bf16.
 std::string_view family_of(std::string_view model) {
     constexpr std::string_view kType = "_bf16";
@@ -167,6 +178,11 @@ class ResidencySession {
         std::shared_ptr<const ControlNetNetwork> controlnet_network;
     };
 
+    [[nodiscard]] FamilyTraits traits_of(const Set& set) const {
+        const modelfile::Contents& contents = *set.file.contents;
+        return family_traits(contents.family, contents.denoiser->config, server_.version);
+    }
+
     Result<Set*> set_of(const json::value& inputs) {
         const auto name = find_string(inputs, "model");
         const auto found = std::ranges::find(sets_, name.value_or(""), &Set::name);
@@ -189,18 +205,17 @@ class ResidencySession {
         const auto& flags = server_.flags;
         set.unet_types.storage =
             torch_type(find_string(inputs, "params_dtype"))
-                .value_or(unet_types(set.file.contents->unet->weights.params,
-                                     modelfile::DType::Float16, {}, flags, device_)
+                .value_or(unet_types({.params = set.file.contents->denoiser->weights.params,
+                                      .file = modelfile::DType::Float16,
+                                      .supported = traits_of(set).types,
+                                      .forced = {}},
+                                     flags, device_)
                               .storage);
         set.unet_types.compute =
             torch_type(find_string(inputs, "manual_cast")).value_or(set.unet_types.storage);
-        set.vae_type =
-            torch_type(find_string(inputs, "vae_dtype")).value_or(vae_type(flags, device_));
-        Types clip = clip_types(flags);
-        if (const json::value* types = find(inputs, "te_dtypes");
-            types != nullptr && types->is_array() && !types->get_array().empty() &&
-            types->get_array()[0].is_string())
-            clip.storage = torch_type(types->get_array()[0].get_string()).value_or(clip.storage);
+        set.vae_type = torch_type(find_string(inputs, "vae_dtype"))
+                           .value_or(vae_type(vae_types(set.file.vae->kind()), flags, device_));
+        read_text_types(find(inputs, "te_dtypes"), set.file.text_encoders);
 
         // In the order in which a checkpoint loader builds and, where they begin on their load
         // device, loads them.
@@ -210,7 +225,7 @@ class ResidencySession {
         set.unet = add(loadable_unet("unet:" + set.name, set.file, set.unet_types), ModelRole::Unet,
                        at_unet);
         set.text_encoder =
-            add(loadable_text_encoders("te:" + set.name, set.file.text_encoders, clip),
+            add(loadable_text_encoders("te:" + set.name, set.file.text_encoders, flags),
                 ModelRole::TextEncoder, at_text);
         set.vae = add(loadable_vae("vae:" + set.name, *set.file.vae, set.vae_type), ModelRole::Vae,
                       at_vae);
@@ -257,7 +272,7 @@ class ResidencySession {
                                  .frames = 1,
                                  .height = static_cast<int>(shape[2]),
                                  .width = static_cast<int>(shape[3])};
-        const SamplingEstimate estimate{.factor = usage_factor(set.file.contents->family),
+        const SamplingEstimate estimate{.factor = traits_of(set).usage_factor,
                                         .element_bytes = bytes_per_element(set.unet_types.compute),
                                         .attention = attention_memory(server_.flags)};
         LoadRequest request;
@@ -288,7 +303,7 @@ class ResidencySession {
                                           Condition{tokens("pos_tokens")});
         if (find_number(inputs, "cfg").value_or(7.0) != 1.0)
             conditions.push_back({tokens("neg_tokens")});
-        const auto groups = group_conditions(conditions, latent, estimate,
+        const auto groups = group_conditions(conditions, latent_area(latent), estimate,
                                              static_cast<double>(loader_.free_bytes()));
         json::array batches;
         for (const ForwardGroup& group : groups)
@@ -302,7 +317,8 @@ class ResidencySession {
         TRY_ASSIGN(const std::vector<std::int64_t> shape, shape_at(inputs, "latent"));
         const auto height = static_cast<int>(shape[2]);
         const auto width = static_cast<int>(shape[3]);
-        const double estimate = kl_decode_estimate(height, width, set.vae_type);
+        const double estimate = vae_decode_estimate(set.file.vae->kind(), {1, height, width},
+                                                    set.vae_type, server_.version);
         Tiling tiling = kDecodeFallback;
         double required = estimate;
         if (const json::value* args = find(inputs, "tiled_args"); node && args != nullptr) {
@@ -337,7 +353,8 @@ class ResidencySession {
 
     Result<void> encode(Set& set, const json::value& inputs, json::object& out) {
         TRY_ASSIGN(const std::vector<std::int64_t> shape, shape_at(inputs, "pixels"));
-        const double estimate = kl_encode_estimate(shape[1], shape[2], set.vae_type);
+        const double estimate = vae_encode_estimate(set.file.vae->kind(), {1, shape[1], shape[2]},
+                                                    set.vae_type, server_.version);
         (void)loader_.load(
             {.models = {{set.vae, {}}}, .required = estimate, .minimum = {}, .whole = false});
         const int slice = vae_batch(static_cast<double>(loader_.free_bytes()), estimate);

@@ -98,28 +98,43 @@ std::optional<ComputeType> fp8_of(modelfile::DType file) {
     return std::nullopt;
 }
 
-// All of the LDM family support fp16, bf16, fp32, in this order of preference.
-ComputeType unet_storage(std::int64_t params, modelfile::DType file, const LaunchFlags& flags,
+bool supports(const UnetWeights& weights, ComputeType type) {
+    return std::ranges::find(weights.supported, type) != weights.supported.end();
+}
+
+bool takes(ComputeType type, const UnetWeights& weights, Cast cast, const LaunchFlags& flags,
+           const Device& device) {
+    if (type == ComputeType::Float16) return fp16(device, flags, cast, weights.params);
+    return type == ComputeType::BFloat16 && bf16(device, flags, cast, weights.params);
+}
+
+ComputeType unet_storage(const UnetWeights& weights, const LaunchFlags& flags,
                          const Device& device) {
-    if (const auto fp8 = fp8_of(file)) {
-        if (computes_fp8(device) || static_cast<double>(params) * 2 > weights_max(flags, device))
+    if (const auto fp8 = fp8_of(weights.file)) {
+        if (computes_fp8(device) ||
+            static_cast<double>(weights.params) * 2 > weights_max(flags, device))
             return *fp8;
     }
-    if (fp16(device, flags, Cast::Native, params)) return ComputeType::Float16;
-    if (bf16(device, flags, Cast::Native, params)) return ComputeType::BFloat16;
-    if (fp16(device, flags, Cast::Manual, params)) return ComputeType::Float16;
-    if (bf16(device, flags, Cast::Manual, params)) return ComputeType::BFloat16;
+    constexpr ComputeType kHalf = ComputeType::Float16;
+    if (weights.file == modelfile::DType::Float16 && supports(weights, kHalf) &&
+        takes(kHalf, weights, Cast::Native, flags, device))
+        return kHalf;
+    for (const Cast cast : {Cast::Native, Cast::Manual})
+        for (const ComputeType type : weights.supported)
+            if (takes(type, weights, cast, flags, device)) return type;
     return ComputeType::Float32;
 }
 
-ComputeType unet_compute(ComputeType storage, const LaunchFlags& flags, const Device& device) {
-    const bool has_fp16 = fp16(device, flags, Cast::Native, 0);
-    const bool has_bf16 = bf16(device, flags, Cast::Native, 0);
-    if (storage == ComputeType::Float32) return storage;
-    if (storage == ComputeType::Float16 && has_fp16) return storage;
-    if (storage == ComputeType::BFloat16 && has_bf16) return storage;
-    if (has_fp16) return ComputeType::Float16;
-    return has_bf16 ? ComputeType::BFloat16 : ComputeType::Float32;
+ComputeType unet_compute(ComputeType storage, std::span<const ComputeType> supported,
+                         const LaunchFlags& flags, const Device& device) {
+    const auto computes = [&](ComputeType type) {
+        if (type == ComputeType::Float16) return fp16(device, flags, Cast::Native, 0);
+        return type == ComputeType::BFloat16 && bf16(device, flags, Cast::Native, 0);
+    };
+    if (storage == ComputeType::Float32 || computes(storage)) return storage;
+    for (const ComputeType type : supported)
+        if (computes(type)) return type;
+    return ComputeType::Float32;
 }
 
 }  // namespace
@@ -132,18 +147,26 @@ bool computes_bf16(const Device& device, const LaunchFlags& flags) {
     return bf16(device, flags, Cast::Native, 0);
 }
 
-Types unet_types(std::int64_t params, modelfile::DType file, std::optional<ComputeType> forced,
-                 const LaunchFlags& flags, const Device& device) {
-    std::optional<ComputeType> storage = forced ? forced : chosen(flags.unet);
+Types unet_types(const UnetWeights& weights, const LaunchFlags& flags, const Device& device) {
+    std::optional<ComputeType> storage = weights.forced ? weights.forced : chosen(flags.unet);
     if (!storage && flags.force_fp16) storage = ComputeType::Float16;
-    if (!storage) storage = unet_storage(params, file, flags, device);
-    return {*storage, unet_compute(*storage, flags, device)};
+    if (!storage) storage = unet_storage(weights, flags, device);
+    return {*storage, unet_compute(*storage, weights.supported, flags, device)};
 }
 
-ComputeType vae_type(const LaunchFlags& flags, const Device& device) {
+ComputeType vae_type(std::span<const ComputeType> supported, const LaunchFlags& flags,
+                     const Device& device) {
     if (const auto type = chosen(flags.vae)) return *type;
     if (flags.cpu_vae) return ComputeType::Float32;
-    return computes_bf16(device, flags) ? ComputeType::BFloat16 : ComputeType::Float32;
+    for (const ComputeType type : supported) {
+        if (type == ComputeType::Float16 && computes_fp16(device, flags)) return type;
+        if (type == ComputeType::BFloat16 && computes_bf16(device, flags)) return type;
+    }
+    return ComputeType::Float32;
+}
+
+Types text_types(ComputeType stored, const LaunchFlags& flags) {
+    return {chosen(flags.text_encoder).value_or(stored), ComputeType::Float32};
 }
 
 Types clip_types(const LaunchFlags& flags) {

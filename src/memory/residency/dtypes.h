@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 namespace plimsoll::memory {
 
@@ -23,14 +24,21 @@ struct Types {
 [[nodiscard]] bool computes_fp16(const Device& device, const LaunchFlags& flags);
 [[nodiscard]] bool computes_bf16(const Device& device, const LaunchFlags& flags);
 
-// The LDM family. `params` of the diffusion network, `file` the type that most of them have there;
-// `forced`: the loader node's weight_dtype.
-[[nodiscard]] Types unet_types(std::int64_t params, modelfile::DType file,
-                               std::optional<ComputeType> forced, const LaunchFlags& flags,
+// A diffusion network as its loader finds it.
+struct UnetWeights {
+    std::int64_t params = 0;
+    modelfile::DType file = modelfile::DType::Float16;  // the type that most of them have there
+    std::span<const ComputeType> supported;             // by the family, in order of preference
+    std::optional<ComputeType> forced;                  // the loader node's weight_dtype
+};
+[[nodiscard]] Types unet_types(const UnetWeights& weights, const LaunchFlags& flags,
                                const Device& device);
-// AutoencoderKL and its relatives: bf16 where the card has it, else fp32.
-[[nodiscard]] ComputeType vae_type(const LaunchFlags& flags, const Device& device);
-// CLIP: stored in fp16 unless flags say otherwise, computed in fp32.
+// The first of `supported` that the card computes in.
+[[nodiscard]] ComputeType vae_type(std::span<const ComputeType> supported, const LaunchFlags& flags,
+                                   const Device& device);
+// Text encoders compute in fp32. CLIP is stored in fp16 unless flags say otherwise; others keep
+// what their file has, as BuiltTextEncoder::stored says.
 [[nodiscard]] Types clip_types(const LaunchFlags& flags);
+[[nodiscard]] Types text_types(ComputeType stored, const LaunchFlags& flags);
 
 }  // namespace plimsoll::memory

@@ -2,6 +2,7 @@
 #include "memory/residency/estimates.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 namespace plimsoll::memory {
@@ -18,6 +19,9 @@ constexpr double kDecodeElements = 2178;
 constexpr double kEncodeElements = 1767;
 constexpr int kPixelsPerCell = 8 * 8;
 constexpr int kRepeatMax = 4;
+// Elements for a pixel that the VAEs of Wan 2.1 and 2.2 take are in the functions below, from the
+// same tables.
+constexpr std::int64_t kFewFrames = 4;
 
 bool can_share(const Condition& a, const Condition& b) {
     if (a.control_id != b.control_id) return false;
@@ -26,24 +30,6 @@ bool can_share(const Condition& a, const Condition& b) {
 }
 
 }  // namespace
-
-double usage_factor(modelfile::Family family) {
-    switch (family) {
-        using enum modelfile::Family;
-        case Sdxl:
-        case SdxlInstructPix2Pix:
-        case Ssd1b:
-        case SegmindVega:
-        case Koala700m:
-        case Koala1b:
-            return 0.8;
-        case StableZero123:
-        case Svd:
-            return 2.0;  // the base class's default
-        default:
-            return 1.0;
-    }
-}
 
 AttentionMemory attention_memory(const LaunchFlags& flags) {
     return flags.split_or_quad_attention ? AttentionMemory::Quadratic : AttentionMemory::Linear;
@@ -59,14 +45,47 @@ std::int64_t latent_area(const LatentShape& latent) {
     return static_cast<std::int64_t>(latent.batch) * latent.frames * latent.height * latent.width;
 }
 
-double kl_decode_estimate(std::int64_t latent_height, std::int64_t latent_width,
-                          ComputeType compute) {
-    return kDecodeElements * static_cast<double>(latent_height * latent_width * kPixelsPerCell) *
-           bytes_per_element(compute);
+double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType compute,
+                           const ComfyVersion& version) {
+    const auto cells = static_cast<double>(latent.height * latent.width);
+    const double element = static_cast<double>(bytes_per_element(compute));
+    switch (kind) {
+        case VaeKind::Wan21: {
+            // It streams frames; a few of them need no cache since the newer table.
+            const bool few = version >= kNewerTables && latent.frames <= kFewFrames;
+            return (few ? 2200 : 7000) * cells * kPixelsPerCell * element;
+        }
+        case VaeKind::Wan22:
+            return 8000 * cells * (16 * 16) * element;
+        case VaeKind::AutoencoderKl:
+            break;
+    }
+    return kDecodeElements * cells * kPixelsPerCell * element;
 }
 
-double kl_encode_estimate(std::int64_t height, std::int64_t width, ComputeType compute) {
-    return kEncodeElements * static_cast<double>(height * width) * bytes_per_element(compute);
+double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType compute,
+                           const ComfyVersion& version) {
+    const auto area = static_cast<double>(pixels.height * pixels.width);
+    const double element = static_cast<double>(bytes_per_element(compute));
+    switch (kind) {
+        case VaeKind::Wan21: {
+            const bool few = version >= kNewerTables && pixels.frames <= kFewFrames;
+            return (few ? 1500 : 6000) * area * element;
+        }
+        case VaeKind::Wan22:
+            return 3300 * area * element;
+        case VaeKind::AutoencoderKl:
+            break;
+    }
+    return kEncodeElements * area * element;
+}
+
+std::span<const ComputeType> vae_types(VaeKind kind) {
+    static constexpr std::array kKl = {ComputeType::BFloat16, ComputeType::Float32};
+    static constexpr std::array kVideo = {ComputeType::BFloat16, ComputeType::Float16,
+                                          ComputeType::Float32};
+    if (kind == VaeKind::AutoencoderKl) return kKl;
+    return kVideo;
 }
 
 int vae_batch(double free_bytes, double estimate) {
@@ -74,13 +93,11 @@ int vae_batch(double free_bytes, double estimate) {
     return static_cast<int>(std::clamp(free_bytes / estimate, 1.0, kImagesMax));
 }
 
-std::vector<ForwardGroup> group_conditions(std::span<const Condition> conditions,
-                                           const LatentShape& latent,
+std::vector<ForwardGroup> group_conditions(std::span<const Condition> conditions, std::int64_t area,
                                            const SamplingEstimate& estimate, double free_bytes) {
     std::vector<ForwardGroup> groups;
     std::vector<int> waiting(conditions.size());
     std::iota(waiting.begin(), waiting.end(), 0);
-    const std::int64_t area = latent_area(latent);
     while (!waiting.empty()) {
         const Condition& first = conditions[static_cast<std::size_t>(waiting.front())];
         std::vector<int> sharing;

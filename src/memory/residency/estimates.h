@@ -4,6 +4,7 @@
 // much of a model to load, and what runs together. They are not forecasts: the walks say what is
 // really allocated.
 #pragma once
+#include "memory/networks/vae.h"
 #include "memory/networks/walk.h"
 #include "memory/program.h"
 #include "memory/residency/loader_rules.h"
@@ -15,9 +16,6 @@
 
 namespace plimsoll::memory {
 
-// memory_usage_factor of ComfyUI's model class for the family.
-[[nodiscard]] double usage_factor(modelfile::Family family);
-
 enum class AttentionMemory : std::uint8_t {
     Linear,     // torch SDPA, xformers, flash, sage: no score matrix
     Quadratic,  // --use-split-cross-attention, --use-quad-cross-attention
@@ -25,7 +23,7 @@ enum class AttentionMemory : std::uint8_t {
 [[nodiscard]] AttentionMemory attention_memory(const LaunchFlags& flags);
 
 struct SamplingEstimate {
-    double factor = 1.0;
+    double factor = 1.0;             // FamilyTraits::usage_factor
     std::int64_t element_bytes = 2;  // of the compute type
     AttentionMemory attention = AttentionMemory::Linear;
 
@@ -34,11 +32,19 @@ struct SamplingEstimate {
 };
 [[nodiscard]] std::int64_t latent_area(const LatentShape& latent);
 
-// Estimates of AutoencoderKL for one image, whatever the batch.
-[[nodiscard]] double kl_decode_estimate(std::int64_t latent_height, std::int64_t latent_width,
-                                        ComputeType compute);
-[[nodiscard]] double kl_encode_estimate(std::int64_t height, std::int64_t width,
-                                        ComputeType compute);
+// What ComfyUI believes that a VAE takes for one image or video of this size, whatever the batch:
+// frames, rows and columns of the latent for decoding, of pixels for encoding.
+struct VaeExtent {
+    std::int64_t frames = 1;
+    std::int64_t height = 0;
+    std::int64_t width = 0;
+};
+[[nodiscard]] double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType compute,
+                                         const ComfyVersion& version);
+[[nodiscard]] double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType compute,
+                                         const ComfyVersion& version);
+// In which types the VAE may be kept, in order of preference.
+[[nodiscard]] std::span<const ComputeType> vae_types(VaeKind kind);
 // How many images a VAE takes at once where so much is free.
 [[nodiscard]] int vae_batch(double free_bytes, double estimate);
 
@@ -52,13 +58,13 @@ struct Condition {
 };
 // Which conditions share a forward, in the order in which the forwards run. Conditions that differ
 // in length share one where they can be repeated to a common length of at most four times the
-// shorter.
+// shorter. `area`: latent cells of one condition, all images and references.
 struct ForwardGroup {
     std::vector<int> conditions;  // indices, as ComfyUI orders them in the batch
     int tokens = 77;              // after repetition
 };
 [[nodiscard]] std::vector<ForwardGroup> group_conditions(std::span<const Condition> conditions,
-                                                         const LatentShape& latent,
+                                                         std::int64_t area,
                                                          const SamplingEstimate& estimate,
                                                          double free_bytes);
 

@@ -4,6 +4,7 @@
 #include "memory/built_models.h"
 #include "memory/networks/gz_fixture.h"
 #include "memory/residency/dtypes.h"
+#include "memory/residency/estimates.h"
 #include "memory/residency/loadable_model.h"
 
 #include <gtest/gtest.h>
@@ -53,6 +54,8 @@ Where where_of(const json::value& card) {
 
 // Goal: models begin, run and are stored as ComfyUI decides by card, memory and flags. Method:
 // every recorded load step of SD 1.5 and SDXL.
+constexpr std::array kHalfFirst = {ComputeType::Float16, ComputeType::BFloat16,
+                                   ComputeType::Float32};
 TEST(Placement, is_the_recorded_one_on_every_card_and_with_every_flag) {
     std::istringstream lines(recorded_text("residency/steps.jsonl.gz"));
     int checked = 0;
@@ -63,15 +66,18 @@ TEST(Placement, is_the_recorded_one_on_every_card_and_with_every_flag) {
         const auto [server, device] = where_of(*find(step, "card"));
         const bool xl = find_string(inputs, "model")->starts_with("sdxl");
         const BuiltFile file = build_file(known_checkpoint(xl ? "sdxl" : "sd15").value());
-        const Types types = unet_types(file.contents->unet->weights.params,
-                                       modelfile::DType::Float16, {}, server.flags, device);
+        const Types types = unet_types({.params = file.contents->denoiser->weights.params,
+                                        .file = modelfile::DType::Float16,
+                                        .supported = kHalfFirst,
+                                        .forced = {}},
+                                       server.flags, device);
         const auto unet = loadable_unet("unet", file, types);
-        const auto text =
-            loadable_text_encoders("te", file.text_encoders, clip_types(server.flags));
+        const auto text = loadable_text_encoders("te", file.text_encoders, server.flags);
         std::int64_t free = (device.total - device.used_by_others).count;
 
         EXPECT_EQ(types, (Types{ComputeType::Float16, ComputeType::Float16})) << line;
-        EXPECT_EQ(torch_name(vae_type(server.flags, device)), find_string(inputs, "vae_dtype"))
+        EXPECT_EQ(torch_name(vae_type(vae_types(VaeKind::AutoencoderKl), server.flags, device)),
+                  find_string(inputs, "vae_dtype"))
             << line;
         const json::value& sizes = *find(inputs, "sizes");
         EXPECT_EQ(unet->size_bytes, find_int(sizes, "unet")) << line;
@@ -89,6 +95,8 @@ TEST(Placement, is_the_recorded_one_on_every_card_and_with_every_flag) {
     EXPECT_GT(checked, 150);
 }
 
+constexpr std::array kBrainOnly = {ComputeType::BFloat16, ComputeType::Float32};
+
 Device card(std::string name, int compute_capability) {
     Device device;
     device.name = std::move(name);
@@ -102,7 +110,7 @@ TEST(Dtypes, follow_the_cards_generation_and_its_exceptions) {
     const LaunchFlags none;
     constexpr std::int64_t kSdxl = 2'567'463'684;
     const auto types = [&](const Device& device, modelfile::DType file, std::int64_t params) {
-        return unet_types(params, file, {}, none, device);
+        return unet_types({params, file, kHalfFirst, {}}, none, device);
     };
     using enum ComputeType;
     const Device ampere = card("NVIDIA GeForce RTX 3050 6GB", 86);
@@ -115,17 +123,24 @@ TEST(Dtypes, follow_the_cards_generation_and_its_exceptions) {
     EXPECT_EQ(types(broken, modelfile::DType::Float16, kSdxl), (Types{Float16, Float32}));
     EXPECT_EQ(types(broken, modelfile::DType::Float16, 859'520'964), (Types{Float32, Float32}));
     EXPECT_EQ(types(pascal, modelfile::DType::Float16, kSdxl), (Types{Float16, Float32}));
-    EXPECT_EQ(vae_type(none, ampere), BFloat16);
-    EXPECT_EQ(vae_type(none, turing), Float32);
+    EXPECT_EQ(vae_type(vae_types(VaeKind::AutoencoderKl), none, ampere), BFloat16);
+    EXPECT_EQ(vae_type(vae_types(VaeKind::AutoencoderKl), none, turing), Float32);
     // An fp8 file that fits in 16 bit is widened when it is loaded; one that does not stays.
     EXPECT_EQ(types(ampere, modelfile::DType::Float8E4M3, 859'520'964), (Types{Float16, Float16}));
     EXPECT_EQ(types(ampere, modelfile::DType::Float8E4M3, kSdxl), (Types{Float8E4M3, Float16}));
     LaunchFlags fp32;
     fp32.force_fp32 = true;
-    EXPECT_EQ(unet_types(kSdxl, modelfile::DType::Float16, {}, fp32, ampere),
+    EXPECT_EQ(unet_types({kSdxl, modelfile::DType::Float16, kHalfFirst, {}}, fp32, ampere),
               (Types{Float32, Float32}));
-    EXPECT_EQ(unet_types(kSdxl, modelfile::DType::Float16, Float8E5M2, none, ampere),
+    EXPECT_EQ(unet_types({kSdxl, modelfile::DType::Float16, kHalfFirst, Float8E5M2}, none, ampere),
               (Types{Float8E5M2, Float16}));
+    // A family without fp16: an fp16 file of it is kept in bf16, and in fp32 where the card has no
+    // bf16.
+    constexpr std::int64_t kSmall = 859'520'964;
+    EXPECT_EQ(unet_types({kSmall, modelfile::DType::Float16, kBrainOnly, {}}, none, ampere),
+              (Types{BFloat16, BFloat16}));
+    EXPECT_EQ(unet_types({kSmall, modelfile::DType::Float16, kBrainOnly, {}}, none, turing),
+              (Types{Float32, Float32}));
 }
 
 }  // namespace

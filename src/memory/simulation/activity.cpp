@@ -3,8 +3,9 @@
 
 #include "memory/built_models.h"
 #include "memory/networks/clip_text.h"
-#include "memory/networks/kl_vae.h"
-#include "memory/networks/unet.h"
+#include "memory/networks/denoiser.h"
+#include "memory/networks/text/text_encoder.h"
+#include "memory/networks/vae.h"
 
 #include <algorithm>
 #include <functional>
@@ -50,24 +51,51 @@ ForwardRules forward_rules(const Server& server) {
     return rules;
 }
 
-Activity text_encode_activity(const ProgramModel& model, const Types& types, int rows,
-                              const ForwardRules& rules) {
+namespace {
+
+void encode_clip(Activity& activity, const ClipNetwork& clip, const EncoderRun& encoder,
+                 const Types& types, bool alone, const ForwardRules& rules) {
+    // SD 1.x takes the last layer; SD 2.x and SDXL the last but one.
+    const bool last_layer = alone && clip.config().name == "clip_l";
+    ClipCall call{.batch = encoder.rows,
+                  .tokens = clip.config().positions,
+                  .storage = types.storage,
+                  .compute = types.compute,
+                  .stop_at_hidden_minus_two = !last_layer};
+    run(activity, types, rules, 1, [&](const ForwardRules& with) {
+        call.rules = with;
+        return simulate_text_encode(clip, call);
+    });
+}
+
+void encode_text(Activity& activity, const TextNetwork& text, const EncoderRun& encoder,
+                 const Types& types, const ForwardRules& rules) {
+    TextCall call{.batch = encoder.rows,
+                  .tokens = encoder.tokens,
+                  .storage = types.storage,
+                  .compute = types.compute};
+    run(activity, types, rules, 1, [&](const ForwardRules& with) {
+        call.rules = with;
+        return simulate_text_encode(text, call);
+    });
+}
+
+}  // namespace
+
+Activity text_encode_activity(const ProgramModel& model, std::span<const EncoderRun> runs,
+                              const LaunchFlags& flags, const ForwardRules& rules) {
     Activity activity;
-    std::vector<const ClipNetwork*> encoders;
+    std::vector<const BuiltTextEncoder*> encoders;
     for (const auto& file : model.built)
-        for (const BuiltClip& clip : file->text_encoders) encoders.push_back(clip.network.get());
-    for (const ClipNetwork* clip : encoders) {
-        // SD 1.x takes the last layer; SD 2.x and SDXL the last but one.
-        const bool last_layer = encoders.size() == 1 && clip->config().name == "clip_l";
-        ClipCall call{.batch = rows,
-                      .tokens = clip->config().positions,
-                      .storage = types.storage,
-                      .compute = types.compute,
-                      .stop_at_hidden_minus_two = !last_layer};
-        run(activity, types, rules, 1, [&](const ForwardRules& with) {
-            call.rules = with;
-            return simulate_text_encode(*clip, call);
-        });
+        for (const BuiltTextEncoder& encoder : file->text_encoders) encoders.push_back(&encoder);
+    for (std::size_t i = 0; i < encoders.size(); ++i) {
+        const BuiltTextEncoder& encoder = *encoders[i];
+        const EncoderRun how = i < runs.size() ? runs[i] : EncoderRun{};
+        const Types types = types_of(encoder, flags);
+        if (encoder.clip)
+            encode_clip(activity, *encoder.clip, how, types, encoders.size() == 1, rules);
+        else
+            encode_text(activity, *encoder.text, how, types, rules);
     }
     return activity;
 }
@@ -85,7 +113,10 @@ Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                       .storage = types.storage,
                       .compute = types.compute,
                       .conds = forward.conds,
-                      .controlnet = forward.controlnet};
+                      .controlnet = forward.controlnet,
+                      .latent_frames = latent.frames};
+        for (const LatentShape& reference : forward.references)
+            call.references.push_back({reference.frames, reference.height, reference.width});
         run(activity, types, rules, 1, [&](const ForwardRules& with) {
             call.rules = with;
             return simulate_step(unet, call);
@@ -96,16 +127,28 @@ Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
 
 namespace {
 
-Walk walk_vae(const KlVaeNetwork& vae, VaeDirection direction, const VaeCall& call) {
-    return direction == VaeDirection::Decode ? simulate_vae_decode(vae, call)
-                                             : simulate_vae_encode(vae, call);
+Walk walk_vae(const Vae& vae, VaeDirection direction, const VaeCall& call) {
+    return direction == VaeDirection::Decode ? vae.simulate_decode(call)
+                                             : vae.simulate_encode(call);
 }
 
 }  // namespace
 
-Activity vae_activity(const KlVaeNetwork& vae, const VaeStep& step, int slice, ComputeType type,
+Activity vae_activity(const Vae& vae, const VaeStep& step, int slice, ComputeType type,
                       const ForwardRules& rules) {
     Activity activity;
+    if (step.video) {
+        const Walk walk = walk_vae(vae, step.direction,
+                                   {.batch = 1,
+                                    .frames = step.image.batch,
+                                    .height = step.image.height,
+                                    .width = step.image.width,
+                                    .compute = type,
+                                    .storage = type,
+                                    .rules = rules});
+        activity.then(walk, walk, 1);
+        return activity;
+    }
     const int full = step.image.batch / slice;
     const int rest = step.image.batch % slice;
     for (const auto& [images, times] : {std::pair{slice, full}, std::pair{rest, 1}}) {
@@ -122,9 +165,8 @@ Activity vae_activity(const KlVaeNetwork& vae, const VaeStep& step, int slice, C
     return activity;
 }
 
-Activity tiled_vae_activity(const KlVaeNetwork& vae, VaeDirection direction,
-                            std::span<const TileRun> tiles, ComputeType type,
-                            const ForwardRules& rules) {
+Activity tiled_vae_activity(const Vae& vae, VaeDirection direction, std::span<const TileRun> tiles,
+                            int frames, ComputeType type, const ForwardRules& rules) {
     // Equal tiles come back in every row: each size is walked once.
     std::vector<TileRun> sizes;
     for (const TileRun& run : tiles) {
@@ -135,9 +177,10 @@ Activity tiled_vae_activity(const KlVaeNetwork& vae, VaeDirection direction,
             known->count += run.count;
     }
     Activity activity;
-    const int cell = direction == VaeDirection::Decode ? static_cast<int>(vae.downscale()) : 1;
+    const int cell = direction == VaeDirection::Decode ? vae.grid().pixels_per_cell : 1;
     for (const TileRun& run : sizes) {
         const VaeCall call{.batch = 1,
+                           .frames = frames,
                            .height = run.size.height * cell,
                            .width = run.size.width * cell,
                            .compute = type,

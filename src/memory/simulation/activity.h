@@ -32,26 +32,28 @@ struct Activity {
 // Which forwards the server runs.
 [[nodiscard]] ForwardRules forward_rules(const Server& server);
 
-// One encode of `rows` chunks by every encoder, one after the other.
-[[nodiscard]] Activity text_encode_activity(const ProgramModel& model, const Types& types, int rows,
-                                            const ForwardRules& rules);
+// One encode by every encoder of the model, one after the other.
+[[nodiscard]] Activity text_encode_activity(const ProgramModel& model,
+                                            std::span<const EncoderRun> runs,
+                                            const LaunchFlags& flags, const ForwardRules& rules);
 
 // A forward of `conds` conditions at once.
 struct StepForward {
     int conds = 2;
     int tokens = 77;
     const ControlNetNetwork* controlnet = nullptr;
+    std::vector<LatentShape> references;
 };
 [[nodiscard]] Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                                          std::span<const StepForward> forwards, const Types& types,
                                          const ForwardRules& rules);
 
 // Whole images, `slice` at a time.
-[[nodiscard]] Activity vae_activity(const KlVaeNetwork& vae, const VaeStep& step, int slice,
+[[nodiscard]] Activity vae_activity(const Vae& vae, const VaeStep& step, int slice,
                                     ComputeType type, const ForwardRules& rules);
-// In tiles.
-[[nodiscard]] Activity tiled_vae_activity(const KlVaeNetwork& vae, VaeDirection direction,
-                                          std::span<const TileRun> tiles, ComputeType type,
-                                          const ForwardRules& rules);
+// In tiles, each of so many frames.
+[[nodiscard]] Activity tiled_vae_activity(const Vae& vae, VaeDirection direction,
+                                          std::span<const TileRun> tiles, int frames,
+                                          ComputeType type, const ForwardRules& rules);
 
 }  // namespace plimsoll::memory

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/simulation/session.h"
 
+#include "memory/families.h"
+#include "memory/residency/estimates.h"
+
 #include <fmt/format.h>
 
 namespace plimsoll::memory {
@@ -24,28 +27,41 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
     std::shared_ptr<LoadableModel> loadable;
     switch (model.role) {
         case ModelRole::Unet: {
-            const auto& weights = file.contents->unet->weights;
-            types = unet_types(weights.params, weights.dtype, model.forced_storage, flags, device);
+            const auto& weights = file.contents->denoiser->weights;
+            const FamilyTraits traits = family_traits(
+                file.contents->family, file.contents->denoiser->config, server.version);
+            types = unet_types({.params = weights.params,
+                                .file = weights.dtype,
+                                .supported = traits.types,
+                                .forced = model.forced_storage},
+                               flags, device);
             loadable = loadable_unet(name, file, types);
             break;
         }
         case ModelRole::ControlNet: {
             const auto& weights = file.contents->controlnet->weights;
-            types = unet_types(weights.params, weights.dtype, {}, flags, device);
+            // Those that are modelled are of the LDM family.
+            const FamilyTraits traits =
+                family_traits(file.contents->family, modelfile::UnetConfig{}, server.version);
+            types = unet_types({.params = weights.params,
+                                .file = weights.dtype,
+                                .supported = traits.types,
+                                .forced = {}},
+                               flags, device);
             loadable = loadable_controlnet(name, *file.controlnet, types);
             break;
         }
         case ModelRole::TextEncoder: {
             types = clip_types(flags);
-            std::vector<BuiltClip> encoders;
+            std::vector<BuiltTextEncoder> encoders;
             for (const auto& built : model.built)
                 encoders.insert(encoders.end(), built->text_encoders.begin(),
                                 built->text_encoders.end());
-            loadable = loadable_text_encoders(name, encoders, types);
+            loadable = loadable_text_encoders(name, encoders, flags);
             break;
         }
         case ModelRole::Vae: {
-            const ComputeType type = vae_type(flags, device);
+            const ComputeType type = vae_type(vae_types(file.vae->kind()), flags, device);
             types = {type, type};
             loadable = loadable_vae(name, *file.vae, type);
             break;

@@ -4,6 +4,8 @@
 // card before it and what its networks allocate while they run.
 #include "memory/simulate.h"
 
+#include "memory/families.h"
+#include "memory/networks/vae.h"
 #include "memory/residency/estimates.h"
 #include "memory/samplers.h"
 #include "memory/simulation/activity.h"
@@ -197,15 +199,20 @@ class Simulation {
         const LoadRequest request{.models = {use_of(*te, what.text_encoder)}, .minimum = {}};
         Movement moved = policy().load(request);
         const ProgramModel& m = model(what.text_encoder.model);
-        const Activity activity = text_encode_activity(m, te->types, what.rows, rules_);
+        const Activity activity = text_encode_activity(m, what.runs, server_.flags, rules_);
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
         phase.runs_on_card = te->placement.runs_on == Place::Card;
         phase.compute = te->types.compute;
-        phase.batch_per_forward = what.rows;
+        int longest = 0;
+        for (const EncoderRun& run : what.runs) {
+            phase.batch_per_forward = std::max(phase.batch_per_forward, run.rows);
+            longest = std::max(longest, run.rows * run.tokens);
+        }
         if (!phase.runs_on_card) phase.reasons.emplace_back("text encoders run on the CPU");
-        if (what.chunks > 1)
+        constexpr int kChunk = 77;
+        if (longest > kChunk)
             phase.reasons.push_back(
-                fmt::format("the text fills {} chunks of 77 tokens (estimated)", what.chunks));
+                fmt::format("the text and its padding take {} tokens (estimated)", longest));
         finish(std::move(phase), moved, activity, {te->handle});
     }
 
@@ -220,6 +227,20 @@ class Simulation {
         if (use.patch_id != 0)
             wanted.patches = {use.patch_id, transformer_linears(policy().model(entry.handle))};
         return wanted;
+    }
+
+    // The latent as the network takes it: an empty one of another format is made anew in its size
+    // (ComfyUI since 0.12; before that such a graph fails).
+    static LatentShape taken_by(LatentShape latent, const LatentFormat& format) {
+        if (latent.pixels_per_cell != format.pixels_per_cell) {
+            latent.height =
+                std::max(1, latent.height * latent.pixels_per_cell / format.pixels_per_cell);
+            latent.width =
+                std::max(1, latent.width * latent.pixels_per_cell / format.pixels_per_cell);
+            latent.pixels_per_cell = format.pixels_per_cell;
+        }
+        latent.channels = format.channels;
+        return latent;
     }
 
     // What a step samples with, one list of conditions as ComfyUI runs them.
@@ -255,10 +276,16 @@ class Simulation {
                 in_use.push_back(control->handle);
             }
 
-        const SamplingEstimate estimate{.factor = usage_factor(file.contents->family),
+        const FamilyTraits traits =
+            family_traits(file.contents->family, file.contents->denoiser->config, server_.version);
+        const SamplingEstimate estimate{.factor = traits.usage_factor,
                                         .element_bytes = bytes_per_element(unet->types.compute),
                                         .attention = attention_memory(server_.flags)};
-        const std::int64_t area = latent_area(what.latent);
+        const LatentShape latent = taken_by(what.latent, traits.latent);
+        std::int64_t area = latent_area(latent);
+        if (traits.counts_references && !uses.empty())
+            for (const LatentShape& reference : uses.front().references)
+                area += latent_area(reference);
         request.required = estimate.bytes(2 * area);
         request.minimum = estimate.bytes(area);
         Movement moved = policy().load(request);
@@ -268,7 +295,7 @@ class Simulation {
         conditions.reserve(uses.size());
         for (const ConditionUse& use : uses)
             conditions.push_back({.tokens = use.tokens, .control_id = use.control_id});
-        const auto groups = group_conditions(conditions, what.latent, estimate, free);
+        const auto groups = group_conditions(conditions, area, estimate, free);
         std::vector<StepForward> forwards;
         for (const ForwardGroup& group : groups) {
             const ConditionUse& first = uses[static_cast<std::size_t>(group.conditions.front())];
@@ -276,19 +303,20 @@ class Simulation {
                                 .tokens = group.tokens,
                                 .controlnet = first.controlnets.empty()
                                                   ? nullptr
-                                                  : controlnets[first.controlnets.front()]});
+                                                  : controlnets[first.controlnets.front()],
+                                .references = first.references});
             if (first.controlnets.size() > 1)
                 phase.reasons.emplace_back(
                     "several ControlNets run one after the other; the walk has the first");
         }
         Activity activity =
-            sampling_activity(*file.unet, what.latent, forwards, unet->types, rules_);
+            sampling_activity(*file.denoiser, latent, forwards, unet->types, rules_);
         const auto per_step = static_cast<std::int64_t>(forwards.size());
         const std::int64_t runs = sampler_forwards(what.sampler, what.steps, what.ending);
         activity.forwards = runs * per_step;
         for (auto& cost : activity.costs.by_class) cost = divided(cost, per_step);
         phase.compute = unet->types.compute;
-        phase.batch_per_forward = forwards.empty() ? 1 : forwards.front().conds * what.latent.batch;
+        phase.batch_per_forward = forwards.empty() ? 1 : forwards.front().conds * latent.batch;
         if (!sampler_traits(what.sampler) && !what.sampler.empty())
             phase.reasons.push_back(
                 fmt::format("sampler {} is not known: one forward a step", what.sampler));
@@ -309,16 +337,20 @@ class Simulation {
         Phase phase = begin(step, decode ? PhaseKind::VaeDecode : PhaseKind::VaeEncode);
         const LiveModel* vae = live(what.vae.model);
         if (vae == nullptr) return unknown_phase(std::move(phase), why_missing(what.vae.model));
-        const KlVaeNetwork& network = *model(what.vae.model).built.front()->vae;
+        const Vae& network = *model(what.vae.model).built.front()->vae;
+        const VaeGrid grid = network.grid();
         const ComputeType type = vae->types.compute;
-        constexpr int kCell = 8;
-        const int height = what.image.height;
-        const int width = what.image.width;
-        const double estimate = decode ? kl_decode_estimate(height / kCell, width / kCell, type)
-                                       : kl_encode_estimate(height, width, type);
+        const int frames = what.video ? what.image.batch : 1;
+        const VaeExtent pixels{frames, what.image.height, what.image.width};
+        const VaeExtent cells{(frames - 1) / grid.frames_per_cell + 1,
+                              pixels.height / grid.pixels_per_cell,
+                              pixels.width / grid.pixels_per_cell};
+        const double estimate =
+            decode ? vae_decode_estimate(network.kind(), cells, type, server_.version)
+                   : vae_encode_estimate(network.kind(), pixels, type, server_.version);
         Movement moved =
             policy().load({.models = {{vae->handle, {}}}, .required = estimate, .minimum = {}});
-        const int slice = std::min(what.image.batch,
+        const int slice = std::min(what.video ? 1 : what.image.batch,
                                    vae_batch(static_cast<double>(policy().free_bytes()), estimate));
         phase.compute = type;
         phase.runs_on_card = vae->placement.runs_on == Place::Card;
@@ -339,7 +371,8 @@ class Simulation {
             }
         }
         if (phase.tiled) {
-            activity = tiled_vae_activity(network, what.direction, tiles_of(what), type, rules_);
+            activity = tiled_vae_activity(network, what.direction, tiles_of(what, grid), frames,
+                                          type, rules_);
             phase.batch_per_forward = 1;
         }
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
@@ -354,17 +387,19 @@ class Simulation {
         }
     }
 
-    std::vector<TileRun> tiles_of(const VaeStep& what) const {
-        constexpr int kCell = 8;
+    // Space only: a tile of a video that the node cuts in time too is walked with all its frames.
+    std::vector<TileRun> tiles_of(const VaeStep& what, const VaeGrid& grid) const {
         const ImageShape& image = what.image;
+        const int cell = grid.pixels_per_cell;
+        const int images = what.video ? 1 : image.batch;
         if (what.direction == VaeDirection::Decode) {
             const Tiling tiling =
-                what.tiled ? node_tiling(what.tile_size, what.overlap, kCell) : kDecodeFallback;
-            return decode_tiles(image.batch, image.height / kCell, image.width / kCell, tiling);
+                what.tiled ? node_tiling(what.tile_size, what.overlap, cell) : kDecodeFallback;
+            return decode_tiles(images, image.height / cell, image.width / cell, tiling);
         }
         const Tiling tiling =
             what.tiled ? node_tiling(what.tile_size, what.overlap, 1) : kEncodeFallback;
-        return encode_tiles(image.batch, image.height, image.width, tiling);
+        return encode_tiles(images, image.height, image.width, tiling);
     }
 
     Bytes largest_unit(ModelHandle handle) {

@@ -58,7 +58,9 @@ class SimulateProgram : public testing::Test {
         files.by_name["sd15"] = known_checkpoint("sd15").value();
         auto control = std::make_shared<modelfile::Contents>();
         control->controlnet = modelfile::Part<modelfile::ControlNetConfig>{
-            {.encoder = files.by_name["xl"]->unet->config}, modelfile::PartWeights(), ""};
+            {.encoder = std::get<modelfile::UnetConfig>(files.by_name["xl"]->denoiser->config)},
+            modelfile::PartWeights(),
+            ""};
         files.by_name["control"] = control;
         models_ = build_models(files);
     }

@@ -2,8 +2,8 @@
 //
 // Language models that encode prompts.
 #include "base/described.h"
+#include "memory/networks/text/known_language_models.h"
 #include "memory/trace/answers.h"
-#include "memory/trace/known_language_models.h"
 #include "memory/trace/text_question.h"
 
 #include <algorithm>

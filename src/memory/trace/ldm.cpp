@@ -141,7 +141,13 @@ Result<Walk> answer_kl_vae(const Question& q) {
     TRY_DO(check_size(q));
     TRY_ASSIGN(const auto config, known_kl_vae(q.family.substr(4)));
     TRY_ASSIGN(const auto vae, build_kl_vae(config));
-    const VaeCall call{q.batch, q.height, q.width, q.types.compute, q.types.storage, q.rules};
+    const VaeCall call{.batch = q.batch,
+                       .frames = 1,
+                       .height = q.height,
+                       .width = q.width,
+                       .compute = q.types.compute,
+                       .storage = q.types.storage,
+                       .rules = q.rules};
     return q.phase == "vae_decode" ? simulate_vae_decode(*vae, call)
                                    : simulate_vae_encode(*vae, call);
 }

@@ -31,15 +31,14 @@ Result<Walk> answer_wan_vae(const Question& q) {
                build_wan_vae(q.family == "vae_wan22" ? wan_22_vae() : modelfile::WanVaeConfig{}));
     if (q.width < vae->downscale() || q.height < vae->downscale())
         return fail(Errc::InvalidInput, "width and height must be at least 16");
-    const WanVaeCall call{.batch = q.batch,
-                          .frames = q.frames,
-                          .height = q.height,
-                          .width = q.width,
-                          .compute = q.types.compute,
-                          .storage = q.types.storage,
-                          .rules = q.rules};
-    return q.phase == "vae_decode" ? simulate_wan_vae_decode(*vae, call)
-                                   : simulate_wan_vae_encode(*vae, call);
+    const VaeCall call{.batch = q.batch,
+                       .frames = q.frames,
+                       .height = q.height,
+                       .width = q.width,
+                       .compute = q.types.compute,
+                       .storage = q.types.storage,
+                       .rules = q.rules};
+    return q.phase == "vae_decode" ? vae->simulate_decode(call) : vae->simulate_encode(call);
 }
 
 }  // namespace plimsoll::memory::trace

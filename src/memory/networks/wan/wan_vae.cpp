@@ -313,23 +313,22 @@ Result<std::shared_ptr<const WanVaeNetwork>> build_wan_vae(const modelfile::WanV
     return std::make_shared<const WanVaeNetwork>(c);
 }
 
-Walk simulate_wan_vae_decode(const WanVaeNetwork& vae, const WanVaeCall& call) {
+Walk WanVaeNetwork::simulate_decode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const std::int64_t factor = vae.downscale();
-    const Tensor z =
-        tape.input({call.batch, vae.config().z_dim, (call.frames - 1) / kFramesPerChunk + 1,
-                    call.height / factor, call.width / factor},
-                   element_type(call.compute));
-    const Tensor video = vae.decode(tape, z);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const std::int64_t factor = downscale();
+    const Tensor z = tape.input({call.batch, config_.z_dim, (call.frames - 1) / kFramesPerChunk + 1,
+                                 call.height / factor, call.width / factor},
+                                element_type(call.compute));
+    const Tensor video = decode(tape, z);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
-Walk simulate_wan_vae_encode(const WanVaeNetwork& vae, const WanVaeCall& call) {
+Walk WanVaeNetwork::simulate_encode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     const Tensor pixels = tape.input({call.batch, kColours, call.frames, call.height, call.width},
                                      element_type(call.compute));
-    const Tensor latent = vae.encode(tape, pixels);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const Tensor latent = encode(tape, pixels);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
 }  // namespace plimsoll::memory

@@ -3,6 +3,7 @@
 // The VAEs of Wan 2.1 (also of Qwen-Image) and Wan 2.2 5B: four pixels' frames to one latent frame,
 // the first frame alone; coded chunk by chunk.
 #pragma once
+#include "memory/networks/vae.h"
 #include "memory/networks/wan/causal_layers.h"
 #include "modelfile/networks/wan_vae_config.h"
 
@@ -99,7 +100,7 @@ class WanVaeDecoder {
     std::optional<WanVaeEnd> head_;
 };
 
-class WanVaeNetwork final : public RegisteredNetwork {
+class WanVaeNetwork final : public Vae {
   public:
     explicit WanVaeNetwork(const modelfile::WanVaeConfig& config);
 
@@ -108,6 +109,18 @@ class WanVaeNetwork final : public RegisteredNetwork {
 
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
+
+    [[nodiscard]] VaeKind kind() const override {
+        return config_.patch_size > 1 ? VaeKind::Wan22 : VaeKind::Wan21;
+    }
+    [[nodiscard]] VaeGrid grid() const override {
+        return {.pixels_per_cell = static_cast<int>(downscale()),
+                .frames_per_cell = 4,
+                .latent_channels = config_.z_dim};
+    }
+    // Frames: 1 more than a multiple of 4, others do not reach the network.
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
 
   private:
     [[nodiscard]] bool is_lean(const Tape& tape) const;
@@ -120,19 +133,7 @@ class WanVaeNetwork final : public RegisteredNetwork {
     WanVaeDecoder decoder_;
 };
 
-struct WanVaeCall {
-    int batch = 1;
-    int frames = 1;  // pixel frames: 1 more than a multiple of 4, others do not reach the network
-    int height = 480;
-    int width = 832;
-    ComputeType compute = ComputeType::BFloat16;
-    ComputeType storage = ComputeType::BFloat16;
-    ForwardRules rules = {};
-};
-
 [[nodiscard]] Result<std::shared_ptr<const WanVaeNetwork>> build_wan_vae(
     const modelfile::WanVaeConfig& config);
-[[nodiscard]] Walk simulate_wan_vae_decode(const WanVaeNetwork& vae, const WanVaeCall& call);
-[[nodiscard]] Walk simulate_wan_vae_encode(const WanVaeNetwork& vae, const WanVaeCall& call);
 
 }  // namespace plimsoll::memory

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "memory/trace/known_language_models.h"
+#include "memory/networks/text/known_language_models.h"
 
 #include <utility>
 
-namespace plimsoll::memory::trace {
+namespace plimsoll::memory {
 
 namespace {
 
@@ -203,4 +203,4 @@ std::vector<KnownLanguageModel> known_language_models() {
     return models;
 }
 
-}  // namespace plimsoll::memory::trace
+}  // namespace plimsoll::memory

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace plimsoll::memory::trace {
+namespace plimsoll::memory {
 
 struct KnownLanguageModel {
     std::string_view family;
@@ -19,4 +19,4 @@ struct KnownLanguageModel {
 };
 [[nodiscard]] std::vector<KnownLanguageModel> known_language_models();
 
-}  // namespace plimsoll::memory::trace
+}  // namespace plimsoll::memory

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/built_text_encoders.h"
+
+#include "memory/networks/clip_text.h"
+#include "memory/networks/text/known_language_models.h"
+#include "memory/networks/text/t5.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string_view>
+#include <utility>
+
+namespace plimsoll::memory {
+
+namespace {
+
+using modelfile::DecoderConfig;
+using modelfile::DType;
+using modelfile::T5Config;
+
+ComputeType kept_type(DType file) {
+    switch (file) {
+        case DType::BFloat16:
+            return ComputeType::BFloat16;
+        case DType::Float8E4M3:
+            return ComputeType::Float8E4M3;
+        case DType::Float8E5M2:
+            return ComputeType::Float8E5M2;
+        default:
+            return ComputeType::Float16;
+    }
+}
+
+struct T5Kind {
+    std::string_view name;
+    std::string_view attribute;  // of ComfyUI's text encoder that holds it
+    std::string_view class_name;
+    int d_model;
+    bool bias_in_every_layer;
+};
+constexpr std::array kT5Kinds = std::to_array<T5Kind>({
+    {"t5_xxl", "t5xxl", "T5XXLModel", 4096, false},
+    {"umt5_xxl", "umt5xxl", "UMT5XXlModel", 4096, true},
+    {"byt5_small", "byt5_small", "ByT5SmallModel", 1472, false},
+});
+
+Result<BuiltTextEncoder> build(const modelfile::ClipTextConfig& config) {
+    BuiltTextEncoder built{.name = config.name,
+                           .prefix = config.name + ".",
+                           .clip = {},
+                           .text = {},
+                           .stored = ComputeType::Float16};
+    TRY_ASSIGN(built.clip, build_clip(config));
+    return built;
+}
+
+Result<BuiltTextEncoder> build(const T5Config& config) {
+    for (const T5Kind& kind : kT5Kinds) {
+        if (kind.d_model != config.d_model ||
+            kind.bias_in_every_layer != config.bias_in_every_layer)
+            continue;
+        BuiltTextEncoder built{.name = std::string(kind.name),
+                               .prefix = std::string(kind.attribute) + ".",
+                               .clip = {},
+                               .text = {},
+                               .stored = ComputeType::Float16};
+        TRY_ASSIGN(built.text, build_t5(config, kind.class_name));
+        return built;
+    }
+    return fail(Errc::NotFound,
+                fmt::format("a T5 of width {} is none that is known", config.d_model));
+}
+
+// The numbers that tell language models apart; the rest follows from the file.
+bool same_model(const DecoderConfig& a, const DecoderConfig& b) {
+    return a.hidden_size == b.hidden_size && a.intermediate_size == b.intermediate_size &&
+           a.num_hidden_layers == b.num_hidden_layers &&
+           a.num_attention_heads == b.num_attention_heads &&
+           a.num_key_value_heads == b.num_key_value_heads && a.q_norm == b.q_norm &&
+           a.vocab_size == b.vocab_size && a.vision == b.vision;
+}
+
+Result<BuiltTextEncoder> build(const DecoderConfig& config) {
+    static const std::vector<KnownLanguageModel> known = known_language_models();
+    for (const KnownLanguageModel& model : known) {
+        if (!same_model(model.config, config)) continue;
+        BuiltTextEncoder built{.name = std::string(model.family),
+                               .prefix = std::string(model.family) + ".",
+                               .clip = {},
+                               .text = {},
+                               .stored = ComputeType::Float16};
+        TRY_ASSIGN(built.text, build_decoder(config, model.output, model.class_name));
+        return built;
+    }
+    return fail(Errc::NotFound,
+                fmt::format("a language model of {} layers and width {} is none that is known",
+                            config.num_hidden_layers, config.hidden_size));
+}
+
+}  // namespace
+
+const Network& BuiltTextEncoder::network() const {
+    if (clip) return *clip;
+    return *text;
+}
+
+Types types_of(const BuiltTextEncoder& encoder, const LaunchFlags& flags) {
+    return encoder.clip ? clip_types(flags) : text_types(encoder.stored, flags);
+}
+
+Result<BuiltTextEncoder> build_text_encoder(
+    const modelfile::Part<modelfile::TextEncoderConfig>& part) {
+    TRY_ASSIGN(BuiltTextEncoder built,
+               std::visit([](const auto& config) { return build(config); }, part.config));
+    if (!built.clip) built.stored = kept_type(part.weights.dtype);
+    return built;
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The ghost network of a text encoder, from the numbers of its file.
+#pragma once
+#include "base/error.h"
+#include "memory/compute_type.h"
+#include "memory/residency/dtypes.h"
+#include "modelfile/network_config.h"
+
+#include <memory>
+#include <string>
+
+namespace plimsoll::memory {
+
+class ClipNetwork;
+class Network;
+class TextNetwork;
+
+// One of the two networks is there.
+struct BuiltTextEncoder {
+    std::string name;    // "clip_l", "t5_xxl", "qwen25_7b"
+    std::string prefix;  // "clip_l.": before the module paths of a model with several encoders
+    std::shared_ptr<const ClipNetwork> clip;
+    std::shared_ptr<const TextNetwork> text;  // T5, language models
+    // What ComfyUI keeps of the file's type: two bytes at most for an element; CLIP follows the
+    // server's own choice instead.
+    ComputeType stored = ComputeType::Float16;
+
+    [[nodiscard]] const Network& network() const;
+};
+
+// In which types ComfyUI keeps it and computes it.
+[[nodiscard]] Types types_of(const BuiltTextEncoder& encoder, const LaunchFlags& flags);
+
+// NotFound where the numbers are those of no text encoder that is known, InvalidInput where they
+// contradict each other.
+[[nodiscard]] Result<BuiltTextEncoder> build_text_encoder(
+    const modelfile::Part<modelfile::TextEncoderConfig>& part);
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/families.h"
+
+#include <array>
+#include <variant>
+
+namespace plimsoll::memory {
+
+namespace {
+
+using modelfile::Family;
+
+constexpr std::array kHalfFirst = {ComputeType::Float16, ComputeType::BFloat16,
+                                   ComputeType::Float32};
+constexpr std::array kBrainFirst = {ComputeType::BFloat16, ComputeType::Float16,
+                                    ComputeType::Float32};
+constexpr std::array kBrainOnly = {ComputeType::BFloat16, ComputeType::Float32};
+
+constexpr LatentFormat kSd{4, 8, 1};
+constexpr LatentFormat kFlux{16, 8, 1};
+constexpr LatentFormat kFlux2{128, 16, 1};
+constexpr LatentFormat kWan21{16, 8, 4};
+constexpr LatentFormat kWan22{48, 16, 4};
+constexpr LatentFormat kHunyuanVideo{16, 8, 4};
+constexpr LatentFormat kHunyuanImage{64, 32, 1};
+constexpr LatentFormat kHunyuanRefiner{64, 16, 4};
+
+template <class Config>
+const Config& as(const modelfile::DenoiserConfig& config) {
+    static const Config kDefault;
+    const auto* found = std::get_if<Config>(&config);
+    return found != nullptr ? *found : kDefault;
+}
+
+FamilyTraits wan_traits(const modelfile::WanConfig& config, double scale) {
+    constexpr double kWidthOfOne = 2222;
+    return {.usage_factor = scale * config.dim / kWidthOfOne,
+            .types = kHalfFirst,
+            .latent = config.out_dim == kWan22.channels ? kWan22 : kWan21};
+}
+
+FamilyTraits cosmos_traits(const modelfile::CosmosPredict2Config& config, bool newer) {
+    constexpr double kWidthOfOne = 2048;
+    return {.usage_factor = (newer ? 0.95 : 0.9) * config.model_channels / kWidthOfOne,
+            .types = newer ? std::span<const ComputeType>(kBrainFirst)
+                           : std::span<const ComputeType>(kBrainOnly),
+            .latent = kWan21};
+}
+
+FamilyTraits flux2_traits(const modelfile::FluxConfig& config) {
+    constexpr double kFluxFactor = 3.1;
+    constexpr double kWidthOfOne = 2604.0 / 4;
+    return {.usage_factor = kFluxFactor * config.hidden_size / kWidthOfOne,
+            .types = kBrainFirst,
+            .latent = kFlux2,
+            .counts_references = true};
+}
+
+}  // namespace
+
+FamilyTraits family_traits(Family family, const modelfile::DenoiserConfig& config,
+                           const ComfyVersion& version) {
+    const bool newer = version >= kNewerTables;
+    switch (family) {
+        case Family::Sdxl:
+        case Family::SdxlInstructPix2Pix:
+        case Family::Ssd1b:
+        case Family::SegmindVega:
+        case Family::Koala700m:
+        case Family::Koala1b:
+            return {.usage_factor = 0.8, .types = kHalfFirst, .latent = kSd};
+        case Family::StableZero123:
+        case Family::Svd:
+            return {.usage_factor = 2.0, .types = kHalfFirst, .latent = kSd};  // the base class's
+        case Family::Sd3:
+            return {.usage_factor = newer ? 1.6 : 1.2, .types = kHalfFirst, .latent = kFlux};
+        case Family::PixArtSigma:
+            return {.usage_factor = 0.5, .types = kHalfFirst, .latent = kSd};
+        case Family::Flux:
+            return {.usage_factor = 3.1,
+                    .types = kBrainFirst,
+                    .latent = kFlux,
+                    .counts_references = true};
+        case Family::FluxFill:
+            return {.usage_factor = 3.1,
+                    .types = kBrainOnly,
+                    .latent = kFlux,
+                    .counts_references = true};
+        case Family::Flux2:
+            return flux2_traits(as<modelfile::FluxConfig>(config));
+        case Family::Chroma:
+            return {.usage_factor = 3.2, .types = kBrainFirst, .latent = kFlux};
+        case Family::LongCatImage:
+            return {.usage_factor = 2.5, .types = kBrainFirst, .latent = kFlux};
+        case Family::QwenImage:
+            return {.usage_factor = 1.8,
+                    .types = kBrainOnly,
+                    .latent = kWan21,
+                    .counts_references = true};
+        case Family::Lumina2:
+            return {.usage_factor = newer ? 1.4 : 1.2,
+                    .types = kBrainOnly,
+                    .latent = kFlux,
+                    .counts_references = newer};
+        case Family::ZImage:
+            return {.usage_factor = 2.8,
+                    .types = kBrainOnly,
+                    .latent = kFlux,
+                    .counts_references = newer};
+        case Family::OmniGen2:
+            return {.usage_factor = newer ? 1.95 : 1.65,
+                    .types = kBrainOnly,
+                    .latent = kFlux,
+                    .counts_references = true};
+        case Family::CosmosPredict2:
+        case Family::Anima:
+            return cosmos_traits(as<modelfile::CosmosPredict2Config>(config), newer);
+        case Family::HunyuanVideo:
+            return {.usage_factor = 1.8, .types = kBrainOnly, .latent = kHunyuanVideo};
+        case Family::HunyuanImage21:
+            return {
+                .usage_factor = newer ? 8.7 : 7.7, .types = kBrainOnly, .latent = kHunyuanImage};
+        case Family::HunyuanImage21Refiner:
+            return {.usage_factor = 1.8, .types = kBrainOnly, .latent = kHunyuanRefiner};
+        case Family::Wan:
+            return wan_traits(as<modelfile::WanConfig>(config), 1.0);
+        case Family::WanVace:
+            return wan_traits(as<modelfile::WanConfig>(config), 1.2);
+        default:
+            return {.usage_factor = 1.0, .types = kHalfFirst, .latent = kSd};
+    }
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/lowering/text_rules.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace plimsoll::memory {
+
+namespace {
+
+constexpr int kChunkTokens = 77;
+constexpr int kTokensMax = 1 << 16;  // chosen: far above any text
+
+// Facts of ComfyUI's tokenizers and text encoder classes (0.3.64; those of newer models 0.33.0).
+// Lengths of templates are those of their published tokenizers, about.
+struct TextRule {
+    std::string_view encoder;
+    std::string_view purpose;  // empty: any
+    int around = 0;            // tokens of the template and of marks around the prompt
+    int shortest = 1;          // padded to it
+    int cut_off = 0;           // of the output: the template's part before the prompt
+};
+constexpr std::array kRules = std::to_array<TextRule>({
+    {"t5_xxl", "sd3", 1, 77, 0},
+    {"t5_xxl", "flux", 1, 256, 0},
+    {"t5_xxl", "cosmos", 1, 512, 0},
+    {"t5_xxl", "ltxv", 1, 128, 0},
+    {"t5_xxl", "", 1, 1, 0},
+    {"umt5_xxl", "", 1, 512, 0},
+    {"byt5_small", "", 1, 1, 0},
+    {"gemma2_2b", "", 40, 1, 0},
+    {"gemma3_12b", "", 1, 1024, 0},
+    {"qwen25_7b", "qwen_image", 39, 1, 34},
+    {"qwen25_7b", "hunyuan_image", 39, 1, 34},
+    {"qwen25_7b", "hunyuan_video_15", 110, 1, 108},
+    {"qwen25_7b", "", 39, 1, 34},
+    {"qwen25_3b", "", 30, 1, 0},
+    {"qwen3_06b", "anima", 1, 512, 0},
+    {"qwen3_06b", "", 1, 1, 0},
+    {"qwen3_4b", "flux2", 12, 512, 0},
+    {"qwen3_8b", "flux2", 12, 512, 0},
+    {"qwen3_4b", "", 8, 1, 0},
+    {"qwen3_8b", "", 12, 512, 0},
+    {"mistral3_24b", "", 30, 512, 0},
+    {"llama3_8b_hv", "hunyuan_video", 100, 256, 95},
+    {"llama3_8b_hv", "", 1, 128, 0},
+});
+
+constexpr TextRule kPlain{.encoder = {}, .purpose = {}, .around = 1, .shortest = 1, .cut_off = 0};
+
+const TextRule& rule_of(std::string_view encoder, std::string_view purpose) {
+    const auto* found = std::ranges::find_if(kRules, [&](const TextRule& rule) {
+        return rule.encoder == encoder && (rule.purpose.empty() || rule.purpose == purpose);
+    });
+    return found == kRules.end() ? kPlain : *found;
+}
+
+bool is_clip(std::string_view encoder) {
+    return encoder.starts_with("clip_");
+}
+
+}  // namespace
+
+PromptUse use_prompt(std::span<const std::string> encoders, std::string_view purpose,
+                     const PromptLength& prompt) {
+    PromptUse use;
+    const int weighted = prompt.weighted ? 1 : 0;
+    int of_clip = 0;
+    int of_others = 0;
+    for (const std::string& encoder : encoders) {
+        if (is_clip(encoder)) {
+            use.runs.push_back({prompt.chunks + weighted, kChunkTokens});
+            of_clip = prompt.chunks * kChunkTokens;
+            continue;
+        }
+        const TextRule& rule = rule_of(encoder, purpose);
+        const int tokens =
+            std::clamp(std::max(prompt.tokens + rule.around, rule.shortest), 1, kTokensMax);
+        use.runs.push_back({1 + weighted, tokens});
+        // Glyphs come beside the text; of several encoders else the first one's is the condition.
+        if (of_others == 0 && encoder != "byt5_small")
+            of_others = std::max(1, tokens - rule.cut_off);
+    }
+    const bool joined = purpose == "sd3" || std::ranges::find(encoders, "clip_g") != encoders.end();
+    if (of_others == 0)
+        use.tokens = std::max(of_clip, 1);
+    else
+        use.tokens = of_others + (joined ? of_clip : 0);
+    return use;
+}
+
+}  // namespace plimsoll::memory

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Vae: a network between pixels and latents, walked whole or tile by tile.
+#pragma once
+#include "memory/networks/registry.h"
+
+#include <cstdint>
+
+namespace plimsoll::memory {
+
+// Which of ComfyUI's VAEs it is; decides what ComfyUI believes that it needs.
+enum class VaeKind : std::uint8_t { AutoencoderKl, Wan21, Wan22 };
+
+// How pixels become latent cells.
+struct VaeGrid {
+    int pixels_per_cell = 8;
+    int frames_per_cell = 1;  // above 1: the first frame has a cell of its own
+    int latent_channels = 4;
+};
+
+class Vae : public RegisteredNetwork {
+  public:
+    [[nodiscard]] virtual VaeKind kind() const = 0;
+    [[nodiscard]] virtual VaeGrid grid() const = 0;
+    [[nodiscard]] virtual Walk simulate_decode(const VaeCall& call) const = 0;
+    [[nodiscard]] virtual Walk simulate_encode(const VaeCall& call) const = 0;
+};
+
+}  // namespace plimsoll::memory
