@@ -98,19 +98,33 @@ json::array calls_of(std::string_view what, std::span<const TileRun> runs, std::
     return calls;
 }
 
-// CLIP follows the server, others what their file has.
+// The line lists the types that the encoders have among them: CLIP's, which is the server's choice,
+// then the file's own where that is another.
 void read_text_types(const json::value* recorded, std::vector<BuiltTextEncoder>& encoders) {
-    if (recorded == nullptr || !recorded->is_array()) return;
-    const json::array& types = recorded->get_array();
-    for (std::size_t i = 0; i < std::min(types.size(), encoders.size()); ++i)
-        if (types[i].is_string())
-            encoders[i].stored = torch_type(types[i].get_string()).value_or(encoders[i].stored);
+    if (recorded == nullptr || !recorded->is_array() || recorded->get_array().empty()) return;
+    const json::value& last = recorded->get_array().back();
+    if (!last.is_string()) return;
+    for (BuiltTextEncoder& encoder : encoders)
+        encoder.stored = torch_type(last.get_string()).value_or(encoder.stored);
 }
 
-// "sdxl_bf16" is an SDXL whose file is in bf16.
-std::string_view family_of(std::string_view model) {
-    constexpr std::string_view kType = "_bf16";
-    return model.ends_with(kType) ? model.substr(0, model.size() - kType.size()) : model;
+// The models of the recordings by their names there: the network, then the type of its file.
+std::string_view architecture_of(std::string_view model) {
+    constexpr auto kNames = std::to_array<std::pair<std::string_view, std::string_view>>({
+        {"sdxl_bf16", "sdxl"},
+        {"sd3m", "sd3"},
+        {"flux_bf16", "flux_dev"},
+        {"flux_fp8", "flux_dev"},
+        {"flux_bf16_wd_fp8", "flux_dev"},
+        {"qwen_fp8", "qwen_image"},
+        {"qwen_bf16", "qwen_image"},
+        {"wan13", "wan_t2v_1.3b"},
+        {"wan14_fp8", "wan_t2v_14b"},
+        {"wan14_fp16", "wan_t2v_14b"},
+    });
+    for (const auto& [name, architecture] : kNames)
+        if (name == model) return architecture;
+    return model;
 }
 
 // A whole batch in slices: full ones, then the rest.
@@ -200,7 +214,7 @@ class ResidencySession {
     Result<void> load(const json::value& inputs) {
         Set set;
         set.name = find_string(inputs, "model").value_or("");
-        TRY_ASSIGN(auto contents, known_checkpoint(family_of(set.name)));
+        TRY_ASSIGN(auto contents, known_checkpoint(architecture_of(set.name)));
         set.file = build_file(std::move(contents));
         const auto& flags = server_.flags;
         set.unet_types.storage =
@@ -249,7 +263,7 @@ class ResidencySession {
 
     Result<void> add_controlnet(Set& set) {
         if (set.controlnet) return {};
-        TRY_ASSIGN(const auto config, modelfile::known_controlnet(family_of(set.name)));
+        TRY_ASSIGN(const auto config, modelfile::known_controlnet(architecture_of(set.name)));
         TRY_ASSIGN(set.controlnet_network, build_controlnet(config));
         Placement placement;
         set.controlnet =
