@@ -113,7 +113,11 @@ std::shared_ptr<LoadableModel> loadable_text_encoders(std::string name,
     for (const BuiltTextEncoder& encoder : encoders)
         parts.push_back(
             {encoder.prefix, encoder.network().modules(), types_of(encoder, flags).storage});
-    return make_loadable(std::move(name), parts, ComputeType::Float32);
+    auto model = make_loadable(std::move(name), parts, ComputeType::Float32);
+    std::int64_t params = 0;
+    for (const BuiltTextEncoder& encoder : encoders) params += encoder.network().params();
+    model->placement_bytes = params * bytes_per_element(clip_types(flags).storage);
+    return model;
 }
 
 std::shared_ptr<LoadableModel> loadable_vae(std::string name, const Vae& vae, ComputeType type) {

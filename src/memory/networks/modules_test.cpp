@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "memory/built_text_encoders.h"
 #include "memory/networks/denoiser.h"
 #include "memory/networks/dit/chroma.h"
 #include "memory/networks/dit/cosmos_predict2.h"
@@ -6,6 +7,7 @@
 #include "memory/networks/dit/mmdit.h"
 #include "memory/networks/dit/pixart.h"
 #include "memory/networks/gz_fixture.h"
+#include "memory/networks/vae.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
 
@@ -38,6 +40,7 @@ std::vector<RecordedModule> recorded_modules(const std::string& name) {
     modules.reserve(find(listing, "rows")->get_array().size());
     for (const json::value& value : find(listing, "rows")->get_array()) {
         const json::array& row = value.get_array();
+        if (row[2].get_int64() == 0) continue;  // a norm without weights: nothing to load
         modules.push_back({std::string(row[0].get_string()), std::string(row[1].get_string()),
                            row[2].get_int64(),
                            row[3].is_bool() ? std::optional(row[3].get_bool()) : std::nullopt});
@@ -60,7 +63,7 @@ void expect_modules(const std::string& name, const std::vector<ModuleEntry>& ent
     const std::vector<RecordedModule> actual = as_recorded(entries);
     ASSERT_EQ(actual.size(), expected.size()) << name;
     for (std::size_t i = 0; i < expected.size(); ++i)
-        ASSERT_EQ(actual[i], expected[i]) << name << " row " << i;
+        EXPECT_EQ(actual[i], expected[i]) << name << " row " << i;
 }
 
 template <class T>
@@ -168,6 +171,43 @@ TEST(NetworkModules, of_vaes_and_text_encoders_are_those_of_the_real_classes) {
     expect_modules("te_clip_l", clip("clip_l"));
     expect_modules("clip_g", clip("clip_g"));
     expect_modules("te_clip_g", clip("clip_g"));
+}
+
+// The same for every model of the catalogue that was recorded: what can be streamed decides what
+// partial loading does.
+TEST(NetworkModules, of_the_catalogues_models_are_those_of_the_real_classes) {
+    for (const auto& [recorded, known] : {
+             std::pair{"flux_dev", "flux_dev"},
+             std::pair{"flux_schnell", "flux_schnell"},
+             std::pair{"chroma", "chroma"},
+             std::pair{"qwen_image", "qwen_image"},
+             std::pair{"lumina2_2304", "lumina2"},
+             std::pair{"omnigen2", "omnigen2"},
+             std::pair{"z_image_base", "z_image"},
+             std::pair{"anima_2B", "anima"},
+             std::pair{"hunyuan_video", "hunyuan_video"},
+             std::pair{"wan_t2v_1.3B", "wan_t2v_1.3b"},
+             std::pair{"wan_i2v_14B", "wan_i2v_14b"},
+             std::pair{"wan_vace_1.3B", "wan_vace_1.3b"},
+             std::pair{"wan_wan22_ti2v_5B", "wan22_ti2v_5b"},
+         }) {
+        const auto model = build_denoiser(modelfile::known_model(known).value().denoiser).value();
+        std::vector<ModuleEntry> modules = model->modules();
+        if (recorded_modules(recorded).size() > modules.size())
+            for (ModuleEntry& buffer : model->model_buffers()) modules.push_back(std::move(buffer));
+        expect_modules(recorded, modules);
+    }
+    for (const auto& [recorded, known] :
+         {std::pair{"te_t5xxl", "t5_xxl"}, std::pair{"te_umt5xxl", "umt5_xxl"},
+          std::pair{"te_qwen25_7b", "qwen25_7b"}, std::pair{"te_llama3_8b_hv", "llama3_8b"},
+          std::pair{"te_gemma2_2b", "gemma2_2b"}, std::pair{"te_qwen3_4b", "qwen3_4b"}}) {
+        modelfile::Part<modelfile::TextEncoderConfig> part;
+        part.config = modelfile::known_text_encoder(known).value();
+        expect_modules(recorded, build_text_encoder(part).value().network().modules());
+    }
+    for (const std::string name : {"wan21", "wan22"})
+        expect_modules(name + "_vae",
+                       build_vae(modelfile::known_vae(name).value()).value()->modules());
 }
 
 // Parameters of published networks that were not recorded: counted from their public descriptions.

@@ -21,8 +21,9 @@ void Registry::add(Module path, std::string_view class_name, std::int64_t parame
                         .storage = storage});
 }
 
-void Registry::add_plain(Module path, std::string_view class_name, std::int64_t parameters) {
-    add(path, class_name, parameters);
+void Registry::add_plain(Module path, std::string_view class_name, std::int64_t parameters,
+                         ModuleStorage storage) {
+    add(path, class_name, parameters, storage);
     modules_.back().castable = false;
 }
 

@@ -27,7 +27,8 @@ class Registry {
     void add(Module path, std::string_view class_name, std::int64_t parameters,
              ModuleStorage storage = ModuleStorage::AsNetwork);
     // A leaf that is none of ComfyUI's ops.
-    void add_plain(Module path, std::string_view class_name, std::int64_t parameters);
+    void add_plain(Module path, std::string_view class_name, std::int64_t parameters,
+                   ModuleStorage storage = ModuleStorage::AsNetwork);
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);

@@ -207,7 +207,7 @@ class ResidencySession {
     }
 
     ModelHandle add(std::shared_ptr<LoadableModel> model, ModelRole role, Placement& placement) {
-        placement = place_model(role, model->size_bytes, server_, device_, loader_.free_bytes());
+        placement = place_model(role, model->placement_bytes, server_, device_, loader_.free_bytes());
         return loader_.add(std::move(model), placement);
     }
 

@@ -33,6 +33,7 @@ std::shared_ptr<LoadableModel> make_loadable(std::string name, std::span<const L
                                     .needs_cast = part.storage != compute});
         }
     }
+    model->placement_bytes = model->size_bytes;
     std::sort(model->units.begin(), model->units.end(), [](const LoadUnit& a, const LoadUnit& b) {
         if (a.bytes != b.bytes) return a.bytes > b.bytes;
         if (a.prefix != b.prefix) return a.full_path() > b.full_path();

@@ -35,6 +35,9 @@ struct LoadableModel {
     std::int64_t unsaved_bytes = 0;   // buffers outside the state dict: they move with the whole
                                       // model, and the loader counts them nowhere
     std::int64_t compute_element_bytes = 2;
+    // By which ComfyUI decides where the model begins, before it was built: size_bytes, but of text
+    // encoders the parameters in the server's own type, whatever the file's.
+    std::int64_t placement_bytes = 0;
     std::shared_ptr<const void> networks;  // what the units' paths belong to, kept alive
 
     [[nodiscard]] std::int64_t unit_bytes() const { return size_bytes - attached_bytes; }

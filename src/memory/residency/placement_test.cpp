@@ -87,7 +87,7 @@ TEST(Placement, is_the_recorded_one_on_every_card_and_with_every_flag) {
         EXPECT_EQ(at_unet.built_on, place_named(*find_string(inputs, "unet_device"))) << line;
         if (at_unet.built_on == Place::Card) free -= unet->unit_bytes();
         const Placement at_text =
-            place_model(ModelRole::TextEncoder, text->size_bytes, server, device, free);
+            place_model(ModelRole::TextEncoder, text->placement_bytes, server, device, free);
         EXPECT_EQ(at_text.runs_on, place_named(*find_string(inputs, "te_load_device"))) << line;
         EXPECT_EQ(at_text.built_on, place_named(*find_string(inputs, "te_device"))) << line;
         ++checked;

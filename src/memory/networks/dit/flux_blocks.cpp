@@ -43,8 +43,8 @@ Tensor modulated(Tape& tape, Module module, const LayerNorm& norm, const Tensor&
 }  // namespace
 
 QkNorm::QkNorm(Registry& r, std::string_view path, std::int64_t head_dim)
-    : query_(r, r.path(path, "query_norm"), head_dim),
-      key_(r, r.path(path, "key_norm"), head_dim) {}
+    : query_(r, r.path(path, "query_norm"), head_dim, Affine::Yes, NormClass::Plain),
+      key_(r, r.path(path, "key_norm"), head_dim, Affine::Yes, NormClass::Plain) {}
 
 FluxModulation::FluxModulation(Registry& r, std::string_view path, std::int64_t width, int sets,
                                Bias bias)

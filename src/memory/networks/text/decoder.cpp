@@ -31,7 +31,7 @@ Bias qkv_bias(const modelfile::DecoderConfig& c) {
 
 DecoderNorm::DecoderNorm(Registry& registry, Module path, std::int64_t width, bool adds_one)
     : path_(path), width_(width), adds_one_(adds_one) {
-    registry.add(path, "RMSNorm", width);
+    registry.add_plain(path, "RMSNorm", width);
 }
 
 Tensor DecoderNorm::forward(Tape& tape, const Tensor& x) const {

@@ -49,7 +49,7 @@ Tensor T5Linear::forward(Tape& tape, const Tensor& x) const {
 
 T5Norm::T5Norm(Registry& registry, Module path, const modelfile::T5Config& config)
     : path_(path), width_(config.d_model), storage_(unscaled_storage(config)) {
-    registry.add(path, "T5LayerNorm", config.d_model, storage_);
+    registry.add_plain(path, "T5LayerNorm", config.d_model, storage_);
 }
 
 Tensor T5Norm::forward(Tape& tape, const Tensor& x) const {

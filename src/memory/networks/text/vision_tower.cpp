@@ -18,7 +18,7 @@ class Writer {
         registry_.add(path(name), "Linear", in * out + (bias == Bias::Yes ? out : 0));
     }
     void conv(std::string_view name, std::int64_t in, std::int64_t out, Bias bias) {
-        registry_.add(path(name), "Conv", in * out + (bias == Bias::Yes ? out : 0));
+        registry_.add(path(name), "Conv3d", in * out + (bias == Bias::Yes ? out : 0));
     }
     void layer_norm(std::string_view name, std::int64_t width,
                     ModuleStorage storage = ModuleStorage::AsNetwork) {
