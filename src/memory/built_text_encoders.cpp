@@ -111,9 +111,17 @@ Types types_of(const BuiltTextEncoder& encoder, const LaunchFlags& flags) {
 
 Result<BuiltTextEncoder> build_text_encoder(
     const modelfile::Part<modelfile::TextEncoderConfig>& part) {
-    TRY_ASSIGN(BuiltTextEncoder built,
-               std::visit([](const auto& config) { return build(config); }, part.config));
-    if (!built.clip) built.stored = kept_type(part.weights.dtype);
+    modelfile::TextEncoderConfig config = part.config;
+    if (part.weights.scaled_fp8) {
+        if (auto* t5 = std::get_if<T5Config>(&config)) t5->scaled_fp8 = true;
+        if (auto* decoder = std::get_if<DecoderConfig>(&config)) decoder->scaled_fp8 = true;
+    }
+    TRY_ASSIGN(BuiltTextEncoder built, std::visit([](const auto& c) { return build(c); }, config));
+    if (built.clip) return built;
+    built.stored = kept_type(part.weights.dtype);
+    const bool fp8 =
+        built.stored == ComputeType::Float8E4M3 || built.stored == ComputeType::Float8E5M2;
+    if (part.weights.scaled_fp8 && !fp8) built.stored = ComputeType::Float8E4M3;
     return built;
 }
 

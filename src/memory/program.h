@@ -52,6 +52,7 @@ struct ProgramModel {
     std::vector<std::shared_ptr<const BuiltFile>> built;
     std::string why_unknown;                    // empty: known
     std::optional<ComputeType> forced_storage;  // UNETLoader's weight_dtype
+    bool own_file = false;                      // a loader node of its own, not a checkpoint's
 
     [[nodiscard]] bool known() const { return why_unknown.empty(); }
 };

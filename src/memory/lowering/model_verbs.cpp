@@ -46,6 +46,7 @@ Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
                        .built = {},
                        .why_unknown = {},
                        .forced_storage = {}};
+    model.own_file = scope.kind().verb != NodeVerb::LoadCheckpoint;
     if (files.empty()) model.why_unknown = "the loader names no file";
     for (const std::string& file : files) {
         model.built.push_back(models.find(file));

@@ -235,6 +235,10 @@ Values lower_vae_verb(NodeScope& scope) {
         step.tile_size =
             clamped(scope.number("tile_size").value_or(step.tile_size), kTileMin, kTileMax);
         step.overlap = clamped(scope.number("overlap").value_or(step.overlap), 0, kTileMax);
+        step.tile_frames =
+            clamped(scope.number("temporal_size").value_or(step.tile_frames), 8, kFramesMax);
+        step.frame_overlap =
+            clamped(scope.number("temporal_overlap").value_or(step.frame_overlap), 0, kFramesMax);
     }
     scope.step(step);
     return {decode ? Value{step.image} : Value{latent_of(step.image, grid)}};

@@ -10,13 +10,18 @@ using ghost::element_bytes;
 using ghost::ElementType;
 
 Linear::Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out, Bias bias)
-    : path_(path), in_(in), out_(out), bias_(bias == Bias::Yes) {
+    : path_(path),
+      in_(in),
+      out_(out),
+      bias_(bias == Bias::Yes),
+      scaled_(registry.scales_linears()) {
     registry.add(path, "Linear", in * out + (bias_ ? out : 0));
 }
 
 Tensor Linear::forward(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
     const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tensor scaled = apply_scale(tape, x);
     const std::int64_t rows = x.elements() / in_;
     const std::string_view op = bias_ ? "addmm" : "mm";
     Tensor out = tape.make({rows, out_}, x.type(), op, path_);
@@ -30,13 +35,26 @@ Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
     const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
     const Tensor copy = ghost::clone(tape, path_, x, x.shape());
+    const Tensor scaled = apply_scale(tape, copy);
     return multiply(tape, "mm", copy);
 }
 
 Tensor Linear::forward_batched(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
     const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tensor scaled = apply_scale(tape, x);
     return multiply(tape, "bmm", x);
+}
+
+Tensor Linear::apply_scale(Tape& tape, const Tensor& x) const {
+    if (!scaled_) return {};
+    const Shape weight_shape{out_, in_};
+    const bool weight_is_smaller = weight_shape.elements() < x.elements();
+    Tensor product =
+        tape.make(weight_is_smaller ? weight_shape : x.shape(), x.type(), "mul", path_);
+    tape.charge(OpClass::Elementwise, "mul", path_, 0,
+                2 * product.bytes() + element_bytes(ElementType::Float32));
+    return product;
 }
 
 Tensor Linear::multiply(Tape& tape, std::string_view op, const Tensor& x) const {

@@ -31,11 +31,15 @@ class Linear {
 
   private:
     [[nodiscard]] Tensor multiply(Tape& tape, std::string_view op, const Tensor& x) const;
+    // The product of the scale of a scaled fp8 weight with what is smaller, the weight or `x`;
+    // nothing where the weight has no scale.
+    [[nodiscard]] Tensor apply_scale(Tape& tape, const Tensor& x) const;
 
     Module path_;
     std::int64_t in_;
     std::int64_t out_;
     bool bias_;
+    bool scaled_;
 };
 
 struct ConvShape {

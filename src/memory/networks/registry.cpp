@@ -14,11 +14,15 @@ Module Registry::path(std::string_view parent, std::string_view name) {
 
 void Registry::add(Module path, std::string_view class_name, std::int64_t parameters,
                    ModuleStorage storage) {
+    const bool linear = class_name == "Linear";
+    if (scales_linears_ && !linear && storage == ModuleStorage::AsNetwork)
+        storage = ModuleStorage::Float16;
     modules_.push_back({.path = *path,
                         .class_name = class_name,
                         .elements = parameters,
                         .castable = castable_,
-                        .storage = storage});
+                        .storage = storage,
+                        .scales = scales_linears_ && linear ? 1 : 0});
 }
 
 void Registry::add_plain(Module path, std::string_view class_name, std::int64_t parameters,
@@ -46,7 +50,8 @@ void Registry::add_buffer(Module path, std::string_view class_name, std::int64_t
 
 std::int64_t Registry::params() const {
     std::int64_t sum = 0;
-    for (const ModuleEntry& module : modules_) sum += module.elements - module.buffer_elements;
+    for (const ModuleEntry& module : modules_)
+        sum += module.elements + module.scales - module.buffer_elements;
     return sum;
 }
 

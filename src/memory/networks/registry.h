@@ -22,6 +22,11 @@ class Registry {
     // plain PyTorch modules.
     explicit Registry(bool castable = true) : castable_(castable) {}
 
+    // For what is registered from here on: the network's own type is fp8, Linear layers have a
+    // scale each, everything else is kept in 16 bit.
+    void scale_linears() { scales_linears_ = true; }
+    [[nodiscard]] bool scales_linears() const { return scales_linears_; }
+
     // A path that lives as long as the registry. "" + name gives name.
     [[nodiscard]] Module path(std::string_view parent, std::string_view name);
     void add(Module path, std::string_view class_name, std::int64_t parameters,
@@ -42,6 +47,7 @@ class Registry {
 
   private:
     bool castable_;
+    bool scales_linears_ = false;
     std::deque<std::string> paths_;
     std::vector<ModuleEntry> modules_;
 };

@@ -37,8 +37,9 @@ Result<std::int64_t> number_at(const json::value& object, std::string_view key, 
 
 Result<std::vector<std::int64_t>> shape_at(const json::value& inputs, std::string_view key) {
     const json::value* value = find(inputs, key);
-    if (value == nullptr || !value->is_array() || value->get_array().size() != 4)
-        return fail(Errc::NotFound, fmt::format("{} is no shape of an image", key));
+    const std::size_t rank = value == nullptr || !value->is_array() ? 0 : value->get_array().size();
+    if (rank != 4 && rank != 5)
+        return fail(Errc::NotFound, fmt::format("{} is no shape of an image or a video", key));
     std::vector<std::int64_t> shape;
     for (const json::value& side : value->get_array()) {
         if (!side.is_int64() || side.get_int64() < 1 || side.get_int64() > kSideMax)
@@ -88,12 +89,29 @@ Result<Device> read_device(const json::value& card) {
     return device;
 }
 
-json::array calls_of(std::string_view what, std::span<const TileRun> runs, std::int64_t channels,
+// [images, channels, (frames,) rows, columns]
+json::array call_shape(std::int64_t images, std::int64_t channels, const TileSize& size,
+                       bool video) {
+    json::array shape{images, channels};
+    if (video) shape.emplace_back(size.frames);
+    shape.emplace_back(size.height);
+    shape.emplace_back(size.width);
+    return shape;
+}
+
+// What a VAE was given: a batch of images, or videos.
+struct VaeInput {
+    std::int64_t images = 1;
+    std::int64_t channels = 4;
+    TileSize size;
+    bool video = false;
+};
+
+json::array calls_of(std::string_view what, std::span<const TileRun> runs, const VaeInput& input,
                      std::string_view dtype, std::int64_t images) {
     json::array calls;
     for (const TileRun& run : runs)
-        calls.push_back(json::array{what,
-                                    json::array{images, channels, run.size.height, run.size.width},
+        calls.push_back(json::array{what, call_shape(images, input.channels, run.size, input.video),
                                     dtype, run.count});
     return calls;
 }
@@ -108,33 +126,43 @@ void read_text_types(const json::value* recorded, std::vector<BuiltTextEncoder>&
         encoder.stored = torch_type(last.get_string()).value_or(encoder.stored);
 }
 
+// Which loader nodes brought a model. A checkpoint's diffusion model may begin on the card; one
+// that a node of its own loads begins on the host.
+enum class LoadedBy : std::uint8_t {
+    Checkpoint,         // all three parts
+    CheckpointAndClip,  // the text encoders by a node after it
+    Parts,              // a node for each
+};
+
 // The models of the recordings by their names there: the network, then the type of its file.
-std::string_view architecture_of(std::string_view model) {
-    constexpr auto kNames = std::to_array<std::pair<std::string_view, std::string_view>>({
+struct RecordedModel {
+    std::string_view name;
+    std::string_view architecture;
+    LoadedBy loaded_by = LoadedBy::Checkpoint;
+};
+RecordedModel recorded_model(std::string_view name) {
+    constexpr auto kModels = std::to_array<RecordedModel>({
         {"sdxl_bf16", "sdxl"},
-        {"sd3m", "sd3"},
-        {"flux_bf16", "flux_dev"},
-        {"flux_fp8", "flux_dev"},
-        {"flux_bf16_wd_fp8", "flux_dev"},
-        {"qwen_fp8", "qwen_image"},
-        {"qwen_bf16", "qwen_image"},
-        {"wan13", "wan_t2v_1.3b"},
-        {"wan14_fp8", "wan_t2v_14b"},
-        {"wan14_fp16", "wan_t2v_14b"},
+        {"sd3m", "sd3", LoadedBy::CheckpointAndClip},
+        {"flux_bf16", "flux_dev", LoadedBy::Parts},
+        {"flux_fp8", "flux_dev", LoadedBy::Parts},
+        {"flux_bf16_wd_fp8", "flux_dev", LoadedBy::Parts},
+        {"qwen_fp8", "qwen_image", LoadedBy::Parts},
+        {"wan13", "wan_t2v_1.3b", LoadedBy::Parts},
+        {"wan14_fp8", "wan_t2v_14b", LoadedBy::Parts},
     });
-    for (const auto& [name, architecture] : kNames)
-        if (name == model) return architecture;
-    return model;
+    const auto* found = std::ranges::find(kModels, name, &RecordedModel::name);
+    return found == kModels.end() ? RecordedModel{name, name} : *found;
 }
 
 // A whole batch in slices: full ones, then the rest.
-void append_slices(json::array& calls, std::string_view what, std::int64_t batch, int slice,
-                   const TileRun& image, std::int64_t channels, std::string_view dtype) {
-    for (const auto& [images, count] : {std::pair{std::int64_t{slice}, batch / slice},
-                                        std::pair{batch % slice, std::int64_t{1}}}) {
+void append_slices(json::array& calls, std::string_view what, const VaeInput& input, int slice,
+                   std::string_view dtype) {
+    for (const auto& [images, count] : {std::pair{std::int64_t{slice}, input.images / slice},
+                                        std::pair{input.images % slice, std::int64_t{1}}}) {
         if (images == 0 || count == 0) continue;
-        const TileRun run{image.size, static_cast<int>(count)};
-        for (json::value& call : calls_of(what, {&run, 1}, channels, dtype, images))
+        const TileRun run{input.size, static_cast<int>(count)};
+        for (json::value& call : calls_of(what, {&run, 1}, input, dtype, images))
             calls.push_back(std::move(call));
     }
 }
@@ -206,15 +234,18 @@ class ResidencySession {
         return &*found;
     }
 
-    ModelHandle add(std::shared_ptr<LoadableModel> model, ModelRole role, Placement& placement) {
-        placement = place_model(role, model->placement_bytes, server_, device_, loader_.free_bytes());
+    ModelHandle add(std::shared_ptr<LoadableModel> model, ModelRole role, Placement& placement,
+                    LoadedFrom from = LoadedFrom::Checkpoint) {
+        placement =
+            place_model(role, model->placement_bytes, server_, device_, loader_.free_bytes(), from);
         return loader_.add(std::move(model), placement);
     }
 
     Result<void> load(const json::value& inputs) {
         Set set;
         set.name = find_string(inputs, "model").value_or("");
-        TRY_ASSIGN(auto contents, known_checkpoint(architecture_of(set.name)));
+        const RecordedModel recorded = recorded_model(set.name);
+        TRY_ASSIGN(auto contents, known_checkpoint(recorded.architecture));
         set.file = build_file(std::move(contents));
         const auto& flags = server_.flags;
         set.unet_types.storage =
@@ -230,24 +261,49 @@ class ResidencySession {
         set.vae_type = torch_type(find_string(inputs, "vae_dtype"))
                            .value_or(vae_type(vae_types(set.file.vae->kind()), flags, device_));
         read_text_types(find(inputs, "te_dtypes"), set.file.text_encoders);
+        TRY_DO(scale_if_smaller(set, find(inputs, "sizes")));
 
-        // In the order in which a checkpoint loader builds and, where they begin on their load
-        // device, loads them.
+        // In the order in which the loaders build and, where they begin on their load device, load
+        // them.
         Placement at_unet;
         Placement at_text;
         Placement at_vae;
+        const bool parts = recorded.loaded_by == LoadedBy::Parts;
         set.unet = add(loadable_unet("unet:" + set.name, set.file, set.unet_types), ModelRole::Unet,
-                       at_unet);
+                       at_unet, parts ? LoadedFrom::OwnFile : LoadedFrom::Checkpoint);
+        const auto load_whole = [&](ModelHandle handle, bool begins) {
+            if (begins)
+                (void)loader_.load({.models = {{handle, {}}}, .minimum = {}, .whole = true});
+        };
+        const bool unet_begins = !parts && at_unet.built_on == Place::Card;
+        const bool unet_first = recorded.loaded_by == LoadedBy::CheckpointAndClip;
+        if (unet_first) load_whole(set.unet, unet_begins);
         set.text_encoder =
             add(loadable_text_encoders("te:" + set.name, set.file.text_encoders, flags),
                 ModelRole::TextEncoder, at_text);
         set.vae = add(loadable_vae("vae:" + set.name, *set.file.vae, set.vae_type), ModelRole::Vae,
                       at_vae);
-        if (at_text.built_on == at_text.runs_on)
-            (void)loader_.load({.models = {{set.text_encoder, {}}}, .minimum = {}, .whole = true});
-        if (at_unet.built_on == Place::Card)
-            (void)loader_.load({.models = {{set.unet, {}}}, .minimum = {}, .whole = true});
+        load_whole(set.text_encoder, at_text.built_on == at_text.runs_on);
+        if (!unet_first) load_whole(set.unet, unet_begins);
         sets_.push_back(std::move(set));
+        return {};
+    }
+
+    // The line does not say it, but its sizes do: text encoders of Qwen-Image and Wan are published
+    // in scaled fp8, which is smaller.
+    Result<void> scale_if_smaller(Set& set, const json::value* sizes) {
+        const auto size = sizes == nullptr ? std::nullopt : find_int(*sizes, "te");
+        if (!size) return {};
+        const auto plain = loadable_text_encoders("te", set.file.text_encoders, server_.flags);
+        if (*size >= plain->size_bytes) return {};
+        auto contents = std::make_shared<modelfile::Contents>(*set.file.contents);
+        for (auto& encoder : contents->text_encoders) {
+            encoder.weights.dtype = modelfile::DType::Float8E4M3;
+            encoder.weights.scaled_fp8 = true;
+        }
+        BuiltFile scaled = build_file(contents);
+        if (loadable_text_encoders("te", scaled.text_encoders, server_.flags)->size_bytes == *size)
+            set.file.text_encoders = std::move(scaled.text_encoders);
         return {};
     }
 
@@ -263,7 +319,8 @@ class ResidencySession {
 
     Result<void> add_controlnet(Set& set) {
         if (set.controlnet) return {};
-        TRY_ASSIGN(const auto config, modelfile::known_controlnet(architecture_of(set.name)));
+        TRY_ASSIGN(const auto config,
+                   modelfile::known_controlnet(recorded_model(set.name).architecture));
         TRY_ASSIGN(set.controlnet_network, build_controlnet(config));
         Placement placement;
         set.controlnet =
@@ -283,9 +340,9 @@ class ResidencySession {
         };
         const LatentShape latent{.batch = static_cast<int>(shape[0]),
                                  .channels = static_cast<int>(shape[1]),
-                                 .frames = 1,
-                                 .height = static_cast<int>(shape[2]),
-                                 .width = static_cast<int>(shape[3])};
+                                 .frames = shape.size() > 4 ? static_cast<int>(shape[2]) : 1,
+                                 .height = static_cast<int>(shape[shape.size() - 2]),
+                                 .width = static_cast<int>(shape.back())};
         const SamplingEstimate estimate{.factor = traits_of(set).usage_factor,
                                         .element_bytes = bytes_per_element(set.unet_types.compute),
                                         .attention = attention_memory(server_.flags)};
@@ -329,12 +386,18 @@ class ResidencySession {
 
     Result<void> decode(Set& set, const json::value& inputs, bool node, json::object& out) {
         TRY_ASSIGN(const std::vector<std::int64_t> shape, shape_at(inputs, "latent"));
-        const auto height = static_cast<int>(shape[2]);
-        const auto width = static_cast<int>(shape[3]);
-        const double estimate = vae_decode_estimate(set.file.vae->kind(), {1, height, width},
-                                                    set.vae_type, server_.version);
+        const VaeKind kind = set.file.vae->kind();
+        const VaeInput latent{.images = shape[0],
+                              .channels = shape[1],
+                              .size = {.height = static_cast<int>(shape[shape.size() - 2]),
+                                       .width = static_cast<int>(shape.back()),
+                                       .frames = shape.size() > 4 ? static_cast<int>(shape[2]) : 1},
+                              .video = shape.size() > 4};
+        const double estimate =
+            vae_decode_estimate(kind, {latent.size.frames, latent.size.height, latent.size.width},
+                                set.vae_type, server_.version);
         Tiling tiling = kDecodeFallback;
-        double required = estimate;
+        VideoTiling video = video_fallback(set.file.vae->grid().pixels_per_cell);
         if (const json::value* args = find(inputs, "tiled_args"); node && args != nullptr) {
             constexpr std::int64_t kTileMax = 4096;
             const auto value = [&](std::string_view key, int otherwise) {
@@ -344,19 +407,25 @@ class ResidencySession {
             tiling = {.tile = std::max(2, value("tile_x", tiling.tile)),
                       .overlap = value("overlap", tiling.overlap)};
             tiling.overlap = std::min(tiling.overlap, tiling.tile / 4);
+            video = {.tile = tiling.tile,
+                     .overlap = tiling.overlap,
+                     .frames = std::max(2, value("tile_t", kAllFrames)),
+                     .frame_overlap = value("overlap_t", video.frame_overlap)};
         }
         (void)loader_.load(
-            {.models = {{set.vae, {}}}, .required = required, .minimum = {}, .whole = false});
+            {.models = {{set.vae, {}}}, .required = estimate, .minimum = {}, .whole = false});
         const int slice = vae_batch(static_cast<double>(loader_.free_bytes()), estimate);
         const std::string_view dtype = find_string(inputs, "dtype").value_or("");
         json::array calls;
         if (!node)
-            append_slices(calls, "decode", shape[0],
-                          static_cast<int>(std::min<std::int64_t>(slice, shape[0])),
-                          {{height, width}, 1}, shape[1], dtype);
+            append_slices(calls, "decode", latent,
+                          static_cast<int>(std::min<std::int64_t>(slice, latent.images)), dtype);
         if (node || find_bool(inputs, "oom_injected").value_or(false)) {
-            const auto runs = decode_tiles(static_cast<int>(shape[0]), height, width, tiling);
-            for (json::value& call : calls_of("decode", runs, shape[1], dtype, 1))
+            const auto images = static_cast<int>(latent.images);
+            const auto runs =
+                latent.video ? video_tiles(images, latent.size, video)
+                             : decode_tiles(images, latent.size.height, latent.size.width, tiling);
+            for (json::value& call : calls_of("decode", runs, latent, dtype, 1))
                 calls.push_back(std::move(call));
         }
         out["memory_used"] = estimate;
@@ -365,23 +434,35 @@ class ResidencySession {
         return {};
     }
 
+    // A list of images; of a VAE of videos, the frames of one.
     Result<void> encode(Set& set, const json::value& inputs, json::object& out) {
         TRY_ASSIGN(const std::vector<std::int64_t> shape, shape_at(inputs, "pixels"));
-        const double estimate = vae_encode_estimate(set.file.vae->kind(), {1, shape[1], shape[2]},
-                                                    set.vae_type, server_.version);
+        if (shape.size() != 4) return fail(Errc::NotFound, "pixels are no list of images");
+        const std::string_view dtype = find_string(inputs, "dtype").value_or("");
+        const Vae& vae = *set.file.vae;
+        const bool video = vae.grid().frames_per_cell > 1;
+        const auto listed = static_cast<int>(shape[0]);
+        const VaeInput pixels{.images = video ? 1 : listed,
+                              .channels = shape[3],
+                              .size = {.height = static_cast<int>(shape[1]),
+                                       .width = static_cast<int>(shape[2]),
+                                       .frames = video ? listed : 1},
+                              .video = video};
+        const double estimate = vae_encode_estimate(
+            vae.kind(), {pixels.size.frames, pixels.size.height, pixels.size.width}, set.vae_type,
+            server_.version);
         (void)loader_.load(
             {.models = {{set.vae, {}}}, .required = estimate, .minimum = {}, .whole = false});
         const int slice = vae_batch(static_cast<double>(loader_.free_bytes()), estimate);
         json::array calls;
-        append_slices(calls, "encode", shape[0],
-                      static_cast<int>(std::min<std::int64_t>(slice, shape[0])),
-                      {{static_cast<int>(shape[1]), static_cast<int>(shape[2])}, 1}, shape[3],
-                      find_string(inputs, "dtype").value_or(""));
+        append_slices(calls, "encode", pixels,
+                      static_cast<int>(std::min<std::int64_t>(slice, pixels.images)), dtype);
         if (find_bool(inputs, "oom_injected").value_or(false)) {
-            const auto runs = encode_tiles(static_cast<int>(shape[0]), static_cast<int>(shape[1]),
-                                           static_cast<int>(shape[2]), kEncodeFallback);
-            for (json::value& call :
-                 calls_of("encode", runs, shape[3], find_string(inputs, "dtype").value_or(""), 1))
+            const auto images = static_cast<int>(pixels.images);
+            const auto runs = video ? video_tiles(images, pixels.size, video_fallback(1))
+                                    : encode_tiles(images, pixels.size.height, pixels.size.width,
+                                                   kEncodeFallback);
+            for (json::value& call : calls_of("encode", runs, pixels, dtype, 1))
                 calls.push_back(std::move(call));
         }
         out["memory_used"] = estimate;

@@ -39,7 +39,7 @@ Place text_encoder_begins(const Placement& placement, std::int64_t size, const D
 }  // namespace
 
 Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& server,
-                      const Device& device, std::int64_t free_bytes) {
+                      const Device& device, std::int64_t free_bytes, LoadedFrom from) {
     const LaunchFlags& flags = server.flags;
     constexpr Placement kHost{Place::Host, Place::Host, Place::Host};
     if (without_card(flags, device)) return kHost;
@@ -48,7 +48,7 @@ Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& ser
         case ModelRole::Unet:
         case ModelRole::ControlNet:
             placement.rests_on = high(flags) ? Place::Card : Place::Host;
-            placement.built_on = role == ModelRole::Unet
+            placement.built_on = role == ModelRole::Unet && from == LoadedFrom::Checkpoint
                                      ? unet_begins(size_bytes, flags, device, free_bytes)
                                      : placement.rests_on;
             return placement;

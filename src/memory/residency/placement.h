@@ -18,7 +18,10 @@ struct Placement {
 };
 
 // `free_bytes` of the card when the model is built. The size decides where it is built.
+// A checkpoint's diffusion model may begin on the card; one with a loader node of its own does not.
+enum class LoadedFrom : std::uint8_t { Checkpoint, OwnFile };
 [[nodiscard]] Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& server,
-                                    const Device& device, std::int64_t free_bytes);
+                                    const Device& device, std::int64_t free_bytes,
+                                    LoadedFrom from = LoadedFrom::Checkpoint);
 
 }  // namespace plimsoll::memory

@@ -166,7 +166,7 @@ Activity vae_activity(const Vae& vae, const VaeStep& step, int slice, ComputeTyp
 }
 
 Activity tiled_vae_activity(const Vae& vae, VaeDirection direction, std::span<const TileRun> tiles,
-                            int frames, ComputeType type, const ForwardRules& rules) {
+                            ComputeType type, const ForwardRules& rules) {
     // Equal tiles come back in every row: each size is walked once.
     std::vector<TileRun> sizes;
     for (const TileRun& run : tiles) {
@@ -177,15 +177,18 @@ Activity tiled_vae_activity(const Vae& vae, VaeDirection direction, std::span<co
             known->count += run.count;
     }
     Activity activity;
-    const int cell = direction == VaeDirection::Decode ? vae.grid().pixels_per_cell : 1;
+    const VaeGrid grid = vae.grid();
+    const bool decode = direction == VaeDirection::Decode;
+    const int cell = decode ? grid.pixels_per_cell : 1;
     for (const TileRun& run : sizes) {
-        const VaeCall call{.batch = 1,
-                           .frames = frames,
-                           .height = run.size.height * cell,
-                           .width = run.size.width * cell,
-                           .compute = type,
-                           .storage = type,
-                           .rules = rules};
+        const VaeCall call{
+            .batch = 1,
+            .frames = decode ? (run.size.frames - 1) * grid.frames_per_cell + 1 : run.size.frames,
+            .height = run.size.height * cell,
+            .width = run.size.width * cell,
+            .compute = type,
+            .storage = type,
+            .rules = rules};
         const Walk walk = walk_vae(vae, direction, call);
         activity.then(walk, walk, run.count);
     }

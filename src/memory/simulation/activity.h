@@ -51,9 +51,9 @@ struct StepForward {
 // Whole images, `slice` at a time.
 [[nodiscard]] Activity vae_activity(const Vae& vae, const VaeStep& step, int slice,
                                     ComputeType type, const ForwardRules& rules);
-// In tiles, each of so many frames.
+// In tiles.
 [[nodiscard]] Activity tiled_vae_activity(const Vae& vae, VaeDirection direction,
-                                          std::span<const TileRun> tiles, int frames,
-                                          ComputeType type, const ForwardRules& rules);
+                                          std::span<const TileRun> tiles, ComputeType type,
+                                          const ForwardRules& rules);
 
 }  // namespace plimsoll::memory

@@ -371,8 +371,8 @@ class Simulation {
             }
         }
         if (phase.tiled) {
-            activity = tiled_vae_activity(network, what.direction, tiles_of(what, grid), frames,
-                                          type, rules_);
+            activity =
+                tiled_vae_activity(network, what.direction, tiles_of(what, grid), type, rules_);
             phase.batch_per_forward = 1;
         }
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
@@ -387,11 +387,11 @@ class Simulation {
         }
     }
 
-    // Space only: a tile of a video that the node cuts in time too is walked with all its frames.
     std::vector<TileRun> tiles_of(const VaeStep& what, const VaeGrid& grid) const {
         const ImageShape& image = what.image;
         const int cell = grid.pixels_per_cell;
-        const int images = what.video ? 1 : image.batch;
+        if (grid.frames_per_cell > 1) return video_tiles_of(what, grid);
+        const int images = image.batch;
         if (what.direction == VaeDirection::Decode) {
             const Tiling tiling =
                 what.tiled ? node_tiling(what.tile_size, what.overlap, cell) : kDecodeFallback;
@@ -400,6 +400,21 @@ class Simulation {
         const Tiling tiling =
             what.tiled ? node_tiling(what.tile_size, what.overlap, 1) : kEncodeFallback;
         return encode_tiles(images, image.height, image.width, tiling);
+    }
+
+    // Images too, where the VAE is one of videos.
+    static std::vector<TileRun> video_tiles_of(const VaeStep& what, const VaeGrid& grid) {
+        const bool decode = what.direction == VaeDirection::Decode;
+        const int cell = decode ? grid.pixels_per_cell : 1;
+        const int time = decode ? grid.frames_per_cell : 1;
+        const VideoTiling tiling =
+            what.tiled ? node_video_tiling(node_tiling(what.tile_size, what.overlap, cell),
+                                           what.tile_frames, what.frame_overlap, time)
+                       : video_fallback(cell);
+        const int frames = what.video ? what.image.batch : 1;
+        return video_tiles(
+            what.video ? 1 : what.image.batch,
+            {what.image.height / cell, what.image.width / cell, (frames - 1) / time + 1}, tiling);
     }
 
     Bytes largest_unit(ModelHandle handle) {

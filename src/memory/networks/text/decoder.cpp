@@ -199,8 +199,10 @@ DecoderNetwork::DecoderNetwork(const modelfile::DecoderConfig& c, DecoderOutput 
       config_(c),
       output_(std::move(output)),
       model_(registry_.path("transformer.model", "")) {
+    if (c.scaled_fp8) registry_.scale_linears();
     embed_tokens_.emplace(registry_, registry_.path(*model_, "embed_tokens"), c.vocab_size,
-                          c.hidden_size);
+                          c.hidden_size,
+                          c.scaled_fp8 ? ModuleStorage::Float16 : ModuleStorage::AsNetwork);
     for (int i = 0; i < c.num_hidden_layers; ++i)
         layers_.emplace_back(registry_, fmt::format("{}.layers.{}", *model_, i), c, i);
     if (c.final_norm)

@@ -21,32 +21,6 @@ ModuleStorage unscaled_storage(const modelfile::T5Config& config) {
 
 }  // namespace
 
-T5Linear::T5Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out, bool scaled)
-    : path_(path), in_(in), out_(out), scaled_(scaled) {
-    registry.add(path, "Linear", in * out);
-    if (scaled) registry.add_own_parameters(path, "Linear", 1, ModuleStorage::Float32);
-}
-
-Tensor T5Linear::forward(Tape& tape, const Tensor& x) const {
-    const std::int64_t rows = x.elements() / in_;
-    const Shape weight_shape{out_, in_};
-    const Tape::Cast weight = tape.cast_weight(weight_shape, path_);
-    // The scale is multiplied into what is smaller.
-    const Tensor scaled = [&] {
-        if (!scaled_) return Tensor{};
-        const bool weight_is_smaller = weight_shape.elements() < x.elements();
-        Tensor product =
-            tape.make(weight_is_smaller ? weight_shape : x.shape(), x.type(), "mul", path_);
-        tape.charge(OpClass::Elementwise, "mul", path_, 0,
-                    2 * product.bytes() + element_bytes(ElementType::Float32));
-        return product;
-    }();
-    Tensor out = tape.make({rows, out_}, x.type(), "mm", path_);
-    tape.charge(OpClass::MatMul, "mm", path_, ghost::saturating_product({2, rows, in_, out_}),
-                x.bytes() + weight_shape.elements() * element_bytes(x.type()) + out.bytes());
-    return out.view(x.shape().with_last(out_));
-}
-
 T5Norm::T5Norm(Registry& registry, Module path, const modelfile::T5Config& config)
     : path_(path), width_(config.d_model), storage_(unscaled_storage(config)) {
     registry.add_plain(path, "T5LayerNorm", config.d_model, storage_);
@@ -77,10 +51,10 @@ T5Attention::T5Attention(Registry& r, std::string_view path, const modelfile::T5
     : path_(r.path(path, "")),
       heads_(c.num_heads),
       head_dim_(c.d_kv),
-      q_(r, r.path(path, "q"), c.d_model, heads_ * head_dim_, c.scaled_fp8),
-      k_(r, r.path(path, "k"), c.d_model, heads_ * head_dim_, c.scaled_fp8),
-      v_(r, r.path(path, "v"), c.d_model, heads_ * head_dim_, c.scaled_fp8),
-      out_(r, r.path(path, "o"), heads_ * head_dim_, c.d_model, c.scaled_fp8),
+      q_(r, r.path(path, "q"), c.d_model, heads_ * head_dim_, Bias::No),
+      k_(r, r.path(path, "k"), c.d_model, heads_ * head_dim_, Bias::No),
+      v_(r, r.path(path, "v"), c.d_model, heads_ * head_dim_, Bias::No),
+      out_(r, r.path(path, "o"), heads_ * head_dim_, c.d_model, Bias::No),
       relative_bias_(has_bias
                          ? std::optional<Embedding>(
                                std::in_place, r, r.path(path, "relative_attention_bias"),
@@ -161,9 +135,9 @@ Tensor T5Attention::forward(Tape& tape, const Tensor& x, const Tensor& mask, Ten
 
 T5FeedForward::T5FeedForward(Registry& r, std::string_view path, const modelfile::T5Config& c)
     : path_(r.path(path, "")),
-      wi_0_(r, r.path(path, "wi_0"), c.d_model, c.d_ff, c.scaled_fp8),
-      wi_1_(r, r.path(path, "wi_1"), c.d_model, c.d_ff, c.scaled_fp8),
-      wo_(r, r.path(path, "wo"), c.d_ff, c.d_model, c.scaled_fp8) {}
+      wi_0_(r, r.path(path, "wi_0"), c.d_model, c.d_ff, Bias::No),
+      wi_1_(r, r.path(path, "wi_1"), c.d_model, c.d_ff, Bias::No),
+      wo_(r, r.path(path, "wo"), c.d_ff, c.d_model, Bias::No) {}
 
 Tensor T5FeedForward::forward(Tape& tape, const Tensor& x) const {
     const Tensor gate = [&] {
@@ -203,6 +177,7 @@ T5Network::T5Network(const modelfile::T5Config& config, std::string_view class_n
       config_(config),
       transformer_(registry_.path("transformer", "")),
       encoder_(registry_.path("transformer.encoder", "")) {
+    if (config.scaled_fp8) registry_.scale_linears();
     for (int i = 0; i < config.num_layers; ++i) {
         blocks_.emplace_back(registry_, fmt::format("transformer.encoder.block.{}", i), config,
                              i == 0 || config.bias_in_every_layer);

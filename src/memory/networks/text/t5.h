@@ -11,19 +11,6 @@
 
 namespace plimsoll::memory {
 
-// Linear without bias, whose weight may be scaled fp8.
-class T5Linear {
-  public:
-    T5Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out, bool scaled);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
-
-  private:
-    Module path_;
-    std::int64_t in_;
-    std::int64_t out_;
-    bool scaled_;
-};
-
 // Root mean square norm, written out step by step in the activations' own type.
 class T5Norm {
   public:
@@ -51,10 +38,10 @@ class T5Attention {
     Module path_;
     std::int64_t heads_;
     std::int64_t head_dim_;
-    T5Linear q_;
-    T5Linear k_;
-    T5Linear v_;
-    T5Linear out_;
+    Linear q_;
+    Linear k_;
+    Linear v_;
+    Linear out_;
     std::optional<Embedding> relative_bias_;
 };
 
@@ -65,9 +52,9 @@ class T5FeedForward {
 
   private:
     Module path_;
-    T5Linear wi_0_;
-    T5Linear wi_1_;
-    T5Linear wo_;
+    Linear wi_0_;
+    Linear wi_1_;
+    Linear wo_;
 };
 
 class T5Block {
