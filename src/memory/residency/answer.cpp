@@ -268,23 +268,44 @@ class ResidencySession {
         Placement at_unet;
         Placement at_text;
         Placement at_vae;
-        const bool parts = recorded.loaded_by == LoadedBy::Parts;
-        set.unet = add(loadable_unet("unet:" + set.name, set.file, set.unet_types), ModelRole::Unet,
-                       at_unet, parts ? LoadedFrom::OwnFile : LoadedFrom::Checkpoint);
         const auto load_whole = [&](ModelHandle handle, bool begins) {
             if (begins)
                 (void)loader_.load({.models = {{handle, {}}}, .minimum = {}, .whole = true});
         };
-        const bool unet_begins = !parts && at_unet.built_on == Place::Card;
-        const bool unet_first = recorded.loaded_by == LoadedBy::CheckpointAndClip;
-        if (unet_first) load_whole(set.unet, unet_begins);
-        set.text_encoder =
-            add(loadable_text_encoders("te:" + set.name, set.file.text_encoders, flags),
-                ModelRole::TextEncoder, at_text);
+        const auto add_unet = [&](LoadedFrom from) {
+            set.unet = add(loadable_unet("unet:" + set.name, set.file, set.unet_types),
+                           ModelRole::Unet, at_unet, from);
+        };
+        const auto load_unet = [&] { load_whole(set.unet, at_unet.built_on == Place::Card); };
+        const auto add_text = [&] {
+            set.text_encoder =
+                add(loadable_text_encoders("te:" + set.name, set.file.text_encoders, flags),
+                    ModelRole::TextEncoder, at_text);
+        };
+        const auto load_text = [&] {
+            load_whole(set.text_encoder, at_text.built_on == at_text.runs_on);
+        };
+        switch (recorded.loaded_by) {
+            case LoadedBy::Checkpoint:
+                add_unet(LoadedFrom::Checkpoint);
+                add_text();
+                load_text();
+                load_unet();
+                break;
+            case LoadedBy::CheckpointAndClip:
+                add_unet(LoadedFrom::Checkpoint);
+                load_unet();
+                add_text();
+                load_text();
+                break;
+            case LoadedBy::Parts:
+                add_text();
+                load_text();
+                add_unet(LoadedFrom::OwnFile);
+                break;
+        }
         set.vae = add(loadable_vae("vae:" + set.name, *set.file.vae, set.vae_type), ModelRole::Vae,
                       at_vae);
-        load_whole(set.text_encoder, at_text.built_on == at_text.runs_on);
-        if (!unet_first) load_whole(set.unet, unet_begins);
         sets_.push_back(std::move(set));
         return {};
     }

@@ -28,6 +28,7 @@ LoadedModel::LoadedModel(std::shared_ptr<const LoadableModel> model, const Place
         // Parameters are created there; containers' own and buffers are not.
         for (std::size_t i = 0; i < units_.size(); ++i)
             move(units_[i], model_->units[i], Place::Card);
+        if (placement.moved_whole) move_attached(Place::Card);
     }
 }
 

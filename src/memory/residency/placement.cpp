@@ -51,6 +51,7 @@ Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& ser
             placement.built_on = role == ModelRole::Unet && from == LoadedFrom::Checkpoint
                                      ? unet_begins(size_bytes, flags, device, free_bytes)
                                      : placement.rests_on;
+            placement.moved_whole = from == LoadedFrom::OwnFile;
             return placement;
         case ModelRole::Vae:
             if (flags.cpu_vae) return kHost;

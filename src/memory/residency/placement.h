@@ -15,6 +15,7 @@ struct Placement {
     Place runs_on = Place::Card;   // the load device
     Place rests_on = Place::Host;  // the offload device: where unloading moves weights
     Place built_on = Place::Host;  // where the loader node creates it
+    bool moved_whole = false;      // created on the host and moved there: buffers with it
 };
 
 // `free_bytes` of the card when the model is built. The size decides where it is built.

@@ -115,7 +115,8 @@ class Simulation {
         LiveModel entry;
         std::shared_ptr<LoadableModel> what = make_loadable(m, server_, device_, entry.types);
         entry.placement =
-            place_model(m.role, what->placement_bytes, server_, device_, policy().free_bytes());
+            place_model(m.role, what->placement_bytes, server_, device_, policy().free_bytes(),
+                        m.own_file ? LoadedFrom::OwnFile : LoadedFrom::Checkpoint);
         if (dynamic_)
             entry.placement.built_on = Place::Host;  // weights stay in the file until used
         entry.handle = policy().add(std::move(what), entry.placement);

@@ -98,7 +98,7 @@ Tensor CausalConv3d::forward_joined(Tape& tape, const WanFrames& x, Tensor befor
 
 WanRmsNorm::WanRmsNorm(Registry& r, Module path, std::int64_t channels)
     : path_(path), channels_(channels) {
-    r.add_own_parameters(path, "RMS_norm", channels, ModuleStorage::AsNetwork);
+    r.add_plain(path, "RMS_norm", channels);
 }
 
 Tensor WanRmsNorm::forward(Tape& tape, const Tensor& x) const {
