@@ -9,6 +9,7 @@
 #include "modelfile/architectures.h"
 
 #include <array>
+#include <optional>
 #include <utility>
 
 namespace plimsoll::memory {
@@ -24,14 +25,79 @@ void keep(Result<std::shared_ptr<const T>> built, std::string_view what,
         file.notes.push_back(std::string(what) + ": " + built.error().message);
 }
 
-// Of a part whose file is of `dtype`.
-modelfile::PartWeights weights_of(const Network& network, modelfile::DType dtype) {
-    const bool bf16 = dtype == modelfile::DType::BFloat16;
-    return {.params = network.params(),
-            .bytes = network.weights(bf16 ? ComputeType::BFloat16 : ComputeType::Float16),
-            .dtype = dtype,
-            .scaled_fp8 = false};
+std::optional<ComputeType> type_in_file(modelfile::DType dtype) {
+    switch (dtype) {
+        case modelfile::DType::Float32:
+            return ComputeType::Float32;
+        case modelfile::DType::Float16:
+            return ComputeType::Float16;
+        case modelfile::DType::BFloat16:
+            return ComputeType::BFloat16;
+        case modelfile::DType::Float8E4M3:
+            return ComputeType::Float8E4M3;
+        case modelfile::DType::Float8E5M2:
+            return ComputeType::Float8E5M2;
+        case modelfile::DType::Int8:
+            return ComputeType::Int8;
+        default:
+            return std::nullopt;
+    }
 }
+
+// Of a part whose file is of `dtype`.
+modelfile::PartWeights weights_of(const Network& network, modelfile::DType dtype, bool scaled) {
+    return {.params = network.params(),
+            .bytes = network.weights(type_in_file(dtype).value_or(ComputeType::Float16)),
+            .dtype = dtype,
+            .scaled_fp8 = scaled};
+}
+
+// Puts catalogued networks together to what a file of them would hold.
+class CatalogueFile {
+  public:
+    CatalogueFile(modelfile::DType dtype, bool scaled)
+        : contents_(std::make_shared<modelfile::Contents>()), dtype_(dtype), scaled_(scaled) {}
+
+    Result<void> add_denoiser(const modelfile::KnownModel& model) {
+        TRY_ASSIGN(const auto network, build_denoiser(model.denoiser));
+        contents_->family = model.family;
+        contents_->denoiser = {model.denoiser, weigh(*network), "model.diffusion_model."};
+        return {};
+    }
+    Result<void> add_vae(std::string_view name) {
+        TRY_ASSIGN(modelfile::VaeConfig config, modelfile::known_vae(name));
+        TRY_ASSIGN(const auto network, build_vae(config));
+        contents_->vae = {std::move(config), weigh(*network), "first_stage_model."};
+        return {};
+    }
+    Result<void> add_text_encoder(std::string_view name) {
+        TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
+        modelfile::Part<modelfile::TextEncoderConfig> part{
+            std::move(config),
+            {.params = 0, .bytes = {}, .dtype = dtype_, .scaled_fp8 = scaled_},
+            "cond_stage_model."};
+        TRY_ASSIGN(const BuiltTextEncoder encoder, build_text_encoder(part));
+        part.weights = weigh(encoder.network());
+        contents_->text_encoders.push_back(std::move(part));
+        return {};
+    }
+    [[nodiscard]] std::shared_ptr<const modelfile::Contents> finish() {
+        contents_->everything.dtype = dtype_;
+        return std::move(contents_);
+    }
+
+  private:
+    modelfile::PartWeights weigh(const Network& network) {
+        const modelfile::PartWeights part = weights_of(network, dtype_, scaled_);
+        contents_->everything.params += part.params;
+        contents_->everything.bytes += part.bytes;
+        return part;
+    }
+
+    std::shared_ptr<modelfile::Contents> contents_;
+    modelfile::DType dtype_;
+    bool scaled_;
+};
 
 }  // namespace
 
@@ -67,33 +133,35 @@ BuiltModels build_models(const ModelFiles& files) {
 }
 
 Result<std::shared_ptr<const modelfile::Contents>> known_checkpoint(std::string_view family) {
-    auto contents = std::make_shared<modelfile::Contents>();
-    TRY_ASSIGN(modelfile::KnownModel model, modelfile::known_model(family));
-    TRY_ASSIGN(const auto denoiser, build_denoiser(model.denoiser));
-    modelfile::PartWeights& all = contents->everything;
-    const auto weigh = [&](const Network& network) {
-        const modelfile::PartWeights part = weights_of(network, model.dtype);
-        all.params += part.params;
-        all.bytes += part.bytes;
-        return part;
-    };
-    contents->family = model.family;
-    contents->denoiser = {std::move(model.denoiser), weigh(*denoiser), "model.diffusion_model."};
-    if (!model.vae.empty()) {
-        TRY_ASSIGN(modelfile::VaeConfig config, modelfile::known_vae(model.vae));
-        TRY_ASSIGN(const auto vae, build_vae(config));
-        contents->vae = {std::move(config), weigh(*vae), "first_stage_model."};
+    TRY_ASSIGN(const modelfile::KnownModel model, modelfile::known_model(family));
+    return known_file({.kind = modelfile::NamedFile::Kind::Model,
+                       .name = std::string(family),
+                       .dtype = model.dtype,
+                       .dtype_is_said = true,
+                       .scaled_fp8 = false},
+                      true);
+}
+
+Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::NamedFile& file,
+                                                              bool whole_checkpoint) {
+    using Kind = modelfile::NamedFile::Kind;
+    if (file.kind == Kind::Vae) {
+        CatalogueFile made(file.dtype, false);
+        TRY_DO(made.add_vae(file.name));
+        return made.finish();
     }
-    for (const std::string& name : model.text_encoders) {
-        TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
-        modelfile::Part<modelfile::TextEncoderConfig> part{
-            std::move(config), {}, "cond_stage_model."};
-        part.weights.dtype = model.dtype;
-        TRY_ASSIGN(const BuiltTextEncoder encoder, build_text_encoder(part));
-        part.weights = weigh(encoder.network());
-        contents->text_encoders.push_back(std::move(part));
+    if (file.kind == Kind::TextEncoder) {
+        CatalogueFile made(file.dtype, file.scaled_fp8);
+        TRY_DO(made.add_text_encoder(file.name));
+        return made.finish();
     }
-    return std::shared_ptr<const modelfile::Contents>(std::move(contents));
+    TRY_ASSIGN(const modelfile::KnownModel model, modelfile::known_model(file.name));
+    CatalogueFile made(file.dtype_is_said ? file.dtype : model.dtype, file.scaled_fp8);
+    TRY_DO(made.add_denoiser(model));
+    if (!whole_checkpoint) return made.finish();
+    if (!model.vae.empty()) TRY_DO(made.add_vae(model.vae));
+    for (const std::string& name : model.text_encoders) TRY_DO(made.add_text_encoder(name));
+    return made.finish();
 }
 
 std::shared_ptr<LoadableModel> loadable_unet(std::string name, const BuiltFile& file,

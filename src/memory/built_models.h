@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "memory/built_text_encoders.h"
 #include "memory/compute_type.h"
+#include "modelfile/file_names.h"
 #include "modelfile/network_config.h"
 
 #include <map>
@@ -53,6 +54,10 @@ struct BuiltModels {
 // file is at hand. NotFound lists the names.
 [[nodiscard]] Result<std::shared_ptr<const modelfile::Contents>> known_checkpoint(
     std::string_view family);
+
+// The same for a file whose name is all that is known of it.
+[[nodiscard]] Result<std::shared_ptr<const modelfile::Contents>> known_file(
+    const modelfile::NamedFile& file, bool whole_checkpoint);
 
 // The loader's view of a part; `name` is for people. The networks outlive it.
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_unet(std::string name, const BuiltFile& file,

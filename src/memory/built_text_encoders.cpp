@@ -27,6 +27,8 @@ ComputeType kept_type(DType file) {
             return ComputeType::Float8E4M3;
         case DType::Float8E5M2:
             return ComputeType::Float8E5M2;
+        case DType::Int8:
+            return ComputeType::Int8;
         default:
             return ComputeType::Float16;
     }

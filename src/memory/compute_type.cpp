@@ -10,8 +10,8 @@ struct Type {
     std::string_view name;
     int bytes;
 };
-constexpr std::array<Type, 5> kTypes = {
-    {{"fp32", 4}, {"fp16", 2}, {"bf16", 2}, {"fp8_e4m3fn", 1}, {"fp8_e5m2", 1}}};
+constexpr std::array<Type, 6> kTypes = {
+    {{"fp32", 4}, {"fp16", 2}, {"bf16", 2}, {"fp8_e4m3fn", 1}, {"fp8_e5m2", 1}, {"int8", 1}}};
 }  // namespace
 
 std::string_view compute_type_name(ComputeType type) {

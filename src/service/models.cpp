@@ -74,6 +74,44 @@ Result<SharedContents> ModelLibrary::read(const std::filesystem::path& path) {
     return SharedContents(std::move(contents));
 }
 
+namespace {
+
+// In which of ComfyUI's folders the file lies that a loader's input names; empty where its networks
+// are not forecast from names.
+std::string_view folder_of(std::string_view input) {
+    if (input == "ckpt_name") return "checkpoints";
+    if (input == "unet_name") return "diffusion_models";
+    if (input == "vae_name") return "vae";
+    return input.starts_with("clip_name") ? "text_encoders" : "";
+}
+
+// What a file that is not on this machine would hold by its name, with a warning in any case.
+SharedContents guess(const std::string& name, std::string_view input,
+                     std::vector<std::string>& warnings) {
+    const std::string_view folder = folder_of(input);
+    std::optional<modelfile::NamedFile> file = modelfile::guess_file(name, folder);
+    // A checkpoint whose name tells nothing is most often one of the Stable Diffusion family.
+    if (!file && folder == "checkpoints" && !modelfile::is_named_but_unknown(name, folder)) {
+        file.emplace();
+        file->name = guess_family_of_file(name, 1024);
+    }
+    if (file)
+        if (auto contents = memory::known_file(*file, folder == "checkpoints")) {
+            warnings.push_back(
+                fmt::format("{}: the file is not in a model folder of this machine (models_dir), "
+                            "forecast as {}, which its name suggests",
+                            name, file->name));
+            return std::move(*contents);
+        }
+    warnings.push_back(
+        fmt::format("{}: the file is not in a model folder of this machine (models_dir), "
+                    "what depends on it is unknown",
+                    name));
+    return nullptr;
+}
+
+}  // namespace
+
 memory::ModelFiles ModelLibrary::files_of(const workflow::Graph& graph,
                                           std::vector<std::string>& warnings) {
     memory::ModelFiles files;
@@ -89,21 +127,8 @@ memory::ModelFiles ModelLibrary::files_of(const workflow::Graph& graph,
                     warnings.push_back(fmt::format("{}: {}", *name, contents.error().message));
                 continue;
             }
-            if (input.name != "ckpt_name") {
-                warnings.push_back(
-                    fmt::format("{}: the file is not in a model folder of this machine "
-                                "(models_dir), what depends on it is unknown",
-                                *name));
-                continue;
-            }
-            const std::string family = guess_family_of_file(*name, 1024);
-            if (auto contents = catalogue_contents(family)) {
-                files.by_name.emplace(*name, std::move(*contents));
-                warnings.push_back(
-                    fmt::format("{}: the file is not in a model folder of this machine "
-                                "(models_dir), forecast as {} in fp16",
-                                *name, family));
-            }
+            if (auto guessed = guess(*name, input.name, warnings))
+                files.by_name.emplace(*name, std::move(guessed));
         }
     return files;
 }

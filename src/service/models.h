@@ -47,8 +47,8 @@ class ModelLibrary {
     [[nodiscard]] Result<SharedContents> read(const std::filesystem::path& path);
 
     // For every model file that the graph's loaders name and that is found: its contents.
-    // Checkpoints that are not found get a guess from the catalogue, with a warning; other files
-    // are left out, so that their phases are unknown.
+    // Files that are not found get a guess from the catalogue by their names, with a warning; where
+    // the name tells nothing they are left out, so that their phases are unknown.
     [[nodiscard]] memory::ModelFiles files_of(const workflow::Graph& graph,
                                               std::vector<std::string>& warnings);
 

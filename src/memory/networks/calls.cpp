@@ -14,6 +14,7 @@ using ghost::Block;
 using ghost::ElementType;
 
 ElementType element_type(ComputeType type) {
+    if (type == ComputeType::Int8) return ElementType::Opaque;  // of one byte too
     return static_cast<ElementType>(type);
 }
 

@@ -110,6 +110,8 @@ bool takes(ComputeType type, const UnetWeights& weights, Cast cast, const Launch
 
 ComputeType unet_storage(const UnetWeights& weights, const LaunchFlags& flags,
                          const Device& device) {
+    // Quantised weights stay as they are.
+    if (weights.file == modelfile::DType::Int8) return ComputeType::Int8;
     if (const auto fp8 = fp8_of(weights.file)) {
         if (computes_fp8(device) ||
             static_cast<double>(weights.params) * 2 > weights_max(flags, device))

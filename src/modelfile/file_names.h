@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a model file probably holds, by its name alone: for when the file is not on this machine (a
+// remote ComfyUI, a workflow that somebody sent). A guess, and said to be one. The rules are data
+// (data/file_names.json, compiled in).
+//
+// Threads: any number of readers.
+#pragma once
+#include "modelfile/tensor_table.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace plimsoll::modelfile {
+
+struct NamedFile {
+    enum class Kind : std::uint8_t { Model, TextEncoder, Vae };
+    Kind kind = Kind::Model;
+    std::string name;  // of known_model, known_text_encoder or known_vae
+    DType dtype = DType::Float16;
+    bool dtype_is_said = false;  // by the name; else it is the published file's usual one
+    bool scaled_fp8 = false;
+};
+
+// `folder`: in which of ComfyUI's folders it would lie: "diffusion_models", "text_encoders", "vae",
+// "checkpoints". nullopt where no rule fits.
+[[nodiscard]] std::optional<NamedFile> guess_file(std::string_view file_name,
+                                                  std::string_view folder);
+
+// Whether a rule knows the name as that of a network that the catalogue has not.
+[[nodiscard]] bool is_named_but_unknown(std::string_view file_name, std::string_view folder);
+
+}  // namespace plimsoll::modelfile

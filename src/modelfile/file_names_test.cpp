@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: the names of published files tell their networks, and names of networks that are not
+// modelled are nobody else's. Method: names as the public templates write them.
+#include "modelfile/file_names.h"
+
+#include "modelfile/architectures.h"
+
+#include <gtest/gtest.h>
+
+namespace plimsoll::modelfile {
+namespace {
+
+std::string name_of(std::string_view file, std::string_view folder) {
+    const auto guess = guess_file(file, folder);
+    return guess ? guess->name : "";
+}
+
+TEST(FileNames, tell_the_published_networks) {
+    constexpr std::string_view kUnets = "diffusion_models";
+    EXPECT_EQ(name_of("flux1-fill-dev.safetensors", kUnets), "flux_fill");
+    EXPECT_EQ(name_of("flux1-dev-kontext_fp8_scaled.safetensors", kUnets), "flux_dev");
+    EXPECT_EQ(name_of("flux1-krea-dev_fp8_scaled.safetensors", kUnets), "flux_dev");
+    EXPECT_EQ(name_of("flux-2-klein-base-9b-fp8.safetensors", kUnets), "flux2_klein_9b");
+    EXPECT_EQ(name_of("FLUX1/Qwen_Image_2512_fp8_e4m3fn.safetensors", kUnets), "qwen_image");
+    EXPECT_EQ(name_of("wan2.1_vace_14B_fp16.safetensors", kUnets), "wan_vace_14b");
+    EXPECT_EQ(name_of("wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors", kUnets), "wan22_i2v_14b");
+    EXPECT_EQ(name_of("umt5_xxl_fp8_e4m3fn_scaled.safetensors", "text_encoders"), "umt5_xxl");
+    EXPECT_EQ(name_of("t5xxl_fp16.safetensors", "text_encoders"), "t5_xxl");
+    EXPECT_EQ(name_of("ae.safetensors", "vae"), "kl16");
+    EXPECT_EQ(name_of("sd_xl_base_1.0.safetensors", "checkpoints"), "sdxl");
+}
+
+TEST(FileNames, leave_networks_alone_that_are_not_modelled) {
+    EXPECT_EQ(name_of("wan2.2_s2v_14B_fp8_scaled.safetensors", "diffusion_models"), "");
+    EXPECT_EQ(name_of("chroma-radiance-x0.safetensors", "diffusion_models"), "");
+    EXPECT_EQ(name_of("qwen_image_layered_control_bf16.safetensors", "diffusion_models"), "");
+    EXPECT_EQ(name_of("my_own_training.safetensors", "diffusion_models"), "");
+    EXPECT_EQ(name_of("ae.safetensors", "no such folder"), "");
+    EXPECT_EQ(name_of(std::string(5000, 'x') + "flux1-dev.safetensors", "diffusion_models"), "");
+}
+
+TEST(FileNames, tell_the_stored_type) {
+    const auto scaled = guess_file("t5xxl_fp8_e4m3fn_scaled.safetensors", "text_encoders");
+    ASSERT_TRUE(scaled);
+    EXPECT_EQ(scaled->dtype, DType::Float8E4M3);
+    EXPECT_TRUE(scaled->scaled_fp8);
+    EXPECT_EQ(guess_file("flux1-dev-fp8_e5m2.safetensors", "diffusion_models")->dtype,
+              DType::Float8E5M2);
+    EXPECT_EQ(guess_file("z_image_int8_convrot.safetensors", "diffusion_models")->dtype,
+              DType::Int8);
+    EXPECT_FALSE(guess_file("flux1-dev.safetensors", "diffusion_models")->dtype_is_said);
+    // Packed below a byte: not modelled.
+    EXPECT_FALSE(guess_file("flux1-dev-Q4_K_S.gguf", "diffusion_models"));
+    EXPECT_FALSE(guess_file("z_image_nvfp4.safetensors", "diffusion_models"));
+}
+
+TEST(FileNames, mean_what_the_catalogue_has) {
+    for (const auto& [file, folder] :
+         {std::pair{"flux2_dev_fp8mixed.safetensors", "diffusion_models"},
+          std::pair{"anima-base-v1.0.safetensors", "diffusion_models"},
+          std::pair{"NetaYumev35_pretrained_all_in_one.safetensors", "checkpoints"}})
+        EXPECT_TRUE(known_model(name_of(file, folder))) << file;
+}
+
+}  // namespace
+}  // namespace plimsoll::modelfile
