@@ -63,11 +63,17 @@ Tensor ScaledConv::blur(Tape& tape, const Tensor& x) const {
     return out;
 }
 
-Tensor ScaledConv::convolve(Tape& tape, const Tensor& x) const {
+Tensor ScaledConv::convolve(Tape& tape, const Tensor& x, InputLayout layout) const {
     const ghost::Shape weights{shape_.out, shape_.in, shape_.kernel, shape_.kernel};
     const Tape::Cast cast = tape.cast_weight(weights, conv_);
     const Tensor scaled = ghost::produce(tape, OpClass::Elementwise, "mul", conv_, x.view(weights),
                                          weights, x.type());
+    Tensor copy;
+    if (layout == InputLayout::Copied) {
+        constexpr std::string_view kOp = "convolution.copy_in";
+        copy = tape.make_temporary(x.bytes(), kOp, conv_);
+        tape.charge(OpClass::Copy, kOp, conv_, 0, 2 * x.bytes());
+    }
     const std::int64_t stride = shape_.halves ? 2 : 1;
     const auto extent = [&](std::int64_t n) {
         return (n + 2 * shape_.padding - shape_.kernel) / stride + 1;
@@ -92,10 +98,10 @@ Tensor ScaledConv::activate(Tape& tape, const Tensor& x) const {
     return ghost::unary(tape, "mul", activation_, y);
 }
 
-Tensor ScaledConv::forward(Tape& tape, const Tensor& x) const {
+Tensor ScaledConv::forward(Tape& tape, const Tensor& x, InputLayout layout) const {
     Tensor y = x;
     if (shape_.halves) y = blur(tape, y);
-    y = convolve(tape, y);
+    y = convolve(tape, y, layout);
     return shape_.activates ? activate(tape, y) : y;
 }
 
@@ -186,8 +192,8 @@ Tensor FaceMotionEncoder::combine_directions(Tape& tape, const Tensor& x) const 
                           {x.shape()[0], kWidth}, x.type());
 }
 
-Tensor FaceMotionEncoder::forward(Tape& tape, const Tensor& pictures) const {
-    Tensor x = ends_.front().forward(tape, pictures);
+Tensor FaceMotionEncoder::forward(Tape& tape, const Tensor& pictures, InputLayout layout) const {
+    Tensor x = ends_.front().forward(tape, pictures, layout);
     for (const Block& block : blocks_) x = forward_block(tape, block, x);
     x = ends_.back().forward(tape, x);
     x = x.view({x.shape()[0], kWidth});

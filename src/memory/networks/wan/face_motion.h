@@ -3,6 +3,7 @@
 // From pictures of a face to how it moves: StyleGAN2's discriminator (Karras et al. 2019) as the
 // motion encoder of LIA (Wang et al. 2022), in Wan 2.2 Animate.
 #pragma once
+#include "memory/networks/conv3d.h"
 #include "memory/networks/wan/temporal_conv.h"
 
 #include <string_view>
@@ -24,11 +25,13 @@ class ScaledConv {
         std::int64_t padding = 0;
     };
     ScaledConv(Registry& registry, std::string_view path, const Shape& shape);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;  // [N, in, H, W]
+    // [N, in, H, W]
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x,
+                                 InputLayout layout = InputLayout::Contiguous) const;
 
   private:
     [[nodiscard]] Tensor blur(Tape& tape, const Tensor& x) const;
-    [[nodiscard]] Tensor convolve(Tape& tape, const Tensor& x) const;
+    [[nodiscard]] Tensor convolve(Tape& tape, const Tensor& x, InputLayout layout) const;
     [[nodiscard]] Tensor activate(Tape& tape, const Tensor& x) const;
 
     Shape shape_;
@@ -41,7 +44,7 @@ class FaceMotionEncoder {
   public:
     FaceMotionEncoder(Registry& registry, std::string_view path);
     // [N, 3, kSide, kSide] to [N, kWidth].
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& pictures) const;
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& pictures, InputLayout layout) const;
 
     static constexpr std::int64_t kSide = 512;
     static constexpr std::int64_t kWidth = 512;

@@ -57,7 +57,7 @@ Tensor position_ids(Tape& tape, Module module, const Extent3& grid, ElementType 
             const Tensor zeros = ids.view(cells);
             return ghost::combine(tape, "add", module, {&zeros, &positions}, cells, type);
         }();
-        tape.charge(OpClass::Copy, "copy_", module, 0, axis.bytes());
+        ghost::binary_in_place(tape, "copy_", module, axis, axis);
     }
     return ids.view({1, grid.volume(), 3});
 }

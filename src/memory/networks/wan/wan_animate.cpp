@@ -63,12 +63,15 @@ Tensor WanAnimateNetwork::embed_face(Tape& tape, const Tensor& pictures,
                                      std::int64_t frames) const {
     const Shape& s = pictures.shape();
     const Shape one_by_one{s[0] * s[2], s[1], s[3], s[4]};
-    const Tensor all = s[0] > 1 && s[2] > 1 ? ghost::clone(tape, root(), pictures, one_by_one)
-                                            : pictures.view(one_by_one);
+    // A view of one video, which its convolution copies part by part; a copy of several.
+    const bool copied = s[0] > 1 && s[2] > 1;
+    const Tensor all =
+        copied ? ghost::clone(tape, root(), pictures, one_by_one) : pictures.view(one_by_one);
+    const InputLayout layout = copied || s[2] == 1 ? InputLayout::Contiguous : InputLayout::Copied;
     std::vector<Tensor> parts;
     for (std::int64_t done = 0; done < one_by_one[0]; done += kPicturesTogether) {
         const std::int64_t count = std::min(kPicturesTogether, one_by_one[0] - done);
-        parts.push_back(motion_.forward(tape, all.view(one_by_one.with(0, count))));
+        parts.push_back(motion_.forward(tape, all.view(one_by_one.with(0, count)), layout));
     }
     const auto join = [&](const Tensor& first, const Tensor& second) {
         return ghost::cat(tape, root(), std::array<Tensor, 2>{first, second}, 1);
@@ -118,7 +121,7 @@ Tensor WanAnimateNetwork::forward(Tape& tape, const StepInputs& in) const {
     const Tensor motion = [&] {
         const Tensor poses = pose_embedding_.forward(tape, in.more[1]);
         ghost::binary_in_place(tape, "add_", root(), poses, poses);
-        tape.charge(OpClass::Copy, "copy_", root(), 0, 2 * poses.bytes());
+        ghost::binary_in_place(tape, "copy_", root(), poses, poses);
         return embed_face(tape, in.more[2], grid.frames);
     }();
     const Timestep timestep = embed_timestep(tape, in.timesteps, type);

@@ -82,7 +82,7 @@ Tensor WanAnimate2Network::attend(Tape& tape, const WanBlock& block, const Tenso
     const WanSelfAttention& attention = block.self_attention();
     const WanSelfAttention::Projected own = attention.project(tape, root(), in, given.rope);
     const auto copy = [&](const Tensor& from) {
-        tape.charge(OpClass::Copy, "copy_", root(), 0, 2 * from.bytes());
+        ghost::binary_in_place(tape, "copy_", root(), from, from);
     };
     copy(own.k);
     copy(own.v);

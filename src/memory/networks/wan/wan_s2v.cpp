@@ -152,7 +152,7 @@ void SpeechInjector::forward(Tape& tape, int block, const Tensor& x, std::int64_
         const Tensor scaled = ghost::unary(tape, "mul", path_, update);
         return ghost::binary(tape, "add", path_, own, scaled);
     }();
-    tape.charge(OpClass::Copy, "copy_", path_, 0, 2 * sum.bytes());
+    ghost::binary_in_place(tape, "copy_", path_, sum, sum);
 }
 
 WanS2vNetwork::WanS2vNetwork(const modelfile::WanConfig& c)
@@ -195,7 +195,7 @@ WanS2vNetwork::Tokens WanS2vNetwork::pack_motion(Tape& tape, const Tensor& laten
     const Shape& s = latents.shape();
     // Made by the processor, then filled.
     const Tensor room = ghost::create(tape, "_to_copy", packer_, s, latents.type());
-    tape.charge(OpClass::Copy, "copy_", packer_, 0, 2 * latents.bytes());
+    ghost::binary_in_place(tape, "copy_", packer_, room, latents);
     std::array<Tensor, 3> tokens;
     std::array<Extent3, 3> grids;
     const std::array<const Conv3d*, 3> convolutions = {&near_, &middle_, &far_};
