@@ -30,5 +30,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_clip_vision(const Question& q);
 [[nodiscard]] Result<Walk> answer_esrgan(const Question& q);
 [[nodiscard]] Result<Walk> answer_taesd(const Question& q);
+[[nodiscard]] Result<Walk> answer_svd_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace
