@@ -110,6 +110,13 @@ Tensor GroupNorm::forward(Tape& tape, const Tensor& x) const {
     return out;
 }
 
+Tensor GroupNorm::forward_strided(Tape& tape, const Tensor& x) const {
+    constexpr std::string_view kOp = "group_norm.contig";
+    const Tensor copy = tape.make_temporary(x.bytes(), kOp, path_);
+    if (tape.options().casts_included) tape.charge(OpClass::Copy, kOp, path_, 0, 2 * x.bytes());
+    return forward(tape, x);
+}
+
 LayerNorm::LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine,
                      ModuleStorage storage)
     : path_(path), width_(width), affine_(affine) {

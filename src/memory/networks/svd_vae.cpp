@@ -40,15 +40,16 @@ SvdTimeStack::SvdTimeStack(Registry& r, std::string_view path, std::int64_t widt
       conv2_(r, r.path(path, "out_layers.3"), width, width, kOverFrames) {}
 
 Tensor SvdTimeStack::forward(Tape& tape, const Tensor& x) const {
-    const auto convolved = [&](const Tensor& in, const GroupNorm& norm, Module act,
-                               const Conv3d& conv) {
-        Tensor h = norm.forward(tape, in);
-        h = ghost::unary(tape, "silu", act, h);
-        return conv.forward(tape, h);
+    const auto convolved = [&](Tensor normal, Module act, const Conv3d& conv) {
+        normal = ghost::unary(tape, "silu", act, normal);
+        return conv.forward(tape, normal);
     };
     const Tensor out = [&] {
-        const Tensor h = convolved(x, norm1_, act1_, conv1_);
-        return convolved(h, norm2_, act2_, conv2_);
+        // The video's view of several frames is not contiguous.
+        const Tensor h =
+            convolved(x.shape()[2] > 1 ? norm1_.forward_strided(tape, x) : norm1_.forward(tape, x),
+                      act1_, conv1_);
+        return convolved(norm2_.forward(tape, h), act2_, conv2_);
     }();
     return ghost::binary(tape, "add", path_, x, out);
 }
@@ -61,10 +62,8 @@ SvdVaeBlock::SvdVaeBlock(Registry& r, std::string_view path, std::int64_t in, st
 Tensor SvdVaeBlock::forward(Tape& tape, const Tensor& input) const {
     const Tensor spatial = spatial_.forward(tape, input);
     const Tensor temporal = temporal_.forward(tape, as_video(spatial));
-    const Tensor alpha = [&] {
-        const Tensor wide = ghost::create(tape, "sigmoid", path_, {1}, input.type());
-        return ghost::unary(tape, "_to_copy", path_, wide);
-    }();
+    // How much of each: a trained number, computed by the processor.
+    const Tensor alpha = ghost::create(tape, "_to_copy", path_, {1}, input.type());
     const Tensor mixed = [&] {
         const Tensor own = [&] {
             const Tensor rest = ghost::unary(tape, "rsub", path_, alpha);

@@ -4,6 +4,7 @@
 #include "memory/networks/taesd.h"
 #include "memory/networks/upscale/rrdb.h"
 #include "memory/networks/vision/clip_vision.h"
+#include "memory/networks/vision/qwen_vision.h"
 #include "memory/trace/answers.h"
 #include "memory/trace/text_question.h"
 
@@ -60,6 +61,20 @@ Result<Walk> answer_clip_vision(const Question& q) {
             {.batch = q.batch, .storage = call.storage, .compute = call.compute, .rules = q.rules});
     }
     return unknown(q);
+}
+
+// The tower alone, on one image.
+Result<Walk> answer_qwen_vision(const Question& q) {
+    const bool known = names_types(q.variant) && q.batch == 1 && q.config == nullptr &&
+                       !q.types.scaled_fp8 && q.rules.comfyui_minor_key < kComfy033;
+    if (!known) return unknown(q);
+    TRY_DO(check_size(q));
+    TRY_ASSIGN(const auto network, build_qwen_vision({}));
+    const TextCall call = text_call(q);
+    return simulate_image_encode(*network, {.grid = qwen_patch_grid(q.height, q.width),
+                                            .storage = call.storage,
+                                            .compute = call.compute,
+                                            .rules = q.rules});
 }
 
 Result<Walk> answer_esrgan(const Question& q) {
