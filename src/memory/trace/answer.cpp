@@ -64,6 +64,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},
     {"vae_encode", "vae_kl16", answer_kl_vae},
+    {"unet_step", "seedvr2", answer_seedvr2, Medium::Video},
     {"unet_step", "svd", answer_svd, Medium::Video},
     {"vae_decode", "vae_svd", answer_svd_vae, Medium::Video},
     {"upscale", "esrgan", answer_esrgan},

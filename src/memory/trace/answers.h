@@ -31,6 +31,7 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_qwen_vision(const Question& q);
 [[nodiscard]] Result<Walk> answer_esrgan(const Question& q);
 [[nodiscard]] Result<Walk> answer_taesd(const Question& q);
+[[nodiscard]] Result<Walk> answer_seedvr2(const Question& q);
 [[nodiscard]] Result<Walk> answer_svd(const Question& q);
 [[nodiscard]] Result<Walk> answer_svd_vae(const Question& q);
 
