@@ -33,6 +33,7 @@ constexpr std::int64_t kPixelFrequencies = 10;  // along one axis
 constexpr std::int64_t kTokenFrequencies = 21;
 constexpr std::int64_t kAxes = 3;
 constexpr std::int64_t kRotatedTogether = 4096;  // tokens
+constexpr std::int64_t kFedTogether = 8192;      // tokens, in the 7B's feed-forward networks
 
 bool is_7b(const modelfile::Seedvr2Config& c) {
     return c.vid_dim == kPixelRopeWidth;
@@ -250,6 +251,12 @@ void Seedvr2Block::rotate_in_place(Tape& tape, const Tensor& x) const {
     }
 }
 
+// Rotations of pairs, which the processor computed.
+Tensor Seedvr2Block::take_rope_table(Tape& tape, std::int64_t tokens) const {
+    return ghost::create(tape, "_to_copy", rope_, {tokens, rotated_width(config_) / 2, 2, 2},
+                         ElementType::Float32);
+}
+
 // Each window's tokens followed by the text's.
 Tensor Seedvr2Block::join(Tape& tape, const Tensor& vid, const Tensor& txt,
                           std::int64_t joined) const {
@@ -290,6 +297,8 @@ Seedvr2Tokens Seedvr2Block::attend(Tape& tape, const Seedvr2Tokens& x, const Run
         };
         Tensor q = repeated(txt_q);
         Tensor k = repeated(txt_k);
+        const std::array<Tensor, 2> tables = {take_rope_table(tape, length),
+                                              take_rope_table(tape, text * count)};
         for (const Tensor* t : {&vid_q, &vid_k, &q, &k}) rotate_in_place(tape, *t);
         txt_q = std::move(q);
         txt_k = std::move(k);
@@ -346,6 +355,19 @@ Tensor Seedvr2Block::feed_forward(Tape& tape, const Tensor& x, bool text) const 
     return of(mlp_out_).forward(tape, hidden);
 }
 
+Tensor Seedvr2Block::feed_video_forward(Tape& tape, const Tensor& x) const {
+    if (!is_7b(config_)) return feed_forward(tape, x, false);
+    const Shape& s = x.shape();
+    Tensor out;
+    for (std::int64_t done = 0; done < s[0]; done += kFedTogether) {
+        const Tensor part =
+            feed_forward(tape, x.view(s.with(0, std::min(kFedTogether, s[0] - done))), false);
+        if (!out.defined()) out = tape.make(s, x.type(), "new_empty", path_);
+        ghost::binary_in_place(tape, "copy_", path_, part, part);
+    }
+    return out;
+}
+
 Seedvr2Tokens Seedvr2Block::forward(Tape& tape, const Seedvr2Tokens& in, Run& run) const {
     const bool text = text_after_attention();
     Seedvr2Tokens x = norm(tape, path_, in, true);
@@ -356,7 +378,7 @@ Seedvr2Tokens Seedvr2Block::forward(Tape& tape, const Seedvr2Tokens& in, Run& ru
          ghost::binary(tape, "add", path_, x.txt, in.txt)};
     Seedvr2Tokens y = norm(tape, path_, x, text);
     modulate(tape, y, run, Part::Mlp, true);
-    y.vid = feed_forward(tape, y.vid, false);
+    y.vid = feed_video_forward(tape, y.vid);
     if (text) y.txt = feed_forward(tape, y.txt, true);
     modulate(tape, y, run, Part::Mlp, false);
     return {ghost::binary(tape, "add", path_, y.vid, x.vid),

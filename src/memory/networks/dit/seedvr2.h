@@ -59,9 +59,12 @@ class Seedvr2Block {
     [[nodiscard]] Seedvr2Tokens attend(Tape& tape, const Seedvr2Tokens& x, const Run& run) const;
     [[nodiscard]] Tensor rotate_pixels(Tape& tape, const Tensor& x, const Tensor& angles) const;
     void rotate_in_place(Tape& tape, const Tensor& x) const;
+    [[nodiscard]] Tensor take_rope_table(Tape& tape, std::int64_t tokens) const;
     [[nodiscard]] Tensor join(Tape& tape, const Tensor& vid, const Tensor& txt,
                               std::int64_t joined) const;
     [[nodiscard]] Tensor feed_forward(Tape& tape, const Tensor& x, bool text) const;
+    // The same for the video's tokens, some at a time in the 7B.
+    [[nodiscard]] Tensor feed_video_forward(Tape& tape, const Tensor& x) const;
     [[nodiscard]] bool text_after_attention() const { return !place_.video_only; }
 
     modelfile::Seedvr2Config config_;
