@@ -92,16 +92,33 @@ std::vector<std::int64_t> seedvr2_windows(const Extent3& grid, bool shifted) {
     return tokens;
 }
 
-Seedvr2Linear::Seedvr2Linear(Registry& r, std::string_view path, std::string_view name,
-                             std::int64_t in, std::int64_t out, Seedvr2Weights weights, Bias bias)
-    : vid(r,
-          r.path(path,
-                 fmt::format("{}{}", weights == Seedvr2Weights::Shared ? "all" : "vid", name)),
-          in, out, bias),
+Seedvr2Linear::Seedvr2Linear(Registry& r, std::string_view path, std::int64_t in, std::int64_t out,
+                             Seedvr2Weights weights, Bias bias)
+    : vid(r, r.path(path, weights == Seedvr2Weights::Shared ? "all" : "vid"), in, out, bias),
       txt(weights == Seedvr2Weights::Apart
-              ? std::optional<Linear>(std::in_place, r, r.path(path, fmt::format("txt{}", name)),
-                                      in, out, bias)
+              ? std::optional<Linear>(std::in_place, r, r.path(path, "txt"), in, out, bias)
               : std::nullopt) {}
+
+Seedvr2Mlp::Seedvr2Mlp(Registry& r, std::string_view path, const modelfile::Seedvr2Config& c)
+    : path_(r.path(path, "")),
+      first_(r, r.path(path, is_gated(c) ? "proj_in_gate" : "proj_in"), c.vid_dim, mlp_width(c),
+             is_gated(c) ? Bias::No : Bias::Yes),
+      out_(r, r.path(path, "proj_out"), mlp_width(c), c.vid_dim,
+           is_gated(c) ? Bias::No : Bias::Yes),
+      in_(is_gated(c) ? std::optional<Linear>(std::in_place, r, r.path(path, "proj_in"), c.vid_dim,
+                                              mlp_width(c), Bias::No)
+                      : std::nullopt) {}
+
+Tensor Seedvr2Mlp::forward(Tape& tape, const Tensor& x) const {
+    const Tensor hidden = [&] {
+        const Tensor first = first_.forward(tape, x);
+        if (!in_) return ghost::unary(tape, "gelu", path_, first);
+        const Tensor gate = ghost::unary(tape, "silu", path_, first);
+        const Tensor in = in_->forward(tape, x);
+        return ghost::binary(tape, "mul", path_, gate, in);
+    }();
+    return out_.forward(tape, hidden);
+}
 
 namespace {
 
@@ -115,16 +132,14 @@ std::string block_path(const Seedvr2Block::Place& place) {
 
 }  // namespace
 
-// The feed-forward networks of the video and the text are registered one after the other; they are
-// of one size, so only their sum per module matters to a loader, and the order is kept by name.
 Seedvr2Block::Seedvr2Block(Registry& r, const modelfile::Seedvr2Config& c, const Place& place)
     : config_(c),
       place_(place),
       path_(r.path(block_path(place), "")),
       attention_(r.path(*path_, "attn")),
-      qkv_(r, *r.path(*attention_, "proj_qkv"), "", c.vid_dim, 3 * kHead * c.heads,
-           weights_of(place), Bias::No),
-      out_(r, *r.path(*attention_, "proj_out"), "", kHead * c.heads, c.vid_dim, weights_of(place),
+      qkv_(r, *r.path(*attention_, "proj_qkv"), c.vid_dim, 3 * kHead * c.heads, weights_of(place),
+           Bias::No),
+      out_(r, *r.path(*attention_, "proj_out"), kHead * c.heads, c.vid_dim, weights_of(place),
            Bias::Yes),
       norms_([&] {
           std::vector<RmsNorm> norms;
@@ -141,19 +156,10 @@ Seedvr2Block::Seedvr2Block(Registry& r, const modelfile::Seedvr2Config& c, const
                        Saved::Yes);
           return r.path(*attention_, "rope");
       }()),
-      mlp_(r.path(*path_, "mlp")),
-      mlp_gate_(r, *mlp_, is_gated(c) ? ".proj_in_gate" : ".proj_in", c.vid_dim, mlp_width(c),
-                place.video_only && !place.shared ? Seedvr2Weights::VideoOnly : weights_of(place),
-                is_gated(c) ? Bias::No : Bias::Yes),
-      mlp_out_(r, *mlp_, ".proj_out", mlp_width(c), c.vid_dim,
-               place.video_only && !place.shared ? Seedvr2Weights::VideoOnly : weights_of(place),
-               is_gated(c) ? Bias::No : Bias::Yes),
-      mlp_in_(is_gated(c) ? std::optional<Seedvr2Linear>(
-                                std::in_place, r, *mlp_, ".proj_in", c.vid_dim, mlp_width(c),
-                                place.video_only && !place.shared ? Seedvr2Weights::VideoOnly
-                                                                  : weights_of(place),
-                                Bias::No)
-                          : std::nullopt),
+      mlp_vid_(r, *r.path(*path_, place.shared ? "mlp.all" : "mlp.vid"), c),
+      mlp_txt_(place.shared || place.video_only
+                   ? std::nullopt
+                   : std::optional<Seedvr2Mlp>(std::in_place, r, *r.path(*path_, "mlp.txt"), c)),
       ada_vid_([&] {
           const Module own = r.path(*path_, place.shared ? "ada.all" : "ada.vid");
           r.add_own_parameters(own, "AdaSingle", kModulations * c.vid_dim,
@@ -341,27 +347,13 @@ Seedvr2Tokens Seedvr2Block::attend(Tape& tape, const Seedvr2Tokens& x, const Run
     return out;
 }
 
-Tensor Seedvr2Block::feed_forward(Tape& tape, const Tensor& x, bool text) const {
-    const auto of = [&](const Seedvr2Linear& linear) -> const Linear& {
-        return text ? linear.for_text() : linear.vid;
-    };
-    const Tensor hidden = [&] {
-        Tensor gate = of(mlp_gate_).forward(tape, x);
-        gate = ghost::unary(tape, is_gated(config_) ? "silu" : "gelu", mlp_, gate);
-        if (!mlp_in_) return gate;
-        const Tensor in = of(*mlp_in_).forward(tape, x);
-        return ghost::binary(tape, "mul", mlp_, gate, in);
-    }();
-    return of(mlp_out_).forward(tape, hidden);
-}
-
 Tensor Seedvr2Block::feed_video_forward(Tape& tape, const Tensor& x) const {
-    if (!is_7b(config_)) return feed_forward(tape, x, false);
+    if (!is_7b(config_)) return mlp_vid_.forward(tape, x);
     const Shape& s = x.shape();
     Tensor out;
     for (std::int64_t done = 0; done < s[0]; done += kFedTogether) {
         const Tensor part =
-            feed_forward(tape, x.view(s.with(0, std::min(kFedTogether, s[0] - done))), false);
+            mlp_vid_.forward(tape, x.view(s.with(0, std::min(kFedTogether, s[0] - done))));
         if (!out.defined()) out = tape.make(s, x.type(), "new_empty", path_);
         ghost::binary_in_place(tape, "copy_", path_, part, part);
     }
@@ -379,7 +371,7 @@ Seedvr2Tokens Seedvr2Block::forward(Tape& tape, const Seedvr2Tokens& in, Run& ru
     Seedvr2Tokens y = norm(tape, path_, x, text);
     modulate(tape, y, run, Part::Mlp, true);
     y.vid = feed_video_forward(tape, y.vid);
-    if (text) y.txt = feed_forward(tape, y.txt, true);
+    if (text) y.txt = (mlp_txt_ ? *mlp_txt_ : mlp_vid_).forward(tape, y.txt);
     modulate(tape, y, run, Part::Mlp, false);
     return {ghost::binary(tape, "add", path_, y.vid, x.vid),
             ghost::binary(tape, "add", path_, y.txt, x.txt)};

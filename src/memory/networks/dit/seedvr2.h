@@ -20,16 +20,29 @@ struct Seedvr2Tokens {
     Tensor txt;
 };
 
-enum class Seedvr2Weights : std::uint8_t { Apart, Shared, VideoOnly };
+enum class Seedvr2Weights : std::uint8_t { Apart, Shared };
 
 class Seedvr2Linear {
   public:
-    Seedvr2Linear(Registry& registry, std::string_view path, std::string_view name, std::int64_t in,
-                  std::int64_t out, Seedvr2Weights weights, Bias bias);
+    Seedvr2Linear(Registry& registry, std::string_view path, std::int64_t in, std::int64_t out,
+                  Seedvr2Weights weights, Bias bias);
     Linear vid;
     std::optional<Linear> txt;  // where apart
 
     [[nodiscard]] const Linear& for_text() const { return txt ? *txt : vid; }
+};
+
+// A feed-forward network, gated or not.
+class Seedvr2Mlp {
+  public:
+    Seedvr2Mlp(Registry& registry, std::string_view path, const modelfile::Seedvr2Config& config);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+
+  private:
+    Module path_;
+    Linear first_;  // its gate, or the only way in
+    Linear out_;
+    std::optional<Linear> in_;
 };
 
 class Seedvr2Block {
@@ -62,8 +75,7 @@ class Seedvr2Block {
     [[nodiscard]] Tensor take_rope_table(Tape& tape, std::int64_t tokens) const;
     [[nodiscard]] Tensor join(Tape& tape, const Tensor& vid, const Tensor& txt,
                               std::int64_t joined) const;
-    [[nodiscard]] Tensor feed_forward(Tape& tape, const Tensor& x, bool text) const;
-    // The same for the video's tokens, some at a time in the 7B.
+    // Some tokens at a time in the 7B.
     [[nodiscard]] Tensor feed_video_forward(Tape& tape, const Tensor& x) const;
     [[nodiscard]] bool text_after_attention() const { return !place_.video_only; }
 
@@ -75,10 +87,8 @@ class Seedvr2Block {
     Seedvr2Linear out_;
     std::vector<RmsNorm> norms_;  // of queries, then of keys: the video's, the text's where apart
     Module rope_;
-    Module mlp_;
-    Seedvr2Linear mlp_gate_;  // or the only way in
-    Seedvr2Linear mlp_out_;
-    std::optional<Seedvr2Linear> mlp_in_;
+    Seedvr2Mlp mlp_vid_;
+    std::optional<Seedvr2Mlp> mlp_txt_;  // where apart
     Module ada_vid_;
     Module ada_txt_;
 };
