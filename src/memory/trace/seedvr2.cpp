@@ -43,6 +43,10 @@ Result<Walk> answer_seedvr2(const Question& q) {
     if (call.latent_width < 2 || call.latent_height < 2)
         return fail(Errc::InvalidInput, "width and height must be at least 16");
     call.latent_frames = (q.frames - 1) / kFramesPerCell + 1;
+    // Chosen: the walk's time grows with them, and no card holds as many.
+    constexpr std::int64_t kCellsMax = 1 << 26;
+    if (std::int64_t{call.latent_height} * call.latent_width * call.latent_frames > kCellsMax)
+        return fail(Errc::InvalidInput, "more latent cells than a card can hold");
     return answer_step(q, *network, call);
 }
 

@@ -74,6 +74,10 @@ Result<void> check_relative(const Question& q, const WanConfig& c) {
                        q.latent_height % c.patch_size[1] == 0 &&
                        (!driven || q.frames > kFramesPerCell);
     if (!known) return unknown(q);
+    // Chosen: the pictures of a face pass the walk eight by eight.
+    constexpr std::int64_t kPicturesMax = 1 << 16;
+    if (c.model_type == "animate" && std::int64_t{q.batch} * q.frames > kPicturesMax)
+        return fail(Errc::InvalidInput, "batch times frames is too much");
     return {};
 }
 
