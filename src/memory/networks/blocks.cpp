@@ -87,9 +87,8 @@ TransformerBlock::TransformerBlock(Registry& r, std::string_view path, const Att
       norm1_(r, r.path(path, "norm1"), width.channels),
       norm3_(r, r.path(path, "norm3"), width.channels) {}
 
-Tensor TransformerBlock::forward(Tape& tape, const Tensor& input, const Tensor& context) const {
+Tensor TransformerBlock::forward(Tape& tape, Tensor x, const Tensor& context) const {
     // `n` keeps the last attention's result until the block returns.
-    Tensor x = input;
     Tensor n = norm1_.forward(tape, x);
     n = attn1_.forward(tape, n, n);
     x = ghost::binary(tape, "add", path_, x, n);
@@ -167,6 +166,12 @@ struct ForwardPart {
     }
     Tensor operator()(const SpatialTransformer& block) const {
         return block.forward(tape, x, inputs.context);
+    }
+    Tensor operator()(const VideoResBlock& block) const {
+        return block.forward(tape, x, inputs.embedding, inputs.frames);
+    }
+    Tensor operator()(const VideoTransformer& block) const {
+        return block.forward(tape, x, inputs.context, inputs.frames);
     }
     Tensor operator()(const Downsample& block) const { return block.forward(tape, x); }
     Tensor operator()(const Upsample& block) const {

@@ -55,12 +55,16 @@ ClipLayer::ClipLayer(Registry& r, std::string_view path, const modelfile::ClipTe
       norm2_(r, r.path(path, "layer_norm2"), config.hidden),
       mlp_(r, fmt::format("{}.mlp", path), config) {}
 
-void ClipLayer::forward(Tape& tape, const Tensor& x, const Tensor& mask) const {
+void ClipLayer::forward(Tape& tape, const Tensor& x, const Tensor& mask, TokenLayout layout) const {
+    const auto normed = [&](const LayerNorm& norm) {
+        return layout == TokenLayout::Strided ? norm.forward_strided(tape, x)
+                                              : norm.forward(tape, x);
+    };
     {
-        const Tensor attended = attention_.forward(tape, norm1_.forward(tape, x), mask);
+        const Tensor attended = attention_.forward(tape, normed(norm1_), mask);
         ghost::binary_in_place(tape, "add_", path_, x, attended);
     }
-    const Tensor transformed = mlp_.forward(tape, norm2_.forward(tape, x));
+    const Tensor transformed = mlp_.forward(tape, normed(norm2_));
     ghost::binary_in_place(tape, "add_", path_, x, transformed);
 }
 

@@ -34,11 +34,14 @@ class ClipMlp {
     Linear fc2_;
 };
 
+enum class TokenLayout : std::uint8_t { Contiguous, Strided };
+
 class ClipLayer {
   public:
     ClipLayer(Registry& registry, std::string_view path, const modelfile::ClipTextConfig& config);
-    // Adds to `x` in place.
-    void forward(Tape& tape, const Tensor& x, const Tensor& mask) const;
+    // Adds to `x` in place. Strided: laid out channel by channel; norms read a copy.
+    void forward(Tape& tape, const Tensor& x, const Tensor& mask,
+                 TokenLayout layout = TokenLayout::Contiguous) const;
 
   private:
     Module path_;

@@ -28,6 +28,7 @@ struct StepInputs {
     std::vector<Tensor> more;           // what only one family takes, in its own order
     std::vector<Tensor> schedule;       // the step's sigma and those of all steps: always fp32
     ControlTensors* control = nullptr;  // emptied by the walk
+    std::int64_t frames = 1;  // of each video, where x holds them one by one as [N, C, H, W]
 };
 
 // From the network's output to the denoised latent, and from sigma to the timestep.

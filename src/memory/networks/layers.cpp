@@ -9,13 +9,14 @@ namespace plimsoll::memory {
 using ghost::element_bytes;
 using ghost::ElementType;
 
-Linear::Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out, Bias bias)
+Linear::Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out, Bias bias,
+               ModuleStorage storage)
     : path_(path),
       in_(in),
       out_(out),
       bias_(bias == Bias::Yes),
       scaled_(registry.scales_linears()) {
-    registry.add(path, "Linear", in * out + (bias_ ? out : 0));
+    registry.add(path, "Linear", in * out + (bias_ ? out : 0), storage);
 }
 
 Tensor Linear::forward(Tape& tape, const Tensor& x) const {
@@ -73,13 +74,14 @@ Tensor Linear::forward_slice(Tape& tape, const Tensor& x) const {
     return x.shape()[0] == 1 ? forward(tape, x) : forward_batched(tape, x);
 }
 
-Conv2d::Conv2d(Registry& registry, Module path, std::int64_t in, std::int64_t out, ConvShape shape)
-    : path_(path), in_(in), out_(out), shape_(shape) {
-    registry.add(path, "Conv2d", in * out * shape.kernel * shape.kernel + out);
+Conv2d::Conv2d(Registry& registry, Module path, std::int64_t in, std::int64_t out, ConvShape shape,
+               Bias bias)
+    : path_(path), in_(in), out_(out), shape_(shape), bias_(bias == Bias::Yes) {
+    registry.add(path, "Conv2d", in * out * shape.kernel * shape.kernel + (bias_ ? out : 0));
 }
 
 Tensor Conv2d::forward(Tape& tape, const Tensor& x) const {
-    const Tape::Cast bias = tape.cast_weight({out_}, path_);
+    const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
     const Tape::Cast weight = tape.cast_weight({out_, in_, shape_.kernel, shape_.kernel}, path_);
     const auto extent = [&](std::int64_t n) {
         return (n + 2 * shape_.padding - shape_.kernel) / shape_.stride + 1;
@@ -89,11 +91,11 @@ Tensor Conv2d::forward(Tape& tape, const Tensor& x) const {
     Tensor out = tape.make({x.shape()[0], out_, height, width}, x.type(), "convolution", path_);
     const std::int64_t weights = in_ * out_ * shape_.kernel * shape_.kernel;
     const std::int64_t bytes = element_bytes(x.type());
-    const std::int64_t bias_traffic = tape.options().casts_included ? 2 * out.bytes() : 0;
+    const std::int64_t bias_traffic = bias_ && tape.options().casts_included ? 2 * out.bytes() : 0;
     tape.charge(OpClass::Convolution, "convolution", path_,
                 ghost::saturating_product({2, x.shape()[0], height, width, weights}),
-                x.bytes() + (weights + out_) * bytes + out.bytes() + bias_traffic,
-                2);  // the bias is added by a kernel of its own
+                x.bytes() + (weights + (bias_ ? out_ : 0)) * bytes + out.bytes() + bias_traffic,
+                bias_ ? 2 : 1);  // the bias is added by a kernel of its own
     return out;
 }
 
@@ -126,9 +128,17 @@ Tensor GroupNorm::forward(Tape& tape, const Tensor& x) const {
     return out;
 }
 
-LayerNorm::LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine)
+Tensor GroupNorm::forward_strided(Tape& tape, const Tensor& x) const {
+    constexpr std::string_view kOp = "group_norm.contig";
+    const Tensor copy = tape.make_temporary(x.bytes(), kOp, path_);
+    if (tape.options().casts_included) tape.charge(OpClass::Copy, kOp, path_, 0, 2 * x.bytes());
+    return forward(tape, x);
+}
+
+LayerNorm::LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine,
+                     ModuleStorage storage)
     : path_(path), width_(width), affine_(affine) {
-    if (affine == Affine::Yes) registry.add(path, "LayerNorm", 2 * width);
+    if (affine == Affine::Yes) registry.add(path, "LayerNorm", 2 * width, storage);
 }
 
 namespace {

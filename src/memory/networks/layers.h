@@ -17,7 +17,7 @@ enum class Bias : std::uint8_t { No, Yes };
 class Linear {
   public:
     Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out,
-           Bias bias = Bias::Yes);
+           Bias bias = Bias::Yes, ModuleStorage storage = ModuleStorage::AsNetwork);
     // The last dimension changes from `in` to `out`.
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: matmul, then the bias in place.
@@ -53,7 +53,7 @@ inline constexpr ConvShape kConv1{1, 1, 0};
 class Conv2d {
   public:
     Conv2d(Registry& registry, Module path, std::int64_t in, std::int64_t out,
-           ConvShape shape = kConv3);
+           ConvShape shape = kConv3, Bias bias = Bias::Yes);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;  // x: [N, in, H, W]
     [[nodiscard]] Module path() const { return path_; }
 
@@ -62,12 +62,15 @@ class Conv2d {
     std::int64_t in_;
     std::int64_t out_;
     ConvShape shape_;
+    bool bias_;
 };
 
 class GroupNorm {
   public:
     GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups = 32);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+    // The same for an input that is not contiguous: its kernel reads a copy.
+    [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;
 
   private:
     Module path_;
@@ -79,7 +82,8 @@ enum class Affine : std::uint8_t { No, Yes };  // whether a norm has a weight (a
 
 class LayerNorm {
   public:
-    LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes);
+    LayerNorm(Registry& registry, Module path, std::int64_t width, Affine affine = Affine::Yes,
+              ModuleStorage storage = ModuleStorage::AsNetwork);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: the kernel copies it first.
     [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;

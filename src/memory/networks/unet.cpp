@@ -44,7 +44,8 @@ Result<void> check_unet_config(const modelfile::UnetConfig& c) {
     TRY_DO(check_range("adm_in_channels", c.adm_in_channels, 0, kConditionMax));
     TRY_DO(check_range("transformer_depth_middle", c.transformer_depth_middle, -2, kDepthMax));
     TRY_DO(check_range("levels", static_cast<int>(c.channel_mult.size()), 1, kLevelsMax));
-    if (c.temporal) return fail(Errc::InvalidInput, "temporal UNets (SVD) are not simulated");
+    if (c.temporal)  // what the sampler does around one is not known; see build_video_unet
+        return fail(Errc::InvalidInput, "temporal UNets (SVD) are not simulated");
     if (c.num_res_blocks.size() != c.channel_mult.size()) {
         return fail(Errc::InvalidInput,
                     fmt::format("{} levels, but num_res_blocks for {}", c.channel_mult.size(),
@@ -88,6 +89,19 @@ namespace {
 Projection projection_of(const modelfile::UnetConfig& config) {
     return config.use_linear_in_transformer ? Projection::Linear : Projection::Conv;
 }
+
+BlockPart make_res_block(Registry& r, const modelfile::UnetConfig& config, std::string_view path,
+                         const ResBlockShape& shape) {
+    if (config.temporal) return VideoResBlock(r, path, shape);
+    return ResBlock(r, path, shape);
+}
+
+BlockPart make_transformer(Registry& r, const modelfile::UnetConfig& config, std::string_view path,
+                           std::int64_t channels, int depth) {
+    const AttentionWidth width = attention_width(config, channels);
+    if (config.temporal) return VideoTransformer(r, path, width, depth);
+    return SpatialTransformer(r, path, width, depth, projection_of(config));
+}
 }  // namespace
 
 EncoderHalf build_encoder_half(Registry& r, const modelfile::UnetConfig& config) {
@@ -106,11 +120,10 @@ EncoderHalf build_encoder_half(Registry& r, const modelfile::UnetConfig& config)
         const std::int64_t out = base * config.channel_mult[level];
         for (int i = 0; i < config.num_res_blocks[level]; ++i) {
             BlockSequence parts;
-            parts.emplace_back(ResBlock(r, block_path(0), {half.width, out, 4 * base}));
+            parts.push_back(make_res_block(r, config, block_path(0), {half.width, out, 4 * base}));
             half.width = out;
             if (const int depth = config.transformer_depth[depth_index++]; depth > 0) {
-                parts.emplace_back(SpatialTransformer(
-                    r, block_path(1), attention_width(config, out), depth, projection_of(config)));
+                parts.push_back(make_transformer(r, config, block_path(1), out, depth));
             }
             half.input_blocks.push_back(std::move(parts));
             half.channels.push_back(out);
@@ -130,12 +143,11 @@ BlockSequence build_middle_block(Registry& r, const modelfile::UnetConfig& confi
     BlockSequence parts;
     if (config.transformer_depth_middle < -1) return parts;
     const ResBlockShape shape{channels, channels, 4 * std::int64_t{config.model_channels}};
-    parts.emplace_back(ResBlock(r, "middle_block.0", shape));
+    parts.push_back(make_res_block(r, config, "middle_block.0", shape));
     if (config.transformer_depth_middle >= 0) {
-        parts.emplace_back(
-            SpatialTransformer(r, "middle_block.1", attention_width(config, channels),
-                               config.transformer_depth_middle, projection_of(config)));
-        parts.emplace_back(ResBlock(r, "middle_block.2", shape));
+        parts.push_back(make_transformer(r, config, "middle_block.1", channels,
+                                         config.transformer_depth_middle));
+        parts.push_back(make_res_block(r, config, "middle_block.2", shape));
     }
     return parts;
 }
@@ -181,16 +193,14 @@ void UnetNetwork::build_output_blocks(std::vector<std::int64_t> skips) {
             const auto part_path = [&] {
                 return fmt::format("output_blocks.{}.{}", output_blocks_.size(), parts.size());
             };
-            parts.emplace_back(
-                ResBlock(registry_, part_path(), {width + skips.back(), out, 4 * base}));
+            parts.push_back(make_res_block(registry_, config_, part_path(),
+                                           {width + skips.back(), out, 4 * base}));
             skips.pop_back();
             width = out;
             const int depth = depths.back();
             depths.pop_back();
             if (depth > 0) {
-                parts.emplace_back(SpatialTransformer(registry_, part_path(),
-                                                      attention_width(config_, out), depth,
-                                                      projection_of(config_)));
+                parts.push_back(make_transformer(registry_, config_, part_path(), out, depth));
             }
             if (level > 0 && i == config_.num_res_blocks[level]) {
                 parts.emplace_back(Upsample(registry_, part_path(), out));
@@ -216,6 +226,7 @@ StepInputs UnetNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const std::int64_t latent = std::min(config_.in_channels, config_.out_channels);
     const std::int64_t more = config_.in_channels - latent;
     StepInputs in;
+    if (config_.temporal) in.frames = call.latent_frames;
     in.x = tape.input(
         {wish.batch, wish.joined ? latent + more : latent, call.latent_height, call.latent_width},
         wish.type);
@@ -286,14 +297,16 @@ Tensor UnetNetwork::forward(Tape& tape, const StepInputs& in) const {
     if (label_emb_) emb = ghost::binary(tape, "add", root_, emb, label_emb_->forward(tape, in.y));
     ControlTensors* control = in.control;
 
+    BlockInputs inputs{emb, in.context};
+    inputs.frames = in.frames;
     std::vector<Tensor> skips;
     skips.reserve(encoder_.input_blocks.size());
     Tensor h = in.x;
     for (const BlockSequence& block : encoder_.input_blocks) {
-        h = forward_sequence(tape, block, h, {emb, in.context});
+        h = forward_sequence(tape, block, h, inputs);
         skips.push_back(h);
     }
-    if (!middle_.empty()) h = forward_sequence(tape, middle_, h, {emb, in.context});
+    if (!middle_.empty()) h = forward_sequence(tape, middle_, h, inputs);
     apply_control(tape, root_, h, control != nullptr ? &control->middle : nullptr);
     for (const BlockSequence& block : output_blocks_) {
         {
@@ -302,7 +315,6 @@ Tensor UnetNetwork::forward(Tape& tape, const StepInputs& in) const {
             apply_control(tape, root_, parts[1], control != nullptr ? &control->output : nullptr);
             h = ghost::cat(tape, root_, parts, 1);
         }
-        BlockInputs inputs{emb, in.context};
         if (!skips.empty()) {
             inputs.output_height = skips.back().shape()[2];
             inputs.output_width = skips.back().shape()[3];

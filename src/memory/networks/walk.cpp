@@ -73,6 +73,15 @@ struct VaeBuilder {
 
 }  // namespace
 
+Result<std::shared_ptr<const Denoiser>> build_video_unet(const modelfile::UnetConfig& config) {
+    modelfile::UnetConfig frames = config;
+    frames.temporal = false;
+    TRY_DO(check_unet_config(frames));
+    if (!config.temporal || !config.use_linear_in_transformer)
+        return fail(Errc::InvalidInput, "not a UNet that mixes frames, of a known kind");
+    return std::make_shared<const UnetNetwork>(config);
+}
+
 Result<std::shared_ptr<const Denoiser>> build_denoiser(const modelfile::DenoiserConfig& config) {
     return std::visit(DenoiserBuilder{}, config);
 }

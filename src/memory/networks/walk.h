@@ -80,6 +80,9 @@ class ClipNetwork;
 // that do not divide...).
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_unet(
     const modelfile::UnetConfig& config);
+// Stable Video Diffusion's: `temporal` is set. A step's batch is videos x frames.
+[[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_video_unet(
+    const modelfile::UnetConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_flux(
     const modelfile::FluxConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_denoiser(

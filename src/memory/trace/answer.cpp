@@ -64,6 +64,17 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},
     {"vae_encode", "vae_kl16", answer_kl_vae},
+    {"unet_step", "seedvr2", answer_seedvr2, Medium::Video},
+    {"unet_step", "svd", answer_svd, Medium::Video},
+    {"vae_decode", "vae_svd", answer_svd_vae, Medium::Video},
+    {"upscale", "esrgan", answer_esrgan},
+    {"vae_decode", "taesd4", answer_taesd},
+    {"vae_decode", "taesd16", answer_taesd},
+    {"text_encode", "clip_vision_vitl", answer_clip_vision},
+    {"text_encode", "clip_vision_h", answer_clip_vision},
+    {"text_encode", "clip_vision_g", answer_clip_vision},
+    {"text_encode", "siglip_384", answer_clip_vision},
+    {"text_encode", "qwen25_7b_vision", answer_qwen_vision},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -27,5 +27,12 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_chroma(const Question& q);
 [[nodiscard]] Result<Walk> answer_hunyuan_video(const Question& q);
 [[nodiscard]] Result<Walk> answer_hunyuan_image(const Question& q);
+[[nodiscard]] Result<Walk> answer_clip_vision(const Question& q);
+[[nodiscard]] Result<Walk> answer_qwen_vision(const Question& q);
+[[nodiscard]] Result<Walk> answer_esrgan(const Question& q);
+[[nodiscard]] Result<Walk> answer_taesd(const Question& q);
+[[nodiscard]] Result<Walk> answer_seedvr2(const Question& q);
+[[nodiscard]] Result<Walk> answer_svd(const Question& q);
+[[nodiscard]] Result<Walk> answer_svd_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

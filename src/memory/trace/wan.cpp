@@ -3,6 +3,7 @@
 #include "base/described.h"
 #include "memory/trace/answers.h"
 
+#include <algorithm>
 #include <array>
 
 namespace plimsoll::memory::trace {
@@ -57,6 +58,29 @@ WanConfig with_reference(WanConfig c) {
     return c;
 }
 
+// Networks that add inputs of their own around Wan's.
+bool is_relative(std::string_view model_type) {
+    constexpr std::array<std::string_view, 5> kRelatives = {"scail", "humo", "s2v", "animate",
+                                                            "animate2"};
+    return std::find(kRelatives.begin(), kRelatives.end(), model_type) != kRelatives.end();
+}
+
+// What is known of them: the forward alone, which the model object hands those inputs; recorded
+// from ComfyUI 0.33.0; sizes of whole patches; where something drives the frames, a second one.
+Result<void> check_relative(const Question& q, const WanConfig& c) {
+    const bool driven = c.model_type.starts_with("animate");
+    const bool known = q.call == "forward" && q.rules.comfyui_minor_key >= kComfy033 &&
+                       q.latent_width % c.patch_size[2] == 0 &&
+                       q.latent_height % c.patch_size[1] == 0 &&
+                       (!driven || q.frames > kFramesPerCell);
+    if (!known) return unknown(q);
+    // Chosen: the pictures of a face pass the walk eight by eight.
+    constexpr std::int64_t kPicturesMax = 1 << 16;
+    if (c.model_type == "animate" && std::int64_t{q.batch} * q.frames > kPicturesMax)
+        return fail(Errc::InvalidInput, "batch times frames is too much");
+    return {};
+}
+
 // Sizes as published. Channels: latent 16; i2v: mask 4 and image latent 16 more; fun_control: the
 // control's and the first frame's latents, and its mask.
 Result<WanVariant> wan_variant(const Question& q) {
@@ -72,6 +96,11 @@ Result<WanVariant> wan_variant(const Question& q) {
         {"vace_14B", with_vace(wan_14b("vace", 16), 8)},
         {"fun_camera_14B", wan_14b("camera", 32)},
         {"wan22_fun_control_14B", with_reference(wan_14b("t2v", 52))},
+        {"scail_14B", wan_14b("scail", 20)},
+        {"humo_17B", wan_14b("humo", 36)},
+        {"wan22_s2v_14B", wan_14b("s2v", 16)},
+        {"wan22_animate_14B", wan_14b("animate", 36)},
+        {"animate2_14B", wan_14b("animate2", 36)},
     });
     for (WanVariant variant : variants) {
         if (variant.name != q.variant) continue;
@@ -80,6 +109,7 @@ Result<WanVariant> wan_variant(const Question& q) {
         if (variant.config.model_type != model_type) return unknown(q);
         // The model object would make the timesteps of the frames from a mask.
         if (variant.timestep_per_frame && q.call != "forward") return unknown(q);
+        if (is_relative(model_type)) TRY_DO(check_relative(q, variant.config));
         return variant;
     }
     return unknown(q);

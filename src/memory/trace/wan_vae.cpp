@@ -22,10 +22,6 @@ modelfile::WanVaeConfig wan_22_vae() {
 Result<Walk> answer_wan_vae(const Question& q) {
     if (q.variant != "bf16" && q.variant != "image_T1" && !q.variant.starts_with("tile_"))
         return unknown(q);
-    // Wan 2.1's encoder passes frames on in other parts there.
-    const bool other_parts = q.family == "vae_wan21" && q.phase == "vae_encode" && q.frames > 1 &&
-                             q.rules.comfyui_minor_key >= kComfy033;
-    if (other_parts) return unknown(q);
     TRY_DO(check_size(q));
     TRY_ASSIGN(const auto vae,
                build_wan_vae(q.family == "vae_wan22" ? wan_22_vae() : modelfile::WanVaeConfig{}));

@@ -30,7 +30,7 @@ Tensor frames_to_keep(Tape& tape, Module owner, const Tensor& x, const Tensor& b
                       bool copies) {
     Tensor kept = last_frames(x, kCachedFrames);
     if (copies) kept = ghost::clone(tape, owner, kept, kept.shape());
-    if (frames_of(kept) < kCachedFrames && before.defined())
+    if (copies && frames_of(kept) < kCachedFrames && before.defined())
         kept = join_frames(tape, owner, last_frames(before, 1), kept);
     return kept;
 }
@@ -194,7 +194,7 @@ void WanResample::double_frames(Tape& tape, WanFrames& x, WanCache& cache) const
         return;
     }
     Tensor kept = frames_to_keep(tape, path_, x.values, slot.frames, cache.copies);
-    if (frames_of(kept) < kCachedFrames && !slot.frames.defined()) {
+    if (cache.copies && frames_of(kept) < kCachedFrames && !slot.frames.defined()) {
         const Tensor zeros = ghost::create_like(tape, "zeros_like", path_, kept);
         kept = join_frames(tape, path_, zeros, kept);
     }
@@ -210,7 +210,10 @@ void WanResample::double_frames(Tape& tape, WanFrames& x, WanCache& cache) const
 
 // The first chunk passes; later two frames become one.
 void WanResample::halve_frames(Tape& tape, WanFrames& x, WanCache& cache) const {
-    WanCache::Slot& slot = cache.take();
+    const std::size_t own = cache.next;
+    (void)cache.take();
+    WanCache::Slot* const waiting = cache.copies ? nullptr : &cache.take();
+    WanCache::Slot& slot = cache.slots[own];
     if (!slot.frames.defined()) {
         slot.frames =
             cache.copies ? ghost::clone(tape, path_, x.values, x.values.shape()) : x.values;
@@ -224,6 +227,16 @@ void WanResample::halve_frames(Tape& tape, WanFrames& x, WanCache& cache) const 
          }(),
          false};
     slot.frames = std::move(kept);
+    if (waiting != nullptr) pair_frames(tape, x, cache, *waiting);
+}
+
+void WanResample::pair_frames(Tape& tape, WanFrames& x, WanCache& cache,
+                              WanCache::Slot& waiting) const {
+    const Tensor first = std::exchange(waiting.frames, {});
+    if (first.defined()) x.values = join_frames(tape, path_, first, x.values);
+    if (frames_of(x.values) > 1 || cache.last_chunk) return;
+    waiting.frames = std::move(x.values);
+    x = {};
 }
 
 Tensor WanResample::resample(Tape& tape, const Tensor& images, bool strided) const {

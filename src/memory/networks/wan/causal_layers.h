@@ -23,7 +23,8 @@ struct WanCache {
         Tensor frames;
         bool seen = false;  // an upsampling layer passed the first chunk without its convolution
     };
-    bool copies = true;  // rather than keeping what the layers were given alive
+    bool copies = true;       // rather than keeping what the layers were given alive
+    bool last_chunk = false;  // single frames wait for a second one, unless none follows
     std::vector<Slot> slots;
     std::size_t next = 0;
 
@@ -90,11 +91,13 @@ class WanResample {
   public:
     WanResample(Registry& registry, std::string_view path, std::int64_t in, std::int64_t out,
                 WanResampling mode);
+    // Without values where frames wait for the next chunk.
     [[nodiscard]] WanFrames forward(Tape& tape, WanFrames x, WanCache* cache) const;
 
   private:
     void double_frames(Tape& tape, WanFrames& x, WanCache& cache) const;
     void halve_frames(Tape& tape, WanFrames& x, WanCache& cache) const;
+    void pair_frames(Tape& tape, WanFrames& x, WanCache& cache, WanCache::Slot& waiting) const;
     [[nodiscard]] Tensor resample(Tape& tape, const Tensor& images, bool strided) const;
 
     Module path_;

@@ -3,9 +3,15 @@
 
 #include "memory/networks/dit/dit_layers.h"
 #include "memory/networks/limits.h"
+#include "memory/networks/wan/wan_animate.h"
+#include "memory/networks/wan/wan_animate2.h"
+#include "memory/networks/wan/wan_humo.h"
+#include "memory/networks/wan/wan_s2v.h"
+#include "memory/networks/wan/wan_scail.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -21,11 +27,6 @@ constexpr std::int64_t kImageWidth = 1280;
 constexpr std::int64_t kModulations = 6;
 constexpr std::int64_t kPixelsPerCell = 8;
 
-Conv3dShape patches(const modelfile::WanConfig& c) {
-    const Extent3 patch{c.patch_size[0], c.patch_size[1], c.patch_size[2]};
-    return {.kernel = patch, .stride = patch};
-}
-
 // A circular pad to whole patches: a copy even where nothing is missing.
 Tensor pad_video(Tape& tape, Module module, const Tensor& x, const std::array<int, 3>& patch) {
     Shape padded = x.shape();
@@ -36,6 +37,12 @@ Tensor pad_video(Tape& tape, Module module, const Tensor& x, const std::array<in
     Tensor out = tape.make(padded, x.type(), "new_empty", module);
     tape.charge(OpClass::Copy, "new_empty", module, 0, 0, 0);
     ghost::binary_in_place(tape, "copy_", module, x, x);
+    for (std::size_t i = 0; i < patch.size(); ++i) {  // the missing ones are copied axis by axis
+        const std::int64_t missing = padded[i + 2] - x.shape()[i + 2];
+        if (missing == 0) continue;
+        const std::int64_t bytes = out.bytes() / padded[i + 2] * missing;
+        tape.charge(OpClass::Copy, "copy_", module, 0, 3 * bytes);
+    }
     return out;
 }
 
@@ -50,7 +57,7 @@ Tensor position_ids(Tape& tape, Module module, const Extent3& grid, ElementType 
             const Tensor zeros = ids.view(cells);
             return ghost::combine(tape, "add", module, {&zeros, &positions}, cells, type);
         }();
-        tape.charge(OpClass::Copy, "copy_", module, 0, axis.bytes());
+        ghost::binary_in_place(tape, "copy_", module, axis, axis);
     }
     return ids.view({1, grid.volume(), 3});
 }
@@ -68,7 +75,32 @@ Tensor sinusoids(Tape& tape, Module module, const Tensor& t, std::int64_t width)
     return ghost::cat(tape, module, waves, 1);
 }
 
+// The network's own class of block, and what a block of it attends to besides text.
+std::string_view block_class(std::string_view model_type) {
+    if (model_type == "humo") return "WanAttentionBlockAudio";
+    return model_type == "animate2" ? "WanAnimate2Block" : "WanAttentionBlock";
+}
+
+WanWidths block_widths(const modelfile::WanConfig& c) {
+    constexpr std::array<std::string_view, 5> kWithImage = {"i2v", "camera", "scail", "animate",
+                                                            "animate2"};
+    const bool image =
+        std::find(kWithImage.begin(), kWithImage.end(), c.model_type) != kWithImage.end();
+    return {.dim = c.dim,
+            .ffn = c.ffn_dim,
+            .heads = c.num_heads,
+            .qk_norm = c.qk_norm,
+            .cross_attn_norm = c.cross_attn_norm,
+            .image = image,
+            .audio = c.model_type == "humo" ? kHumoAudioWidth : 0};
+}
+
 }  // namespace
+
+Conv3dShape patch_shape(const modelfile::WanConfig& c) {
+    const Extent3 patch{c.patch_size[0], c.patch_size[1], c.patch_size[2]};
+    return {.kernel = patch, .stride = patch};
+}
 
 VaceBlock::VaceBlock(Registry& r, std::string_view name, const WanWidths& w, bool first)
     : path(r.path(name, "")),
@@ -106,16 +138,11 @@ Tensor CameraAdapter::forward(Tape& tape, const Tensor& path) const {
 
 WanNetwork::WanNetwork(const modelfile::WanConfig& c)
     : config_(c),
-      widths_{.dim = c.dim,
-              .ffn = c.ffn_dim,
-              .heads = c.num_heads,
-              .qk_norm = c.qk_norm,
-              .cross_attn_norm = c.cross_attn_norm,
-              .image = c.model_type == "i2v" || c.model_type == "camera"},
+      widths_(block_widths(c)),
       root_(registry_.path("", "")),
       rope_(registry_.path("rope_embedder", "")),
       patch_embedding_(registry_, registry_.path("patch_embedding", ""), c.in_dim, c.dim,
-                       patches(c), ModuleStorage::Float32),
+                       patch_shape(c), ModuleStorage::Float32),
       text_in_(registry_, registry_.path("text_embedding", "0"), c.text_dim, c.dim),
       text_gelu_(registry_.path("text_embedding", "1")),
       text_out_(registry_, registry_.path("text_embedding", "2"), c.dim, c.dim),
@@ -129,7 +156,7 @@ WanNetwork::WanNetwork(const modelfile::WanConfig& c)
           std::vector<WanBlock> blocks;
           blocks.reserve(static_cast<std::size_t>(c.num_layers));
           for (int i = 0; i < c.num_layers; ++i)
-              blocks.emplace_back(registry_, fmt::format("blocks.{}", i), "WanAttentionBlock",
+              blocks.emplace_back(registry_, fmt::format("blocks.{}", i), block_class(c.model_type),
                                   widths_);
           return blocks;
       }()),
@@ -141,7 +168,7 @@ WanNetwork::WanNetwork(const modelfile::WanConfig& c)
       }()),
       head_norm_(registry_, registry_.path("head", "norm"), c.dim, Affine::No),
       head_linear_(registry_, registry_.path("head", "head"), c.dim,
-                   c.out_dim * patches(c).kernel.volume()) {
+                   c.out_dim * patch_shape(c).kernel.volume()) {
     if (widths_.image) {
         LayerNorm norm_in(registry_, registry_.path("img_emb.proj", "0"), kImageWidth);
         Linear in(registry_, registry_.path("img_emb.proj", "1"), kImageWidth, kImageWidth);
@@ -161,16 +188,20 @@ WanNetwork::WanNetwork(const modelfile::WanConfig& c)
     for (int i = 0; i < c.vace_layers; ++i)
         vace_blocks_.emplace_back(registry_, fmt::format("vace_blocks.{}", i), widths_, i == 0);
     vace_patch_embedding_.emplace(registry_, registry_.path("vace_patch_embedding", ""),
-                                  c.vace_in_dim, c.dim, patches(c), ModuleStorage::Float32);
+                                  c.vace_in_dim, c.dim, patch_shape(c), ModuleStorage::Float32);
+}
+
+Tensor WanNetwork::latent_input(Tape& tape, const InputWish& wish, std::int64_t channels,
+                                std::int64_t frames) const {
+    const StepCall& call = wish.call;
+    return tape.input({wish.batch, channels, frames > 0 ? frames : call.latent_frames,
+                       call.latent_height, call.latent_width},
+                      wish.type);
 }
 
 StepInputs WanNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
-    const auto video = [&](std::int64_t channels) {
-        return tape.input(
-            {wish.batch, channels, call.latent_frames, call.latent_height, call.latent_width},
-            wish.type);
-    };
+    const auto video = [&](std::int64_t channels) { return latent_input(tape, wish, channels); };
     const std::int64_t more = config_.in_dim - config_.out_dim;  // mask and image latent
     StepInputs in;
     in.x = video(wish.joined ? config_.in_dim : config_.out_dim);
@@ -207,11 +238,15 @@ Extent3 WanNetwork::grid_of(const Tensor& latent) const {
             s[4] / config_.patch_size[2]};
 }
 
-Tensor WanNetwork::embed_positions(Tape& tape, const Tensor& latent, const Extent3& grid) const {
+Tensor WanNetwork::padded(Tape& tape, const Tensor& x) const {
+    return pad_video(tape, root_, x, config_.patch_size);
+}
+
+Tensor WanNetwork::embed_positions(Tape& tape, const Extent3& grid, ElementType type) const {
     const int head = config_.dim / config_.num_heads;
     const int spatial = 2 * (head / 6);
     const std::array<int, 3> axes = {head - 2 * spatial, spatial, spatial};
-    const Tensor ids = position_ids(tape, root_, grid, latent.type());
+    const Tensor ids = position_ids(tape, root_, grid, type);
     return rope_table(tape, rope_, ids, axes);
 }
 
@@ -263,6 +298,20 @@ Tensor WanNetwork::embed_image(Tape& tape, const Tensor& image) const {
     return image_->norm_out.forward(tape, x);
 }
 
+Tensor WanNetwork::embed_context(Tape& tape, const Tensor& text, const Tensor& image,
+                                 WanConditions& given) const {
+    given.context = embed_text(tape, text);
+    if (!image_) return {};
+    Tensor encoded = embed_image(tape, image);
+    given.image_tokens = encoded.shape()[1];
+    given.context = join_tokens(tape, encoded, given.context);
+    return encoded;
+}
+
+Tensor WanNetwork::join_tokens(Tape& tape, const Tensor& first, const Tensor& second) const {
+    return ghost::cat(tape, root_, std::array<Tensor, 2>{first, second}, 1);
+}
+
 void WanNetwork::run_blocks(Tape& tape, WanTokens& x, const WanConditions& given) const {
     for (const WanBlock& block : blocks_) x = block.forward(tape, x, given);
 }
@@ -304,15 +353,24 @@ Tensor WanNetwork::forward_head(Tape& tape, const WanTokens& x, const Tensor& e)
     return head_linear_.forward(tape, in);
 }
 
+Tensor WanNetwork::unpatched(Tape& tape, const Tensor& tokens, const Extent3& grid) const {
+    const std::int64_t batch = tokens.shape()[0];
+    const auto& p = config_.patch_size;
+    const Tensor own = tokens.view({batch, grid.volume(), tokens.shape().last()});
+    return ghost::clone(
+        tape, root_, own,
+        {batch, config_.out_dim, grid.frames, p[0], grid.rows, p[1], grid.columns, p[2]});
+}
+
 Tensor WanNetwork::forward(Tape& tape, const StepInputs& in) const {
     const ElementType type = in.x.type();
-    const Tensor padded = pad_video(tape, root_, in.x, config_.patch_size);
-    const Extent3 grid = grid_of(padded);
+    const Tensor latent = padded(tape, in.x);
+    const Extent3 grid = grid_of(latent);
     Extent3 positions = grid;
     if (ref_conv_) ++positions.frames;
     WanConditions given;
-    given.rope = embed_positions(tape, padded, positions);
-    WanTokens x{embed_patches(tape, patch_embedding_, padded), true};
+    given.rope = embed_positions(tape, positions, type);
+    WanTokens x{embed_patches(tape, patch_embedding_, latent), true};
     if (camera_) {
         const Tensor path = camera_->forward(tape, in.more.back());
         x.values = ghost::binary(tape, "add", root_, x.values.view(path.shape()), path)
@@ -325,34 +383,28 @@ Tensor WanNetwork::forward(Tape& tape, const StepInputs& in) const {
         const Tensor out = ref_conv_->forward(tape, in.references.front());
         const Shape& s = out.shape();
         reference = out.view({s[0], s[2] * s[3], s[1]});
-        x = {ghost::cat(tape, root_, std::array<Tensor, 2>{reference, x.values}, 1), false};
+        x = {join_tokens(tape, reference, x.values), false};
     }
-    given.context = embed_text(tape, in.context);
-    Tensor image;
-    if (image_) {
-        image = embed_image(tape, in.more.front());
-        given.image_tokens = image.shape()[1];
-        given.context = ghost::cat(tape, root_, std::array<Tensor, 2>{image, given.context}, 1);
-    }
+    // A variable of the forward's own: it lives on.
+    const Tensor image =
+        embed_context(tape, in.context, image_ ? in.more.front() : Tensor(), given);
     if (vace_patch_embedding_)
         run_vace(tape, x, given, in.more.front());
     else
         run_blocks(tape, x, given);
     x.values = forward_head(tape, x, timestep.embedding);
-    const std::int64_t batch = padded.shape()[0];
-    const auto& p = config_.patch_size;
-    const Tensor own = x.values.view({batch, grid.volume(), x.values.shape().last()});
-    return ghost::clone(
-        tape, root_, own,
-        {batch, config_.out_dim, grid.frames, p[0], grid.rows, p[1], grid.columns, p[2]});
+    return unpatched(tape, x.values, grid);
 }
 
-Result<std::shared_ptr<const Denoiser>> build_wan(const modelfile::WanConfig& c) {
+namespace {
+
+Result<void> check_wan_config(const modelfile::WanConfig& c) {
+    constexpr std::array<std::string_view, 9> kTypes = {
+        "t2v", "i2v", "camera", "vace", "scail", "humo", "s2v", "animate", "animate2"};
     const bool vace = c.model_type == "vace";
-    const bool known =
-        c.model_type == "t2v" || c.model_type == "i2v" || c.model_type == "camera" || vace;
     const bool sound =
-        known && within(c.dim, 1, kWidthMax) && within(c.ffn_dim, 1, 8 * kWidthMax) &&
+        std::find(kTypes.begin(), kTypes.end(), c.model_type) != kTypes.end() &&
+        within(c.dim, 1, kWidthMax) && within(c.ffn_dim, 1, 8 * kWidthMax) &&
         within(c.num_heads, 1, c.dim) && c.dim % c.num_heads == 0 && c.dim / c.num_heads % 2 == 0 &&
         c.dim / c.num_heads >= 6 && within(c.num_layers, 1, kDepthMax) &&
         within(c.out_dim, 1, kWidthMax) && within(c.in_dim, c.out_dim, kWidthMax) &&
@@ -361,11 +413,22 @@ Result<std::shared_ptr<const Denoiser>> build_wan(const modelfile::WanConfig& c)
         within(c.patch_size[0], 1, kPatchMax) && within(c.patch_size[1], 1, kPatchMax) &&
         c.patch_size[1] == c.patch_size[2] &&
         (!vace || (within(c.vace_layers, 1, c.num_layers) && within(c.vace_in_dim, 1, kWidthMax)));
-    if (!sound)
-        return fail(Errc::InvalidInput,
-                    fmt::format("Wan {:?} of width {} with {} heads, {} blocks and {} channels "
-                                "cannot be",
-                                c.model_type, c.dim, c.num_heads, c.num_layers, c.in_dim));
+    if (sound) return {};
+    return fail(Errc::InvalidInput,
+                fmt::format("Wan {:?} of width {} with {} heads, {} blocks and {} channels "
+                            "cannot be",
+                            c.model_type, c.dim, c.num_heads, c.num_layers, c.in_dim));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Denoiser>> build_wan(const modelfile::WanConfig& c) {
+    TRY_DO(check_wan_config(c));
+    if (c.model_type == "scail") return build_wan_scail(c);
+    if (c.model_type == "humo") return build_wan_humo(c);
+    if (c.model_type == "s2v") return build_wan_s2v(c);
+    if (c.model_type == "animate") return build_wan_animate(c);
+    if (c.model_type == "animate2") return build_wan_animate2(c);
     return std::make_shared<const WanNetwork>(c);
 }
 

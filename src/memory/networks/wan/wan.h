@@ -41,7 +41,8 @@ class CameraAdapter {
     Conv2d conv2_;
 };
 
-class WanNetwork final : public Denoiser {
+// Its relatives add inputs and tokens of their own around the same blocks.
+class WanNetwork : public Denoiser {
   public:
     explicit WanNetwork(const modelfile::WanConfig& config);
 
@@ -51,6 +52,41 @@ class WanNetwork final : public Denoiser {
     [[nodiscard]] Prediction prediction() const override { return Prediction::FlowScaled; }
     [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
 
+  protected:
+    struct Timestep {
+        Tensor embedding;   // [N, T, dim]
+        Tensor modulation;  // [N, T, 6, dim]
+    };
+    [[nodiscard]] const modelfile::WanConfig& config() const { return config_; }
+    [[nodiscard]] const WanWidths& widths() const { return widths_; }
+    [[nodiscard]] Module root() const { return root_; }
+    [[nodiscard]] const std::vector<WanBlock>& blocks() const { return blocks_; }
+    [[nodiscard]] const Conv3d& patch_embedding() const { return patch_embedding_; }
+    // A video of `channels` in the latent's size; `frames` 0: of its length.
+    [[nodiscard]] Tensor latent_input(Tape& tape, const InputWish& wish, std::int64_t channels,
+                                      std::int64_t frames = 0) const;
+    // Padded to whole patches.
+    [[nodiscard]] Tensor padded(Tape& tape, const Tensor& x) const;
+    // Tokens along each axis.
+    [[nodiscard]] Extent3 grid_of(const Tensor& latent) const;
+    [[nodiscard]] Tensor embed_positions(Tape& tape, const Extent3& grid,
+                                         ghost::ElementType type) const;
+    [[nodiscard]] Tensor embed_patches(Tape& tape, const Conv3d& embedding, const Tensor& x) const;
+    [[nodiscard]] Timestep embed_timestep(Tape& tape, const Tensor& t,
+                                          ghost::ElementType type) const;
+    [[nodiscard]] Tensor embed_text(Tape& tape, const Tensor& context) const;
+    // What the blocks attend to: the text, after the encoded image where there is one. Returns that
+    // image's tokens, which some forwards keep.
+    Tensor embed_context(Tape& tape, const Tensor& text, const Tensor& image,
+                         WanConditions& given) const;
+    void run_blocks(Tape& tape, WanTokens& x, const WanConditions& given) const;
+    [[nodiscard]] Tensor forward_head(Tape& tape, const WanTokens& x, const Tensor& e) const;
+    // From the grid's tokens, the first of `tokens`, to the latent.
+    [[nodiscard]] Tensor unpatched(Tape& tape, const Tensor& tokens, const Extent3& grid) const;
+
+    // Tokens joined one after the other.
+    [[nodiscard]] Tensor join_tokens(Tape& tape, const Tensor& first, const Tensor& second) const;
+
   private:
     struct ImageEmbedding {
         LayerNorm norm_in;
@@ -59,23 +95,9 @@ class WanNetwork final : public Denoiser {
         Linear out;
         LayerNorm norm_out;
     };
-    struct Timestep {
-        Tensor embedding;   // [N, T, dim]
-        Tensor modulation;  // [N, T, 6, dim]
-    };
-    // Tokens along each axis.
-    [[nodiscard]] Extent3 grid_of(const Tensor& latent) const;
-    [[nodiscard]] Tensor embed_positions(Tape& tape, const Tensor& latent,
-                                         const Extent3& grid) const;
-    [[nodiscard]] Tensor embed_patches(Tape& tape, const Conv3d& embedding, const Tensor& x) const;
-    [[nodiscard]] Timestep embed_timestep(Tape& tape, const Tensor& t,
-                                          ghost::ElementType type) const;
-    [[nodiscard]] Tensor embed_text(Tape& tape, const Tensor& context) const;
     [[nodiscard]] Tensor embed_image(Tape& tape, const Tensor& image) const;
-    void run_blocks(Tape& tape, WanTokens& x, const WanConditions& given) const;
     void run_vace(Tape& tape, WanTokens& x, const WanConditions& given,
                   const Tensor& control) const;
-    [[nodiscard]] Tensor forward_head(Tape& tape, const WanTokens& x, const Tensor& e) const;
 
     modelfile::WanConfig config_;
     WanWidths widths_;
@@ -100,6 +122,9 @@ class WanNetwork final : public Denoiser {
     std::vector<VaceBlock> vace_blocks_;
     std::optional<Conv3d> vace_patch_embedding_;
 };
+
+// Of a convolution that makes each patch a token.
+[[nodiscard]] Conv3dShape patch_shape(const modelfile::WanConfig& config);
 
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_wan(const modelfile::WanConfig& config);
 

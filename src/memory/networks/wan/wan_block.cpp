@@ -67,10 +67,10 @@ Tensor modulated_norm(Tape& tape, Module module, const LayerNorm& norm, const Wa
                           normal.type());
 }
 
-WanQkv::WanQkv(Registry& r, std::string_view path, const WanWidths& w)
+WanQkv::WanQkv(Registry& r, std::string_view path, const WanWidths& w, std::int64_t source)
     : q(r, r.path(path, "q"), w.dim, w.dim),
-      k(r, r.path(path, "k"), w.dim, w.dim),
-      v(r, r.path(path, "v"), w.dim, w.dim),
+      k(r, r.path(path, "k"), source > 0 ? source : w.dim, w.dim),
+      v(r, r.path(path, "v"), source > 0 ? source : w.dim, w.dim),
       o(r, r.path(path, "o"), w.dim, w.dim) {
     if (!w.qk_norm) return;
     norm_q.emplace(r, r.path(path, "norm_q"), w.dim);
@@ -90,20 +90,38 @@ Tensor WanQkv::key(Tape& tape, const Tensor& x, bool sliced) const {
 WanSelfAttention::WanSelfAttention(Registry& r, std::string_view path, const WanWidths& w)
     : path_(r.path(path, "")), widths_(w), qkv_(r, path, w) {}
 
-Tensor WanSelfAttention::forward(Tape& tape, const Tensor& x, const Tensor& rope) const {
+WanSelfAttention::Projected WanSelfAttention::project(Tape& tape, Module module, const Tensor& x,
+                                                      const Tensor& rope) const {
     const auto rotated = [&](const Tensor& tokens) {
-        return rotate_tokens(tape, path_, head_view(tokens, widths_.heads), rope);
+        return rotate_tokens(tape, module, head_view(tokens, widths_.heads), rope);
     };
-    const Tensor q = rotated(qkv_.query(tape, x));
-    const Tensor k = rotated(qkv_.key(tape, x));
-    const Shape& s = q.shape();
-    const Tensor out = [&] {
-        const Tensor v = qkv_.v.forward(tape, x);
-        return ghost::attention(
-            tape, path_, q, k, v,
-            {.batch = s[0], .heads = s[2], .queries = s[1], .keys = s[1], .head_dim = s[3]});
-    }();
-    return qkv_.o.forward(tape, out.view(x.shape()));
+    Projected out;
+    out.q = rotated(qkv_.query(tape, x));
+    out.k = rotated(qkv_.key(tape, x));
+    out.v = head_view(qkv_.v.forward(tape, x), widths_.heads);
+    return out;
+}
+
+Tensor WanSelfAttention::attend(Tape& tape, Module module, const Projected& in) const {
+    const Shape& s = in.q.shape();
+    return ghost::attention(tape, module, in.q, in.k, in.v,
+                            {.batch = s[0],
+                             .heads = s[2],
+                             .queries = s[1],
+                             .keys = in.k.shape()[1],
+                             .head_dim = s[3]})
+        .view({s[0], s[1], s[2] * s[3]});
+}
+
+Tensor WanSelfAttention::project_out(Tape& tape, const Tensor& x) const {
+    return qkv_.o.forward(tape, x);
+}
+
+Tensor WanSelfAttention::forward(Tape& tape, const Tensor& x, const Tensor& rope) const {
+    Projected projected = project(tape, path_, x, rope);
+    const Tensor out = attend(tape, path_, projected);
+    projected.v = {};
+    return project_out(tape, out);
 }
 
 WanCrossAttention::WanCrossAttention(Registry& r, std::string_view path, const WanWidths& w)
@@ -155,6 +173,33 @@ Tensor WanCrossAttention::forward(Tape& tape, const Tensor& x, const WanConditio
     return qkv_.o.forward(tape, out);
 }
 
+WanAudioAttention::WanAudioAttention(Registry& r, std::string_view path, const WanWidths& w)
+    : path_(r.path(path, "")),
+      attention_path_(r.path(path, "audio_cross_attn")),
+      widths_(w),
+      qkv_(r, *attention_path_, w, w.audio),
+      norm_(r, r.path(path, "norm1_audio"), w.dim) {}
+
+Tensor WanAudioAttention::forward(Tape& tape, const Tensor& x, const Tensor& audio) const {
+    const Tensor update = [&] {
+        const Tensor in = norm_.forward(tape, x);
+        const Tensor out = [&] {
+            const Tensor q = qkv_.query(tape, in);
+            const Tensor k = qkv_.key(tape, audio);
+            const Tensor v = qkv_.v.forward(tape, audio);
+            const std::int64_t frames = k.elements() / (kAudioTokensPerFrame * widths_.dim);
+            return ghost::attention(tape, attention_path_, q, k, v,
+                                    {.batch = frames,
+                                     .heads = widths_.heads,
+                                     .queries = q.elements() / (frames * widths_.dim),
+                                     .keys = kAudioTokensPerFrame,
+                                     .head_dim = widths_.dim / widths_.heads});
+        }();
+        return qkv_.o.forward(tape, out.view(x.shape()));
+    }();
+    return ghost::binary(tape, "add", path_, x, update);
+}
+
 WanBlock::WanBlock(Registry& r, std::string_view path, std::string_view class_name,
                    const WanWidths& w)
     : path_([&] {
@@ -173,7 +218,10 @@ WanBlock::WanBlock(Registry& r, std::string_view path, std::string_view class_na
       ffn_in_(r, r.path(path, "ffn.0"), w.dim, w.ffn),
       ffn_(r.path(path, "ffn")),
       gelu_(r.path(path, "ffn.1")),
-      ffn_out_(r, r.path(path, "ffn.2"), w.ffn, w.dim) {}
+      ffn_out_(r, r.path(path, "ffn.2"), w.ffn, w.dim),
+      audio_(w.audio > 0 ? std::optional<WanAudioAttention>(
+                               std::in_place, r, *r.path(path, "audio_cross_attn_wrapper"), w)
+                         : std::nullopt) {}
 
 Tensor WanBlock::feed_forward(Tape& tape, const Tensor& x) const {
     Tensor in = ffn_in_.forward(tape, x);
@@ -186,37 +234,51 @@ Tensor WanBlock::feed_forward(Tape& tape, const Tensor& x) const {
     return ffn_out_.forward(tape, hidden);
 }
 
-WanTokens WanBlock::forward(Tape& tape, const WanTokens& input, const WanConditions& given) const {
-    const std::int64_t tokens = input.values.shape()[1];
-    const Tensor modulation = add_modulation(tape, path_, given.timestep, kModulations);
-    WanTokens x = input;
-    if (x.transposed && since_033(tape))
-        x = {ghost::clone(tape, path_, x.values, x.values.shape()), false};
-    const auto add_gated = [&](const Tensor& update) {
-        const Tensor gate = repeat_modulation(tape, path_, modulation, tokens);
-        return ghost::combine(tape, "addcmul", path_, {&x.values, &update, &gate}, x.values.shape(),
-                              x.values.type());
-    };
+Tensor WanBlock::modulation(Tape& tape, Module module, const WanConditions& given) const {
+    return add_modulation(tape, module, given.timestep, kModulations);
+}
+
+Tensor WanBlock::attention_input(Tape& tape, Module module, const WanTokens& x,
+                                 const Tensor& modulation) const {
+    return modulated_norm(tape, module, norm1_, x, modulation);
+}
+
+Tensor WanBlock::add_gated(Tape& tape, Module module, const Tensor& x, const Tensor& update,
+                           const Tensor& modulation) const {
+    const Tensor gate = repeat_modulation(tape, module, modulation, x.shape()[1]);
+    return ghost::combine(tape, "addcmul", module, {&x, &update, &gate}, x.shape(), x.type());
+}
+
+Tensor WanBlock::finish(Tape& tape, Module module, WanTokens x, const Tensor& modulation,
+                        const WanConditions& given, Tensor kept) const {
     {
-        const Tensor update = [&] {
-            const Tensor in = modulated_norm(tape, path_, norm1_, x, modulation);
-            return self_.forward(tape, in, given.rope);
-        }();
-        x.values = add_gated(update);
-    }
-    {
-        const Tensor update = [&] {
+        const Tensor attended = [&] {
             const Tensor in = norm3_ ? normed(tape, *norm3_, x) : x.values;
             return cross_.forward(tape, in, given);
         }();
-        x.values = ghost::binary(tape, "add", path_, x.values, update);
+        x.values = ghost::binary(tape, "add", module, x.values, attended);
     }
-    const Tensor update = [&] {
-        const Tensor in = modulated_norm(tape, path_, norm2_, x, modulation);
+    if (audio_) x.values = audio_->forward(tape, x.values, given.audio);
+    kept = [&] {
+        const Tensor in = modulated_norm(tape, module, norm2_, x, modulation);
         return feed_forward(tape, in);
     }();
-    x.values = add_gated(update);
-    return x;
+    return add_gated(tape, module, x.values, kept, modulation);
+}
+
+WanTokens WanBlock::forward(Tape& tape, const WanTokens& input, const WanConditions& given) const {
+    const Tensor sets = modulation(tape, path_, given);
+    WanTokens x = input;
+    if (x.transposed && since_033(tape))
+        x = {ghost::clone(tape, path_, x.values, x.values.shape()), false};
+    const bool transposed = x.transposed;
+    Tensor update = [&] {
+        const Tensor in = attention_input(tape, path_, x, sets);
+        return self_.forward(tape, in, given.rope);
+    }();
+    x.values = add_gated(tape, path_, x.values, update, sets);
+    if (!audio_) update = {};  // HuMo's block keeps it
+    return {finish(tape, path_, std::move(x), sets, given, std::move(update)), transposed};
 }
 
 }  // namespace plimsoll::memory

@@ -16,7 +16,8 @@ struct WanWidths {
     std::int64_t heads = 40;
     bool qk_norm = true;
     bool cross_attn_norm = true;
-    bool image = false;  // attends to an encoded image too
+    bool image = false;      // attends to an encoded image too
+    std::int64_t audio = 0;  // of the audio's tokens; 0: attends to none
 };
 
 // [N, tokens, dim]. Transposed: laid out channel by channel, as the patch convolution wrote them.
@@ -32,12 +33,16 @@ struct WanConditions {
     Tensor rope;      // [1, tokens, head / 2, 2, 2]
     Tensor context;   // [N, image tokens + text tokens, dim]
     std::int64_t image_tokens = 0;
+    Tensor audio;  // [N, frames x kAudioTokensPerFrame, audio width]
 };
+inline constexpr std::int64_t kAudioTokensPerFrame = 16;  // HuMo's
 
 // Queries and keys normalised over the full width.
 class WanQkv {
   public:
-    WanQkv(Registry& registry, std::string_view path, const WanWidths& widths);
+    // `source`: width of what keys and values are made of; 0: as queries.
+    WanQkv(Registry& registry, std::string_view path, const WanWidths& widths,
+           std::int64_t source = 0);
     [[nodiscard]] Tensor query(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Tensor key(Tape& tape, const Tensor& x, bool sliced = false) const;
 
@@ -53,6 +58,16 @@ class WanSelfAttention {
   public:
     WanSelfAttention(Registry& registry, std::string_view path, const WanWidths& widths);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x, const Tensor& rope) const;
+    // The same in parts, for networks that put something between them; `module` runs them.
+    struct Projected {  // [N, tokens, heads, head]; queries and keys rotated
+        Tensor q;
+        Tensor k;
+        Tensor v;
+    };
+    [[nodiscard]] Projected project(Tape& tape, Module module, const Tensor& x,
+                                    const Tensor& rope) const;
+    [[nodiscard]] Tensor attend(Tape& tape, Module module, const Projected& in) const;
+    [[nodiscard]] Tensor project_out(Tape& tape, const Tensor& x) const;
 
   private:
     Module path_;
@@ -80,12 +95,38 @@ class WanCrossAttention {
     std::optional<Image> image_;
 };
 
+// Each frame of the video attends to its own part of the audio (HuMo). Norm and residual included.
+class WanAudioAttention {
+  public:
+    WanAudioAttention(Registry& registry, std::string_view path, const WanWidths& widths);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x, const Tensor& audio) const;
+
+  private:
+    Module path_;
+    Module attention_path_;
+    WanWidths widths_;
+    WanQkv qkv_;
+    LayerNorm norm_;
+};
+
 class WanBlock {
   public:
     WanBlock(Registry& registry, std::string_view path, std::string_view class_name,
              const WanWidths& widths);
     [[nodiscard]] WanTokens forward(Tape& tape, const WanTokens& input,
                                     const WanConditions& given) const;
+    // The same in parts, for networks that put something between them; `module` runs them.
+    [[nodiscard]] Tensor modulation(Tape& tape, Module module, const WanConditions& given) const;
+    // Shifted and scaled, as self-attention takes it.
+    [[nodiscard]] Tensor attention_input(Tape& tape, Module module, const WanTokens& x,
+                                         const Tensor& modulation) const;
+    [[nodiscard]] const WanSelfAttention& self_attention() const { return self_; }
+    // x + gate * update, with the gate of one of the modulation's sets.
+    [[nodiscard]] Tensor add_gated(Tape& tape, Module module, const Tensor& x, const Tensor& update,
+                                   const Tensor& modulation) const;
+    // What follows self-attention. `kept`: lives until the feed-forward network's result is there.
+    [[nodiscard]] Tensor finish(Tape& tape, Module module, WanTokens x, const Tensor& modulation,
+                                const WanConditions& given, Tensor kept = {}) const;
 
   private:
     [[nodiscard]] Tensor feed_forward(Tape& tape, const Tensor& x) const;
@@ -101,6 +142,7 @@ class WanBlock {
     Module ffn_;
     Module gelu_;
     Linear ffn_out_;
+    std::optional<WanAudioAttention> audio_;
 };
 
 // One of the shifts, scales or gates [N, T, dim] of a modulation [N, T, n, dim]; repeated to the

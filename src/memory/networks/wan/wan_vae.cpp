@@ -55,7 +55,7 @@ WanFrames WanLevel::forward(Tape& tape, WanFrames x, WanCache* cache, bool first
     if (!shape_.nested) x = {};
     for (const WanResidual& block : blocks_) h = block.forward(tape, h, cache);
     if (resample_) h = resample_->forward(tape, h, cache);
-    if (!shape_.nested || (!shape_.averages && !shape_.resampling)) return h;
+    if (!h.values.defined() || !shape_.nested || (!shape_.averages && !shape_.resampling)) return h;
     const Tensor direct = shape_.averages ? mean_shortcut(tape, x.values)
                                           : repeat_shortcut(tape, x.values, first_chunk);
     h.values = ghost::binary(tape, "add", path_, h.values, direct.view(h.values.shape()));
@@ -150,6 +150,7 @@ Tensor WanVaeEncoder::forward(Tape& tape, const WanFrames& pixels, WanCache* cac
     for (const WanLevel& level : levels_) {
         WanFrames in = std::move(x);
         x = level.forward(tape, std::move(in), cache, false);
+        if (!x.values.defined()) return {};
     }
     middle_->forward(tape, x, cache);
     head_->forward(tape, path_, x, cache);
@@ -277,7 +278,7 @@ Tensor WanVaeNetwork::decode(Tape& tape, const Tensor& z) const {
     return out;
 }
 
-// The first frame, then four at a time.
+// The first frame, then four at a time, or two of which the smaller levels wait for a second pair.
 Tensor WanVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
     Tensor x = pixels;
     if (config_.patch_size > 1) {
@@ -293,9 +294,12 @@ Tensor WanVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
     const std::int64_t frames = (x.shape()[2] - 1) / kFramesPerChunk * kFramesPerChunk + 1;
     Tensor out = encoder_.forward(tape, some_frames(x, 1), used);
     Tensor chunk;
-    for (std::int64_t done = 1; done < frames; done += kFramesPerChunk) {
+    const std::int64_t together = lean ? kFramesTogether : kFramesPerChunk;
+    for (std::int64_t done = 1; done < frames; done += together) {
         cache.next = 0;
-        chunk = encoder_.forward(tape, some_frames(x, kFramesPerChunk), used);
+        cache.last_chunk = done + together >= frames;
+        chunk = encoder_.forward(tape, some_frames(x, together), used);
+        if (!chunk.defined()) continue;
         out = ghost::cat(tape, root_, std::array<Tensor, 2>{out, chunk}, 2);
     }
     return conv1_.forward(tape, {out, false});  // mean and deviation; the mean is a view

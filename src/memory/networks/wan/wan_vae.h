@@ -70,6 +70,7 @@ class WanVaeMiddle {
 class WanVaeEncoder {
   public:
     WanVaeEncoder(Registry& registry, const modelfile::WanVaeConfig& config);
+    // Undefined where all frames wait for the next chunk.
     [[nodiscard]] Tensor forward(Tape& tape, const WanFrames& pixels, WanCache* cache) const;
 
   private:
