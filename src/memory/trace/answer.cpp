@@ -10,7 +10,7 @@ namespace plimsoll::memory::trace {
 
 namespace {
 
-enum class Medium : std::uint8_t { Image, Video };
+enum class Medium : std::uint8_t { Image, Video };  // Video: sound too, `frames` being seconds
 struct Family {
     std::string_view phase;
     std::string_view name;
@@ -64,6 +64,9 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},
     {"vae_encode", "vae_kl16", answer_kl_vae},
+    {"vae_decode", "vae_stable_audio", answer_oobleck, Medium::Video},
+    {"vae_decode", "vae_ace_step15", answer_oobleck, Medium::Video},
+    {"vae_encode", "vae_ace_step15", answer_oobleck, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.
