@@ -67,6 +67,12 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_decode", "vae_stable_audio", answer_oobleck, Medium::Video},
     {"vae_decode", "vae_ace_step15", answer_oobleck, Medium::Video},
     {"vae_encode", "vae_ace_step15", answer_oobleck, Medium::Video},
+    {"unet_step", "hidream", answer_hidream},
+    {"unet_step", "hidream_i1", answer_hidream},
+    {"unet_step", "ace_step15", answer_ace_step15, Medium::Video},
+    {"unet_step", "ace_step", answer_ace_step, Medium::Video},
+    {"unet_step", "hunyuandit", answer_hunyuandit},
+    {"unet_step", "stable_audio", answer_stable_audio, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -28,5 +28,10 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_hunyuan_video(const Question& q);
 [[nodiscard]] Result<Walk> answer_hunyuan_image(const Question& q);
 [[nodiscard]] Result<Walk> answer_oobleck(const Question& q);
+[[nodiscard]] Result<Walk> answer_hidream(const Question& q);
+[[nodiscard]] Result<Walk> answer_ace_step15(const Question& q);
+[[nodiscard]] Result<Walk> answer_ace_step(const Question& q);
+[[nodiscard]] Result<Walk> answer_hunyuandit(const Question& q);
+[[nodiscard]] Result<Walk> answer_stable_audio(const Question& q);
 
 }  // namespace plimsoll::memory::trace

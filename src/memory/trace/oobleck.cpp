@@ -3,6 +3,7 @@
 
 #include "base/described.h"
 #include "memory/trace/answers.h"
+#include "memory/trace/sound.h"
 
 #include <string_view>
 
@@ -23,15 +24,6 @@ KnownOobleck known_oobleck(const Question& q) {
     return {q.family, "oobleck_48k", 48'000, {.strides = {2, 4, 4, 6, 10}}};
 }
 
-// ComfyUI's empty latents of Stable Audio are even in number; its default of 47.6 seconds, the
-// whole window, was recorded as 47.
-std::int64_t stable_audio_latents(std::int64_t seconds, std::int64_t rate, std::int64_t downscale) {
-    constexpr std::int64_t kWindowSeconds = 47;
-    constexpr std::int64_t kWindowLatents = 1024;
-    if (seconds == kWindowSeconds) return kWindowLatents;
-    return (seconds * rate / downscale + 1) / 2 * 2;
-}
-
 }  // namespace
 
 Result<Walk> answer_oobleck(const Question& q) {
@@ -41,13 +33,12 @@ Result<Walk> answer_oobleck(const Question& q) {
     if (!known_variant || q.types.storage != q.types.compute) return unknown(q);
     if (q.config != nullptr) TRY_DO(read_described(*q.config, known.config));
     TRY_ASSIGN(const auto vae, build_oobleck(known.config));
-    const AudioVaeCall call{
-        .batch = q.batch,
-        .latents = q.family == "vae_stable_audio"
-                       ? stable_audio_latents(q.frames, known.samples_per_second, vae->downscale())
-                       : q.frames * known.samples_per_second / vae->downscale(),
-        .compute = q.types.compute,
-        .rules = q.rules};
+    const AudioVaeCall call{.batch = q.batch,
+                            .latents = q.family == "vae_stable_audio"
+                                           ? stable_audio_latents(q.frames)
+                                           : q.frames * known.samples_per_second / vae->downscale(),
+                            .compute = q.types.compute,
+                            .rules = q.rules};
     if (call.latents < 1) return fail(Errc::InvalidInput, "the sound is shorter than one latent");
     return q.phase == "vae_decode" ? simulate_oobleck_decode(*vae, call)
                                    : simulate_oobleck_encode(*vae, call);
