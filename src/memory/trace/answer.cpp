@@ -72,6 +72,8 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "ace_step15", answer_ace_step15, Medium::Video},
     {"unet_step", "ace_step", answer_ace_step, Medium::Video},
     {"unet_step", "hunyuandit", answer_hunyuandit},
+    {"vae_decode", "vae_cosmos1", answer_cosmos_vae, Medium::Video},
+    {"vae_encode", "vae_cosmos1", answer_cosmos_vae, Medium::Video},
     {"unet_step", "stable_audio", answer_stable_audio, Medium::Video},
 });
 

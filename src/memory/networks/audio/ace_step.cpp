@@ -101,7 +101,7 @@ Tensor AceStepAttention::forward_linear(Tape& tape, const Tensor& x, AceStepLayo
                               h.type());
     }();
     h = ghost::to_type(tape, path_, h.view(x.shape()), x.type());
-    return out_.forward_batched(tape, h);
+    return out_.forward_strided(tape, h);
 }
 
 Tensor AceStepAttention::forward_cross(Tape& tape, const Tensor& x, const Tensor& text) const {

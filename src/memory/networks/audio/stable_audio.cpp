@@ -28,8 +28,14 @@ std::int64_t StableAudioWidths::rotated() const {
 }
 
 GammaNorm::GammaNorm(Registry& r, Module path, std::int64_t width)
-    : norm_(r, path, width, Affine::No) {
+    : path_(path), width_(width), norm_(r, path, width, Affine::No) {
     r.add_own_parameters(path, "LayerNorm", width, ModuleStorage::AsNetwork);
+}
+
+// The scale is copied for each forward, whatever its type.
+Tensor GammaNorm::forward(Tape& tape, const Tensor& x) const {
+    const Tape::Cast gamma = tape.clone_weight({width_}, path_);
+    return norm_.forward(tape, x);
 }
 
 StableAudioBlock::StableAudioBlock(Registry& r, std::string_view path, const StableAudioWidths& w)
@@ -77,7 +83,6 @@ Tensor StableAudioBlock::rotate(Tape& tape, const Tensor& x, const Tensor& angle
     return ghost::cat(tape, self_, both, 3);
 }
 
-// Rotated queries lie head by head, and so does flash attention's result, which is copied.
 Tensor StableAudioBlock::attend_to_itself(Tape& tape, const Tensor& x, const Tensor& angles) const {
     const Shape& s = x.shape();
     const Shape heads{s[0], widths_.heads, s[1], widths_.head_dim()};
@@ -90,13 +95,12 @@ Tensor StableAudioBlock::attend_to_itself(Tape& tape, const Tensor& x, const Ten
     k = rotate(tape, k, angles);
     q = ghost::to_type(tape, self_, q, v.type());
     k = ghost::to_type(tape, self_, k, v.type());
-    Tensor out = ghost::attention(tape, self_, q, k, v,
-                                  {.batch = s[0],
-                                   .heads = widths_.heads,
-                                   .queries = s[1],
-                                   .keys = s[1],
-                                   .head_dim = widths_.head_dim()});
-    if (runs_flash(tape, v.type(), widths_.head_dim())) out = ghost::clone(tape, self_, out, s);
+    const Tensor out = ghost::attention(tape, self_, q, k, v,
+                                        {.batch = s[0],
+                                         .heads = widths_.heads,
+                                         .queries = s[1],
+                                         .keys = s[1],
+                                         .head_dim = widths_.head_dim()});
     return self_out_.forward(tape, out.view(s));
 }
 
@@ -205,8 +209,8 @@ Tensor StableAudioNetwork::embed_time(Tape& tape, const StepInputs& in) const {
     const Tensor waves = [&] {
         const Tensor angles = [&] {
             const Tensor scaled = ghost::unary(tape, "mul", time_features_, in.timesteps);
-            const Tape::Cast weight =
-                tape.cast_weight({1, kTimestepWidth / 2}, time_features_, in.x.type());
+            const Tensor weight = ghost::create(tape, "_to_copy", time_features_,
+                                                {kTimestepWidth / 2, 1}, ElementType::Float32);
             Tensor product =
                 tape.make({batch, kTimestepWidth / 2}, ElementType::Float32, "mm", time_features_);
             tape.charge(OpClass::MatMul, "mm", time_features_,
@@ -226,8 +230,12 @@ Tensor StableAudioNetwork::make_angles(Tape& tape, std::int64_t tokens) const {
     Tensor positions = ghost::create(tape, "arange", rotary_, {tokens}, ElementType::Float32);
     positions = ghost::unary(tape, "div", rotary_, positions);
     const std::int64_t half = widths_.rotated() / 2;
-    const Tensor angles =
-        ghost::combine(tape, "mul", rotary_, {&positions}, {tokens, half}, ElementType::Float32);
+    const Tensor angles = [&] {
+        const Tensor frequencies =
+            ghost::create(tape, "_to_copy", rotary_, {half}, ElementType::Float32);
+        return ghost::combine(tape, "mul", rotary_, {&positions, &frequencies}, {tokens, half},
+                              ElementType::Float32);
+    }();
     return ghost::cat(tape, transformer_, std::array<Tensor, 2>{angles, angles}, 1);
 }
 

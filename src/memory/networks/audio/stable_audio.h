@@ -28,11 +28,11 @@ struct StableAudioWidths {
 class GammaNorm {
   public:
     GammaNorm(Registry& registry, Module path, std::int64_t width);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const {
-        return norm_.forward(tape, x);
-    }
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
 
   private:
+    Module path_;
+    std::int64_t width_;
     LayerNorm norm_;
 };
 

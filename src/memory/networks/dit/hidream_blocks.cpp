@@ -93,7 +93,9 @@ Tensor HiDreamExperts::run(Tape& tape, const Tensor& x, const Choice& choice) co
         rows / (widths_.load == ExpertLoad::Worst ? widths_.activated : widths_.experts);
     const Tensor repeated = ghost::produce(tape, OpClass::Copy, "clone", path_, x,
                                            {tokens, widths_.activated, widths_.hidden}, x.type());
-    Tensor y = tape.make({rows, widths_.hidden}, x.type(), "empty_like", path_);
+    // Recorder a counted all that an index could reach, the others what it did.
+    const bool counts_whole = !tape.options().casts_included;
+    const Tensor y = tape.make({rows, widths_.hidden}, x.type(), "empty_like", path_);
     const auto mask = [&] {
         return ghost::produce(tape, OpClass::Elementwise, "eq", path_, choice.experts, {rows},
                               ElementType::Bool);
@@ -102,13 +104,16 @@ Tensor HiDreamExperts::run(Tape& tape, const Tensor& x, const Choice& choice) co
         const Tensor out = [&] {
             const Tensor own = [&] {
                 const Tensor chosen = mask();
-                return ghost::produce(tape, OpClass::Copy, "index", path_, repeated,
-                                      {taken, widths_.hidden}, x.type());
+                Tensor picked = tape.make({taken, widths_.hidden}, x.type(), "index", path_);
+                tape.charge(OpClass::Copy, "index", path_, 0,
+                            counts_whole ? repeated.bytes() + picked.bytes() : 2 * picked.bytes());
+                return picked;
             }();
             return expert.forward(tape, own);
         }();
         const Tensor chosen = mask();
-        ghost::binary_in_place(tape, "index_put_", path_, out, out);
+        tape.charge(OpClass::Copy, "index_put_", path_, 0,
+                    counts_whole ? 2 * y.bytes() + out.bytes() : 2 * out.bytes());
     }
     const Tensor weighted = ghost::binary(
         tape, "mul", path_, y.view({tokens, widths_.activated, widths_.hidden}), choice.weights);
