@@ -74,6 +74,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "hunyuandit", answer_hunyuandit},
     {"vae_decode", "vae_cosmos1", answer_cosmos_vae, Medium::Video},
     {"vae_encode", "vae_cosmos1", answer_cosmos_vae, Medium::Video},
+    {"unet_step", "cosmos1", answer_cosmos1, Medium::Video},
     {"unet_step", "stable_audio", answer_stable_audio, Medium::Video},
 });
 

@@ -34,5 +34,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_hunyuandit(const Question& q);
 [[nodiscard]] Result<Walk> answer_stable_audio(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_cosmos1(const Question& q);
 
 }  // namespace plimsoll::memory::trace
