@@ -12,7 +12,8 @@ Result<Walk> answer_cosmos1(const Question& q) {
     modelfile::Cosmos1Config config;
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     if (!names_network(q.variant, "7B") || q.call != "forward" ||
-        q.rules.comfyui_minor_key >= kComfy033 || (q.frames - 1) % kFramesPerCell != 0)
+        q.types.storage != q.types.compute || q.rules.comfyui_minor_key >= kComfy033 ||
+        (q.frames - 1) % kFramesPerCell != 0)
         return unknown(q);
     TRY_ASSIGN(const auto network, build_cosmos1(config));
     TRY_ASSIGN(StepCall call, step_call(q));

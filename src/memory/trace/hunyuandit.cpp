@@ -11,7 +11,8 @@ namespace plimsoll::memory::trace {
 Result<Walk> answer_hunyuandit(const Question& q) {
     modelfile::HunyuanDitConfig config;
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
-    if (!names_network(q.variant, "1.2") || q.tokens != config.text_len + config.text_len_t5)
+    if (!names_network(q.variant, "1.2") || q.types.storage != q.types.compute ||
+        q.tokens != config.text_len + config.text_len_t5)
         return unknown(q);
     TRY_ASSIGN(const auto network, build_hunyuandit(config));
     TRY_ASSIGN(const StepCall call, step_call(q));

@@ -17,9 +17,10 @@ namespace plimsoll::memory::trace {
     return static_cast<int>((seconds * kSamplesPerSecond / kSamplesPerLatent + 1) / 2 * 2);
 }
 
-// A step of the network alone. The model object's conditions are not simulated.
+// A step of the network alone. The model object's conditions are not simulated, nor weights that
+// are stored in another type than they are computed in.
 [[nodiscard]] inline Result<StepCall> sound_call(const Question& q, int latents) {
-    if (q.call != "forward") return unknown(q);
+    if (q.call != "forward" || q.types.storage != q.types.compute) return unknown(q);
     if (latents < 1) return fail(Errc::InvalidInput, "the sound is shorter than one latent");
     StepCall call;
     call.batch = q.batch;

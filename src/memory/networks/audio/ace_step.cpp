@@ -197,6 +197,7 @@ AceStepNetwork::AceStepNetwork(const modelfile::AceStepConfig& c)
       }()),
       blocks_([&] {
           std::vector<AceStepBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.num_layers));
           for (int i = 0; i < c.num_layers; ++i)
               blocks.emplace_back(registry_, fmt::format("transformer_blocks.{}", i), widths_);
           return blocks;

@@ -91,6 +91,7 @@ AceDecoder::AceDecoder(Registry& r, const modelfile::AceStep15Config& c)
       condition_(r, r.path("decoder", "condition_embedder"), c.hidden_size, c.hidden_size),
       layers_([&] {
           std::vector<AceDecoderLayer> layers;
+          layers.reserve(static_cast<std::size_t>(c.num_dit_layers));
           for (int i = 0; i < c.num_dit_layers; ++i)
               layers.emplace_back(r, fmt::format("decoder.layers.{}", i), widths_of(c),
                                   i % 2 == 0 ? c.sliding_window : 0);

@@ -141,6 +141,7 @@ Tensor AceEncoderLayer::forward(Tape& tape, const Tensor& x) const {
 std::vector<AceEncoderLayer> make_ace_encoder_layers(Registry& r, std::string_view path, int count,
                                                      const AceWidths& w) {
     std::vector<AceEncoderLayer> layers;
+    layers.reserve(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) layers.emplace_back(r, fmt::format("{}.layers.{}", path, i), w);
     return layers;
 }

@@ -122,6 +122,7 @@ LyricEncoder::LyricEncoder(Registry& r, std::string_view path, std::int64_t in)
       in_(r, r.path(path, "embed.out.0"), in, kLyricWidth),
       in_norm_(r, r.path(path, "embed.out.1"), kLyricWidth),
       after_norm_(r, r.path(path, "after_norm"), kLyricWidth) {
+    layers_.reserve(kLayers);
     for (int i = 0; i < kLayers; ++i)
         layers_.emplace_back(r, fmt::format("{}.encoders.{}", path, i));
 }

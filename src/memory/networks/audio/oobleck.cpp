@@ -91,6 +91,7 @@ OobleckLevel::OobleckLevel(Registry& r, std::string_view path, std::int64_t in, 
                                      {.direction = direction, .weight_norm = WeightNorm::Yes})};
     };
     if (up) add_resampling(0);
+    residuals_.reserve(kDilations.size());
     for (std::size_t i = 0; i < kDilations.size(); ++i)
         residuals_.emplace_back(r, *r.path(path, layer(i + (up ? 2 : 0))), up ? out : in,
                                 kDilations[i]);
@@ -122,6 +123,7 @@ OobleckCoder::OobleckCoder(Registry& r, std::string_view path, const modelfile::
         conv_in_.emplace(r, layer(0), c.latent_dim, width(depth), same(kOuterKernel), kNormed);
     else
         conv_in_.emplace(r, layer(0), c.in_channels, width(0), same(kOuterKernel), kNormed);
+    levels_.reserve(depth);
     for (std::size_t i = 0; i < depth; ++i) {
         const std::size_t level = up ? depth - 1 - i : i;  // between `level` and the one below it
         levels_.emplace_back(r, *layer(i + 1), width(up ? level + 1 : level),

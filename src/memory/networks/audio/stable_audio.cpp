@@ -181,6 +181,7 @@ StableAudioNetwork::StableAudioNetwork(const modelfile::StableAudioConfig& c)
       }()),
       blocks_([&] {
           std::vector<StableAudioBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.depth));
           for (int i = 0; i < c.depth; ++i)
               blocks.emplace_back(registry_, fmt::format("transformer.layers.{}", i), widths_);
           return blocks;

@@ -177,6 +177,7 @@ Cosmos1Network::Cosmos1Network(const modelfile::Cosmos1Config& c)
                 kModulations * std::int64_t{c.model_channels}, Bias::No),
       blocks_([&] {
           std::vector<Cosmos1Block> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.num_blocks));
           for (int i = 0; i < c.num_blocks; ++i)
               blocks.emplace_back(registry_, fmt::format("blocks.block{}", i), widths_);
           return blocks;
@@ -257,6 +258,7 @@ Tensor Cosmos1Network::rotations(Tape& tape, const Shape& tokens) const {
     const std::array<Axis, 3> axes = {
         {{tokens[2], spatial}, {tokens[3], spatial}, {tokens[1], temporal}}};
     std::vector<Tensor> frequencies;
+    frequencies.reserve(axes.size());
     for (const Axis& axis : axes) {
         Tensor f = make("pow", {axis.pairs});
         f = ghost::unary(tape, "reciprocal", rope_, f);
@@ -264,6 +266,7 @@ Tensor Cosmos1Network::rotations(Tape& tape, const Shape& tokens) const {
     }
     const Tensor places = make("arange", {std::max({tokens[1], tokens[2], tokens[3]})});
     std::vector<Tensor> tables;
+    tables.reserve(axes.size());
     for (const Axis& axis : axes) tables.push_back(make("mul", {axis.places, axis.pairs}));
     for (Tensor& table : tables) {
         const Tensor cos = ghost::unary(tape, "cos", rope_, table);

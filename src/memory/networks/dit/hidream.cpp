@@ -32,6 +32,7 @@ HiDreamWidths widths_of(const modelfile::HiDreamConfig& c, ExpertLoad load) {
 std::vector<HiDreamBlock> make_blocks(Registry& r, std::string_view list, int count,
                                       const HiDreamWidths& w, HiDreamStreams streams) {
     std::vector<HiDreamBlock> blocks;
+    blocks.reserve(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i)
         blocks.emplace_back(r, fmt::format("{}.{}.block", list, i), w, streams);
     return blocks;
@@ -63,6 +64,7 @@ HiDreamNetwork::HiDreamNetwork(const modelfile::HiDreamConfig& c, ExpertLoad loa
         return Linear(registry_, registry_.path(fmt::format("caption_projection.{}", i), "linear"),
                       width, widths_.hidden, Bias::No);
     };
+    llama_in_.reserve(static_cast<std::size_t>(blocks));
     for (int i = 0; i < blocks; ++i) llama_in_.push_back(projection(i, c.caption_channels[1]));
     t5_in_.push_back(projection(blocks, c.caption_channels[0]));
 }
@@ -101,6 +103,7 @@ HiDreamNetwork::Texts HiDreamNetwork::project_texts(Tape& tape, const StepInputs
     const Tensor& layers = in.more.front();
     const Shape& s = layers.shape();
     Texts texts;
+    texts.llama.reserve(llama_in_.size());
     for (const Linear& linear : llama_in_)
         texts.llama.push_back(linear.forward_slice(tape, layers.view({s[0], s[2], s[3]})));
     texts.t5 = t5_in_.front().forward(tape, in.context);
@@ -140,6 +143,7 @@ Tensor HiDreamNetwork::run_blocks(Tape& tape, Tensor img, const Texts& texts,
 Tensor HiDreamNetwork::unpatchify(Tape& tape, const Tensor& tokens, std::int64_t rows,
                                   std::int64_t columns) const {
     std::vector<Tensor> images;
+    images.reserve(static_cast<std::size_t>(tokens.shape()[0]));
     const Tensor one = tokens.view(tokens.shape().with(0, 1));
     for (std::int64_t i = 0; i < tokens.shape()[0]; ++i)
         images.push_back(

@@ -60,6 +60,7 @@ HiDreamExperts::HiDreamExperts(Registry& r, std::string_view path, const HiDream
     : path_(r.path(path, "")),
       widths_(w),
       shared_(r, *r.path(path, "shared_experts"), w.hidden, kMlpRatio * w.hidden / 2) {
+    experts_.reserve(static_cast<std::size_t>(w.experts));
     for (std::int64_t i = 0; i < w.experts; ++i)
         experts_.emplace_back(r, *r.path(path, fmt::format("experts.{}", i)), w.hidden,
                               kMlpRatio * w.hidden);

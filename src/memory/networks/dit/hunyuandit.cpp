@@ -226,6 +226,7 @@ HunyuanDitNetwork::HunyuanDitNetwork(const modelfile::HunyuanDitConfig& c)
                  c.hidden_size),
       blocks_([&] {
           std::vector<HunyuanDitBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(c.depth));
           for (int i = 0; i < c.depth; ++i)
               blocks.emplace_back(
                   registry_, fmt::format("blocks.{}", i), widths_,
