@@ -11,8 +11,6 @@
 
 namespace plimsoll::memory {
 
-using ghost::ElementType;
-
 namespace {
 
 constexpr std::size_t kLevelsMax = 16;           // chosen

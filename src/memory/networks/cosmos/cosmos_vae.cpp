@@ -11,8 +11,6 @@
 
 namespace plimsoll::memory {
 
-using ghost::ElementType;
-
 namespace {
 
 constexpr std::int64_t kColours = 3;
