@@ -4,6 +4,8 @@
 namespace plimsoll::memory {
 
 Bytes ModuleEntry::weights(ComputeType network_storage) const {
+    constexpr std::int64_t kInt64Bytes = 8;
+    if (storage == ModuleStorage::Int64) return Bytes(elements * kInt64Bytes);
     const ComputeType type = storage == ModuleStorage::Float32   ? ComputeType::Float32
                              : storage == ModuleStorage::Float16 ? ComputeType::Float16
                                                                  : network_storage;

@@ -10,7 +10,7 @@ namespace plimsoll::memory::trace {
 
 namespace {
 
-enum class Medium : std::uint8_t { Image, Video };
+enum class Medium : std::uint8_t { Image, Video };  // Video: sound too, `frames` being seconds
 struct Family {
     std::string_view phase;
     std::string_view name;
@@ -75,6 +75,18 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"text_encode", "clip_vision_g", answer_clip_vision},
     {"text_encode", "siglip_384", answer_clip_vision},
     {"text_encode", "qwen25_7b_vision", answer_qwen_vision},
+    {"vae_decode", "vae_stable_audio", answer_oobleck, Medium::Video},
+    {"vae_decode", "vae_ace_step15", answer_oobleck, Medium::Video},
+    {"vae_encode", "vae_ace_step15", answer_oobleck, Medium::Video},
+    {"unet_step", "hidream", answer_hidream},
+    {"unet_step", "hidream_i1", answer_hidream},
+    {"unet_step", "ace_step15", answer_ace_step15, Medium::Video},
+    {"unet_step", "ace_step", answer_ace_step, Medium::Video},
+    {"unet_step", "hunyuandit", answer_hunyuandit},
+    {"vae_decode", "vae_cosmos1", answer_cosmos_vae, Medium::Video},
+    {"vae_encode", "vae_cosmos1", answer_cosmos_vae, Medium::Video},
+    {"unet_step", "cosmos1", answer_cosmos1, Medium::Video},
+    {"unet_step", "stable_audio", answer_stable_audio, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -34,5 +34,13 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_seedvr2(const Question& q);
 [[nodiscard]] Result<Walk> answer_svd(const Question& q);
 [[nodiscard]] Result<Walk> answer_svd_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_oobleck(const Question& q);
+[[nodiscard]] Result<Walk> answer_hidream(const Question& q);
+[[nodiscard]] Result<Walk> answer_ace_step15(const Question& q);
+[[nodiscard]] Result<Walk> answer_ace_step(const Question& q);
+[[nodiscard]] Result<Walk> answer_hunyuandit(const Question& q);
+[[nodiscard]] Result<Walk> answer_stable_audio(const Question& q);
+[[nodiscard]] Result<Walk> answer_cosmos_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_cosmos1(const Question& q);
 
 }  // namespace plimsoll::memory::trace

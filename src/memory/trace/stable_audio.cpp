@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/audio/stable_audio.h"
+
+#include "base/described.h"
+#include "memory/trace/answers.h"
+#include "memory/trace/sound.h"
+
+namespace plimsoll::memory::trace {
+
+// `frames` are seconds.
+Result<Walk> answer_stable_audio(const Question& q) {
+    if (!names_network(q.variant, "open_1.0")) return unknown(q);
+    modelfile::StableAudioConfig config;
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
+    TRY_ASSIGN(const auto network, build_stable_audio(config));
+    TRY_ASSIGN(const StepCall call, sound_call(q, stable_audio_latents(q.frames)));
+    return answer_step(q, *network, call);
+}
+
+}  // namespace plimsoll::memory::trace
