@@ -64,6 +64,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},
     {"vae_encode", "vae_kl16", answer_kl_vae},
+    {"unet_step", "ltxv", answer_ltxv, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.
