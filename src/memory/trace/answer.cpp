@@ -65,6 +65,8 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_decode", "vae_kl16", answer_kl_vae},
     {"vae_encode", "vae_kl16", answer_kl_vae},
     {"unet_step", "ltxv", answer_ltxv, Medium::Video},
+    {"vae_decode", "vae_ltxv", answer_ltx_vae, Medium::Video},
+    {"vae_encode", "vae_ltxv", answer_ltx_vae, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

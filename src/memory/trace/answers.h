@@ -28,5 +28,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_hunyuan_video(const Question& q);
 [[nodiscard]] Result<Walk> answer_hunyuan_image(const Question& q);
 [[nodiscard]] Result<Walk> answer_ltxv(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltx_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -339,6 +339,14 @@ Tensor LtxCaption::forward(Tape& tape, const Tensor& text) const {
     return out_.forward(tape, hidden);
 }
 
+Tensor ltx_with_own(Tape& tape, std::string_view op, Module module, const Tensor& x,
+                    std::int64_t elements, const Shape& shape) {
+    Tensor out = tape.make(shape, x.type(), op, module);
+    tape.charge(OpClass::Elementwise, op, module, 0,
+                x.bytes() + elements * ghost::element_bytes(x.type()) + out.bytes());
+    return out;
+}
+
 Tensor ltx_modulated(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
                      const Tensor& shift) {
     const Tensor scaled = [&] {
@@ -353,10 +361,7 @@ Tensor ltx_table_sum(Tape& tape, Module module, const Tensor& rows, std::int64_t
     const Shape& s = rows.shape();
     const std::int64_t width = s.last() / sets;
     const Tape::Cast cast = tape.cast_weight({sets, width}, module);
-    Tensor sum = tape.make({s[0], s[1], sets, width}, rows.type(), "add", module);
-    tape.charge(OpClass::Elementwise, "add", module, 0,
-                rows.bytes() + sets * width * ghost::element_bytes(rows.type()) + sum.bytes());
-    return sum;
+    return ltx_with_own(tape, "add", module, rows, sets * width, {s[0], s[1], sets, width});
 }
 
 Tensor ltx_part(const Tensor& sum) {

@@ -129,6 +129,9 @@ class LtxCaption {
     Linear out_;
 };
 
+// An operation of `x` and `elements` numbers of the module's own, in x's type.
+[[nodiscard]] Tensor ltx_with_own(Tape& tape, std::string_view op, Module module, const Tensor& x,
+                                  std::int64_t elements, const Shape& shape);
 // rms_norm(x) x (1 + scale) + shift, all in temporaries; `scale` and `shift` may be broadcast.
 [[nodiscard]] Tensor ltx_modulated(Tape& tape, Module module, const Tensor& x, const Tensor& scale,
                                    const Tensor& shift);

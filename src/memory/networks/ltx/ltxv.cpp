@@ -149,9 +149,11 @@ LtxTimestep::Rows LtxvNetwork::embed_time(Tape& tape, const Tensor& timesteps, s
 // The tensors of the head live to the forward's end.
 Tensor LtxvNetwork::forward_final(Tape& tape, Tensor x, const Tensor& embedded) const {
     const Shape& s = embedded.shape();
-    const Tape::Cast cast = tape.cast_weight({kSetsFinal, hidden_}, root_);
-    const Tensor sum = ghost::combine(tape, "add", root_, {&embedded},
-                                      {s[0], s[1], kSetsFinal, hidden_}, x.type());
+    const Tensor sum = [&] {
+        const Tape::Cast cast = tape.cast_weight({kSetsFinal, hidden_}, root_);
+        return ltx_with_own(tape, "add", root_, embedded, kSetsFinal * hidden_,
+                            {s[0], s[1], kSetsFinal, hidden_});
+    }();
     const Tensor part = ltx_part(sum);
     x = norm_out_.forward(tape, x);
     x = [&] {
