@@ -24,7 +24,8 @@ constexpr std::array<std::string_view, 11> kAnswers = {
 
 std::vector<json::value> recorded_lines() {
     std::vector<json::value> lines;
-    for (const char* const name : {"ldm", "fluxkin", "llm", "qwen", "sd3", "transformers", "wan"}) {
+    for (const char* const name :
+         {"ldm", "fluxkin", "llm", "ltx", "qwen", "sd3", "transformers", "wan"}) {
         std::ifstream file(fmt::format("{}/traces/{}.jsonl", PLIMSOLL_TEST_DATA, name));
         for (std::string line; std::getline(file, line);) lines.push_back(parse_json(line).value());
     }
@@ -79,7 +80,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 43U);
+    ASSERT_EQ(families.size(), 46U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,

@@ -28,6 +28,8 @@ class Linear {
     // For tokens whose channels lie far apart: the same multiplication for all rows at once where N
     // is 1, else batched; no copy in either case.
     [[nodiscard]] Tensor forward_transposed(Tape& tape, const Tensor& x) const;
+    // For a part of wider tokens, whose rows are still evenly spaced: no copy.
+    [[nodiscard]] Tensor forward_rows(Tape& tape, const Tensor& x) const;
     // For a slice of the tokens: contiguous where N is 1, else batched.
     [[nodiscard]] Tensor forward_slice(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Module path() const { return path_; }

@@ -65,6 +65,8 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_decode", "vae_kl16", answer_kl_vae},
     {"vae_encode", "vae_kl16", answer_kl_vae},
     {"unet_step", "ltxv", answer_ltxv, Medium::Video},
+    {"unet_step", "ltxav", answer_ltxav, Medium::Video},
+    {"text_encode", "ltxav", answer_ltxav_connector},
     {"vae_decode", "vae_ltxv", answer_ltx_vae, Medium::Video},
     {"vae_encode", "vae_ltxv", answer_ltx_vae, Medium::Video},
 });

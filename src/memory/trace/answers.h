@@ -29,5 +29,7 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_hunyuan_image(const Question& q);
 [[nodiscard]] Result<Walk> answer_ltxv(const Question& q);
 [[nodiscard]] Result<Walk> answer_ltx_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltxav(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltxav_connector(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -38,9 +38,19 @@ Tensor rotate_by_matrices(Tape& tape, Module module, const Tensor& x, const LtxR
     const Shape& r = rope.rotation.shape();
     const Tensor column = rope.rotation.view(r.with_last(2));
     const Tensor half = x.view({s[0], s[1], s[2] / 2});
-    const Tensor sum = ghost::combine(tape, "mul", module, {&column, &half}, s, x.type());
-    ghost::combine_in_place(tape, "addcmul_", module, sum, {&column, &half});
-    return rope.split ? ghost::clone(tape, module, sum, s) : sum;
+    const auto product = [&] {
+        return ghost::combine(tape, "mul", module, {&column, &half}, s, x.type());
+    };
+    const Tensor first = product();
+    if (!rope.split) {
+        ghost::combine_in_place(tape, "addcmul_", module, first, {&column, &half});
+        return first;
+    }
+    const Tensor sum = [&] {
+        const Tensor second = product();
+        return ghost::binary(tape, "add", module, first, second);
+    }();
+    return ghost::clone(tape, module, sum, s);  // the halves side by side again
 }
 
 Tensor rotate(Tape& tape, Module module, const Tensor& x, const LtxRope& rope) {
@@ -48,41 +58,38 @@ Tensor rotate(Tape& tape, Module module, const Tensor& x, const LtxRope& rope) {
                               : rotate_by_matrices(tape, module, x, rope);
 }
 
+// A few numbers from the host.
+Tensor from_host(Tape& tape, Module module, std::int64_t count) {
+    Tensor out = tape.make({count}, ElementType::Int64, "detach_", module);
+    tape.charge(OpClass::Copy, "detach_", module, 0, 2 * out.bytes());
+    return out;
+}
+
+constexpr std::int64_t kAxes = 3;  // frames, rows, columns
+
 // Corners of the tokens in latent cells: starts, and ends one cell further on.
 Tensor latent_corners(Tape& tape, Module module, std::int64_t batch, const LtxGrid& grid,
                       bool ends) {
-    const Shape axis{grid.frames, grid.rows, grid.columns};
-    const Shape axes{3, grid.frames, grid.rows, grid.columns};
     const auto steps = [&](std::int64_t length) {
         return ghost::create(tape, "arange", module, {length}, ElementType::Int64);
     };
-    const std::array<Tensor, 3> sides = {steps(grid.frames), steps(grid.rows), steps(grid.columns)};
+    const std::array<Tensor, kAxes> sides = {steps(grid.frames), steps(grid.rows),
+                                             steps(grid.columns)};
+    Tensor corners =
+        ghost::combine(tape, "stack", module, {&sides[0], &sides[1], &sides[2]},
+                       {kAxes, grid.frames, grid.rows, grid.columns}, ElementType::Int64);
     const auto repeated = [&](const Tensor& stacked) {
         return ghost::produce(tape, OpClass::Copy, "repeat", module, stacked,
-                              {batch, 3, grid.frames, grid.rows, grid.columns}, stacked.type());
+                              {batch, kAxes, grid.frames, grid.rows, grid.columns}, stacked.type());
     };
-    // Of the expanded axes: the stack reads each as often as it writes it.
-    const auto expanded = [&](const Tensor& side) { return side.view(side.shape()); };
-    const std::array<Tensor, 3> views = {expanded(sides[0]), expanded(sides[1]),
-                                         expanded(sides[2])};
-    const Tensor starts = [&] {
-        const Tensor stacked = ghost::combine(
-            tape, "stack", module, {&views[0], &views[1], &views[2]}, axes, ElementType::Int64);
-        return repeated(stacked);
+    const Tensor starts = repeated(corners);
+    if (!ends) return starts.view({batch, kAxes, grid.tokens()});
+    corners = [&] {
+        const Tensor one = from_host(tape, module, kAxes);
+        return ghost::binary(tape, "add", module, corners, one);
     }();
-    if (!ends) return starts.view({batch, 3, grid.tokens()});
-    const Tensor last = [&] {
-        const Tensor stacked = [&] {
-            const auto next = [&](const Tensor& side) {
-                return ghost::combine(tape, "add", module, {&side}, axis, side.type());
-            };
-            const std::array<Tensor, 3> sums = {next(views[0]), next(views[1]), next(views[2])};
-            return ghost::combine(tape, "stack", module, {&sums[0], &sums[1], &sums[2]}, axes,
-                                  ElementType::Int64);
-        }();
-        return repeated(stacked);
-    }();
-    return ghost::combine(tape, "stack", module, {&starts, &last}, {batch, 3, grid.tokens(), 2},
+    const Tensor last = repeated(corners);
+    return ghost::combine(tape, "stack", module, {&starts, &last}, {batch, kAxes, grid.tokens(), 2},
                           ElementType::Int64);
 }
 
@@ -93,17 +100,11 @@ Tensor axis_view(const Tensor& x) {
 }
 
 Tensor pixel_corners(Tape& tape, Module module, const Tensor& latent, CausalTime causal) {
-    Tensor pixel;
-    if (since_033(tape)) {
-        const auto scaled = [&] { return ghost::unary(tape, "mul", module, axis_view(latent)); };
-        const std::array<Tensor, 3> axes = {scaled(), scaled(), scaled()};
-        pixel = ghost::combine(tape, "stack", module, {&axes[0], &axes[1], &axes[2]},
-                               latent.shape(), latent.type());
-    } else {
-        const Tensor scale = ghost::create(tape, "detach_", module, {3}, ElementType::Int64);
-        pixel =
-            ghost::combine(tape, "mul", module, {&latent, &scale}, latent.shape(), latent.type());
-    }
+    const Tensor pixel = [&] {
+        const Tensor scale = from_host(tape, module, kAxes);
+        return ghost::combine(tape, "mul", module, {&latent, &scale}, latent.shape(),
+                              latent.type());
+    }();
     if (causal == CausalTime::Yes) {
         const Tensor time = axis_view(pixel);
         Tensor moved = ghost::unary(tape, "add", module, time);
@@ -122,7 +123,6 @@ Tensor frequencies(Tape& tape, Module module, std::int64_t count, bool precomput
     if (precomputed) return create("_to_copy");
     Tensor steps = create("linspace");
     steps = ghost::unary(tape, "pow", module, steps);
-    const Tensor powers = steps;
     steps = ghost::unary(tape, "mul", module, steps);
     return ghost::unary(tape, "div", module, steps);
 }
@@ -334,9 +334,39 @@ LtxCaption::LtxCaption(Registry& r, std::string_view path, std::int64_t in, std:
       out_(r, r.path(path, "linear_2"), width, width) {}
 
 Tensor LtxCaption::forward(Tape& tape, const Tensor& text) const {
-    Tensor hidden = in_.forward(tape, text);
+    return finish(tape, in_.forward(tape, text));
+}
+
+Tensor LtxCaption::forward_strided(Tape& tape, const Tensor& text) const {
+    return finish(tape, in_.forward_rows(tape, text));
+}
+
+Tensor LtxCaption::finish(Tape& tape, Tensor hidden) const {
     hidden = ghost::unary(tape, "gelu", act_, hidden);
     return out_.forward(tape, hidden);
+}
+
+LtxHead::LtxHead(Registry& r, Module norm, Module projection, std::int64_t width, std::int64_t out)
+    : width_(width), norm_(r, norm, width, Affine::No), projection_(r, projection, width, out) {}
+
+Tensor LtxHead::forward(Tape& tape, Module owner, Tensor x, const Tensor& embedded) const {
+    constexpr std::int64_t kSets = 2;  // shift, scale
+    const Shape& s = embedded.shape();
+    const Tensor sum = [&] {
+        const Tape::Cast cast = tape.cast_weight({kSets, width_}, owner);
+        return ltx_with_own(tape, "add", owner, embedded, kSets * width_,
+                            {s[0], s[1], kSets, width_});
+    }();
+    const Tensor part = ltx_part(sum);
+    x = norm_.forward(tape, x);
+    x = [&] {
+        const Tensor scaled = [&] {
+            const Tensor factor = ghost::unary(tape, "add", owner, part);
+            return ghost::combine(tape, "mul", owner, {&x, &factor}, x.shape(), x.type());
+        }();
+        return ghost::combine(tape, "add", owner, {&scaled, &part}, x.shape(), x.type());
+    }();
+    return projection_.forward(tape, x);
 }
 
 Tensor ltx_with_own(Tape& tape, std::string_view op, Module module, const Tensor& x,

@@ -122,11 +122,30 @@ class LtxCaption {
   public:
     LtxCaption(Registry& registry, std::string_view path, std::int64_t in, std::int64_t width);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& text) const;
+    // The same for a part of wider tokens.
+    [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& text) const;
 
   private:
+    [[nodiscard]] Tensor finish(Tape& tape, Tensor hidden) const;
+
     Linear in_;
     Module act_;
     Linear out_;
+};
+
+// The last norm, modulated by a table of the network's own plus the embedded timestep, and the
+// projection to latent channels.
+class LtxHead {
+  public:
+    LtxHead(Registry& registry, Module norm, Module projection, std::int64_t width,
+            std::int64_t out);
+    // `embedded`: [N, timesteps, width]. The table is `owner`'s.
+    [[nodiscard]] Tensor forward(Tape& tape, Module owner, Tensor x, const Tensor& embedded) const;
+
+  private:
+    std::int64_t width_;
+    LayerNorm norm_;
+    Linear projection_;
 };
 
 // An operation of `x` and `elements` numbers of the module's own, in x's type.

@@ -95,8 +95,8 @@ LtxvNetwork::LtxvNetwork(const modelfile::LtxvConfig& c)
               blocks.emplace_back(registry_, fmt::format("transformer_blocks.{}", i), c);
           return blocks;
       }()),
-      norm_out_(registry_, registry_.path("norm_out", ""), hidden_, Affine::No),
-      proj_out_(registry_, registry_.path("proj_out", ""), hidden_, c.in_channels) {}
+      head_(registry_, registry_.path("norm_out", ""), registry_.path("proj_out", ""), hidden_,
+            c.in_channels) {}
 
 StepInputs LtxvNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
@@ -146,26 +146,6 @@ LtxTimestep::Rows LtxvNetwork::embed_time(Tape& tape, const Tensor& timesteps, s
     return rows;
 }
 
-// The tensors of the head live to the forward's end.
-Tensor LtxvNetwork::forward_final(Tape& tape, Tensor x, const Tensor& embedded) const {
-    const Shape& s = embedded.shape();
-    const Tensor sum = [&] {
-        const Tape::Cast cast = tape.cast_weight({kSetsFinal, hidden_}, root_);
-        return ltx_with_own(tape, "add", root_, embedded, kSetsFinal * hidden_,
-                            {s[0], s[1], kSetsFinal, hidden_});
-    }();
-    const Tensor part = ltx_part(sum);
-    x = norm_out_.forward(tape, x);
-    x = [&] {
-        const Tensor scaled = [&] {
-            const Tensor factor = ghost::unary(tape, "add", root_, part);
-            return ghost::combine(tape, "mul", root_, {&x, &factor}, x.shape(), x.type());
-        }();
-        return ghost::combine(tape, "add", root_, {&scaled, &part}, x.shape(), x.type());
-    }();
-    return proj_out_.forward(tape, x);
-}
-
 Tensor LtxvNetwork::forward(Tape& tape, const StepInputs& in) const {
     const bool newer = since_033(tape);
     const Shape& s = in.x.shape();
@@ -199,7 +179,7 @@ Tensor LtxvNetwork::forward(Tape& tape, const StepInputs& in) const {
     given.timestep = time.projected;
     time.projected = {};
     for (const LtxvBlock& block : blocks_) block.forward(tape, x, given);
-    return forward_final(tape, std::move(x), time.embedded).view(s);
+    return head_.forward(tape, root_, std::move(x), time.embedded).view(s);
 }
 
 Result<std::shared_ptr<const Denoiser>> build_ltxv(const modelfile::LtxvConfig& c) {

@@ -50,7 +50,6 @@ class LtxvNetwork final : public Denoiser {
                                         ghost::ElementType type) const;
     [[nodiscard]] LtxTimestep::Rows embed_time(Tape& tape, const Tensor& timesteps,
                                                std::int64_t batch, ghost::ElementType type) const;
-    [[nodiscard]] Tensor forward_final(Tape& tape, Tensor x, const Tensor& embedded) const;
 
     modelfile::LtxvConfig config_;
     std::int64_t hidden_;
@@ -59,8 +58,7 @@ class LtxvNetwork final : public Denoiser {
     LtxTimestep adaln_single_;
     LtxCaption caption_projection_;
     std::vector<LtxvBlock> blocks_;
-    LayerNorm norm_out_;
-    Linear proj_out_;
+    LtxHead head_;
 };
 
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_ltxv(
