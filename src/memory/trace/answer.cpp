@@ -68,6 +68,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "ltxav", answer_ltxav, Medium::Video},
     {"text_encode", "ltxav", answer_ltxav_connector},
     {"vae_decode", "vae_ltxav_audio", answer_ltx_audio_vae, Medium::Video},
+    {"vae_decode", "vae_ltx24", answer_ltx24_vae, Medium::Video},
     {"vae_decode", "vae_ltxv", answer_ltx_vae, Medium::Video},
     {"vae_encode", "vae_ltxv", answer_ltx_vae, Medium::Video},
 });

@@ -32,5 +32,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_ltxav(const Question& q);
 [[nodiscard]] Result<Walk> answer_ltxav_connector(const Question& q);
 [[nodiscard]] Result<Walk> answer_ltx_audio_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltx24_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/ltx/ltx_vae.h"
+#include "memory/networks/limits.h"
 #include "memory/trace/answers.h"
 
 #include <string_view>
@@ -203,6 +204,9 @@ Result<Walk> answer_ltx_vae(const Question& q) {
                build_ltx_vae(config, chunked ? LtxVaeForm::Chunked : LtxVaeForm::Whole));
     if (q.width < kPixelsPerCell || q.height < kPixelsPerCell)
         return fail(Errc::InvalidInput, "width and height must be at least 32");
+    const std::int64_t patch = config.patch_size;
+    if (!fits_walk({q.batch, q.frames, q.height, q.width, kWidthMax / (patch * patch)}))
+        return fail(Errc::LimitExceeded, "the video is too large to be walked");
     const bool encodes = q.phase == "vae_encode";
     if (encodes && (q.width % kPixelsPerCell != 0 || q.height % kPixelsPerCell != 0 ||
                     (q.frames - 1) % kFramesPerCell != 0))

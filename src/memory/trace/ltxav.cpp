@@ -2,6 +2,7 @@
 #include "memory/networks/ltx/ltxav.h"
 
 #include "base/described.h"
+#include "memory/networks/limits.h"
 #include "memory/trace/answers.h"
 
 #include <string_view>
@@ -67,6 +68,9 @@ Result<Walk> answer_ltxav(const Question& q) {
     call.latent_frames = (q.frames - 1) / kFramesPerCell + 1;
     call.audio_latents = q.audio_latents;
     call.timestep_per_token = from_image;
+    if (!fits_walk({call.batch, call.latent_frames, call.latent_height, call.latent_width,
+                    config.num_attention_heads, config.attention_head_dim}))
+        return fail(Errc::LimitExceeded, "the latents are too large to be walked");
     return answer_step(q, *network, call);
 }
 

@@ -2,6 +2,7 @@
 #include "memory/networks/ltx/ltxv.h"
 
 #include "base/described.h"
+#include "memory/networks/limits.h"
 #include "memory/trace/answers.h"
 
 #include <string_view>
@@ -56,6 +57,9 @@ Result<Walk> answer_ltxv(const Question& q) {
     call.latent_height = q.height / kPixelsPerCell;
     call.latent_frames = (q.frames - 1) / kFramesPerCell + 1;
     call.timestep_per_token = variant.timestep_per_token;
+    if (!fits_walk({call.batch, call.latent_frames, call.latent_height, call.latent_width,
+                    variant.config.num_attention_heads, variant.config.attention_head_dim}))
+        return fail(Errc::LimitExceeded, "the latents are too large to be walked");
     return answer_step(q, *network, call);
 }
 

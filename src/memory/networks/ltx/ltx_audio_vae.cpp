@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::int64_t kStatistics = 128;  // of channels and bins together
 constexpr std::int64_t kBinsPerCell = 4;
+constexpr std::int64_t kSamplesMax = 4096;  // of a frame; chosen, the published vocoder makes 240
 
 std::int64_t level_width(const LtxAudioCoderConfig& c, std::size_t level) {
     return std::int64_t{c.ch} * c.ch_mult[level];
@@ -187,9 +188,13 @@ bool sound_vocoder(const modelfile::LtxVocoderConfig& c) {
                  c.resblock_dilation_sizes.size() == kernels &&
                  within(c.upsample_initial_channel, 1 << stages, kWidthMax);
     if (!sound) return false;
-    for (std::size_t i = 0; i < stages; ++i)
-        sound = sound && within(c.upsample_rates[i], 1, 16) &&
+    std::int64_t samples = 1;  // of a frame
+    for (std::size_t i = 0; sound && i < stages; ++i) {
+        sound = within(c.upsample_rates[i], 1, 16) &&
                 within(c.upsample_kernel_sizes[i], c.upsample_rates[i], 64);
+        samples *= c.upsample_rates[i];
+        sound = sound && samples <= kSamplesMax;
+    }
     for (std::size_t j = 0; j < kernels; ++j)
         sound = sound && within(c.resblock_kernel_sizes[j], 1, 64) &&
                 c.resblock_kernel_sizes[j] % 2 == 1 &&
