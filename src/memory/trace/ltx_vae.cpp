@@ -38,6 +38,7 @@ std::vector<LtxVaeBlock> first_blocks(LtxVaeBlockKind compress) {
 
 std::vector<LtxVaeBlock> residual_decoder(const std::vector<int>& layers, bool noise) {
     std::vector<LtxVaeBlock> blocks;
+    blocks.reserve(2 * layers.size());
     for (std::size_t i = 0; i < layers.size(); ++i) {
         const bool last = i + 1 == layers.size();
         blocks.push_back(residuals(layers[i], noise && !last));
@@ -138,6 +139,7 @@ Result<std::vector<LtxVaeBlock>> read_blocks(const Question& q, std::string_view
     if (list == nullptr || !list->is_array() || list->get_array().size() > kBlocksMax)
         return fail(Errc::InvalidInput, "the VAE's blocks must be a list of at most 64");
     std::vector<LtxVaeBlock> blocks;
+    blocks.reserve(list->get_array().size());
     for (const json::value& entry : list->get_array()) {
         TRY_ASSIGN(LtxVaeBlock block, read_block(q, entry, encoder));
         blocks.push_back(block);

@@ -19,7 +19,7 @@ struct LtxAudioCoderConfig {
     int ch = 128;
     std::vector<int> ch_mult = {1, 2, 4};
     int num_res_blocks = 2;
-    std::vector<int> attn_resolutions = {};
+    std::vector<int> attn_resolutions;
     bool mid_block_add_attention = false;
     std::string norm_type = "pixel";
     std::string causality_axis = "height";

@@ -71,6 +71,7 @@ void Ltx24Block::forward(Tape& tape, const Tensor& x, const Tensor& context,
     // Scale and shift of both norms, and the last of the gates.
     constexpr std::size_t kKept = 5;
     std::vector<Tensor> parts;
+    parts.reserve(kSets);
     for (std::int64_t i = 0; i < kSets; ++i)
         parts.push_back(ltx_with_own(tape, "add", path_, modulation.view({1, width_}), width_,
                                      {1, 1, 1, 1, width_}));
@@ -144,6 +145,7 @@ Ltx24VaeNetwork::Ltx24VaeNetwork(const modelfile::LtxVaeConfig& encoder,
       }()),
       upsamples_([&] {
           std::vector<Ltx24Upsample> upsamples;
+          upsamples.reserve(kSteps.size());
           for (std::size_t i = 0; i < kSteps.size(); ++i)
               upsamples.emplace_back(
                   registry_, fmt::format("decoder.upsamples.{}", i),

@@ -119,6 +119,7 @@ LtxAudioVaeNetwork::LtxAudioVaeNetwork(const LtxAudioVaeConfig& config)
     conv_in_.emplace(registry_, "autoencoder.decoder.conv_in", c.z_channels, width);
     for (const std::string_view name : {"mid.block_1", "mid.block_2"})
         middle_.emplace_back(registry_, fmt::format("autoencoder.decoder.{}", name), width, width);
+    levels_.reserve(c.ch_mult.size());
     for (std::size_t i = 0; i < c.ch_mult.size(); ++i) levels_.push_back(make_level(i));
     conv_out_.emplace(registry_, "autoencoder.decoder.conv_out", level_width(c, 0), c.out_ch);
     registry_.add_buffer(registry_.path("autoencoder", "per_channel_statistics"), "processor",

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 namespace plimsoll::memory {
 
@@ -33,9 +32,9 @@ LtxConnector::LtxConnector(Registry& r, std::string_view path, const LtxConnecto
                                           .head_dim = s.head_dim,
                                           .gated = s.gated};
         const Module own = r.path(block, "");
-        LtxAttention attn(r, *r.path(block, "attn1"), attention);
-        LtxFeedForward ff(r, *r.path(block, "ff"), width);
-        blocks_.push_back({own, std::move(attn), std::move(ff)});
+        const LtxAttention attn(r, *r.path(block, "attn1"), attention);
+        const LtxFeedForward ff(r, *r.path(block, "ff"), width);
+        blocks_.push_back({own, attn, ff});
     }
 }
 

@@ -41,7 +41,7 @@ Tensor rotate_by_matrices(Tape& tape, Module module, const Tensor& x, const LtxR
     const auto product = [&] {
         return ghost::combine(tape, "mul", module, {&column, &half}, s, x.type());
     };
-    const Tensor first = product();
+    Tensor first = product();
     if (!rope.split) {
         ghost::combine_in_place(tape, "addcmul_", module, first, {&column, &half});
         return first;
@@ -148,6 +148,7 @@ Tensor rope_angles(Tape& tape, Module module, const Tensor& given, const LtxRope
     }
     const Tensor fractions = [&] {
         std::vector<Tensor> parts;
+        parts.reserve(static_cast<std::size_t>(axes));
         for (std::int64_t i = 0; i < axes; ++i)
             parts.push_back(ghost::unary(tape, "div", module, positions.view({batch, tokens})));
         Tensor out = tape.make({batch, tokens, axes}, ElementType::Float32, "stack", module);

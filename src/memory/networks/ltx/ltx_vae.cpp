@@ -58,6 +58,7 @@ std::vector<std::int64_t> decoder_widths(const LtxVaeConfig& c) {
     for (const LtxVaeBlock& block : c.decoder_blocks)
         if (block.kind != LtxVaeBlockKind::Residuals) width *= block.multiplier;
     std::vector<std::int64_t> widths = {width};
+    widths.reserve(c.decoder_blocks.size() + 1);
     for (auto block = c.decoder_blocks.rbegin(); block != c.decoder_blocks.rend(); ++block) {
         if (block->kind != LtxVaeBlockKind::Residuals) width /= block->multiplier;
         widths.push_back(width);

@@ -63,6 +63,7 @@ std::vector<Tensor> LtxavBlock::values(Tape& tape, const LtxRows& rows, std::int
     const Tensor sum =
         ltx_with_own(tape, "add", path_, part, count * width, {s[0], s[1], count, width});
     std::vector<Tensor> out;
+    out.reserve(static_cast<std::size_t>(count));
     for (std::int64_t i = 0; i < count; ++i) {
         const Tensor one = sum.view({s[0], s[1], width});
         out.push_back(rows.patches == 1

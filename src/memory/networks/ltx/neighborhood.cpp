@@ -57,6 +57,7 @@ std::vector<Stretch> stretches(std::int64_t length, std::int64_t window, std::in
     for (std::int64_t first = 0; first < length; first += tile) {
         const std::int64_t last = std::min(first + tile, length) - 1;
         std::vector<std::int64_t> shape;
+        shape.reserve(static_cast<std::size_t>(last - first + 1));
         for (std::int64_t i = first; i <= last; ++i) shape.push_back(start(i) - start(first));
         Stretch& s = by_shape[std::move(shape)];
         ++s.count;
@@ -64,6 +65,7 @@ std::vector<Stretch> stretches(std::int64_t length, std::int64_t window, std::in
         s.keys = start(last) + window - start(first);
     }
     std::vector<Stretch> out;
+    out.reserve(by_shape.size());
     for (const auto& [shape, stretch] : by_shape) out.push_back(stretch);
     return out;
 }
@@ -83,6 +85,7 @@ std::vector<NeighborhoodGroup> neighborhood_groups(const Extent3& grid, const Ex
     std::array<std::vector<Stretch>, 3> sides;
     for (std::size_t a = 0; a < 3; ++a) sides[a] = stretches(dims[a], seen[a], tile[a]);
     std::vector<NeighborhoodGroup> groups;
+    groups.reserve(sides[0].size() * sides[1].size() * sides[2].size());
     for (const Stretch& t : sides[0])
         for (const Stretch& h : sides[1])
             for (const Stretch& w : sides[2])
@@ -125,6 +128,8 @@ NeighborhoodAttention::NeighborhoodAttention(Registry& r, std::string_view path,
 NeighborhoodAttention::Frequencies NeighborhoodAttention::frequencies(Tape& tape,
                                                                       const Extent3& grid) const {
     Frequencies out;
+    out.steps.reserve(pairs_.size());
+    out.waves.reserve(2 * pairs_.size());
     for (const std::int64_t pairs : pairs_) {
         Tensor steps = ghost::create(tape, "arange", path_, {pairs}, ElementType::Float64);
         steps = ghost::unary(tape, "div", path_, steps);
@@ -152,6 +157,7 @@ Tensor NeighborhoodAttention::rotations(Tape& tape, const Extent3& grid,
                                         std::int64_t frames) const {
     const Axes lengths = {frames, grid.rows, grid.columns};
     std::vector<Tensor> parts;
+    parts.reserve(lengths.size());
     std::int64_t read = 0;
     std::int64_t pairs = 0;
     const std::int64_t cells = frames * grid.rows * grid.columns;
@@ -213,7 +219,7 @@ void NeighborhoodAttention::forward(Tape& tape, const Tensor& x, const Prepare& 
     const Shape heads{s[0], s[1], s[2], s[3], width_ / head_dim_, head_dim_};
     std::array<Tensor, 3> qkv;
     for (Tensor& part : qkv) part = empty(tape, path_, heads, x.type());
-    Tensor scaled_weight = ghost::create(tape, "mul", path_, {head_dim_}, x.type());
+    const Tensor scaled_weight = ghost::create(tape, "mul", path_, {head_dim_}, x.type());
     const std::int64_t together = std::max<std::int64_t>(1, kSliceMax / (s[2] * s[3] * width_));
     Tensor slice;  // the loop's variables outlive it
     Tensor projected;
