@@ -98,7 +98,9 @@ Tensor denoised(Tape& tape, Prediction prediction, const Tensor& output, const T
     return ghost::binary(tape, "sub", m, kept, removed);
 }
 
+// Whole numbers (masks of tokens) stay what they are.
 Tensor cast(Tape& tape, const Tensor& tensor, ElementType type) {
+    if (tensor.defined() && tensor.type() == ElementType::Int64) return tensor;
     return tensor.defined() ? ghost::to_type(tape, no_module(), tensor, type) : Tensor();
 }
 

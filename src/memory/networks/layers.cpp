@@ -58,6 +58,20 @@ Tensor Linear::apply_scale(Tape& tape, const Tensor& x) const {
     return product;
 }
 
+Tensor Linear::forward_transposed(Tape& tape, const Tensor& x) const {
+    const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
+    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tensor scaled = apply_scale(tape, x);
+    return multiply(tape, x.shape()[0] == 1 ? "mm" : "bmm", x);
+}
+
+Tensor Linear::forward_rows(Tape& tape, const Tensor& x) const {
+    const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
+    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tensor scaled = apply_scale(tape, x);
+    return multiply(tape, "mm", x);
+}
+
 Tensor Linear::multiply(Tape& tape, std::string_view op, const Tensor& x) const {
     const std::int64_t rows = x.elements() / in_;
     Tensor out = tape.make({rows, out_}, x.type(), op, path_);

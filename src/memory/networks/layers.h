@@ -25,6 +25,11 @@ class Linear {
     // The same where the rows of [N, tokens, in] cannot be seen as one matrix (transposed tokens):
     // a batched matmul, which needs no copy, then the bias in place.
     [[nodiscard]] Tensor forward_batched(Tape& tape, const Tensor& x) const;
+    // For tokens whose channels lie far apart: the same multiplication for all rows at once where N
+    // is 1, else batched; no copy in either case.
+    [[nodiscard]] Tensor forward_transposed(Tape& tape, const Tensor& x) const;
+    // For a part of wider tokens, whose rows are still evenly spaced: no copy.
+    [[nodiscard]] Tensor forward_rows(Tape& tape, const Tensor& x) const;
     // For a slice of the tokens: contiguous where N is 1, else batched.
     [[nodiscard]] Tensor forward_slice(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Module path() const { return path_; }

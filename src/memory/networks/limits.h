@@ -4,6 +4,7 @@
 // rest. All chosen: far above any published network.
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 
 namespace plimsoll::memory {
@@ -16,6 +17,19 @@ inline constexpr std::int64_t kVocabularyMax = 1 << 24;
 
 [[nodiscard]] constexpr bool within(std::int64_t value, std::int64_t low, std::int64_t high) {
     return value >= low && value <= high;
+}
+
+// Numbers in one tensor of a walk: so few that a walk's sum of bytes fits 64 bits, and far more
+// than any card holds.
+inline constexpr std::int64_t kElementsMax = std::int64_t{1} << 55;
+// Whether a product of counts that are not negative stays within that.
+[[nodiscard]] constexpr bool fits_walk(std::initializer_list<std::int64_t> counts) {
+    std::int64_t product = 1;
+    for (const std::int64_t count : counts) {
+        if (count != 0 && product > kElementsMax / count) return false;
+        product *= count;
+    }
+    return true;
 }
 
 // Channels of a head that rotary positions rotate, axis by axis in pairs; negative where an axis is

@@ -87,6 +87,13 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_cosmos1", answer_cosmos_vae, Medium::Video},
     {"unet_step", "cosmos1", answer_cosmos1, Medium::Video},
     {"unet_step", "stable_audio", answer_stable_audio, Medium::Video},
+    {"unet_step", "ltxv", answer_ltxv, Medium::Video},
+    {"unet_step", "ltxav", answer_ltxav, Medium::Video},
+    {"text_encode", "ltxav", answer_ltxav_connector},
+    {"vae_decode", "vae_ltxav_audio", answer_ltx_audio_vae, Medium::Video},
+    {"vae_decode", "vae_ltx24", answer_ltx24_vae, Medium::Video},
+    {"vae_decode", "vae_ltxv", answer_ltx_vae, Medium::Video},
+    {"vae_encode", "vae_ltxv", answer_ltx_vae, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

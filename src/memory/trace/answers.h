@@ -42,5 +42,11 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_stable_audio(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos1(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltxv(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltx_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltxav(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltxav_connector(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltx_audio_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_ltx24_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -98,12 +98,24 @@ ForwardRules read_rules(const json::value& line, const Question& q) {
     return rules;
 }
 
+Result<double> read_vram(const json::value& line) {
+    const json::value* const field = find(line, "total_vram_gib");
+    if (field == nullptr || field->is_null()) return 0.0;
+    constexpr double kMost = 1 << 20;  // chosen: a petabyte
+    boost::system::error_code error;
+    const double value = field->to_number<double>(error);
+    if (error || !(value > 0 && value <= kMost))
+        return fail(Errc::InvalidInput, "total_vram_gib must be a number above 0");
+    return value;
+}
+
 Result<void> read_sizes(const json::value& line, Question& q) {
     TRY_ASSIGN(q.width, read_count(line, "width", 0, kPixelsMax));
     TRY_ASSIGN(q.height, read_count(line, "height", 0, kPixelsMax));
     TRY_ASSIGN(q.batch, read_count(line, "batch", 1, kBatchMax));
     TRY_ASSIGN(q.tokens, read_count(line, "tokens", 77, kTokensMax));
     TRY_ASSIGN(q.frames, read_count(line, "frames", 1, kPixelsMax));
+    TRY_ASSIGN(q.audio_latents, read_count(line, "audio_latents", 0, kPixelsMax));
     if (q.batch == 0 || q.tokens == 0 || q.frames == 0)
         return fail(Errc::InvalidInput, "batch, tokens and frames must be at least 1");
     q.latent_width = q.width / kPixelsPerCell;
@@ -126,6 +138,7 @@ Result<Question> read_question(const json::value& line) {
     TRY_DO(read_sizes(line, q));
     TRY_ASSIGN(q.types, read_types(dtype, q.variant));
     q.rules = read_rules(line, q);
+    TRY_ASSIGN(q.total_vram_gib, read_vram(line));
     if (const json::value* config = find(line, "config"); config != nullptr && config->is_object())
         q.config = config;
     return q;

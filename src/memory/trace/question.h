@@ -36,6 +36,8 @@ struct Question {
     Types types;
     ForwardRules rules;
     char recorder = 'a';
+    double total_vram_gib = 0;  // of the card, where the forward depends on it; 0: not said
+    int audio_latents = 0;      // of video with sound
     const json::value* config = nullptr;  // constructor arguments, where given
     std::string note;                     // what is special: sizes of reference images, ...
 };

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/networks/ltx/ltx_audio_vae.h"
+
+#include "memory/networks/calls.h"
+#include "memory/networks/limits.h"
+#include "memory/networks/ltx/ltx_layers.h"
+#include "memory/networks/ltx/ltx_vae_layers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::memory {
+
+using ghost::ElementType;
+using modelfile::LtxAudioCoderConfig;
+using modelfile::LtxAudioVaeConfig;
+
+namespace {
+
+constexpr std::int64_t kStatistics = 128;  // of channels and bins together
+constexpr std::int64_t kBinsPerCell = 4;
+constexpr std::int64_t kSamplesMax = 4096;  // of a frame; chosen, the published vocoder makes 240
+
+std::int64_t level_width(const LtxAudioCoderConfig& c, std::size_t level) {
+    return std::int64_t{c.ch} * c.ch_mult[level];
+}
+
+}  // namespace
+
+LtxAudioConv::LtxAudioConv(Registry& r, std::string_view path, std::int64_t in, std::int64_t out,
+                           std::int64_t kernel)
+    : path_(r.path(path, "")),
+      kernel_(kernel),
+      conv_(r, r.path(path, "conv"), in, out, {.kernel = kernel, .stride = 1, .padding = 0}) {}
+
+Tensor LtxAudioConv::forward(Tape& tape, const Tensor& x) const {
+    const Shape& s = x.shape();
+    const Tensor padded =
+        ghost::produce(tape, OpClass::Copy, "constant_pad_nd", path_, x,
+                       {s[0], s[1], s[2] + kernel_ - 1, s[3] + kernel_ - 1}, x.type());
+    return conv_.forward(tape, padded);
+}
+
+LtxAudioResidual::LtxAudioResidual(Registry& r, std::string_view path, std::int64_t in,
+                                   std::int64_t out)
+    : path_(r.path(path, "")),
+      norm1_(r.path(path, "norm1")),
+      act_(r.path(path, "non_linearity")),
+      conv1_(r, *r.path(path, "conv1"), in, out),
+      norm2_(r.path(path, "norm2")),
+      conv2_(r, *r.path(path, "conv2"), out, out),
+      shortcut_(in != out ? std::optional<LtxAudioConv>(std::in_place, r,
+                                                        *r.path(path, "nin_shortcut"), in, out, 1)
+                          : std::nullopt) {}
+
+Tensor LtxAudioResidual::forward(Tape& tape, const Tensor& x) const {
+    Tensor h = ltx_pixel_norm(tape, norm1_, x);
+    h = ghost::unary(tape, "silu", act_, h);
+    h = conv1_.forward(tape, h);
+    h = ltx_pixel_norm(tape, norm2_, h);
+    h = ghost::unary(tape, "silu", act_, h);
+    h = conv2_.forward(tape, h);
+    const Tensor direct = shortcut_ ? shortcut_->forward(tape, x) : x;
+    return ghost::binary(tape, "add", path_, direct, h);
+}
+
+// Its weights are on the card too.
+void LtxAudioVaeNetwork::register_encoder() {
+    const LtxAudioCoderConfig& c = config_.coder;
+    const std::string root = "autoencoder.encoder";
+    const auto conv = [&](std::string_view name, std::int64_t in, std::int64_t out) {
+        const LtxAudioConv made(registry_, fmt::format("{}.{}", root, name), in, out);
+    };
+    const auto block = [&](std::string_view name, std::int64_t in, std::int64_t out) {
+        const LtxAudioResidual made(registry_, fmt::format("{}.{}", root, name), in, out);
+    };
+    conv("conv_in", c.in_channels, c.ch);
+    std::int64_t width = c.ch;
+    for (std::size_t i = 0; i < c.ch_mult.size(); ++i) {
+        for (int j = 0; j < c.num_res_blocks; ++j) {
+            block(fmt::format("down.{}.block.{}", i, j), width, level_width(c, i));
+            width = level_width(c, i);
+        }
+        if (i + 1 == c.ch_mult.size()) break;
+        const Conv2d down(registry_,
+                          registry_.path(root, fmt::format("down.{}.downsample.conv", i)), width,
+                          width);
+    }
+    block("mid.block_1", width, width);
+    block("mid.block_2", width, width);
+    conv("conv_out", width, std::int64_t{c.z_channels} * (c.double_z ? 2 : 1));
+}
+
+LtxAudioVaeNetwork::Level LtxAudioVaeNetwork::make_level(std::size_t index) {
+    const LtxAudioCoderConfig& c = config_.coder;
+    const std::string path = fmt::format("autoencoder.decoder.up.{}", index);
+    Level level;
+    level.upsample_path = registry_.path(path, "upsample");
+    const std::int64_t out = level_width(c, index);
+    std::int64_t width = level_width(c, std::min(index + 1, c.ch_mult.size() - 1));
+    for (int j = 0; j <= c.num_res_blocks; ++j) {
+        level.blocks.emplace_back(registry_, fmt::format("{}.block.{}", path, j), width, out);
+        width = out;
+    }
+    if (index > 0) level.upsample.emplace(registry_, path + ".upsample.conv", out, out);
+    return level;
+}
+
+LtxAudioVaeNetwork::LtxAudioVaeNetwork(const LtxAudioVaeConfig& config)
+    : config_(config),
+      root_(registry_.path("", "")),
+      norm_out_(registry_.path("autoencoder.decoder", "norm_out")),
+      act_(registry_.path("autoencoder.decoder", "non_linearity")) {
+    const LtxAudioCoderConfig& c = config_.coder;
+    register_encoder();
+    const std::int64_t width = level_width(c, c.ch_mult.size() - 1);
+    conv_in_.emplace(registry_, "autoencoder.decoder.conv_in", c.z_channels, width);
+    for (const std::string_view name : {"mid.block_1", "mid.block_2"})
+        middle_.emplace_back(registry_, fmt::format("autoencoder.decoder.{}", name), width, width);
+    levels_.reserve(c.ch_mult.size());
+    for (std::size_t i = 0; i < c.ch_mult.size(); ++i) levels_.push_back(make_level(i));
+    conv_out_.emplace(registry_, "autoencoder.decoder.conv_out", level_width(c, 0), c.out_ch);
+    registry_.add_buffer(registry_.path("autoencoder", "per_channel_statistics"), "processor",
+                         2 * kStatistics, ModuleStorage::AsNetwork, Saved::Yes);
+    vocoder_.emplace(registry_, "vocoder", config_.vocoder, c.mel_bins);
+}
+
+// The patcher works out times that nobody reads.
+Tensor LtxAudioVaeNetwork::denormalise(Tape& tape, const Tensor& z) const {
+    const Shape& s = z.shape();
+    const Tensor rows =
+        ghost::clone(tape, root_, z, {s[0], s[2], s[1], s[3]}).view({s[0], s[2], s[1] * s[3]});
+    {
+        Tensor t = ghost::create(tape, "arange", root_, {s[2]}, ElementType::Float32);
+        for (const std::string_view op : {"mul", "add", "sub", "clamp", "mul", "div"})
+            t = ghost::unary(tape, op, root_, t);
+    }
+    const Tensor scaled = ltx_with_own(tape, "mul", root_, rows, kStatistics, rows.shape());
+    return ltx_with_own(tape, "add", root_, scaled, kStatistics, rows.shape()).view(s);
+}
+
+Tensor LtxAudioVaeNetwork::decode_mel(Tape& tape, const Tensor& z) const {
+    Tensor x = conv_in_->forward(tape, z);
+    for (const LtxAudioResidual& block : middle_) x = block.forward(tape, x);
+    for (auto level = levels_.rbegin(); level != levels_.rend(); ++level) {
+        for (const LtxAudioResidual& block : level->blocks) x = block.forward(tape, x);
+        if (!level->upsample) continue;
+        x = [&] {
+            const auto& s = x.shape();
+            Tensor wide =
+                ghost::produce(tape, OpClass::Copy, "upsample_nearest2d", level->upsample_path, x,
+                               {s[0], s[1], 2 * s[2], 2 * s[3]}, x.type());
+            wide = level->upsample->forward(tape, wide);
+            return wide.view(wide.shape().with(2, wide.shape()[2] - 1));  // the first frame goes
+        }();
+    }
+    x = ltx_pixel_norm(tape, norm_out_, x);
+    x = ghost::unary(tape, "silu", act_, x);
+    return conv_out_->forward(tape, x);
+}
+
+Tensor LtxAudioVaeNetwork::decode(Tape& tape, const Tensor& z) const {
+    const Tensor latents = denormalise(tape, z);
+    const Tensor mel = decode_mel(tape, latents);
+    return vocoder_->forward(tape, mel);
+}
+
+namespace {
+
+bool sound_coder(const LtxAudioCoderConfig& c) {
+    bool sound = within(c.ch, 1, kWidthMax) && c.in_channels == 2 && c.out_ch == 2 &&
+                 within(c.num_res_blocks, 1, 64) && c.ch_mult.size() == 3 &&
+                 within(c.mel_bins, kBinsPerCell, kWidthMax) && c.mel_bins % kBinsPerCell == 0 &&
+                 within(c.z_channels, 1, kStatistics) &&
+                 std::int64_t{c.z_channels} * (c.mel_bins / kBinsPerCell) == kStatistics;
+    for (const int mult : c.ch_mult)
+        sound = sound && within(mult, 1, 64) && within(std::int64_t{c.ch} * mult, 1, kWidthMax);
+    return sound;
+}
+
+bool sound_vocoder(const modelfile::LtxVocoderConfig& c) {
+    const std::size_t stages = c.upsample_rates.size();
+    const std::size_t kernels = c.resblock_kernel_sizes.size();
+    bool sound = within(static_cast<std::int64_t>(stages), 1, 8) &&
+                 c.upsample_kernel_sizes.size() == stages &&
+                 within(static_cast<std::int64_t>(kernels), 1, 8) &&
+                 c.resblock_dilation_sizes.size() == kernels &&
+                 within(c.upsample_initial_channel, 1 << stages, kWidthMax);
+    if (!sound) return false;
+    std::int64_t samples = 1;  // of a frame
+    for (std::size_t i = 0; sound && i < stages; ++i) {
+        sound = within(c.upsample_rates[i], 1, 16) &&
+                within(c.upsample_kernel_sizes[i], c.upsample_rates[i], 64);
+        samples *= c.upsample_rates[i];
+        sound = sound && samples <= kSamplesMax;
+    }
+    for (std::size_t j = 0; j < kernels; ++j)
+        sound = sound && within(c.resblock_kernel_sizes[j], 1, 64) &&
+                c.resblock_kernel_sizes[j] % 2 == 1 &&
+                within(static_cast<std::int64_t>(c.resblock_dilation_sizes[j].size()), 3, 3);
+    return sound;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const LtxAudioVaeNetwork>> build_ltx_audio_vae(
+    const LtxAudioVaeConfig& config) {
+    if (!sound_coder(config.coder) || !sound_vocoder(config.vocoder))
+        return fail(Errc::InvalidInput,
+                    fmt::format("LTX-2's VAE for sound of width {} with {} bins and a vocoder of "
+                                "width {} cannot be",
+                                config.coder.ch, config.coder.mel_bins,
+                                config.vocoder.upsample_initial_channel));
+    return std::make_shared<const LtxAudioVaeNetwork>(config);
+}
+
+Walk simulate_ltx_audio_vae_decode(const LtxAudioVaeNetwork& vae, const LtxAudioVaeCall& call) {
+    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    const LtxAudioCoderConfig& c = vae.config().coder;
+    const Tensor z = tape.input({call.batch, c.z_channels, call.latents, c.mel_bins / kBinsPerCell},
+                                element_type(call.compute));
+    const Tensor samples = vae.decode(tape, z);
+    return finish_walk(tape, vae, call.storage, call.rules);
+}
+
+}  // namespace plimsoll::memory

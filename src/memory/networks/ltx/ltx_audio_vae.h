@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LTX-2's VAE for sound: spectrograms of two channels, 4 frames of 4 bins to a latent cell, causal
+// in time; then the vocoder.
+#pragma once
+#include "memory/networks/ltx/ltx_vocoder.h"
+
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::memory {
+
+// Padded in front in time, on both sides in frequency, always by a copy.
+class LtxAudioConv {
+  public:
+    LtxAudioConv(Registry& registry, std::string_view path, std::int64_t in, std::int64_t out,
+                 std::int64_t kernel = 3);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+
+  private:
+    Module path_;
+    std::int64_t kernel_;
+    Conv2d conv_;
+};
+
+class LtxAudioResidual {
+  public:
+    LtxAudioResidual(Registry& registry, std::string_view path, std::int64_t in, std::int64_t out);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+
+  private:
+    Module path_;
+    Module norm1_;
+    Module act_;
+    LtxAudioConv conv1_;
+    Module norm2_;
+    LtxAudioConv conv2_;
+    std::optional<LtxAudioConv> shortcut_;
+};
+
+class LtxAudioVaeNetwork final : public RegisteredNetwork {
+  public:
+    explicit LtxAudioVaeNetwork(const modelfile::LtxAudioVaeConfig& config);
+
+    [[nodiscard]] const modelfile::LtxAudioVaeConfig& config() const { return config_; }
+    // `z`: [N, channels, latents, bins]. Gives samples.
+    [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
+
+  private:
+    struct Level {
+        Module upsample_path;
+        std::vector<LtxAudioResidual> blocks;
+        std::optional<LtxAudioConv> upsample;
+    };
+    void register_encoder();
+    [[nodiscard]] Level make_level(std::size_t index);
+    [[nodiscard]] Tensor denormalise(Tape& tape, const Tensor& z) const;
+    [[nodiscard]] Tensor decode_mel(Tape& tape, const Tensor& z) const;
+
+    modelfile::LtxAudioVaeConfig config_;
+    Module root_;
+    Module norm_out_;
+    Module act_;
+    std::optional<LtxAudioConv> conv_in_;
+    std::vector<LtxAudioResidual> middle_;
+    std::vector<Level> levels_;  // finest first
+    std::optional<LtxAudioConv> conv_out_;
+    std::optional<LtxVocoder> vocoder_;
+};
+
+struct LtxAudioVaeCall {
+    int batch = 1;
+    std::int64_t latents = 1;
+    ComputeType compute = ComputeType::Float32;
+    ComputeType storage = ComputeType::Float32;
+    ForwardRules rules = {};
+};
+
+[[nodiscard]] Result<std::shared_ptr<const LtxAudioVaeNetwork>> build_ltx_audio_vae(
+    const modelfile::LtxAudioVaeConfig& config);
+[[nodiscard]] Walk simulate_ltx_audio_vae_decode(const LtxAudioVaeNetwork& vae,
+                                                 const LtxAudioVaeCall& call);
+
+}  // namespace plimsoll::memory
