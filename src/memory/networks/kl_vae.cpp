@@ -164,27 +164,77 @@ Tensor VaeDecoder::forward(Tape& tape, const Tensor& z, KeepMiddle keep) const {
     return conv_out_->forward(tape, h);
 }
 
+namespace {
+constexpr std::int64_t kPackedSide = 2;  // cells of a latent that become one, along a side
+}
+
+LatentNorm::LatentNorm(Registry& r, std::int64_t z_channels)
+    : root_(r.path("", "")),
+      path_(r.path("bn", "")),
+      channels_(z_channels * kPackedSide * kPackedSide) {
+    r.add_statistics(path_, channels_);
+}
+
+Shape LatentNorm::packed(const Shape& latent) {
+    return {latent[0], latent[1] * kPackedSide * kPackedSide, latent[2] / kPackedSide,
+            latent[3] / kPackedSide};
+}
+
+Tensor LatentNorm::pack(Tape& tape, const Tensor& mean) const {
+    const Tensor cells = ghost::clone(tape, root_, mean, packed(mean.shape()));
+    return ghost::produce(tape, OpClass::Normalization, "native_batch_norm", path_, cells,
+                          cells.shape(), cells.type());
+}
+
+Tensor LatentNorm::unpack(Tape& tape, const Tensor& z, Tensor& deviation) const {
+    const Shape& s = z.shape();
+    deviation = [&] {
+        const Tensor variance = ghost::create(tape, "add", root_, {1, channels_, 1, 1}, z.type());
+        return ghost::unary(tape, "sqrt", root_, variance);
+    }();
+    const Tensor shifted = [&] {
+        const Tensor scaled = ghost::binary(tape, "mul", root_, z, deviation);
+        return ghost::unary(tape, "add", root_, scaled);
+    }();
+    const Tensor cells = ghost::clone(
+        tape, root_, shifted,
+        {s[0], s[1] / (kPackedSide * kPackedSide), s[2], kPackedSide, s[3], kPackedSide});
+    return cells.view(
+        {s[0], s[1] / (kPackedSide * kPackedSide), s[2] * kPackedSide, s[3] * kPackedSide});
+}
+
 KlVaeNetwork::KlVaeNetwork(const modelfile::KlVaeConfig& config)
     : config_(config),
       encoder_(config.has_encoder ? std::make_optional<VaeEncoder>(registry_, config)
                                   : std::nullopt),
       decoder_(registry_, config),
       regularization_(registry_.path("regularization", "")) {
-    if (!config.quant_conv) return;
-    const std::int64_t moments = config.double_z ? 2 : 1;
-    if (config.has_encoder) {
-        quant_conv_.emplace(registry_, registry_.path("quant_conv", ""),
-                            moments * config.z_channels, moments * config.embed_dim, kConv1);
+    if (config.quant_conv) {
+        const std::int64_t moments = config.double_z ? 2 : 1;
+        if (config.has_encoder) {
+            quant_conv_.emplace(registry_, registry_.path("quant_conv", ""),
+                                moments * config.z_channels, moments * config.embed_dim, kConv1);
+        }
+        post_quant_conv_.emplace(registry_, registry_.path("post_quant_conv", ""), config.embed_dim,
+                                 config.z_channels, kConv1);
     }
-    post_quant_conv_.emplace(registry_, registry_.path("post_quant_conv", ""), config.embed_dim,
-                             config.z_channels, kConv1);
+    if (config.batch_norm_latent) latent_norm_.emplace(registry_, config.embed_dim);
 }
 
 std::int64_t KlVaeNetwork::downscale() const {
     return std::int64_t{1} << (config_.channel_mult.size() - 1);
 }
 
-Tensor KlVaeNetwork::decode(Tape& tape, const Tensor& z, KeepMiddle keep) const {
+Shape KlVaeNetwork::latent_shape(std::int64_t batch, std::int64_t height,
+                                 std::int64_t width) const {
+    const std::int64_t factor = downscale();
+    if (!latent_norm_) return {batch, config_.z_channels, height / factor, width / factor};
+    return LatentNorm::packed({batch, config_.z_channels, height / factor, width / factor});
+}
+
+Tensor KlVaeNetwork::decode(Tape& tape, const Tensor& packed, KeepMiddle keep) const {
+    Tensor deviation;
+    const Tensor z = latent_norm_ ? latent_norm_->unpack(tape, packed, deviation) : packed;
     if (!post_quant_conv_) return decoder_.forward(tape, z, keep);
     const Tensor latent = post_quant_conv_->forward(tape, z);
     return decoder_.forward(tape, latent, keep);
@@ -197,12 +247,14 @@ Tensor KlVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
     // The Gaussian posterior: its deviation and variance are computed even where only the mean is
     // used.
     const Shape& s = moments.shape();
-    const Tensor mean = moments.view({s[0], s[1] / 2, s[2], s[3]});
-    const Tensor log_variance = ghost::unary(tape, "clamp", regularization_, mean);
-    const Tensor deviation = ghost::unary(tape, "exp", regularization_,
-                                          ghost::unary(tape, "mul", regularization_, log_variance));
-    const Tensor variance = ghost::unary(tape, "exp", regularization_, log_variance);
-    return mean;
+    Tensor mean = moments.view({s[0], s[1] / 2, s[2], s[3]});
+    {
+        const Tensor log_variance = ghost::unary(tape, "clamp", regularization_, mean);
+        const Tensor deviation = ghost::unary(
+            tape, "exp", regularization_, ghost::unary(tape, "mul", regularization_, log_variance));
+        const Tensor variance = ghost::unary(tape, "exp", regularization_, log_variance);
+    }
+    return latent_norm_ ? latent_norm_->pack(tape, mean) : mean;
 }
 
 }  // namespace plimsoll::memory

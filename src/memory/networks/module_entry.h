@@ -24,6 +24,7 @@ struct ModuleEntry {
     bool leaf = true;  // false: a container's own parameters, which move with the whole model only
     std::int64_t unsaved_elements = 0;  // of `elements`: buffers that are in no state dict
     std::int64_t buffer_elements = 0;   // of `elements`: no parameters, of a network's own
+    std::int64_t counters = 0;          // of `elements`: whole numbers of 64 bits
 
     [[nodiscard]] Bytes weights(ComputeType network_storage) const;
 };

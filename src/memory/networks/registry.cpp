@@ -43,6 +43,16 @@ void Registry::add_buffer(Module path, std::string_view class_name, std::int64_t
     if (saved == Saved::No) modules_.back().unsaved_elements = elements;
 }
 
+void Registry::add_statistics(Module path, std::int64_t channels) {
+    const std::int64_t elements = 2 * channels + 1;
+    modules_.push_back({.path = *path,
+                        .class_name = "BatchNorm2d",
+                        .elements = elements,
+                        .castable = false,
+                        .buffer_elements = elements,
+                        .counters = 1});
+}
+
 std::int64_t Registry::params() const {
     std::int64_t sum = 0;
     for (const ModuleEntry& module : modules_) sum += module.elements - module.buffer_elements;

@@ -31,6 +31,8 @@ class Registry {
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);
+    // The statistics of a batch norm without weights: means, variances and a counter.
+    void add_statistics(Module path, std::int64_t channels);
     // A table that a container keeps and that is no parameter.
     void add_buffer(Module path, std::string_view class_name, std::int64_t elements,
                     ModuleStorage storage, Saved saved);

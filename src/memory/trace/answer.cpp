@@ -64,6 +64,9 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},
     {"vae_encode", "vae_kl16", answer_kl_vae},
+    {"unet_step", "hunyuan_video15", answer_hunyuan_video_15, Medium::Video},
+    {"vae_decode", "vae_flux2", answer_flux2_vae},
+    {"vae_encode", "vae_flux2", answer_flux2_vae},
 });
 
 // What the question adds to a family's walk and the walk would leave out.
