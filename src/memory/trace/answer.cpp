@@ -67,6 +67,14 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "hunyuan_video15", answer_hunyuan_video_15, Medium::Video},
     {"vae_decode", "vae_flux2", answer_flux2_vae},
     {"vae_encode", "vae_flux2", answer_flux2_vae},
+    {"vae_decode", "vae_hunyuan_video", answer_hunyuan_video_vae, Medium::Video},
+    {"vae_encode", "vae_hunyuan_video", answer_hunyuan_video_vae, Medium::Video},
+    {"vae_decode", "vae_hunyuan_video15", answer_pixel_vae, Medium::Video},
+    {"vae_encode", "vae_hunyuan_video15", answer_pixel_vae, Medium::Video},
+    {"vae_decode", "vae_hunyuanimage21", answer_pixel_vae},
+    {"vae_encode", "vae_hunyuanimage21", answer_pixel_vae},
+    {"vae_decode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
+    {"vae_encode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
 });
 
 // What the question adds to a family's walk and the walk would leave out.
