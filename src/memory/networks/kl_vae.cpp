@@ -182,19 +182,28 @@ Shape LatentNorm::packed(const Shape& latent) {
 
 Tensor LatentNorm::pack(Tape& tape, const Tensor& mean) const {
     const Tensor cells = ghost::clone(tape, root_, mean, packed(mean.shape()));
-    return ghost::produce(tape, OpClass::Normalization, "native_batch_norm", path_, cells,
-                          cells.shape(), cells.type());
+    constexpr std::string_view kOp = "native_batch_norm";
+    Tensor out = tape.make(cells.shape(), cells.type(), kOp, path_);
+    const Tensor saved_mean = tape.make({channels_}, ghost::ElementType::Float32, kOp, path_);
+    const Tensor saved_rstd = tape.make({channels_}, ghost::ElementType::Float32, kOp, path_);
+    tape.charge(OpClass::Normalization, kOp, path_, 0,
+                cells.bytes() + out.bytes() + saved_mean.bytes() + saved_rstd.bytes() +
+                    2 * statistics_bytes(cells));
+    return out;
 }
 
 Tensor LatentNorm::unpack(Tape& tape, const Tensor& z, Tensor& deviation) const {
     const Shape& s = z.shape();
     deviation = [&] {
-        const Tensor variance = ghost::create(tape, "add", root_, {1, channels_, 1, 1}, z.type());
+        const Tensor variance = tape.make({1, channels_, 1, 1}, z.type(), "add", root_);
+        tape.charge(OpClass::Elementwise, "add", root_, 0, 2 * statistics_bytes(z));
         return ghost::unary(tape, "sqrt", root_, variance);
     }();
     const Tensor shifted = [&] {
         const Tensor scaled = ghost::binary(tape, "mul", root_, z, deviation);
-        return ghost::unary(tape, "add", root_, scaled);
+        Tensor sum = tape.make(s, z.type(), "add", root_);
+        tape.charge(OpClass::Elementwise, "add", root_, 0, 2 * sum.bytes() + statistics_bytes(z));
+        return sum;
     }();
     const Tensor cells = ghost::clone(
         tape, root_, shifted,

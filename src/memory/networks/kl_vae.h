@@ -99,6 +99,10 @@ class LatentNorm {
     [[nodiscard]] Tensor unpack(Tape& tape, const Tensor& z, Tensor& deviation) const;
 
   private:
+    [[nodiscard]] std::int64_t statistics_bytes(const Tensor& like) const {
+        return channels_ * ghost::element_bytes(like.type());
+    }
+
     Module root_;
     Module path_;
     std::int64_t channels_;

@@ -37,12 +37,7 @@ VideoUpsample::VideoUpsample(Registry& r, std::string_view path, std::int64_t ch
 Tensor VideoUpsample::enlarge(Tape& tape, const Tensor& x, std::int64_t frames, bool strided,
                               bool first) const {
     const Tensor part = frames_view(x, frames);
-    Tensor copy;
-    if (strided) {
-        constexpr std::string_view kOp = "resample.contig";
-        copy = tape.make_temporary(part.bytes(), kOp, path_);
-        tape.charge(OpClass::Copy, kOp, path_, 0, 2 * part.bytes());
-    }
+    const Tensor copy = copy_strided(tape, "resample.contig", path_, part, strided);
     const Shape& s = part.shape();
     if (first) {
         const Tensor image = ghost::produce(tape, OpClass::Elementwise, "upsample_nearest2d", path_,
@@ -110,7 +105,7 @@ Tensor HunyuanVaeEncoder::forward(Tape& tape, const Tensor& pixels) const {
         FrameCarry carry;
         std::vector<Tensor> results;
         for (std::size_t i = 0; i < chunks.size(); ++i) {
-            carry.start_chunk(i, chunks.size());
+            carry.start_chunk(i, chunks.size(), chunks[i] < pixels.shape()[2]);
             Tensor x = conv_in_.forward(tape, path_, frames_view(pixels, chunks[i]), &carry);
             for (const VideoVaeLevel& level : levels_) {
                 for (const VaeResidual& block : level.blocks) x = block.forward(tape, x, &carry);
@@ -173,7 +168,7 @@ Tensor HunyuanVaeDecoder::forward(Tape& tape, const Tensor& z) const {
     FrameCarry carry;
     std::vector<Tensor> results;
     for (std::size_t i = 0; i < chunks; ++i) {
-        carry.start_chunk(i, chunks);
+        carry.start_chunk(i, chunks, chunks > 1);
         const std::int64_t done = static_cast<std::int64_t>(i) * kLatentsTogether;
         results.push_back(
             run_levels(tape, frames_view(x, std::min(kLatentsTogether, frames - done)), &carry));

@@ -138,9 +138,11 @@ Tensor PixelUpsample::unfold(Tape& tape, const Tensor& x, std::int64_t times) co
         return dealt.view({s[0], s[1] / 4, 2 * s[2], 2 * s[3]});
     }
     const std::int64_t channels = s[1] / (4 * times);
+    const Shape unfolded{s[0], channels, s[2] * times, 2 * s[3], 2 * s[4]};
+    if (s[2] == 0) return x.view(unfolded);
     const Tensor dealt =
         ghost::clone(tape, path_, x, {s[0], channels, s[2], times, s[3], 2, s[4], 2});
-    return dealt.view({s[0], channels, s[2] * times, 2 * s[3], 2 * s[4]});
+    return dealt.view(unfolded);
 }
 
 Tensor PixelUpsample::repeat(Tape& tape, const Tensor& x, std::int64_t repeats) const {
@@ -218,7 +220,6 @@ PixelVaeEncoder::PixelVaeEncoder(Registry& r, const PixelVaeConfig& c)
 }
 
 Tensor PixelVaeEncoder::run_levels(Tape& tape, Tensor x, FrameCarry& carry) const {
-    x = conv_in_.forward(tape, path_, std::move(x), &carry);
     for (const Level& level : levels_) {
         for (const VaeResidual& block : level.blocks) x = block.forward(tape, x, &carry);
         if (level.downsample) x = level.downsample->forward(tape, x, carry);
@@ -226,20 +227,35 @@ Tensor PixelVaeEncoder::run_levels(Tape& tape, Tensor x, FrameCarry& carry) cons
     return x;
 }
 
+// An image as so many frames: a view, which the convolution that reads it copies.
+Tensor PixelVaeEncoder::read_repeated(Tape& tape, const Tensor& image, FrameCarry& carry) const {
+    constexpr std::string_view kOp = "convolution.copy_in";
+    const Tensor frames = frames_view(image, frames_per_latent_);
+    const Tensor copy = tape.make_temporary(frames.bytes(), kOp, path_);
+    if (tape.options().casts_included)
+        tape.charge(OpClass::Copy, kOp, path_, 0, image.bytes() + copy.bytes());
+    return conv_in_.forward(tape, path_, frames, &carry);
+}
+
 Tensor PixelVaeEncoder::forward(Tape& tape, const Tensor& pixels) const {
     FrameCarry carry;
+    // In statements of its own: what a convolution was given dies with its call.
+    const auto read = [&](const Tensor& chunk) {
+        Tensor h = conv_in_.forward(tape, path_, chunk, &carry);
+        return h;
+    };
     Tensor x = [&] {
-        if (style_.conv == ConvKind::Image) return run_levels(tape, pixels, carry);
-        if (style_.conv == ConvKind::Video)  // an image is repeated to as many frames: a view
-            return run_levels(tape, frames_view(pixels, frames_per_latent_), carry);
+        if (style_.conv == ConvKind::Image) return run_levels(tape, read(pixels), carry);
+        if (style_.conv == ConvKind::Video)
+            return run_levels(tape, read_repeated(tape, pixels, carry), carry);
         std::vector<std::int64_t> chunks = {1};
         const std::int64_t together = kLatentsTogether * frames_per_latent_;
         std::int64_t rest = (pixels.shape()[2] - 1) / frames_per_latent_ * frames_per_latent_;
         for (; rest > 0; rest -= together) chunks.push_back(std::min(rest, together));
         std::vector<Tensor> results;
         for (std::size_t i = 0; i < chunks.size(); ++i) {
-            carry.start_chunk(i, chunks.size());
-            results.push_back(run_levels(tape, frames_view(pixels, chunks[i]), carry));
+            carry.start_chunk(i, chunks.size(), chunks[i] < pixels.shape()[2]);
+            results.push_back(run_levels(tape, read(frames_view(pixels, chunks[i])), carry));
         }
         return join_chunks(tape, path_, std::move(results));
     }();
@@ -309,7 +325,7 @@ Tensor PixelVaeDecoder::forward(Tape& tape, const Tensor& z) const {
         static_cast<std::size_t>((frames + kLatentsTogether - 1) / kLatentsTogether);
     std::vector<Tensor> results;
     for (std::size_t i = 0; i < chunks; ++i) {
-        carry.start_chunk(i, chunks);
+        carry.start_chunk(i, chunks, chunks > 1);
         const std::int64_t done = static_cast<std::int64_t>(i) * kLatentsTogether;
         results.push_back(
             run_levels(tape, frames_view(x, std::min(kLatentsTogether, frames - done)), carry));

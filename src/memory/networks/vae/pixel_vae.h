@@ -66,6 +66,7 @@ class PixelVaeEncoder {
         std::vector<VaeResidual> blocks;
         std::optional<PixelDownsample> downsample;
     };
+    [[nodiscard]] Tensor read_repeated(Tape& tape, const Tensor& image, FrameCarry& carry) const;
     [[nodiscard]] Tensor run_levels(Tape& tape, Tensor x, FrameCarry& carry) const;
 
     Module path_;

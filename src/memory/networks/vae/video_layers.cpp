@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/vae/video_layers.h"
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -11,6 +10,12 @@ namespace {
 constexpr std::int64_t kLookBack = 2;     // frames that a causal convolution sees before a frame
 constexpr std::int64_t kTimeWidth = 512;  // of the embedding that no VAE is given
 }  // namespace
+
+Tensor copy_strided(Tape& tape, std::string_view op, Module module, const Tensor& x, bool strided) {
+    if (!strided) return {};
+    if (tape.options().casts_included) tape.charge(OpClass::Copy, op, module, 0, 2 * x.bytes());
+    return tape.make_temporary(x.bytes(), op, module);
+}
 
 VaeConv::VaeConv(Registry& r, Module path, std::int64_t in, std::int64_t out, ConvKind kind,
                  const Form& form)
@@ -43,7 +48,11 @@ Tensor VaeConv::forward(Tape& tape, Module owner, Tensor x, FrameCarry* carry) c
         return video_->forward(tape, padded);
     }
     const bool carried = carry != nullptr && !carry->first;
-    x = pad(tape, owner, x, carried ? 0 : kLookBack);
+    {
+        const bool strided = carry != nullptr && carry->take_strided();
+        const Tensor copy = copy_strided(tape, "replication_pad3d.contig", owner, x, strided);
+        x = pad(tape, owner, x, carried ? 0 : kLookBack);
+    }
     if (carried && !carry->before.empty()) {
         Tensor joined = [&] {
             const std::array<Tensor, 2> parts = {std::move(carry->before.front()), x};
@@ -67,8 +76,12 @@ VaeNorm::VaeNorm(Registry& r, Module path, std::int64_t channels, NormKind kind)
         r.add_own_parameters(path, "RMS_norm", channels, ModuleStorage::AsNetwork);
 }
 
-Tensor VaeNorm::forward(Tape& tape, const Tensor& x) const {
-    if (group_) return group_->forward(tape, x);
+Tensor VaeNorm::forward(Tape& tape, const Tensor& x, FrameCarry* carry) const {
+    const bool strided = carry != nullptr && carry->take_strided();
+    if (group_) {
+        const Tensor copy = copy_strided(tape, "group_norm.contig", path_, x, strided);
+        return group_->forward(tape, x);
+    }
     Tensor y = [&] {
         Tensor norm = ghost::produce(tape, OpClass::Normalization, "linalg_vector_norm", path_, x,
                                      x.shape().with(1, 1), x.type());
@@ -101,7 +114,7 @@ VaeResidual::VaeResidual(Registry& r, std::string_view path, std::int64_t in, st
 }
 
 Tensor VaeResidual::forward(Tape& tape, const Tensor& input, FrameCarry* carry) const {
-    Tensor h = norm1_.forward(tape, input);
+    Tensor h = norm1_.forward(tape, input, carry);
     ghost::unary_in_place(tape, "silu_", act_, h);
     h = conv1_.forward(tape, path_, std::move(h), carry);
     h = norm2_.forward(tape, h);

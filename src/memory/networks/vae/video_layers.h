@@ -10,6 +10,7 @@
 #include <deque>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace plimsoll::memory {
@@ -30,13 +31,17 @@ struct FrameCarry {
     std::deque<Tensor> after;
     bool first = true;
     bool last = true;
+    bool strided = false;  // the chunk is a view of more frames, which some kernels copy
 
-    void start_chunk(std::size_t index, std::size_t chunks) {
+    void start_chunk(std::size_t index, std::size_t chunks, bool part) {
         before.swap(after);
         after.clear();
         first = index == 0;
         last = index + 1 == chunks;
+        strided = part;
     }
+    // Whether what the first layer is given is strided; later ones are given its result.
+    [[nodiscard]] bool take_strided() { return std::exchange(strided, false); }
 };
 
 class VaeConv {
@@ -67,7 +72,7 @@ class VaeConv {
 class VaeNorm {
   public:
     VaeNorm(Registry& registry, Module path, std::int64_t channels, NormKind kind);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x, FrameCarry* carry = nullptr) const;
 
   private:
     Module path_;
@@ -124,6 +129,10 @@ class VideoVaeMiddle {
     VaeResidual block_2_;
 };
 
+// A kernel's own copy of an input that it wants contiguous; undefined where it need not copy.
+// Recorders that list kernels' temporaries count it as a kernel of its own.
+[[nodiscard]] Tensor copy_strided(Tape& tape, std::string_view op, Module module, const Tensor& x,
+                                  bool strided);
 // Frames of a longer tensor: a view.
 [[nodiscard]] inline Tensor frames_view(const Tensor& x, std::int64_t frames) {
     return x.view(x.shape().with(2, frames));
