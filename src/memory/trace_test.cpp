@@ -24,7 +24,8 @@ constexpr std::array<std::string_view, 11> kAnswers = {
 
 std::vector<json::value> recorded_lines() {
     std::vector<json::value> lines;
-    for (const char* const name : {"ldm", "fluxkin", "llm", "qwen", "sd3", "transformers", "wan"}) {
+    for (const char* const name :
+         {"ldm", "fluxkin", "hunyuan", "llm", "qwen", "sd3", "transformers", "wan"}) {
         std::ifstream file(fmt::format("{}/traces/{}.jsonl", PLIMSOLL_TEST_DATA, name));
         for (std::string line; std::getline(file, line);) lines.push_back(parse_json(line).value());
     }
@@ -79,7 +80,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 43U);
+    ASSERT_EQ(families.size(), 49U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
@@ -165,6 +166,17 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
              R"({"family":"sdxl","variant":7,"phase":"unet_step","width":512,"height":512})"),
          std::string(
              R"({"family":"sdxl","phase":"unet_step","call":"train","width":512,"height":512})"),
+         unet_question("hunyuan_video15", "no_such_variant", 832, 480, 1),
+         std::string(
+             R"({"family":"vae_flux2","variant":"full","phase":"vae_decode","width":512,"height":512,"config":{"attn_resolutions":[32]}})"),
+         std::string(
+             R"({"family":"vae_hunyuan_video","variant":"fast","phase":"vae_decode","width":512,"height":512})"),
+         std::string(
+             R"({"family":"vae_hunyuan_video","variant":"full","phase":"vae_decode","width":512,"height":512,"config":{"time_compress":3}})"),
+         std::string(  // asked of 0.3.64
+             R"({"family":"vae_hunyuan_video15","variant":"full","phase":"vae_decode","width":512,"height":512})"),
+         std::string(
+             R"({"family":"vae_hunyuanimage21","variant":"full","phase":"vae_decode","width":512,"height":512,"frames":5})"),
          std::string("{}")}) {
         const json::value answered = parse_json(answer_trace_line(question).value()).value();
         EXPECT_EQ(find_string(answered, "verdict"), "unknown") << question;
