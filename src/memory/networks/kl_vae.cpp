@@ -172,7 +172,8 @@ LatentNorm::LatentNorm(Registry& r, std::int64_t z_channels)
     : root_(r.path("", "")),
       path_(r.path("bn", "")),
       channels_(z_channels * kPackedSide * kPackedSide) {
-    r.add_statistics(path_, channels_);
+    // Means and variances, and how many batches they are of.
+    r.add_tables(path_, "BatchNorm2d", 2 * channels_, {.count = 1, .bytes = 8}, Saved::Yes);
 }
 
 Shape LatentNorm::packed(const Shape& latent) {

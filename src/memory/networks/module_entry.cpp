@@ -7,8 +7,7 @@ Bytes ModuleEntry::weights(ComputeType network_storage) const {
     const ComputeType type = storage == ModuleStorage::Float32   ? ComputeType::Float32
                              : storage == ModuleStorage::Float16 ? ComputeType::Float16
                                                                  : network_storage;
-    constexpr std::int64_t kCounterBytes = 8;
-    return Bytes((elements - counters) * bytes_per_element(type) + counters * kCounterBytes);
+    return Bytes((elements - whole_numbers) * bytes_per_element(type) + whole_bytes);
 }
 
 }  // namespace plimsoll::memory

@@ -24,7 +24,8 @@ struct ModuleEntry {
     bool leaf = true;  // false: a container's own parameters, which move with the whole model only
     std::int64_t unsaved_elements = 0;  // of `elements`: buffers that are in no state dict
     std::int64_t buffer_elements = 0;   // of `elements`: no parameters, of a network's own
-    std::int64_t counters = 0;          // of `elements`: whole numbers of 64 bits
+    std::int64_t whole_numbers = 0;     // of `elements`: whole numbers, whatever the network's type
+    std::int64_t whole_bytes = 0;       // that those take
 
     [[nodiscard]] Bytes weights(ComputeType network_storage) const;
 };

@@ -43,14 +43,12 @@ void Registry::add_buffer(Module path, std::string_view class_name, std::int64_t
     if (saved == Saved::No) modules_.back().unsaved_elements = elements;
 }
 
-void Registry::add_statistics(Module path, std::int64_t channels) {
-    const std::int64_t elements = 2 * channels + 1;
-    modules_.push_back({.path = *path,
-                        .class_name = "BatchNorm2d",
-                        .elements = elements,
-                        .castable = false,
-                        .buffer_elements = elements,
-                        .counters = 1});
+void Registry::add_tables(Module path, std::string_view class_name, std::int64_t elements,
+                          const WholeNumbers& whole, Saved saved) {
+    add_buffer(path, class_name, elements + whole.count, ModuleStorage::AsNetwork, saved);
+    modules_.back().leaf = true;
+    modules_.back().whole_numbers = whole.count;
+    modules_.back().whole_bytes = whole.bytes;
 }
 
 std::int64_t Registry::params() const {

@@ -75,6 +75,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_hunyuanimage21", answer_pixel_vae},
     {"vae_decode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
     {"vae_encode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
+    {"vae_decode", "vae_svd", answer_svd_vae, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -31,5 +31,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_flux2_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_hunyuan_video_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_pixel_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_svd_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "memory/networks/vae/hunyuan_vae.h"
 #include "base/described.h"
+#include "memory/networks/vae/hunyuan_vae.h"
 #include "memory/networks/vae/pixel_vae.h"
+#include "memory/networks/vae/temporal_vae.h"
 #include "memory/trace/answers.h"
 
 #include <fmt/format.h>
@@ -69,6 +70,15 @@ Result<Walk> answer_pixel_vae(const Question& q) {
     TRY_DO(check_pixels(q, config.ffactor_spatial));
     return q.phase == "vae_decode" ? simulate_pixel_vae_decode(*vae, video_call(q))
                                    : simulate_pixel_vae_encode(*vae, video_call(q));
+}
+
+// Stable Video Diffusion's: all frames of one video in one batch.
+Result<Walk> answer_svd_vae(const Question& q) {
+    if (q.variant != "temporal_decoder" || q.batch > 1 || q.rules.comfyui_minor_key >= kComfy033)
+        return unknown(q);
+    TRY_DO(check_size(q));
+    const TemporalVaeNetwork vae;
+    return simulate_temporal_vae_decode(vae, video_call(q));
 }
 
 }  // namespace plimsoll::memory::trace
