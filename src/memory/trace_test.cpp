@@ -173,6 +173,10 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
              R"({"family":"vae_hunyuan_video","variant":"fast","phase":"vae_decode","width":512,"height":512})"),
          std::string(
              R"({"family":"vae_hunyuan_video","variant":"full","phase":"vae_decode","width":512,"height":512,"config":{"time_compress":3}})"),
+         std::string(
+             R"({"family":"vae_hunyuan_video","variant":"full","phase":"vae_decode","width":16384,"height":16384,"frames":16384,"batch":4096})"),
+         std::string(
+             R"({"family":"vae_svd","variant":"temporal_decoder","phase":"vae_encode","width":512,"height":512})"),
          std::string(  // asked of 0.3.64
              R"({"family":"vae_hunyuan_video15","variant":"full","phase":"vae_decode","width":512,"height":512})"),
          std::string(

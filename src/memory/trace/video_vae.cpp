@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <string_view>
 
 namespace plimsoll::memory::trace {
@@ -23,10 +24,17 @@ VideoVaeCall video_call(const Question& q) {
             .rules = q.rules};
 }
 
+// Chosen: 8000 frames of 1920 x 1080. Attention, which is quadratic in the cells, stays countable.
+constexpr std::int64_t kPixelsTogetherMax = std::int64_t{1} << 34;
+
 Result<void> check_pixels(const Question& q, std::int64_t pixels_per_cell) {
     if (q.width < pixels_per_cell || q.height < pixels_per_cell)
         return fail(Errc::InvalidInput,
                     fmt::format("width and height must be at least {}", pixels_per_cell));
+    const std::int64_t pixels = std::int64_t{q.batch} * q.frames * q.height * q.width;
+    if (pixels > kPixelsTogetherMax)
+        return fail(Errc::LimitExceeded, fmt::format("{} pixels of all frames together, limit {}",
+                                                     pixels, kPixelsTogetherMax));
     return {};
 }
 
@@ -76,7 +84,8 @@ Result<Walk> answer_pixel_vae(const Question& q) {
 Result<Walk> answer_svd_vae(const Question& q) {
     if (q.variant != "temporal_decoder" || q.batch > 1 || q.rules.comfyui_minor_key >= kComfy033)
         return unknown(q);
-    TRY_DO(check_size(q));
+    constexpr int kPixelsPerCell = 8;
+    TRY_DO(check_pixels(q, kPixelsPerCell));
     const TemporalVaeNetwork vae;
     return simulate_temporal_vae_decode(vae, video_call(q));
 }
