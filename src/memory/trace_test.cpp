@@ -60,7 +60,7 @@ struct Errors {
 TEST(TraceGolden, agrees_with_every_recorded_walk) {
     std::map<std::string, std::map<std::string, Errors>> families;
     for (const json::value& recorded :
-         recorded_lines({"ldm", "fluxkin", "llm", "qwen", "sd3", "transformers", "wan", "audio", "vision", "ltx"})) {
+         recorded_lines({"ldm", "fluxkin", "llm", "qwen", "sd3", "transformers", "wan", "audio", "vision", "ltx", "hunyuan"})) {
         const json::value answered = answer(recorded);
         const std::string id(find_string(recorded, "id").value_or("(sensitivity)"));
         ASSERT_EQ(find(answered, "verdict"), nullptr) << id << ": " << json::serialize(answered);
@@ -81,7 +81,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 66U);
+    ASSERT_EQ(families.size(), 72U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
@@ -188,6 +188,21 @@ TEST(TraceAnswer, says_unknown_rather_than_a_wrong_number) {
              R"({"family":"sdxl","variant":7,"phase":"unet_step","width":512,"height":512})"),
          std::string(
              R"({"family":"sdxl","phase":"unet_step","call":"train","width":512,"height":512})"),
+         unet_question("hunyuan_video15", "no_such_variant", 832, 480, 1),
+         std::string(
+             R"({"family":"vae_flux2","variant":"full","phase":"vae_decode","width":512,"height":512,"config":{"attn_resolutions":[32]}})"),
+         std::string(
+             R"({"family":"vae_hunyuan_video","variant":"fast","phase":"vae_decode","width":512,"height":512})"),
+         std::string(
+             R"({"family":"vae_hunyuan_video","variant":"full","phase":"vae_decode","width":512,"height":512,"config":{"time_compress":3}})"),
+         std::string(
+             R"({"family":"vae_hunyuan_video","variant":"full","phase":"vae_decode","width":16384,"height":16384,"frames":16384,"batch":4096})"),
+         std::string(
+             R"({"family":"vae_svd","variant":"temporal_decoder","phase":"vae_encode","width":512,"height":512})"),
+         std::string(  // asked of 0.3.64
+             R"({"family":"vae_hunyuan_video15","variant":"full","phase":"vae_decode","width":512,"height":512})"),
+         std::string(
+             R"({"family":"vae_hunyuanimage21","variant":"full","phase":"vae_decode","width":512,"height":512,"frames":5})"),
          std::string("{}")}) {
         const json::value answered = parse_json(answer_trace_line(question).value()).value();
         EXPECT_EQ(find_string(answered, "verdict"), "unknown") << question;

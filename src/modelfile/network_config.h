@@ -123,6 +123,8 @@ struct KlVaeConfig {
     bool double_z = true;
     bool quant_conv = true;  // quant_conv / post_quant_conv present (absent in Flux / SD3 VAEs)
     bool has_encoder = true;
+    // 2 x 2 cells of the latent are handed on as channels of one, normalised (Flux 2).
+    bool batch_norm_latent = false;
 };
 
 enum class ClipActivation : std::uint8_t { QuickGelu, Gelu };

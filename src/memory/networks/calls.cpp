@@ -63,10 +63,8 @@ Walk finish_walk(ghost::Tape& tape, const Network& network, ComputeType storage,
 
 Walk simulate_vae_decode(const KlVaeNetwork& vae, const VaeCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const std::int64_t factor = vae.downscale();
-    const Tensor z =
-        tape.input({call.batch, vae.config().z_channels, call.height / factor, call.width / factor},
-                   element_type(call.compute));
+    const Tensor z = tape.input(vae.latent_shape(call.batch, call.height, call.width),
+                                element_type(call.compute));
     constexpr int kKeepsMiddleSince = 33000;  // ComfyUI 0.33.0, traced; 0.3.64 does not
     const KeepMiddle keep =
         call.rules.comfyui_minor_key >= kKeepsMiddleSince ? KeepMiddle::Yes : KeepMiddle::No;

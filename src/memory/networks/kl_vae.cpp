@@ -164,27 +164,87 @@ Tensor VaeDecoder::forward(Tape& tape, const Tensor& z, KeepMiddle keep) const {
     return conv_out_->forward(tape, h);
 }
 
+namespace {
+constexpr std::int64_t kPackedSide = 2;  // cells of a latent that become one, along a side
+}
+
+LatentNorm::LatentNorm(Registry& r, std::int64_t z_channels)
+    : root_(r.path("", "")),
+      path_(r.path("bn", "")),
+      channels_(z_channels * kPackedSide * kPackedSide) {
+    // Means and variances, and how many batches they are of.
+    r.add_tables(path_, "BatchNorm2d", 2 * channels_, {.count = 1, .bytes = 8}, Saved::Yes);
+}
+
+Shape LatentNorm::packed(const Shape& latent) {
+    return {latent[0], latent[1] * kPackedSide * kPackedSide, latent[2] / kPackedSide,
+            latent[3] / kPackedSide};
+}
+
+Tensor LatentNorm::pack(Tape& tape, const Tensor& mean) const {
+    const Tensor cells = ghost::clone(tape, root_, mean, packed(mean.shape()));
+    constexpr std::string_view kOp = "native_batch_norm";
+    Tensor out = tape.make(cells.shape(), cells.type(), kOp, path_);
+    const Tensor saved_mean = tape.make({channels_}, ghost::ElementType::Float32, kOp, path_);
+    const Tensor saved_rstd = tape.make({channels_}, ghost::ElementType::Float32, kOp, path_);
+    tape.charge(OpClass::Normalization, kOp, path_, 0,
+                cells.bytes() + out.bytes() + saved_mean.bytes() + saved_rstd.bytes() +
+                    2 * statistics_bytes(cells));
+    return out;
+}
+
+Tensor LatentNorm::unpack(Tape& tape, const Tensor& z, Tensor& deviation) const {
+    const Shape& s = z.shape();
+    deviation = [&] {
+        const Tensor variance = tape.make({1, channels_, 1, 1}, z.type(), "add", root_);
+        tape.charge(OpClass::Elementwise, "add", root_, 0, 2 * statistics_bytes(z));
+        return ghost::unary(tape, "sqrt", root_, variance);
+    }();
+    const Tensor shifted = [&] {
+        const Tensor scaled = ghost::binary(tape, "mul", root_, z, deviation);
+        Tensor sum = tape.make(s, z.type(), "add", root_);
+        tape.charge(OpClass::Elementwise, "add", root_, 0, 2 * sum.bytes() + statistics_bytes(z));
+        return sum;
+    }();
+    const Tensor cells = ghost::clone(
+        tape, root_, shifted,
+        {s[0], s[1] / (kPackedSide * kPackedSide), s[2], kPackedSide, s[3], kPackedSide});
+    return cells.view(
+        {s[0], s[1] / (kPackedSide * kPackedSide), s[2] * kPackedSide, s[3] * kPackedSide});
+}
+
 KlVaeNetwork::KlVaeNetwork(const modelfile::KlVaeConfig& config)
     : config_(config),
       encoder_(config.has_encoder ? std::make_optional<VaeEncoder>(registry_, config)
                                   : std::nullopt),
       decoder_(registry_, config),
       regularization_(registry_.path("regularization", "")) {
-    if (!config.quant_conv) return;
-    const std::int64_t moments = config.double_z ? 2 : 1;
-    if (config.has_encoder) {
-        quant_conv_.emplace(registry_, registry_.path("quant_conv", ""),
-                            moments * config.z_channels, moments * config.embed_dim, kConv1);
+    if (config.quant_conv) {
+        const std::int64_t moments = config.double_z ? 2 : 1;
+        if (config.has_encoder) {
+            quant_conv_.emplace(registry_, registry_.path("quant_conv", ""),
+                                moments * config.z_channels, moments * config.embed_dim, kConv1);
+        }
+        post_quant_conv_.emplace(registry_, registry_.path("post_quant_conv", ""), config.embed_dim,
+                                 config.z_channels, kConv1);
     }
-    post_quant_conv_.emplace(registry_, registry_.path("post_quant_conv", ""), config.embed_dim,
-                             config.z_channels, kConv1);
+    if (config.batch_norm_latent) latent_norm_.emplace(registry_, config.embed_dim);
 }
 
 std::int64_t KlVaeNetwork::downscale() const {
     return std::int64_t{1} << (config_.channel_mult.size() - 1);
 }
 
-Tensor KlVaeNetwork::decode(Tape& tape, const Tensor& z, KeepMiddle keep) const {
+Shape KlVaeNetwork::latent_shape(std::int64_t batch, std::int64_t height,
+                                 std::int64_t width) const {
+    const std::int64_t factor = downscale();
+    if (!latent_norm_) return {batch, config_.z_channels, height / factor, width / factor};
+    return LatentNorm::packed({batch, config_.z_channels, height / factor, width / factor});
+}
+
+Tensor KlVaeNetwork::decode(Tape& tape, const Tensor& packed, KeepMiddle keep) const {
+    Tensor deviation;
+    const Tensor z = latent_norm_ ? latent_norm_->unpack(tape, packed, deviation) : packed;
     if (!post_quant_conv_) return decoder_.forward(tape, z, keep);
     const Tensor latent = post_quant_conv_->forward(tape, z);
     return decoder_.forward(tape, latent, keep);
@@ -197,12 +257,14 @@ Tensor KlVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
     // The Gaussian posterior: its deviation and variance are computed even where only the mean is
     // used.
     const Shape& s = moments.shape();
-    const Tensor mean = moments.view({s[0], s[1] / 2, s[2], s[3]});
-    const Tensor log_variance = ghost::unary(tape, "clamp", regularization_, mean);
-    const Tensor deviation = ghost::unary(tape, "exp", regularization_,
-                                          ghost::unary(tape, "mul", regularization_, log_variance));
-    const Tensor variance = ghost::unary(tape, "exp", regularization_, log_variance);
-    return mean;
+    Tensor mean = moments.view({s[0], s[1] / 2, s[2], s[3]});
+    {
+        const Tensor log_variance = ghost::unary(tape, "clamp", regularization_, mean);
+        const Tensor deviation = ghost::unary(
+            tape, "exp", regularization_, ghost::unary(tape, "mul", regularization_, log_variance));
+        const Tensor variance = ghost::unary(tape, "exp", regularization_, log_variance);
+    }
+    return latent_norm_ ? latent_norm_->pack(tape, mean) : mean;
 }
 
 }  // namespace plimsoll::memory

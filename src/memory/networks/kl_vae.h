@@ -90,12 +90,34 @@ class VaeDecoder {
     std::optional<Conv2d> conv_out_;
 };
 
+// Flux 2's latent: 2 x 2 cells as channels of one, normalised by statistics that were learned.
+class LatentNorm {
+  public:
+    LatentNorm(Registry& registry, std::int64_t z_channels);
+    [[nodiscard]] static Shape packed(const Shape& latent);
+    [[nodiscard]] Tensor pack(Tape& tape, const Tensor& mean) const;
+    // Leaves the deviation, which stays in a variable, in `deviation`.
+    [[nodiscard]] Tensor unpack(Tape& tape, const Tensor& z, Tensor& deviation) const;
+
+  private:
+    [[nodiscard]] std::int64_t statistics_bytes(const Tensor& like) const {
+        return channels_ * ghost::element_bytes(like.type());
+    }
+
+    Module root_;
+    Module path_;
+    std::int64_t channels_;
+};
+
 class KlVaeNetwork final : public Vae {
   public:
     explicit KlVaeNetwork(const modelfile::KlVaeConfig& config);
 
     [[nodiscard]] const modelfile::KlVaeConfig& config() const { return config_; }
     [[nodiscard]] std::int64_t downscale() const;  // pixels per latent cell along one side
+    // What is decoded: `height` and `width` in pixels.
+    [[nodiscard]] Shape latent_shape(std::int64_t batch, std::int64_t height,
+                                     std::int64_t width) const;
 
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z, KeepMiddle keep) const;
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
@@ -120,6 +142,7 @@ class KlVaeNetwork final : public Vae {
     std::optional<Conv2d> quant_conv_;
     std::optional<Conv2d> post_quant_conv_;
     Module regularization_;
+    std::optional<LatentNorm> latent_norm_;
 };
 
 }  // namespace plimsoll::memory

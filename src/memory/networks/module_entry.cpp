@@ -9,7 +9,7 @@ Bytes ModuleEntry::weights(ComputeType network_storage) const {
     const ComputeType type = storage == ModuleStorage::Float32   ? ComputeType::Float32
                              : storage == ModuleStorage::Float16 ? ComputeType::Float16
                                                                  : network_storage;
-    return Bytes(elements * bytes_per_element(type) +
+    return Bytes((elements - whole_numbers) * bytes_per_element(type) + whole_bytes +
                  scales * bytes_per_element(ComputeType::Float32));
 }
 

@@ -8,6 +8,8 @@
 #include "memory/networks/dit/pixart.h"
 #include "memory/networks/gz_fixture.h"
 #include "memory/networks/vae.h"
+#include "memory/networks/vae/hunyuan_vae.h"
+#include "memory/networks/vae/pixel_vae.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
 
@@ -154,6 +156,21 @@ TEST(NetworkModules, of_fluxs_relatives_are_those_of_the_real_classes) {
                                                 .vec_in_dim = 0,
                                                 .meanflow = true};
     expect_modules("hunyuanimage21_refiner", build_hunyuan_video(refiner).value()->modules());
+    const modelfile::HunyuanVideoConfig video_15{.in_channels = 65,
+                                                 .out_channels = 32,
+                                                 .patch_size = {1, 1, 1},
+                                                 .hidden_size = 2048,
+                                                 .num_heads = 16,
+                                                 .depth = 54,
+                                                 .depth_single_blocks = 0,
+                                                 .context_in_dim = 3584,
+                                                 .vec_in_dim = 0,
+                                                 .guidance_embed = false,
+                                                 .byt5 = true,
+                                                 .meanflow_sum = true,
+                                                 .use_cond_type_embedding = true,
+                                                 .vision_in_dim = 1152};
+    expect_modules("hunyuan_video15_i2v", build_hunyuan_video(video_15).value()->modules());
 }
 
 TEST(NetworkModules, of_vaes_and_text_encoders_are_those_of_the_real_classes) {
@@ -164,6 +181,17 @@ TEST(NetworkModules, of_vaes_and_text_encoders_are_those_of_the_real_classes) {
     expect_modules("vae_kl4", vae("kl4"));
     expect_modules("vae_kl16", vae("kl16"));
     expect_modules("flux_vae", vae("kl16"));
+    modelfile::KlVaeConfig flux2{.z_channels = 32, .embed_dim = 32, .batch_norm_latent = true};
+    expect_modules("flux2_vae", network(build_kl_vae(flux2))->modules());
+    expect_modules("hunyuan_video_vae", build_hunyuan_vae({}).value()->modules());
+    expect_modules("hunyuanimage21_vae", build_pixel_vae({}).value()->modules());
+    modelfile::PixelVaeConfig video{.z_channels = 32,
+                                    .block_out_channels = {128, 256, 512, 1024, 1024},
+                                    .ffactor_spatial = 16,
+                                    .ffactor_temporal = 4};
+    expect_modules("hunyuan_video15_vae", build_pixel_vae(video).value()->modules());
+    video.refiner_vae = false;
+    expect_modules("hunyuanimage21_refiner_vae", build_pixel_vae(video).value()->modules());
     const auto clip = [](std::string_view name) {
         return network(build_clip(modelfile::known_clip(name).value()))->modules();
     };
@@ -286,8 +314,44 @@ TEST(BuildHunyuanVideo, refuses_numbers_that_contradict_each_other) {
     expect_refused(Errc::InvalidInput, [](auto& c) { c.patch_size.clear(), c.axes_dim.clear(); });
     expect_refused(Errc::InvalidInput, [](auto& c) { c.num_heads = 7; });
     expect_refused(Errc::InvalidInput, [](auto& c) { c.vec_in_dim = -1; });
-    expect_refused(Errc::NotFound, [](auto& c) { c.vision_in_dim = 1152; });
+    expect_refused(Errc::InvalidInput, [](auto& c) { c.vision_in_dim = -1; });
     EXPECT_FALSE(build_hunyuan_video({}, {.glyphs = 128}).has_value());
+    EXPECT_FALSE(build_hunyuan_video({}, {.vision = 729}).has_value());
+}
+
+TEST(BuildHunyuanVae, refuses_numbers_that_contradict_each_other) {
+    const auto expect_refused = [](auto change) {
+        modelfile::HunyuanVideoVaeConfig broken;
+        change(broken);
+        EXPECT_FALSE(build_hunyuan_vae(broken).has_value());
+    };
+    expect_refused([](auto& c) { c.ch_mult.clear(); });
+    expect_refused([](auto& c) { c.ch_mult.assign(9, 1); });
+    expect_refused([](auto& c) { c.ch = 33; });
+    expect_refused([](auto& c) { c.time_compress = 3; });
+    expect_refused([](auto& c) { c.time_compress = 0; });
+    expect_refused([](auto& c) { c.num_res_blocks = 1 << 20; });
+    expect_refused([](auto& c) { c.z_channels = -1; });
+    expect_refused([](auto& c) { c.attn_resolutions = {32}; });
+}
+
+TEST(BuildPixelVae, refuses_numbers_that_contradict_each_other) {
+    const auto expect_refused = [](auto change) {
+        modelfile::PixelVaeConfig broken;
+        change(broken);
+        const auto built = build_pixel_vae(broken);
+        ASSERT_FALSE(built.has_value());
+        EXPECT_EQ(built.error().code, Errc::InvalidInput);
+    };
+    expect_refused([](auto& c) { c.block_out_channels.clear(); });
+    expect_refused([](auto& c) { c.block_out_channels = {128, 256}; });
+    expect_refused([](auto& c) { c.block_out_channels.front() = 100; });
+    expect_refused([](auto& c) { c.block_out_channels.front() = 0; });
+    expect_refused([](auto& c) { c.z_channels = 63; });
+    expect_refused([](auto& c) { c.z_channels = 0; });
+    expect_refused([](auto& c) { c.ffactor_spatial = 24; });
+    expect_refused([](auto& c) { c.ffactor_temporal = 64; });
+    expect_refused([](auto& c) { c.ffactor_temporal = -4; });
 }
 
 TEST(BuildChroma, refuses_numbers_that_contradict_each_other) {

@@ -48,6 +48,14 @@ void Registry::add_buffer(Module path, std::string_view class_name, std::int64_t
     if (saved == Saved::No) modules_.back().unsaved_elements = elements;
 }
 
+void Registry::add_tables(Module path, std::string_view class_name, std::int64_t elements,
+                          const WholeNumbers& whole, Saved saved) {
+    add_buffer(path, class_name, elements + whole.count, ModuleStorage::AsNetwork, saved);
+    modules_.back().leaf = true;
+    modules_.back().whole_numbers = whole.count;
+    modules_.back().whole_bytes = whole.bytes;
+}
+
 std::int64_t Registry::params() const {
     std::int64_t sum = 0;
     for (const ModuleEntry& module : modules_)

@@ -16,6 +16,11 @@ using ghost::Module;
 
 enum class Saved : std::uint8_t { No, Yes };  // whether a buffer is in the state dict
 
+struct WholeNumbers {
+    std::int64_t count = 0;
+    std::int64_t bytes = 0;
+};
+
 class Registry {
   public:
     // Castable: the network's leaves are ComfyUI ops that can be streamed. A T2I adapter's are
@@ -37,6 +42,9 @@ class Registry {
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);
+    // A leaf of tables only: in the network's type, and whole numbers beside them.
+    void add_tables(Module path, std::string_view class_name, std::int64_t elements,
+                    const WholeNumbers& whole, Saved saved);
     // A table that a container keeps and that is no parameter.
     void add_buffer(Module path, std::string_view class_name, std::int64_t elements,
                     ModuleStorage storage, Saved saved);

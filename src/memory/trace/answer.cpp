@@ -66,7 +66,6 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_kl16", answer_kl_vae},
     {"unet_step", "seedvr2", answer_seedvr2, Medium::Video},
     {"unet_step", "svd", answer_svd, Medium::Video},
-    {"vae_decode", "vae_svd", answer_svd_vae, Medium::Video},
     {"upscale", "esrgan", answer_esrgan},
     {"vae_decode", "taesd4", answer_taesd},
     {"vae_decode", "taesd16", answer_taesd},
@@ -94,6 +93,18 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_decode", "vae_ltx24", answer_ltx24_vae, Medium::Video},
     {"vae_decode", "vae_ltxv", answer_ltx_vae, Medium::Video},
     {"vae_encode", "vae_ltxv", answer_ltx_vae, Medium::Video},
+    {"unet_step", "hunyuan_video15", answer_hunyuan_video_15, Medium::Video},
+    {"vae_decode", "vae_flux2", answer_flux2_vae},
+    {"vae_encode", "vae_flux2", answer_flux2_vae},
+    {"vae_decode", "vae_hunyuan_video", answer_hunyuan_video_vae, Medium::Video},
+    {"vae_encode", "vae_hunyuan_video", answer_hunyuan_video_vae, Medium::Video},
+    {"vae_decode", "vae_hunyuan_video15", answer_pixel_vae, Medium::Video},
+    {"vae_encode", "vae_hunyuan_video15", answer_pixel_vae, Medium::Video},
+    {"vae_decode", "vae_hunyuanimage21", answer_pixel_vae},
+    {"vae_encode", "vae_hunyuanimage21", answer_pixel_vae},
+    {"vae_decode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
+    {"vae_encode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
+    {"vae_decode", "vae_svd", answer_svd_vae, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -33,7 +33,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_taesd(const Question& q);
 [[nodiscard]] Result<Walk> answer_seedvr2(const Question& q);
 [[nodiscard]] Result<Walk> answer_svd(const Question& q);
-[[nodiscard]] Result<Walk> answer_svd_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_oobleck(const Question& q);
 [[nodiscard]] Result<Walk> answer_hidream(const Question& q);
 [[nodiscard]] Result<Walk> answer_ace_step15(const Question& q);
@@ -48,5 +47,10 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_ltxav_connector(const Question& q);
 [[nodiscard]] Result<Walk> answer_ltx_audio_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_ltx24_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_hunyuan_video_15(const Question& q);
+[[nodiscard]] Result<Walk> answer_flux2_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_hunyuan_video_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_pixel_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_svd_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The LDM family: UNets, their ControlNets and adapters, the KL autoencoder, CLIP.
+#include "base/described.h"
 #include "memory/trace/answers.h"
 #include "modelfile/architectures.h"
 
@@ -150,6 +151,50 @@ Result<Walk> answer_kl_vae(const Question& q) {
                        .rules = q.rules};
     return q.phase == "vae_decode" ? simulate_vae_decode(*vae, call)
                                    : simulate_vae_encode(*vae, call);
+}
+
+namespace {
+
+// Constructor arguments of the KL autoencoder.
+struct KlVaeArguments {
+    bool double_z = true;
+    int z_channels = 32;
+    int in_channels = 3;
+    int out_ch = 3;
+    int ch = 128;
+    std::vector<int> ch_mult = {1, 2, 4, 4};
+    int num_res_blocks = 2;
+    std::vector<int> attn_resolutions;  // attention between the blocks, which is not simulated
+    bool batch_norm_latent = true;
+};
+BOOST_DESCRIBE_STRUCT(KlVaeArguments, (),
+                      (double_z, z_channels, in_channels, out_ch, ch, ch_mult, num_res_blocks,
+                       attn_resolutions, batch_norm_latent))
+
+}  // namespace
+
+// Flux 2's: a KL autoencoder whose latent is packed and normalised.
+Result<Walk> answer_flux2_vae(const Question& q) {
+    constexpr int kPixelsPerCell = 16;
+    if (q.variant != "full" && !q.variant.starts_with("tile")) return unknown(q);
+    KlVaeArguments arguments;
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, arguments));
+    if (!arguments.attn_resolutions.empty() || !arguments.batch_norm_latent) return unknown(q);
+    if (q.width < kPixelsPerCell || q.height < kPixelsPerCell)
+        return fail(Errc::InvalidInput, "width and height must be at least 16");
+    TRY_ASSIGN(const auto vae, build_kl_vae({.z_channels = arguments.z_channels,
+                                             .embed_dim = arguments.z_channels,
+                                             .in_channels = arguments.in_channels,
+                                             .out_channels = arguments.out_ch,
+                                             .base_channels = arguments.ch,
+                                             .channel_mult = arguments.ch_mult,
+                                             .num_res_blocks = arguments.num_res_blocks,
+                                             .double_z = arguments.double_z,
+                                             .batch_norm_latent = true}));
+    const VaeCall call{q.batch, q.height, q.width, q.types.compute, q.types.storage, q.rules};
+    Walk walk =
+        q.phase == "vae_decode" ? simulate_vae_decode(*vae, call) : simulate_vae_encode(*vae, call);
+    return with_buffers(q, *as_network(vae), walk);
 }
 
 Result<Walk> answer_clip(const Question& q) {

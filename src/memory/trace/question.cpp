@@ -222,14 +222,17 @@ Result<StepEntry> step_entry(const Question& q) {
 
 }  // namespace
 
-// Recorders b and c counted buffers among the parameters, for apply_model those of ComfyUI's model
-// object too.
+Walk with_buffers(const Question& q, const Network& network, Walk walk) {
+    if (q.recorder == 'a') return walk;
+    for (const ModuleEntry& module : network.modules()) walk.params += module.buffer_elements;
+    return walk;
+}
+
+// For apply_model the recorders counted those of ComfyUI's model object too.
 Result<Walk> answer_step(const Question& q, const Denoiser& model, StepCall call) {
     TRY_ASSIGN(call.entry, step_entry(q));
-    Walk walk = simulate_step(model, call);
-    if (q.recorder == 'a') return walk;
-    for (const ModuleEntry& module : model.modules()) walk.params += module.buffer_elements;
-    if (q.call != "apply_model") return walk;
+    Walk walk = with_buffers(q, model, simulate_step(model, call));
+    if (q.recorder == 'a' || q.call != "apply_model") return walk;
     for (const ModuleEntry& buffer : model.model_buffers()) {
         walk.params += buffer.elements;
         walk.weights += buffer.weights(q.types.storage);

@@ -60,6 +60,9 @@ struct Question {
 [[nodiscard]] int take_references(std::string_view& variant);
 [[nodiscard]] Result<void> check_size(const Question& q);
 
+// The walk with the network's buffers among its parameters, as recorders b and c counted them.
+[[nodiscard]] Walk with_buffers(const Question& q, const Network& network, Walk walk);
+
 // What a denoiser's step is asked with; its entry is answer_step's to set.
 [[nodiscard]] Result<StepCall> step_call(const Question& q);
 // The step's walk, with what the question's recorder counts beside the network.

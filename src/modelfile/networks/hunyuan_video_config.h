@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HunyuanVideo (Kong et al. 2024) and HunyuanImage 2.1 (Tencent 2025). Members have the names of
-// ComfyUI's constructor arguments.
+// HunyuanVideo (Kong et al. 2024), HunyuanImage 2.1 and HunyuanVideo 1.5 (Tencent 2025). Members
+// have the names of ComfyUI's constructor arguments.
 #pragma once
 #include <boost/describe/class.hpp>
 
@@ -23,12 +23,11 @@ struct HunyuanVideoConfig {
     bool qkv_bias = true;
     bool guidance_embed = true;
     std::vector<int> axes_dim = {16, 56, 56};
-    bool byt5 = false;      // takes a second text, of glyphs
-    bool meanflow = false;  // takes the next step's time too
-    // Of relatives that are not simulated: HunyuanVideo 1.5.
-    bool meanflow_sum = false;
-    bool use_cond_type_embedding = false;
-    int vision_in_dim = 0;
+    bool byt5 = false;                     // takes a second text, of glyphs
+    bool meanflow = false;                 // takes the next step's time too
+    bool meanflow_sum = false;             // adds the next step's time rather than taking the mean
+    bool use_cond_type_embedding = false;  // tells the kinds of tokens beside the image's apart
+    int vision_in_dim = 0;                 // of the tokens that describe a first image; 0: none
 };
 BOOST_DESCRIBE_STRUCT(HunyuanVideoConfig, (),
                       (in_channels, out_channels, patch_size, hidden_size, num_heads, mlp_ratio,

@@ -26,17 +26,24 @@ bool is_chromas(const Tape& tape, const FluxWidths& widths) {
     return widths.forward == BlockForward::Chroma && !since_033(tape);
 }
 
+// The norm's kernel copies what is strided first. Of the recorders, those that list kernels'
+// temporaries looked.
+Tensor normalise(Tape& tape, const LayerNorm& norm, const Tensor& x, bool strided) {
+    return strided && tape.options().casts_included ? norm.forward_strided(tape, x)
+                                                    : norm.forward(tape, x);
+}
+
 // Normalised, scaled and shifted.
 Tensor modulated(Tape& tape, Module module, const LayerNorm& norm, const Tensor& x,
-                 const Tensor& modulation, const FluxWidths& widths) {
+                 const Tensor& modulation, const FluxWidths& widths, bool strided = false) {
     const Tensor scale = part(modulation, widths.hidden);
     const Tensor& shift = scale;  // another part, of the same size
     if (!is_chromas(tape, widths)) {
-        const Tensor normal = norm.forward(tape, x);
+        const Tensor normal = normalise(tape, norm, x, strided);
         return modulate(tape, module, normal, scale, shift);
     }
     const Tensor factor = ghost::unary(tape, "add", module, scale);
-    const Tensor normal = norm.forward(tape, x);
+    const Tensor normal = normalise(tape, norm, x, strided);
     return ghost::combine(tape, "addcmul", module, {&shift, &factor, &normal}, x.shape(), x.type());
 }
 
@@ -81,7 +88,8 @@ FluxDoubleBlock::Stream FluxDoubleBlock::make_stream(Registry& r, std::string_vi
     const Linear mlp_in(r, at("mlp.0"), w.hidden, w.mlp_in(), w.bias);
     const FluxActivation mlp_act(r, *at("mlp.1"), w.mlp_kind);
     const Linear mlp_out(r, at("mlp.2"), w.mlp, w.hidden, w.bias);
-    return {mod, norm1, qkv, norm, proj, norm2, mlp_in, mlp_act, mlp_out};
+    const bool strided = w.strided_img && name == "img";
+    return {mod, norm1, qkv, norm, proj, norm2, mlp_in, mlp_act, mlp_out, strided};
 }
 
 FluxDoubleBlock::FluxDoubleBlock(Registry& r, std::string_view path, const FluxWidths& w)
@@ -102,7 +110,7 @@ struct FluxDoubleBlock::Attended {
 FluxDoubleBlock::Attended FluxDoubleBlock::prepare(Tape& tape, const Stream& s, const Tensor& x,
                                                    const Tensor& mod) const {
     Attended a;
-    a.modulated = modulated(tape, path_, s.norm1, x, mod, widths_);
+    a.modulated = modulated(tape, path_, s.norm1, x, mod, widths_, s.strided);
     const Tensor qkv = s.qkv.forward(tape, a.modulated);
     if (since_033(tape)) a.modulated = {};
     a.v = head_view(qkv, widths_);
@@ -126,8 +134,11 @@ Tensor FluxDoubleBlock::attend(Tape& tape, Attended& txt, Attended& img, const T
         tape, path_, rotated.q, rotated.k, v,
         {.batch = s[0], .heads = s[1], .queries = s[2], .keys = s[2], .head_dim = s[3]});
     const Shape tokens{s[0], s[2], widths_.hidden};
-    return runs_flash(tape, v.type(), s[3]) ? ghost::clone(tape, path_, out, tokens)
-                                            : out.view(tokens);
+    // Laid out as q is, it is copied; recorders that list kernels' temporaries took it to be laid
+    // out token by token.
+    return runs_flash(tape, v.type(), s[3]) && !tape.options().casts_included
+               ? ghost::clone(tape, path_, out, tokens)
+               : out.view(tokens);
 }
 
 // `attended` is a slice along the tokens: rows of one matrix only where there is one sequence and,
@@ -139,7 +150,7 @@ Tensor FluxDoubleBlock::project(Tape& tape, const Stream& s, const Tensor& atten
 
 Tensor FluxDoubleBlock::feed_forward(Tape& tape, const Stream& s, const Tensor& x,
                                      const Tensor& mod) const {
-    const Tensor input = modulated(tape, path_, s.norm2, x, mod, widths_);
+    const Tensor input = modulated(tape, path_, s.norm2, x, mod, widths_, s.strided);
     const Tensor hidden = [&] {
         const Tensor in = s.mlp_in.forward(tape, input);
         return s.mlp_act.forward(tape, in);
@@ -260,7 +271,8 @@ Tensor FluxFinalLayer::forward(Tape& tape, const Tensor& own, const Tensor& cond
         const Tensor active = ghost::unary(tape, "silu", silu_, condition);
         return modulation_->forward(tape, active);
     }();
-    const Tensor input = modulated(tape, path_, norm_, own, modulation, widths_);
+    const bool strided = own.shape()[0] > 1;  // a slice of several sequences
+    const Tensor input = modulated(tape, path_, norm_, own, modulation, widths_, strided);
     return linear_.forward(tape, input);
 }
 

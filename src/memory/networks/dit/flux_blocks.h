@@ -32,6 +32,7 @@ struct FluxWidths {
     FluxMlp mlp_kind = FluxMlp::Gelu;
     Modulated modulated = Modulated::ByTheBlock;
     BlockForward forward = BlockForward::Flux;
+    bool strided_img = false;  // the image's tokens lie as a convolution left them: by channels
 
     // In front of the activation: a gated one halves.
     [[nodiscard]] std::int64_t mlp_in() const {
@@ -102,6 +103,7 @@ class FluxDoubleBlock {
         Linear mlp_in;
         FluxActivation mlp_act;
         Linear mlp_out;
+        bool strided = false;
     };
     struct Attended;
     [[nodiscard]] static Stream make_stream(Registry& registry, std::string_view path,

@@ -182,6 +182,37 @@ Tensor GlyphMapper::forward(Tape& tape, const Tensor& glyphs) const {
     return fc3_.forward(tape, x);
 }
 
+VisionProjection::VisionProjection(Registry& r, std::string_view path, std::int64_t in,
+                                   std::int64_t hidden)
+    : norm_in_(r, r.path(path, "proj.0"), in),
+      fc1_(r, r.path(path, "proj.1"), in, in),
+      act_(r.path(path, "proj.2")),
+      fc2_(r, r.path(path, "proj.3"), in, hidden),
+      norm_out_(r, r.path(path, "proj.4"), hidden) {}
+
+Tensor VisionProjection::forward(Tape& tape, const Tensor& tokens) const {
+    Tensor x = norm_in_.forward(tape, tokens);
+    x = fc1_.forward(tape, x);
+    x = ghost::unary(tape, "gelu", act_, x);
+    x = fc2_.forward(tape, x);
+    return norm_out_.forward(tape, x);
+}
+
+KindEmbedding::KindEmbedding(Registry& r, std::string_view path, std::int64_t hidden)
+    : path_(r.path(path, "")), hidden_(hidden) {
+    constexpr std::int64_t kKinds = 3;  // text, glyphs, vision
+    r.add(path_, "Embedding", kKinds * hidden, ModuleStorage::Float32);
+}
+
+Tensor KindEmbedding::forward(Tape& tape, Module owner, const Tensor& tokens,
+                              std::string_view mark) const {
+    const Shape& s = tokens.shape();
+    Tensor kind = ghost::create(tape, mark, owner, {s[0], s[1]}, ElementType::Int64);
+    if (mark == "mul") kind = ghost::unary(tape, mark, owner, kind);
+    return ghost::produce(tape, OpClass::Copy, "embedding", path_, kind, {s[0], s[1], hidden_},
+                          ElementType::Float32);
+}
+
 HunyuanVideoNetwork::HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& c,
                                          const HunyuanExtras& extras)
     : config_(c),
@@ -189,7 +220,8 @@ HunyuanVideoNetwork::HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& c,
       widths_{.hidden = c.hidden_size,
               .heads = c.num_heads,
               .mlp = static_cast<std::int64_t>(c.hidden_size * c.mlp_ratio),
-              .qkv_bias = c.qkv_bias ? Bias::Yes : Bias::No},
+              .qkv_bias = c.qkv_bias ? Bias::Yes : Bias::No,
+              .strided_img = true},
       root_(registry_.path("", "")),
       pe_(registry_.path("pe_embedder", "")),
       img_in_(registry_, "img_in", c.in_channels, c.hidden_size, c.patch_size),
@@ -220,7 +252,15 @@ HunyuanVideoNetwork::HunyuanVideoNetwork(const modelfile::HunyuanVideoConfig& c,
               for (const int length : c.patch_size) channels *= length;
               return channels;
           }(),
-          Modulated::ByTheBlock) {}
+          Modulated::ByTheBlock),
+      vision_in_(c.vision_in_dim > 0
+                     ? std::optional<VisionProjection>(std::in_place, registry_, "vision_in",
+                                                       c.vision_in_dim, c.hidden_size)
+                     : std::nullopt),
+      kinds_(c.use_cond_type_embedding
+                 ? std::optional<KindEmbedding>(std::in_place, registry_, "cond_type_embedding",
+                                                c.hidden_size)
+                 : std::nullopt) {}
 
 StepInputs HunyuanVideoNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
@@ -241,6 +281,9 @@ StepInputs HunyuanVideoNetwork::make_inputs(Tape& tape, const InputWish& wish) c
     if (beside > 0 && !wish.joined) in.concat = tape.input(cells(beside), wish.type);
     if (extras_.glyphs > 0)
         in.more.push_back(tape.input({wish.cond_batch, extras_.glyphs, kGlyphWidth}, wish.type));
+    if (extras_.vision > 0)
+        in.more.push_back(
+            tape.input({wish.cond_batch, extras_.vision, config_.vision_in_dim}, wish.type));
     if (extras_.schedule)
         in.schedule = {tape.input({1}, ElementType::Float32),
                        tape.input({kScheduleSteps}, ElementType::Float32)};
@@ -274,8 +317,8 @@ HunyuanVideoNetwork::Condition HunyuanVideoNetwork::embed_condition(Tape& tape,
             const Tensor following = ghost::unary(tape, "add", root_, c.position);
         }
         c.next = embed_number(tape, root_, *time_r_in_, sigmas.view({1}), type);
-        const Tensor sum = ghost::binary(tape, "add", root_, c.vec, c.next);
-        c.vec = ghost::unary(tape, "div", root_, sum);
+        Tensor sum = ghost::binary(tape, "add", root_, c.vec, c.next);
+        c.vec = config_.meanflow_sum ? std::move(sum) : ghost::unary(tape, "div", root_, sum);
     }
     if (vector_in_)
         c.vec = ghost::binary(tape, "add", root_, c.vec, vector_in_->forward(tape, in.y));
@@ -288,8 +331,12 @@ HunyuanVideoNetwork::Condition HunyuanVideoNetwork::embed_condition(Tape& tape,
 struct HunyuanVideoNetwork::Text {
     Tensor tokens;
     Tensor ids;
-    Tensor glyphs;  // stays in a variable, as do its positions
+    // What stays in variables.
+    Tensor kind;
+    Tensor glyphs;
     Tensor glyph_ids;
+    Tensor vision;
+    Tensor vision_ids;
 };
 
 HunyuanVideoNetwork::Text HunyuanVideoNetwork::embed_text(Tape& tape, const StepInputs& in,
@@ -297,13 +344,43 @@ HunyuanVideoNetwork::Text HunyuanVideoNetwork::embed_text(Tape& tape, const Step
     Text text;
     text.tokens = txt_in_.forward(tape, in.context, in.timesteps);
     text.ids = txt_ids;
-    if (!byt5_in_ || in.more.empty()) return text;
-    text.glyphs = byt5_in_->forward(tape, in.more.front());
-    text.glyph_ids = text_ids(tape, root_, in.x.shape()[0], text.glyphs.shape()[1],
-                              {.axes = txt_ids.shape()[2], .type = txt_ids.type()}, 0);
-    text.tokens = ghost::cat(tape, root_, std::array<Tensor, 2>{text.tokens, text.glyphs}, 1);
-    text.ids = ghost::cat(tape, root_, std::array<Tensor, 2>{text.ids, text.glyph_ids}, 1);
+    if (kinds_) {
+        text.kind = kinds_->forward(tape, root_, text.tokens, "zeros_like");
+        const Tensor kind = ghost::to_type(tape, root_, text.kind, text.tokens.type());
+        text.tokens = ghost::binary(tape, "add", root_, text.tokens, kind);
+    }
+    std::size_t next = 0;
+    if (byt5_in_ && extras_.glyphs > 0) add_glyphs(tape, in.more[next++], text);
+    if (vision_in_ && extras_.vision > 0) add_vision(tape, in.more[next], text);
     return text;
+}
+
+void HunyuanVideoNetwork::add_glyphs(Tape& tape, const Tensor& glyphs, Text& text) const {
+    text.glyphs = byt5_in_->forward(tape, glyphs);
+    if (kinds_) {
+        text.kind = kinds_->forward(tape, root_, text.glyphs, "ones_like");
+        const Tensor kind = ghost::to_type(tape, root_, text.kind, text.glyphs.type());
+        text.glyphs = ghost::binary(tape, "add", root_, text.glyphs, kind);
+    }
+    text.tokens = ghost::cat(tape, root_, std::array<Tensor, 2>{text.tokens, text.glyphs}, 1);
+    text.glyph_ids = text_ids(tape, root_, text.glyphs.shape()[0], text.glyphs.shape()[1],
+                              {.axes = text.ids.shape()[2], .type = text.ids.type()}, 0);
+    text.ids = ghost::cat(tape, root_, std::array<Tensor, 2>{text.ids, text.glyph_ids}, 1);
+}
+
+void HunyuanVideoNetwork::add_vision(Tape& tape, const Tensor& vision, Text& text) const {
+    text.vision = vision_in_->forward(tape, vision);
+    if (kinds_) {
+        text.kind = kinds_->forward(tape, root_, text.vision, "mul");
+        // Unlike the others', in the embedding's type.
+        text.vision = ghost::combine(tape, "add", root_, {&text.vision, &text.kind},
+                                     text.kind.shape(), text.kind.type());
+    }
+    const Tensor narrow = ghost::to_type(tape, root_, text.vision, text.tokens.type());
+    text.tokens = ghost::cat(tape, root_, std::array<Tensor, 2>{narrow, text.tokens}, 1);
+    text.vision_ids = text_ids(tape, root_, text.vision.shape()[0], text.vision.shape()[1],
+                               {.axes = text.ids.shape()[2], .type = text.ids.type()}, 0);
+    text.ids = ghost::cat(tape, root_, std::array<Tensor, 2>{text.ids, text.vision_ids}, 1);
 }
 
 Tensor HunyuanVideoNetwork::forward(Tape& tape, const StepInputs& in) const {
@@ -358,11 +435,10 @@ Tensor HunyuanVideoNetwork::forward_tokens(Tape& tape, const StepInputs& in, con
 
 Result<std::shared_ptr<const Denoiser>> build_hunyuan_video(const modelfile::HunyuanVideoConfig& c,
                                                             const HunyuanExtras& extras) {
-    if (c.meanflow_sum || c.use_cond_type_embedding || c.vision_in_dim != 0)
-        return fail(Errc::NotFound, "HunyuanVideo 1.5 is not simulated");
     bool sound = (c.patch_size.size() == 2 || c.patch_size.size() == 3) &&
                  c.axes_dim.size() == c.patch_size.size() && (c.byt5 || extras.glyphs == 0) &&
-                 within(c.vec_in_dim, 0, kWidthMax);
+                 (c.vision_in_dim > 0 || extras.vision == 0) &&
+                 within(c.vec_in_dim, 0, kWidthMax) && within(c.vision_in_dim, 0, kWidthMax);
     for (const int length : c.patch_size) sound = sound && within(length, 1, kPatchMax);
     sound = sound && sound_flux(modelfile::FluxConfig{.in_channels = c.in_channels,
                                                       .out_channels = c.out_channels,

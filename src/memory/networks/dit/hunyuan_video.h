@@ -2,7 +2,8 @@
 //
 // HunyuanVideo: Flux's blocks over the tokens of a video; the text goes through a small transformer
 // of its own first. HunyuanImage 2.1: the same for images, with a second text of glyphs and, where
-// it was distilled, with the time of the next step.
+// it was distilled, with the time of the next step. HunyuanVideo 1.5: double blocks only, and a
+// vision encoder's tokens of the first image beside text and glyphs.
 #pragma once
 #include "memory/networks/denoiser.h"
 #include "memory/networks/dit/flux_blocks.h"
@@ -75,9 +76,38 @@ class GlyphMapper {
     Linear fc3_;
 };
 
+// A vision encoder's tokens to the network's width.
+class VisionProjection {
+  public:
+    VisionProjection(Registry& registry, std::string_view path, std::int64_t in,
+                     std::int64_t hidden);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& tokens) const;
+
+  private:
+    LayerNorm norm_in_;
+    Linear fc1_;
+    Module act_;
+    Linear fc2_;
+    LayerNorm norm_out_;
+};
+
+// One learned vector for each kind of tokens, kept and looked up in fp32.
+class KindEmbedding {
+  public:
+    KindEmbedding(Registry& registry, std::string_view path, std::int64_t hidden);
+    // `mark`: the operation that writes the kind's number for each of the tokens.
+    [[nodiscard]] Tensor forward(Tape& tape, Module owner, const Tensor& tokens,
+                                 std::string_view mark) const;
+
+  private:
+    Module path_;
+    std::int64_t hidden_;
+};
+
 // What a step brings besides latent, text and time.
 struct HunyuanExtras {
     std::int64_t glyphs = 0;  // tokens
+    std::int64_t vision = 0;  // tokens
     bool schedule = false;    // the sampler tells all its sigmas
 };
 
@@ -96,6 +126,8 @@ class HunyuanVideoNetwork final : public Denoiser {
     [[nodiscard]] Condition embed_condition(Tape& tape, const StepInputs& in) const;
     struct Text;
     [[nodiscard]] Text embed_text(Tape& tape, const StepInputs& in, const Tensor& txt_ids) const;
+    void add_glyphs(Tape& tape, const Tensor& glyphs, Text& text) const;
+    void add_vision(Tape& tape, const Tensor& vision, Text& text) const;
     [[nodiscard]] Tensor forward_tokens(Tape& tape, const StepInputs& in, const Tensor& img_ids,
                                         const Tensor& txt_ids) const;
 
@@ -114,6 +146,8 @@ class HunyuanVideoNetwork final : public Denoiser {
     std::optional<GlyphMapper> byt5_in_;
     std::optional<MlpEmbedder> time_r_in_;
     FluxFinalLayer final_layer_;
+    std::optional<VisionProjection> vision_in_;
+    std::optional<KindEmbedding> kinds_;
 };
 
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_hunyuan_video(
