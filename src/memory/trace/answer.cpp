@@ -64,6 +64,11 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_kl4", answer_kl_vae},
     {"vae_decode", "vae_kl16", answer_kl_vae},
     {"vae_encode", "vae_kl16", answer_kl_vae},
+    {"unet_step", "krea2", answer_krea2},
+    {"unet_step", "ideogram4", answer_ideogram4},
+    {"unet_step", "ernie", answer_ernie},
+    {"unet_step", "mage_flow", answer_mage_flow},
+    {"unet_step", "kandinsky5", answer_kandinsky5, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -27,5 +27,10 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_chroma(const Question& q);
 [[nodiscard]] Result<Walk> answer_hunyuan_video(const Question& q);
 [[nodiscard]] Result<Walk> answer_hunyuan_image(const Question& q);
+[[nodiscard]] Result<Walk> answer_krea2(const Question& q);
+[[nodiscard]] Result<Walk> answer_ideogram4(const Question& q);
+[[nodiscard]] Result<Walk> answer_ernie(const Question& q);
+[[nodiscard]] Result<Walk> answer_mage_flow(const Question& q);
+[[nodiscard]] Result<Walk> answer_kandinsky5(const Question& q);
 
 }  // namespace plimsoll::memory::trace
