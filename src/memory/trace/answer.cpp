@@ -69,6 +69,9 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "ernie", answer_ernie},
     {"unet_step", "mage_flow", answer_mage_flow},
     {"unet_step", "kandinsky5", answer_kandinsky5, Medium::Video},
+    {"unet_step", "minimax_h3", answer_minimax_h3, Medium::Video},
+    {"unet_step", "pixeldit_t2i", answer_pixeldit},
+    {"unet_step", "boogu", answer_boogu},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -32,5 +32,8 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_ernie(const Question& q);
 [[nodiscard]] Result<Walk> answer_mage_flow(const Question& q);
 [[nodiscard]] Result<Walk> answer_kandinsky5(const Question& q);
+[[nodiscard]] Result<Walk> answer_minimax_h3(const Question& q);
+[[nodiscard]] Result<Walk> answer_pixeldit(const Question& q);
+[[nodiscard]] Result<Walk> answer_boogu(const Question& q);
 
 }  // namespace plimsoll::memory::trace

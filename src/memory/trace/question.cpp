@@ -104,6 +104,7 @@ Result<void> read_sizes(const json::value& line, Question& q) {
     TRY_ASSIGN(q.batch, read_count(line, "batch", 1, kBatchMax));
     TRY_ASSIGN(q.tokens, read_count(line, "tokens", 77, kTokensMax));
     TRY_ASSIGN(q.frames, read_count(line, "frames", 1, kPixelsMax));
+    TRY_ASSIGN(q.audio_latents, read_count(line, "audio_latents", 0, kTokensMax));
     if (q.batch == 0 || q.tokens == 0 || q.frames == 0)
         return fail(Errc::InvalidInput, "batch, tokens and frames must be at least 1");
     q.latent_width = q.width / kPixelsPerCell;

@@ -33,6 +33,7 @@ struct Question {
     int latent_height = 0;
     int batch = 1;
     int tokens = 77;
+    int audio_latents = 0;  // of the sound beside a video; 0: not named
     Types types;
     ForwardRules rules;
     char recorder = 'a';
