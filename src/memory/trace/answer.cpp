@@ -72,6 +72,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "minimax_h3", answer_minimax_h3, Medium::Video},
     {"unet_step", "pixeldit_t2i", answer_pixeldit},
     {"unet_step", "boogu", answer_boogu},
+    {"unet_step", "chroma_radiance", answer_chroma_radiance},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -35,5 +35,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_minimax_h3(const Question& q);
 [[nodiscard]] Result<Walk> answer_pixeldit(const Question& q);
 [[nodiscard]] Result<Walk> answer_boogu(const Question& q);
+[[nodiscard]] Result<Walk> answer_chroma_radiance(const Question& q);
 
 }  // namespace plimsoll::memory::trace
