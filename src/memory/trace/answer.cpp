@@ -73,6 +73,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "pixeldit_t2i", answer_pixeldit},
     {"unet_step", "boogu", answer_boogu},
     {"unet_step", "chroma_radiance", answer_chroma_radiance},
+    {"unet_step", "hidream_o1", answer_hidream_o1},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

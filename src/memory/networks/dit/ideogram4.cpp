@@ -286,6 +286,8 @@ Tensor Ideogram4Network::run(Tape& tape, const Sequence& sequence, const Tensor&
     h = [&] {
         const Tensor marks = [&] {
             const Tensor index = role_mask(tape, sequence.roles, tokens, ElementType::Int64);
+            tape.charge(OpClass::Copy, "embedding", image_indicator_, 0,
+                        kRoles * width_ * ghost::element_bytes(type), 0);  // the whole table
             return ghost::produce(tape, OpClass::Copy, "embedding", image_indicator_, index,
                                   h.shape(), type);
         }();
