@@ -74,6 +74,8 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "boogu", answer_boogu},
     {"unet_step", "chroma_radiance", answer_chroma_radiance},
     {"unet_step", "hidream_o1", answer_hidream_o1},
+    {"vae_decode", "vae_mage", answer_mage_vae},
+    {"vae_encode", "vae_mage", answer_mage_vae},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -37,5 +37,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_boogu(const Question& q);
 [[nodiscard]] Result<Walk> answer_chroma_radiance(const Question& q);
 [[nodiscard]] Result<Walk> answer_hidream_o1(const Question& q);
+[[nodiscard]] Result<Walk> answer_mage_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace
