@@ -76,6 +76,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "hidream_o1", answer_hidream_o1},
     {"vae_decode", "vae_mage", answer_mage_vae},
     {"vae_encode", "vae_mage", answer_mage_vae},
+    {"vae_decode", "vae_minimax_h3_audio", answer_minimax_audio_vae, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.
