@@ -360,6 +360,7 @@ MageDecoder::MageDecoder(Registry& r, std::string_view path)
       pixel_in_(r, r.path(path, "dec_net.input_proj"), kPixelWidth, kPixelWidth),
       pixel_blocks_([&] {
           std::vector<PixelBlock> blocks;
+          blocks.reserve(kPixelBlocks);
           for (int i = 0; i < kPixelBlocks; ++i)
               blocks.push_back(
                   make_pixel_block(r, fmt::format("{}.dec_net.res_blocks.{}", path, i)));

@@ -202,6 +202,7 @@ AudioResidual::AudioResidual(Registry& r, std::string_view path, std::int64_t ch
                              std::int64_t kernel)
     : path_(r.path(path, "")) {
     const auto add = [&](std::vector<AudioConv>& convs, std::string_view name, bool dilated) {
+        convs.reserve(kDilations.size());
         for (std::size_t i = 0; i < kDilations.size(); ++i) {
             const std::int64_t dilation = dilated ? kDilations[i] : 1;
             convs.emplace_back(r, r.path(path, fmt::format("{}.{}", name, i)), channels, channels,
@@ -212,6 +213,7 @@ AudioResidual::AudioResidual(Registry& r, std::string_view path, std::int64_t ch
     };
     add(first_, "convs1", true);
     add(second_, "convs2", false);
+    activations_.reserve(2 * kDilations.size());
     for (std::size_t i = 0; i < 2 * kDilations.size(); ++i)
         activations_.emplace_back(r, fmt::format("{}.activations.{}", path, i), channels);
 }
@@ -246,6 +248,7 @@ MiniMaxAudioVaeNetwork::MiniMaxAudioVaeNetwork()
            {.kernel = 7, .padding = 3}),
       stages_([&] {
           std::vector<AudioConv> ups;
+          ups.reserve(kUpRates.size());
           std::int64_t width = kDecoderWidth;
           for (std::size_t i = 0; i < kUpRates.size(); ++i) {
               const auto [rate, kernel] = kUpRates[i];
@@ -257,10 +260,12 @@ MiniMaxAudioVaeNetwork::MiniMaxAudioVaeNetwork()
               width /= 2;
           }
           std::vector<Stage> stages;
+          stages.reserve(kUpRates.size());
           width = kDecoderWidth;
           for (std::size_t i = 0; i < kUpRates.size(); ++i) {
               width /= 2;
               Stage stage{ups[i], {}};
+              stage.residuals.reserve(kKernels.size());
               for (std::size_t j = 0; j < kKernels.size(); ++j)
                   stage.residuals.emplace_back(
                       registry_, fmt::format("decoder.resblocks.{}", i * kKernels.size() + j),

@@ -194,6 +194,7 @@ Tensor ErnieNetwork::forward(Tape& tape, const StepInputs& in) const {
             return modulation_.forward(tape, active);
         }();
         std::vector<Tensor> copies;
+        copies.reserve(kModulations);
         for (int i = 0; i < kModulations; ++i) {
             const Tensor part = all.view({batch, 1, width});
             copies.push_back(batch == 1 ? part : ghost::clone(tape, root_, part, part.shape()));

@@ -227,6 +227,7 @@ Krea2Network::Krea2Network(const Krea2Config& c)
       fusion_(registry_.path("txtfusion", "")),
       layerwise_blocks_([&] {
           std::vector<Krea2Layer> blocks;
+          blocks.reserve(kFusionBlocks);
           for (int i = 0; i < kFusionBlocks; ++i)
               blocks.emplace_back(registry_, fmt::format("txtfusion.layerwise_blocks.{}", i),
                                   text_widths_);
@@ -235,6 +236,7 @@ Krea2Network::Krea2Network(const Krea2Config& c)
       projector_(registry_, registry_.path("txtfusion", "projector"), c.txtlayers, 1, Bias::No),
       refiner_blocks_([&] {
           std::vector<Krea2Layer> blocks;
+          blocks.reserve(kFusionBlocks);
           for (int i = 0; i < kFusionBlocks; ++i)
               blocks.emplace_back(registry_, fmt::format("txtfusion.refiner_blocks.{}", i),
                                   text_widths_);
