@@ -60,7 +60,8 @@ struct Errors {
 TEST(TraceGolden, agrees_with_every_recorded_walk) {
     std::map<std::string, std::map<std::string, Errors>> families;
     for (const json::value& recorded :
-         recorded_lines({"ldm", "fluxkin", "llm", "qwen", "sd3", "transformers", "wan", "audio", "vision", "ltx", "hunyuan"})) {
+         recorded_lines({"ldm", "fluxkin", "llm", "qwen", "sd3", "transformers", "wan", "audio",
+                         "vision", "ltx", "hunyuan", "images2026"})) {
         const json::value answered = answer(recorded);
         const std::string id(find_string(recorded, "id").value_or("(sensitivity)"));
         ASSERT_EQ(find(answered, "verdict"), nullptr) << id << ": " << json::serialize(answered);
@@ -81,7 +82,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 72U);
+    ASSERT_EQ(families.size(), 84U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,

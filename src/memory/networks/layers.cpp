@@ -203,18 +203,20 @@ Tensor RmsNorm::forward(Tape& tape, const Tensor& x) const {
 }
 
 Tensor rms_norm(Tape& tape, Module module, const Tensor& x, Affine affine) {
+    if (!tape.options().fused_rms_norm) return rms_norm_by_steps(tape, module, x, affine);
+    constexpr std::string_view kOp = "_fused_rms_norm";
+    const std::int64_t weight_elements = affine == Affine::Yes ? x.shape().last() : 0;
+    Tensor out = tape.make(x.shape(), x.type(), kOp, module);
+    const Tensor rstd = tape.make(x.shape().with_last(1), ElementType::Float32, kOp, module);
+    tape.charge(OpClass::Normalization, kOp, module, 0,
+                x.bytes() + out.bytes() + rstd.bytes() + weight_elements * element_bytes(x.type()));
+    return out;
+}
+
+Tensor rms_norm_by_steps(Tape& tape, Module module, const Tensor& x, Affine affine) {
     const Shape statistics = x.shape().with_last(1);
     const bool weighted = affine == Affine::Yes;
     const std::int64_t weight_elements = weighted ? x.shape().last() : 0;
-    if (tape.options().fused_rms_norm) {
-        constexpr std::string_view kOp = "_fused_rms_norm";
-        Tensor out = tape.make(x.shape(), x.type(), kOp, module);
-        const Tensor rstd = tape.make(statistics, ElementType::Float32, kOp, module);
-        tape.charge(
-            OpClass::Normalization, kOp, module, 0,
-            x.bytes() + out.bytes() + rstd.bytes() + weight_elements * element_bytes(x.type()));
-        return out;
-    }
     Tensor normal;
     {
         const Tensor wide = ghost::to_type(tape, module, x, ElementType::Float32);

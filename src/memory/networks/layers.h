@@ -116,6 +116,8 @@ class RmsNorm {
 };
 // The same without a module of its own: PyTorch 2.8 computes it in fp32, step by step.
 [[nodiscard]] Tensor rms_norm(Tape& tape, Module module, const Tensor& x, Affine affine);
+// The same step by step whatever the kernels: what calls PyTorch's function by itself.
+[[nodiscard]] Tensor rms_norm_by_steps(Tape& tape, Module module, const Tensor& x, Affine affine);
 
 // What ComfyUI's forwards are at least: they changed between the versions that were recorded.
 inline constexpr int kComfy033 = 33000;

@@ -136,8 +136,8 @@ struct StepCall {
     const ControlNetNetwork* controlnet = nullptr;
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
     int latent_frames = 1;
+    int audio_latents = 0;            // of the sound beside a video
     bool timestep_per_frame = false;  // rather than one for each latent
-    int audio_latents = 0;            // of networks that make sound beside the video
     bool timestep_per_token = false;  // the same for networks that take one for each token
     // Of reference images. Initialised, so that designated initialisers may leave it out.
     std::vector<LatentExtent> references = {};  // NOLINT(readability-redundant-member-init)

@@ -105,6 +105,19 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_decode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
     {"vae_encode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
     {"vae_decode", "vae_svd", answer_svd_vae, Medium::Video},
+    {"unet_step", "krea2", answer_krea2},
+    {"unet_step", "ideogram4", answer_ideogram4},
+    {"unet_step", "ernie", answer_ernie},
+    {"unet_step", "mage_flow", answer_mage_flow},
+    {"unet_step", "kandinsky5", answer_kandinsky5, Medium::Video},
+    {"unet_step", "minimax_h3", answer_minimax_h3, Medium::Video},
+    {"unet_step", "pixeldit_t2i", answer_pixeldit},
+    {"unet_step", "boogu", answer_boogu},
+    {"unet_step", "chroma_radiance", answer_chroma_radiance},
+    {"unet_step", "hidream_o1", answer_hidream_o1},
+    {"vae_decode", "vae_mage", answer_mage_vae},
+    {"vae_encode", "vae_mage", answer_mage_vae},
+    {"vae_decode", "vae_minimax_h3_audio", answer_minimax_audio_vae, Medium::Video},
 });
 
 // What the question adds to a family's walk and the walk would leave out.

@@ -52,5 +52,17 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_hunyuan_video_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_pixel_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_svd_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_krea2(const Question& q);
+[[nodiscard]] Result<Walk> answer_ideogram4(const Question& q);
+[[nodiscard]] Result<Walk> answer_ernie(const Question& q);
+[[nodiscard]] Result<Walk> answer_mage_flow(const Question& q);
+[[nodiscard]] Result<Walk> answer_kandinsky5(const Question& q);
+[[nodiscard]] Result<Walk> answer_minimax_h3(const Question& q);
+[[nodiscard]] Result<Walk> answer_pixeldit(const Question& q);
+[[nodiscard]] Result<Walk> answer_boogu(const Question& q);
+[[nodiscard]] Result<Walk> answer_chroma_radiance(const Question& q);
+[[nodiscard]] Result<Walk> answer_hidream_o1(const Question& q);
+[[nodiscard]] Result<Walk> answer_mage_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_minimax_audio_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -33,11 +33,11 @@ struct Question {
     int latent_height = 0;
     int batch = 1;
     int tokens = 77;
+    int audio_latents = 0;  // of the sound beside a video; 0: not named
     Types types;
     ForwardRules rules;
     char recorder = 'a';
     double total_vram_gib = 0;  // of the card, where the forward depends on it; 0: not said
-    int audio_latents = 0;      // of video with sound
     const json::value* config = nullptr;  // constructor arguments, where given
     std::string note;                     // what is special: sizes of reference images, ...
 };

@@ -53,7 +53,7 @@ Tensor ChromaApproximator::forward(Tape& tape, const Tensor& x) const {
     return out_.forward(tape, hidden);
 }
 
-ChromaNetwork::ChromaNetwork(const modelfile::ChromaConfig& c)
+ChromaTrunk::ChromaTrunk(Registry& r, const modelfile::ChromaConfig& c)
     : config_(c),
       widths_{.hidden = c.hidden_size,
               .heads = c.num_heads,
@@ -61,16 +61,21 @@ ChromaNetwork::ChromaNetwork(const modelfile::ChromaConfig& c)
               .qkv_bias = c.qkv_bias ? Bias::Yes : Bias::No,
               .modulated = Modulated::FromOutside,
               .forward = BlockForward::Chroma},
+      root_(r.path("", "")),
+      pe_(r.path("pe_embedder", "")),
+      txt_in_(r, r.path("txt_in", ""), c.context_in_dim, c.hidden_size),
+      approximator_(r, "distilled_guidance_layer", c),
+      double_blocks_(make_flux_blocks<FluxDoubleBlock>(r, "double_blocks", c.depth, widths_)),
+      single_blocks_(
+          make_flux_blocks<FluxSingleBlock>(r, "single_blocks", c.depth_single_blocks, widths_)) {}
+
+ChromaNetwork::ChromaNetwork(const modelfile::ChromaConfig& c)
+    : config_(c),
       root_(registry_.path("", "")),
-      pe_(registry_.path("pe_embedder", "")),
       img_in_(registry_, registry_.path("img_in", ""), c.in_channels, c.hidden_size),
-      txt_in_(registry_, registry_.path("txt_in", ""), c.context_in_dim, c.hidden_size),
-      approximator_(registry_, "distilled_guidance_layer", c),
-      double_blocks_(
-          make_flux_blocks<FluxDoubleBlock>(registry_, "double_blocks", c.depth, widths_)),
-      single_blocks_(make_flux_blocks<FluxSingleBlock>(registry_, "single_blocks",
-                                                       c.depth_single_blocks, widths_)),
-      final_layer_(registry_, "final_layer", widths_, c.out_channels, Modulated::FromOutside) {}
+      trunk_(registry_, c),
+      final_layer_(registry_, "final_layer", trunk_.widths(), c.out_channels,
+                   Modulated::FromOutside) {}
 
 StepInputs ChromaNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
@@ -88,12 +93,12 @@ std::vector<ModuleEntry> ChromaNetwork::model_buffers() const {
     return {sigma_table(kSigmas)};
 }
 
-std::int64_t ChromaNetwork::modulation_rows() const {
+std::int64_t ChromaTrunk::modulation_rows() const {
     return kRowsDouble * config_.depth + kRowsSingle * config_.depth_single_blocks + kRowsFinal;
 }
 
 // The forward's variables up to the modulations, [N, rows, width]; all live as long as it runs.
-struct ChromaNetwork::Modulations {
+struct ChromaTrunk::Modulations {
     Tensor time;
     Tensor guidance;
     Tensor index;
@@ -102,7 +107,7 @@ struct ChromaNetwork::Modulations {
     Tensor rows;
 };
 
-ChromaNetwork::Modulations ChromaNetwork::modulate_all(Tape& tape, const StepInputs& in) const {
+ChromaTrunk::Modulations ChromaTrunk::modulate_all(Tape& tape, const StepInputs& in) const {
     const std::int64_t batch = in.x.shape()[0];
     const std::int64_t rows = modulation_rows();
     // A quarter of the width each tells timestep and guidance, half of it the row.
@@ -136,6 +141,27 @@ ChromaNetwork::Modulations ChromaNetwork::modulate_all(Tape& tape, const StepInp
     return v;
 }
 
+Tensor ChromaTrunk::forward(
+    Tape& tape, const StepInputs& in, Tensor img, const Positions& positions,
+    const std::function<Tensor(const Tensor& own, const Tensor& modulation)>& finish) const {
+    const Shape tokens = img.shape();
+    const Modulations variables = modulate_all(tape, in);
+    const Tensor& modulation = variables.rows;
+    Tensor txt = txt_in_.forward(tape, in.context);
+    const Tensor ids =
+        ghost::cat(tape, root_, std::array<Tensor, 2>{positions.txt, positions.img}, 1);
+    const Tensor pe = rope_table(tape, pe_, ids, config_.axes_dim);
+    const FluxCondition condition{modulation, modulation};
+    for (const FluxDoubleBlock& block : double_blocks_)
+        block.forward(tape, img, txt, condition, pe);
+    {
+        const std::array<Tensor, 2> both = {txt, std::move(img)};
+        img = ghost::cat(tape, root_, both, 1);
+    }
+    for (const FluxSingleBlock& block : single_blocks_) block.forward(tape, img, modulation, pe);
+    return finish(img.view(tokens), modulation);
+}
+
 Tensor ChromaNetwork::forward(Tape& tape, const StepInputs& in) const {
     const std::int64_t patch = config_.patch_size;
     const PositionIds positions{.axes = static_cast<std::int64_t>(config_.axes_dim.size()),
@@ -149,37 +175,27 @@ Tensor ChromaNetwork::forward(Tape& tape, const StepInputs& in) const {
         image_ids(tape, root_, batch, rows, columns, positions, ImageIndex::LeftZero);
     const Tensor txt_ids = text_ids(tape, root_, batch, in.context.shape()[1], positions, 0);
 
-    const Tensor out = [&] {
-        Tensor img = img_in_.forward(tape, patches);
-        const Modulations variables = modulate_all(tape, in);
-        const Tensor& modulation = variables.rows;
-        Tensor txt = txt_in_.forward(tape, in.context);
-        const Tensor ids = ghost::cat(tape, root_, std::array<Tensor, 2>{txt_ids, img_ids}, 1);
-        const Tensor pe = rope_table(tape, pe_, ids, config_.axes_dim);
-        const FluxCondition condition{modulation, modulation};
-        for (const FluxDoubleBlock& block : double_blocks_)
-            block.forward(tape, img, txt, condition, pe);
-        {
-            const std::array<Tensor, 2> both = {txt, std::move(img)};
-            img = ghost::cat(tape, root_, both, 1);
-        }
-        for (const FluxSingleBlock& block : single_blocks_)
-            block.forward(tape, img, modulation, pe);
-        return final_layer_.forward(
-            tape, img.view({batch, patches.shape()[1], config_.hidden_size}), modulation);
-    }();
+    const Tensor out =
+        trunk_.forward(tape, in, img_in_.forward(tape, patches), {.txt = txt_ids, .img = img_ids},
+                       [&](const Tensor& own, const Tensor& modulation) {
+                           return final_layer_.forward(tape, own, modulation);
+                       });
     return from_tokens(tape, root_, out, latent_channels(config_.out_channels), rows, columns,
                        patch);
+}
+
+bool sound_chroma_trunk(const modelfile::ChromaConfig& c) {
+    return sound_flux(c) && within(c.in_dim, 1, kWidthMax) && c.in_dim % 8 == 0 &&
+           within(c.hidden_dim, 1, kWidthMax) && c.out_dim == c.hidden_size &&
+           within(c.n_layers, 0, kDepthMax);
 }
 
 Result<std::shared_ptr<const Denoiser>> build_chroma(const modelfile::ChromaConfig& c) {
     const auto whole_patches = [&](int channels) {
         return channels % (c.patch_size * c.patch_size) == 0;
     };
-    const bool sound = sound_flux(c) && whole_patches(c.in_channels) &&
-                       whole_patches(c.out_channels) && within(c.in_dim, 1, kWidthMax) &&
-                       c.in_dim % 8 == 0 && within(c.hidden_dim, 1, kWidthMax) &&
-                       c.out_dim == c.hidden_size && within(c.n_layers, 0, kDepthMax);
+    const bool sound =
+        sound_chroma_trunk(c) && whole_patches(c.in_channels) && whole_patches(c.out_channels);
     if (!sound)
         return fail(Errc::InvalidInput,
                     fmt::format("Chroma of width {} with {} heads, {} + {} blocks and {} layers of "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/dit/omnigen2.h"
 
+#include "memory/networks/dit/boogu_block.h"
 #include "memory/networks/limits.h"
 
 #include <fmt/format.h>
@@ -23,16 +24,16 @@ constexpr std::int64_t kReferencesMax = 5;    // each has an embedding of its ow
 constexpr std::int64_t kMlpRatio = 4;
 constexpr int kModulations = 4;  // scale and gate around attention and feed-forward
 
-std::int64_t time_width(const OmniGen2Config& c) {
-    return std::min<std::int64_t>(c.hidden_size, kTimeWidthMax);
-}
-
 std::int64_t feed_forward_width(const OmniGen2Config& c) {
     const std::int64_t width = kMlpRatio * c.hidden_size;
     return (width + c.multiple_of - 1) / c.multiple_of * c.multiple_of;
 }
 
 }  // namespace
+
+std::int64_t omnigen2_time_width(const OmniGen2Config& c) {
+    return std::min<std::int64_t>(c.hidden_size, kTimeWidthMax);
+}
 
 OmniGen2Attention::OmniGen2Attention(Registry& r, std::string_view path, const OmniGen2Config& c)
     : path_(r.path(path, "")),
@@ -79,23 +80,24 @@ Tensor OmniGen2Attention::forward(Tape& tape, const Tensor& x, const Tensor& tab
     return to_out_.forward(tape, attended.view({batch, tokens, heads_ * head_dim_}));
 }
 
+OmniGen2FeedForward::OmniGen2FeedForward(Registry& r, std::string_view path,
+                                         const OmniGen2Config& c)
+    : path_(r.path(path, "")),
+      linear_1_(r, r.path(path, "linear_1"), c.hidden_size, feed_forward_width(c), Bias::No),
+      linear_2_(r, r.path(path, "linear_2"), feed_forward_width(c), c.hidden_size, Bias::No),
+      linear_3_(r, r.path(path, "linear_3"), c.hidden_size, feed_forward_width(c), Bias::No) {}
+
 OmniGen2Block::OmniGen2Block(Registry& r, std::string_view path, const OmniGen2Config& c,
                              Modulated modulated)
     : path_(r.path(path, "")),
       width_(c.hidden_size),
       attn_(r, *r.path(path, "attn"), c),
-      feed_forward_(r.path(path, "feed_forward")),
-      linear_1_(r, r.path(path, "feed_forward.linear_1"), c.hidden_size, feed_forward_width(c),
-                Bias::No),
-      linear_2_(r, r.path(path, "feed_forward.linear_2"), feed_forward_width(c), c.hidden_size,
-                Bias::No),
-      linear_3_(r, r.path(path, "feed_forward.linear_3"), c.hidden_size, feed_forward_width(c),
-                Bias::No),
+      feed_forward_(r, *r.path(path, "feed_forward"), c),
       modulator_(r.path(path, "norm1")),
       modulation_act_(r.path(path, "norm1.silu")),
       modulation_(modulated == Modulated::Yes
                       ? std::optional<Linear>(std::in_place, r, r.path(path, "norm1.linear"),
-                                              time_width(c),
+                                              omnigen2_time_width(c),
                                               std::int64_t{kModulations} * c.hidden_size)
                       : std::nullopt),
       norm1_(r, r.path(path, modulated == Modulated::Yes ? "norm1.norm" : "norm1"), c.hidden_size),
@@ -104,17 +106,17 @@ OmniGen2Block::OmniGen2Block(Registry& r, std::string_view path, const OmniGen2C
       ffn_norm2_(r, r.path(path, "ffn_norm2"), c.hidden_size) {}
 
 // Both halves live until the function returns; since 0.33.0 the gate is applied in place.
-Tensor OmniGen2Block::feed_forward(Tape& tape, const Tensor& x) const {
+Tensor OmniGen2FeedForward::forward(Tape& tape, const Tensor& x) const {
     const Tensor first = linear_1_.forward(tape, x);
     const Tensor third = linear_3_.forward(tape, x);
     if (since_033(tape)) {
-        ghost::unary_in_place(tape, "silu_", feed_forward_, first);
-        ghost::binary_in_place(tape, "mul_", feed_forward_, first, third);
+        ghost::unary_in_place(tape, "silu_", path_, first);
+        ghost::binary_in_place(tape, "mul_", path_, first, third);
         return linear_2_.forward(tape, first);
     }
     const Tensor gated = [&] {
-        const Tensor active = ghost::unary(tape, "silu", feed_forward_, first);
-        return ghost::binary(tape, "mul", feed_forward_, active, third);
+        const Tensor active = ghost::unary(tape, "silu", path_, first);
+        return ghost::binary(tape, "mul", path_, active, third);
     }();
     return linear_2_.forward(tape, gated);
 }
@@ -132,7 +134,7 @@ Tensor OmniGen2Block::forward(Tape& tape, const Tensor& x, const Tensor& table,
     const Tensor middle = add_normal(x, norm2_, attended);
     const Tensor fed = [&] {
         const Tensor in = ffn_norm1_.forward(tape, middle);
-        return feed_forward(tape, in);
+        return feed_forward_.forward(tape, in);
     }();
     return add_normal(middle, ffn_norm2_, fed);
 }
@@ -161,7 +163,7 @@ Tensor OmniGen2Block::forward_modulated(Tape& tape, const Tensor& x, const Tenso
     const Tensor middle = add_gated(x, norm2_, attended);
     const Tensor fed = [&] {
         const Tensor in = prepare(ffn_norm1_, path_, middle);
-        return feed_forward(tape, in);
+        return feed_forward_.forward(tape, in);
     }();
     return add_gated(middle, ffn_norm2_, fed);
 }
@@ -180,12 +182,13 @@ std::vector<OmniGen2Block> make_blocks(Registry& r, std::string_view name, int c
 
 }  // namespace
 
-OmniGen2Network::OmniGen2Network(const OmniGen2Config& c)
+OmniGen2Network::OmniGen2Network(const OmniGen2Config& c, std::optional<int> double_layers)
     : config_(c),
       root_([&] {
           const Module root = registry_.path("", "");
-          registry_.add_own_parameters(root, "OmniGen2Transformer2DModel",
-                                       kReferencesMax * c.hidden_size, ModuleStorage::AsNetwork);
+          registry_.add_own_parameters(
+              root, double_layers ? "BooguTransformer2DModel" : "OmniGen2Transformer2DModel",
+              kReferencesMax * c.hidden_size, ModuleStorage::AsNetwork);
           return root;
       }()),
       rope_(registry_.path("rope_embedder", "")),
@@ -197,10 +200,10 @@ OmniGen2Network::OmniGen2Network(const OmniGen2Config& c)
       condition_(registry_.path("time_caption_embed", "")),
       time_proj_(registry_.path("time_caption_embed", "time_proj")),
       time_in_(registry_, registry_.path("time_caption_embed", "timestep_embedder.linear_1"),
-               kTimestepWidth, time_width(c)),
+               kTimestepWidth, omnigen2_time_width(c)),
       time_act_(registry_.path("time_caption_embed", "timestep_embedder.act")),
       time_out_(registry_, registry_.path("time_caption_embed", "timestep_embedder.linear_2"),
-                time_width(c), time_width(c)),
+                omnigen2_time_width(c), omnigen2_time_width(c)),
       text_norm_(registry_, registry_.path("time_caption_embed", "caption_embedder.0"),
                  c.text_feat_dim),
       text_in_(registry_, registry_.path("time_caption_embed", "caption_embedder.1"),
@@ -211,14 +214,24 @@ OmniGen2Network::OmniGen2Network(const OmniGen2Config& c)
                                      OmniGen2Block::Modulated::Yes)),
       context_refiner_(make_blocks(registry_, "context_refiner", c.num_refiner_layers, c,
                                    OmniGen2Block::Modulated::No)),
-      layers_(make_blocks(registry_, "layers", c.num_layers, c, OmniGen2Block::Modulated::Yes)),
+      double_layers_([&] {
+          std::vector<BooguDoubleBlock> blocks;
+          blocks.reserve(static_cast<std::size_t>(double_layers.value_or(0)));
+          for (int i = 0; i < double_layers.value_or(0); ++i)
+              blocks.emplace_back(registry_, fmt::format("double_stream_layers.{}", i), c);
+          return blocks;
+      }()),
+      layers_(make_blocks(registry_, double_layers ? "single_stream_layers" : "layers",
+                          c.num_layers, c, OmniGen2Block::Modulated::Yes)),
       final_(registry_.path("norm_out", "")),
       final_act_(registry_.path("norm_out", "silu")),
-      final_modulation_(registry_, registry_.path("norm_out", "linear_1"), time_width(c),
+      final_modulation_(registry_, registry_.path("norm_out", "linear_1"), omnigen2_time_width(c),
                         c.hidden_size),
       final_norm_(registry_, registry_.path("norm_out", "norm"), c.hidden_size, Affine::No),
       final_linear_(registry_, registry_.path("norm_out", "linear_2"), c.hidden_size,
                     std::int64_t{c.in_channels} * c.patch_size * c.patch_size) {}
+
+OmniGen2Network::~OmniGen2Network() = default;
 
 StepInputs OmniGen2Network::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
@@ -382,7 +395,9 @@ Tensor OmniGen2Network::forward(Tape& tape, const StepInputs& in) const {
         position_tables(tape, batch, in.context.shape()[1], references.grids, grid);
     for (const OmniGen2Block& block : context_refiner_)
         condition.text = block.forward(tape, condition.text, tables.text, {});
-    const Tensor images = refine_images(tape, hidden, references, tables, condition.time);
+    Tensor images = refine_images(tape, hidden, references, tables, condition.time);
+    for (const BooguDoubleBlock& block : double_layers_)
+        block.forward(tape, images, condition.text, tables.all, condition.time);
     hidden = ghost::cat(tape, root_, std::array<Tensor, 2>{condition.text, images}, 1);
     for (const OmniGen2Block& block : layers_)
         hidden = block.forward(tape, hidden, tables.all, condition.time);
@@ -405,7 +420,9 @@ Tensor OmniGen2Network::forward_final(Tape& tape, const Tensor& x, const Tensor&
     return final_linear_.forward(tape, modulated);
 }
 
-Result<std::shared_ptr<const Denoiser>> build_omnigen2(const OmniGen2Config& c) {
+namespace {
+
+Result<void> check_omnigen2(const OmniGen2Config& c) {
     const bool sound = within(c.patch_size, 1, kPatchMax) && within(c.in_channels, 1, kWidthMax) &&
                        within(c.hidden_size, 1, kWidthMax) && within(c.num_layers, 0, kDepthMax) &&
                        within(c.num_refiner_layers, 0, kDepthMax) &&
@@ -422,7 +439,22 @@ Result<std::shared_ptr<const Denoiser>> build_omnigen2(const OmniGen2Config& c) 
                                 "of {} cannot be",
                                 c.hidden_size, c.num_attention_heads, c.num_kv_heads, c.num_layers,
                                 c.patch_size));
+    return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Denoiser>> build_omnigen2(const OmniGen2Config& c) {
+    TRY_DO(check_omnigen2(c));
     return std::make_shared<const OmniGen2Network>(c);
+}
+
+Result<std::shared_ptr<const Denoiser>> build_boogu(const OmniGen2Config& c, int double_layers) {
+    TRY_DO(check_omnigen2(c));
+    if (!within(double_layers, 0, kDepthMax))
+        return fail(Errc::InvalidInput,
+                    fmt::format("Boogu with {} layers of two streams cannot be", double_layers));
+    return std::make_shared<const OmniGen2Network>(c, double_layers);
 }
 
 }  // namespace plimsoll::memory

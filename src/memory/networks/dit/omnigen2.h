@@ -33,6 +33,22 @@ class OmniGen2Attention {
     Linear to_out_;
 };
 
+class OmniGen2FeedForward {
+  public:
+    OmniGen2FeedForward(Registry& registry, std::string_view path,
+                        const modelfile::OmniGen2Config& config);
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+
+  private:
+    Module path_;
+    Linear linear_1_;
+    Linear linear_2_;
+    Linear linear_3_;
+};
+
+// Width of the timestep's vector that modulates the blocks.
+[[nodiscard]] std::int64_t omnigen2_time_width(const modelfile::OmniGen2Config& config);
+
 class OmniGen2Block {
   public:
     enum class Modulated : std::uint8_t { No, Yes };
@@ -44,17 +60,13 @@ class OmniGen2Block {
                                  const Tensor& time) const;
 
   private:
-    [[nodiscard]] Tensor feed_forward(Tape& tape, const Tensor& x) const;
     [[nodiscard]] Tensor forward_modulated(Tape& tape, const Tensor& x, const Tensor& table,
                                            const Tensor& time) const;
 
     Module path_;
     std::int64_t width_;
     OmniGen2Attention attn_;
-    Module feed_forward_;
-    Linear linear_1_;
-    Linear linear_2_;
-    Linear linear_3_;
+    OmniGen2FeedForward feed_forward_;
     Module modulator_;
     Module modulation_act_;
     std::optional<Linear> modulation_;
@@ -64,9 +76,15 @@ class OmniGen2Block {
     RmsNorm ffn_norm2_;
 };
 
+class BooguDoubleBlock;
+
 class OmniGen2Network final : public Denoiser {
   public:
-    explicit OmniGen2Network(const modelfile::OmniGen2Config& config);
+    // `double_layers`: Boogu's, in which text and image have weights of their own, before those of
+    // one stream.
+    explicit OmniGen2Network(const modelfile::OmniGen2Config& config,
+                             std::optional<int> double_layers = std::nullopt);
+    ~OmniGen2Network() override;
 
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;
@@ -117,6 +135,7 @@ class OmniGen2Network final : public Denoiser {
     std::vector<OmniGen2Block> noise_refiner_;
     std::vector<OmniGen2Block> reference_refiner_;
     std::vector<OmniGen2Block> context_refiner_;
+    std::vector<BooguDoubleBlock> double_layers_;
     std::vector<OmniGen2Block> layers_;
     Module final_;
     Module final_act_;
@@ -127,5 +146,8 @@ class OmniGen2Network final : public Denoiser {
 
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_omnigen2(
     const modelfile::OmniGen2Config& config);
+// Boogu-Image (2026), which is OmniGen2 with `double_layers` between its refiners and layers.
+[[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_boogu(
+    const modelfile::OmniGen2Config& config, int double_layers);
 
 }  // namespace plimsoll::memory

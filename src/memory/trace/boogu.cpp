@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modelfile/networks/boogu_config.h"
+
+#include "base/described.h"
+#include "memory/networks/dit/omnigen2.h"
+#include "memory/trace/answers.h"
+
+namespace plimsoll::memory::trace {
+
+Result<Walk> answer_boogu(const Question& q) {
+    if (!is_way_of_running(q.variant) || q.rules.comfyui_minor_key < kComfy033) return unknown(q);
+    modelfile::BooguConfig config;
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
+    TRY_ASSIGN(const auto network, build_boogu(config.base(), config.num_double_stream_layers));
+    TRY_ASSIGN(const StepCall call, step_call(q));
+    return answer_step(q, *network, call);
+}
+
+}  // namespace plimsoll::memory::trace
