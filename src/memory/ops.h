@@ -26,15 +26,17 @@ struct OpCost {
     std::int64_t flops = 0;        // 2 x MACs of matmul, conv, attention
     std::int64_t bytes_moved = 0;  // input + output bytes of every op that is not a view
     std::int64_t kernels = 0;      // ops that are not views
+    std::int64_t scores = 0;       // of attention: elements that the softmax goes over
 
     OpCost& operator+=(const OpCost& o) {
         flops += o.flops;
         bytes_moved += o.bytes_moved;
         kernels += o.kernels;
+        scores += o.scores;
         return *this;
     }
     friend OpCost operator*(OpCost a, std::int64_t k) {
-        return {a.flops * k, a.bytes_moved * k, a.kernels * k};
+        return {a.flops * k, a.bytes_moved * k, a.kernels * k, a.scores * k};
     }
 };
 

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <string_view>
 #include <utility>
 
@@ -15,26 +17,30 @@ using memory::OpClass;
 
 constexpr double kTera = 1e12;
 constexpr double kGiga = 1e9;
+constexpr double kMicro = 1e-6;
 
-// Work per watt relative to Ampere (Samsung 8 nm). Chosen from the process nodes; Volta, Turing,
-// Ampere, Ada and Hopper are covered by the fit's rows, the others are not.
+// Matrix work per watt relative to Volta, from the specifications of each generation's largest card
+// (dense fp16 peak over board power, V100: 112 TFLOPS at 300 W): Quadro RTX 6000, A100, RTX A6000,
+// RTX 6000 Ada, H100, Arc A770 and B580, MI210, MI300X, RX 7900 XTX, RX 9070 XT. Pascal, which has
+// no matrix units, and older AMD as Volta; Blackwell as Ada, whose process it shares.
 double work_per_watt(const Card& card) {
-    static constexpr std::array<std::pair<std::string_view, double>, 10> kByArch = {
-        {{"pascal", 0.5},
-         {"volta", 0.8},
-         {"turing", 0.8},
-         {"ampere", 1.0},
-         {"ada", 2.0},
-         {"hopper", 2.0},
-         {"blackwell", 2.0},
+    static constexpr std::array<std::pair<std::string_view, double>, 11> kByArch = {
+        {{"turing", 1.2},
+         {"ampere", 1.35},
+         {"ada", 3.0},
+         {"hopper", 3.6},
+         {"blackwell", 3.0},
          {"xe2-hpg", 1.5},
-         {"xe-hpg", 0.8},
-         {"gfx942", 2.0}}};
+         {"xe-hpg", 1.6},
+         {"gfx908", 1.6},
+         {"gfx90a", 1.6},
+         {"gfx942", 4.5},
+         {"gfx12", 1.7}}};
+    constexpr double kA100 = 2.1;  // of another foundry's process than other Ampere cards
+    if (card.compute_capability == 80) return kA100;
     for (const auto& [arch, factor] : kByArch)
-        if (card.arch == arch) return factor;
-    if (card.arch.starts_with("gfx12")) return 2.0;
-    if (card.arch.starts_with("gfx11")) return 1.5;
-    return 0.8;  // gfx9, gfx10
+        if (card.arch.starts_with(arch)) return factor;
+    return 1.0;
 }
 
 // Share of the NVIDIA efficiencies that PyTorch reaches elsewhere. Chosen: no measured row of ours
@@ -52,6 +58,38 @@ double vendor_share(const Card& card) {
     }
 }
 
+// Level-2 cache. Data-centre chips by chip; else by the memory channels of the generation
+// (whitepapers: 0.25 MiB a 32-bit channel in Pascal, 0.5 in Turing and Ampere, 6 in Ada and
+// Blackwell). Other vendors: none counted.
+double level2_bytes(const Card& card) {
+    constexpr double kMib = 1048576.0;
+    if (card.compute_capability == 70) return 6 * kMib;
+    if (card.compute_capability == 80) return 40 * kMib;
+    if (card.compute_capability == 90) return 50 * kMib;
+    const double channels = card.bus_bits / 32.0;
+    if (card.arch == "pascal") return 0.25 * channels * kMib;
+    if (card.arch == "turing" || card.arch == "ampere") return 0.5 * channels * kMib;
+    if (card.arch == "ada" || card.arch == "blackwell") return 6 * channels * kMib;
+    return 0;
+}
+
+// Lanes of a multiprocessor, compute unit or Xe core.
+double multiprocessors(const Card& card) {
+    const bool small = card.vendor == memory::Vendor::Amd || card.compute_capability == 70 ||
+                       card.compute_capability == 75 || card.compute_capability == 80;
+    return card.cores / (small ? 64.0 : 128.0);
+}
+
+// Data-centre cards up to Ampere stand beside server processors of their years, whose single thread
+// is slow; cards named RTX, GeForce or TITAN in workstations.
+bool beside_old_server(const Card& card) {
+    if (card.vendor != memory::Vendor::Nvidia || card.compute_capability >= 89) return false;
+    return std::ranges::none_of(
+        std::to_array<std::string_view>({"GeForce", "TITAN", "RTX"}), [&](std::string_view word) {
+            return std::string_view(card.name).find(word) != std::string_view::npos;
+        });
+}
+
 bool sixteen_bit(ComputeType type) {
     return type != ComputeType::Float32;
 }
@@ -60,12 +98,8 @@ bool is_matrix_work(OpClass op) {
     return op == OpClass::MatMul || op == OpClass::Convolution || op == OpClass::Attention;
 }
 
-std::size_t index_of(OpClass op) {
-    return static_cast<std::size_t>(op);
-}
-
 double pageable_rate(const Card& card, const Efficiency& e) {
-    return std::min(e.pageable_bytes_per_second, pcie_gbs(card) * kGiga * e.pcie_fraction);
+    return std::min(e.pageable_gbs, pcie_gbs(card) * e.pcie_fraction) * kGiga;
 }
 
 double streaming_rate(const Card& card, const Efficiency& e, Offload offload) {
@@ -73,33 +107,137 @@ double streaming_rate(const Card& card, const Efficiency& e, Offload offload) {
                                      : pageable_rate(card, e);
 }
 
+// What a mean of two times is where the longer one hides the shorter in part: power 1 adds them,
+// a large power takes the longer.
+double overlapped(double a, double b, double power) {
+    const double longer = std::max(a, b);
+    if (longer <= 0) return 0;
+    return longer *
+           std::pow(std::pow(a / longer, power) + std::pow(b / longer, power), 1.0 / power);
+}
+constexpr double kDispatchOverlap = 6;  // chosen: the host runs ahead, but not over every sync
+
+// Prices the classes of one forward, one after the other.
+class ForwardPrice {
+  public:
+    ForwardPrice(ComputeType compute, const Card& card, const Efficiency& e,
+                 const Software& software)
+        : compute_(compute), card_(card), e_(e), software_(software) {}
+
+    void add(OpClass op, memory::OpCost cost) {
+        if (cost.kernels <= 0) return;
+        auto bytes = static_cast<double>(cost.bytes_moved);
+        auto kernels = static_cast<double>(cost.kernels);
+        double work = 0;
+        double apart = 0;  // kernels of their own beside the class's
+        if (is_matrix_work(op)) {
+            const Unit unit = unit_of(op);
+            const double tiles = e_.tile_mflop * 1e6 * multiprocessors(card_) * kernels;
+            if (cost.flops > 0) work = (static_cast<double>(cost.flops) + tiles) / unit.rate;
+            if (op == OpClass::Convolution && unit.matrix && !software_.channels_last)
+                apart = e_.layout_passes * bytes / bandwidth(op);
+            if (op == OpClass::Attention && cost.scores > 0) {
+                if (software_.attention == AttentionKernels::WritesScores) {
+                    bytes += 4 * e_.score_passes * (sixteen_bit(compute_) ? 2 : 4) *
+                             static_cast<double>(cost.scores);
+                    kernels *= 4;
+                } else {
+                    work = with_softmax(work, cost, unit.matrix);
+                }
+            }
+        } else if (software_.compiled) {
+            bytes *= e_.fused_bytes;
+            kernels *= e_.fused_kernels;
+        }
+        const double level2 = level2_bytes(card_);
+        const double hit = level2 / (level2 + bytes / kernels + 1);
+        bytes *= 1 - hit * (1 - e_.cache_relief);
+        on_card_ += std::max(work, bytes / bandwidth(op)) + apart;
+        kernels_ += kernels;
+    }
+
+    [[nodiscard]] double on_card() const { return on_card_ + e_.kernel_us * kMicro * kernels_; }
+    [[nodiscard]] double dispatch() const {
+        if (software_.compiled) return 0;
+        const double host = beside_old_server(card_) ? e_.server_host : 1.0;
+        return e_.dispatch_us * kMicro * host * kernels_;
+    }
+
+  private:
+    struct Unit {
+        double rate = 0;  // FLOPS
+        bool matrix = false;
+    };
+
+    [[nodiscard]] double bandwidth(OpClass op) const {
+        return (op == OpClass::Normalization ? e_.norm_bandwidth : e_.bandwidth) *
+               card_.bandwidth_gbs * kGiga;
+    }
+    [[nodiscard]] double lanes_rate() const {
+        return e_.fp32_lanes * vendor_share(card_) * card_.fp32_tflops * kTera;
+    }
+
+    [[nodiscard]] Unit unit_of(OpClass op) const {
+        const bool products =
+            op == OpClass::Attention && software_.attention == AttentionKernels::WritesScores;
+        const double peak =
+            peak_tflops(card_, products ? OpClass::MatMul : op, compute_, software_);
+        if (peak <= card_.fp32_tflops * 1.01) {
+            const bool winograd = op == OpClass::Convolution && !sixteen_bit(compute_);
+            return {lanes_rate() * (winograd ? e_.winograd : 1.0), false};
+        }
+        // A TF32 product moves twice the bytes of a 16-bit one through the chip.
+        const double watts = std::max(card_.tdp_w - e_.base_watts, 1.0);
+        const double limit =
+            e_.tflops_per_watt * work_per_watt(card_) * watts * (sixteen_bit(compute_) ? 1.0 : 0.5);
+        double reach = op == OpClass::Convolution ? e_.convolution
+                       : op == OpClass::Attention ? e_.attention
+                                                  : e_.matmul;
+        double rate = std::min(reach * peak, limit) * vendor_share(card_) * kTera;
+        const bool hopper = card_.compute_capability == 90;
+        if (op == OpClass::Attention && hopper && software_.attention != AttentionKernels::Flash3)
+            rate *= e_.attention_on_hopper;
+        return {rate, true};
+    }
+
+    // The scores' softmax runs on the fp32 lanes while the matrix units multiply.
+    [[nodiscard]] double with_softmax(double products, const memory::OpCost& cost,
+                                      bool matrix) const {
+        const auto scores = static_cast<double>(cost.scores);
+        const bool before_ampere =
+            card_.vendor == memory::Vendor::Nvidia && card_.compute_capability < 80;
+        const double softmax = scores * e_.softmax_flop / lanes_rate() *
+                               (before_ampere ? e_.softmax_before_ampere : 1.0);
+        if (matrix && cost.flops > 0) {
+            // Tiles of 32 along a head; less a little for sums that were rounded.
+            const double head_dim = static_cast<double>(cost.flops) / (4 * scores);
+            products *= std::ceil(head_dim / 32 - 1e-6) * 32 / head_dim;
+        }
+        if (before_ampere || software_.attention == AttentionKernels::FirstGeneration)
+            return products + softmax * e_.softmax_first_generation;
+        return overlapped(products, softmax, e_.softmax_overlap);
+    }
+
+    ComputeType compute_;
+    const Card& card_;
+    const Efficiency& e_;
+    const Software& software_;
+    double on_card_ = 0;
+    double kernels_ = 0;
+};
+
 struct CardForward {
-    double on_card = 0;
-    double dispatch = 0;
+    double seconds = 0;
+    bool dispatch_bound = false;
 };
 
 CardForward card_forward(const memory::OpCosts& costs, ComputeType compute, const Card& card,
-                         const Efficiency& e) {
-    CardForward out;
-    std::int64_t kernels = 0;
-    for (std::size_t i = 0; i < memory::kOpClasses; ++i) {
-        const auto op = static_cast<OpClass>(i);
-        const memory::OpCost& cost = costs[op];
-        kernels += cost.kernels;
-        const double move =
-            static_cast<double>(cost.bytes_moved) / (e.bandwidth[i] * card.bandwidth_gbs * kGiga);
-        double work = 0;
-        if (is_matrix_work(op) && cost.flops > 0) {
-            const double peak = std::min(peak_tflops(card, op, compute),
-                                         e.tflops_per_watt_max * work_per_watt(card) * card.tdp_w);
-            work = static_cast<double>(cost.flops) /
-                   (e.compute[i] * vendor_share(card) * peak * kTera);
-        }
-        out.on_card += std::max(work, move);
-    }
-    out.on_card += e.kernel_seconds * static_cast<double>(kernels);
-    out.dispatch = e.dispatch_seconds * static_cast<double>(kernels);
-    return out;
+                         const Efficiency& e, const Software& software) {
+    ForwardPrice price(compute, card, e, software);
+    for (std::size_t i = 0; i < memory::kOpClasses; ++i)
+        price.add(static_cast<OpClass>(i), costs.by_class[i]);
+    return {overlapped(price.on_card(), price.dispatch(), kDispatchOverlap),
+            price.dispatch() > price.on_card()};
 }
 
 std::string bytes_at_rate(std::string_view what, Bytes bytes, double rate, double seconds) {
@@ -111,10 +249,10 @@ void price_load(const memory::Phase& phase, const Card& card, const Efficiency& 
                 PhaseSeconds& out) {
     if (phase.read_from_disk.count > 0) {
         const double seconds =
-            static_cast<double>(phase.read_from_disk.count) / e.disk_bytes_per_second;
+            static_cast<double>(phase.read_from_disk.count) / (e.disk_gbs * kGiga);
         out.load += seconds;
         out.reasons.push_back(bytes_at_rate("reading model files", phase.read_from_disk,
-                                            e.disk_bytes_per_second, seconds));
+                                            (e.disk_gbs * kGiga), seconds));
     }
     if (phase.loaded.count > 0) {
         const double rate = pageable_rate(card, e);
@@ -140,33 +278,8 @@ void price_streaming(const memory::Phase& phase, const Card& card, const Efficie
 
 }  // namespace
 
-// Matrix and bandwidth fractions, per-kernel times and the power limit: fitted by
-// tools/fit_efficiency.py on 128 public measurements of SD 1.4, SD 1.5 and SDXL with
-// memory-efficient attention, 14 cards from T4 to H100 (median error 14 %, a card left out is
-// predicted within 0.8 to 1.4). Link, disk and CPU rates are chosen: pageable copies from the
-// sequential-offload row of SDXL on A100 (2.8 to 4.6 GB/s with hooks), NVMe reads through mmap, an
-// 8-core desktop in fp32.
-const Efficiency& default_efficiency() {
-    static const Efficiency defaults = [] {
-        Efficiency e;
-        e.compute.fill(1.0);
-        e.compute[index_of(OpClass::MatMul)] = 0.80;
-        e.compute[index_of(OpClass::Convolution)] = 0.62;
-        e.compute[index_of(OpClass::Attention)] = 0.70;
-        e.bandwidth.fill(0.90);
-        e.tflops_per_watt_max = 0.35;
-        e.dispatch_seconds = 12e-6;
-        e.kernel_seconds = 14.5e-6;
-        e.pageable_bytes_per_second = 5e9;
-        e.pcie_fraction = 0.80;
-        e.disk_bytes_per_second = 1.5e9;
-        e.host_tflops = 0.3;
-        return e;
-    }();
-    return defaults;
-}
-
-double peak_tflops(const Card& card, OpClass op_class, ComputeType compute) {
+double peak_tflops(const Card& card, OpClass op_class, ComputeType compute,
+                   const Software& software) {
     if (!is_matrix_work(op_class)) return card.fp32_tflops;
     const double no_matrix_units = card.fp32_tflops;
     if (sixteen_bit(compute)) {
@@ -174,7 +287,8 @@ double peak_tflops(const Card& card, OpClass op_class, ComputeType compute) {
         return unit.value_or(no_matrix_units);
     }
     const bool tf32 = card.vendor == memory::Vendor::Nvidia && card.compute_capability >= 80;
-    if (tf32 && op_class == OpClass::Convolution)
+    const bool matmul = op_class == OpClass::MatMul && software.tf32_matmul;
+    if (tf32 && (op_class == OpClass::Convolution || matmul))
         return card.fp16_tflops.value_or(no_matrix_units) / 2;
     return card.fp32_tflops;
 }
@@ -187,9 +301,8 @@ double pcie_gbs(const Card& card) {
 }
 
 double forward_seconds(const memory::OpCosts& costs, ComputeType compute, const Card& card,
-                       const Efficiency& e) {
-    const CardForward forward = card_forward(costs, compute, card, e);
-    return std::max(forward.on_card, forward.dispatch);
+                       const Efficiency& e, const Software& software) {
+    return card_forward(costs, compute, card, e, software).seconds;
 }
 
 PhaseSeconds estimate_seconds(const memory::Phase& phase, const Card& card, const Efficiency& e,
@@ -201,9 +314,10 @@ PhaseSeconds estimate_seconds(const memory::Phase& phase, const Card& card, cons
                       (e.host_tflops * kTera);
         out.reasons.emplace_back("runs on the CPU");
     } else if (forwards > 0) {
-        const CardForward forward = card_forward(phase.cost_per_forward, phase.compute, card, e);
-        out.dispatch_bound = forward.dispatch > forward.on_card;
-        out.compute = forwards * std::max(forward.on_card, forward.dispatch);
+        const CardForward forward =
+            card_forward(phase.cost_per_forward, phase.compute, card, e, {});
+        out.dispatch_bound = forward.dispatch_bound;
+        out.compute = forwards * forward.seconds;
         out.reasons.push_back(
             fmt::format("{} forwards of {} at batch {} ({:.2f} TFLOP each)", phase.forwards,
                         seconds_text(out.compute / forwards), phase.batch_per_forward,

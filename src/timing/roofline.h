@@ -9,34 +9,31 @@
 #pragma once
 #include "memory/forecast.h"
 #include "timing/cards.h"
+#include "timing/efficiency.h"
 
-#include <array>
 #include <string>
 #include <vector>
 
 namespace plimsoll::timing {
 
-// Fractions of the card's peaks, and what the machine around the card can do. The defaults are
-// fitted or chosen, see roofline.cpp; a machine's own runs replace them.
-struct Efficiency {
-    std::array<double, memory::kOpClasses>
-        compute{};  // of the peak of the unit that runs the class
-    std::array<double, memory::kOpClasses> bandwidth{};  // of memory bandwidth
-    double tflops_per_watt_max =
-        0;  // matrix work that a watt sustains, Ampere; other generations scale it
-    double dispatch_seconds =
-        0;  // host time per kernel (PyTorch eager); hidden while the card is busier
-    double kernel_seconds = 0;  // start, drain and poor filling of a kernel on the card itself
-    double pageable_bytes_per_second = 0;  // host to card from pageable RAM, at most
-    double pcie_fraction = 0;          // of the link's theoretical rate, from pinned RAM or at most
-    double disk_bytes_per_second = 0;  // reading a model file
-    double host_tflops = 0;            // what the CPU computes when a phase runs without the card
-};
-[[nodiscard]] const Efficiency& default_efficiency();
-
 enum class Offload : std::uint8_t {
     Blocking,  // ComfyUI 0.3.64: a streamed weight is copied from pageable RAM, then used
     Async,     // --async-offload or newer defaults: pinned RAM, copies overlap with computing
+};
+
+enum class AttentionKernels : std::uint8_t {
+    Flash2,           // PyTorch 2.2 and later, on Ampere and later
+    FirstGeneration,  // FlashAttention 1, xformers of its time; memory-efficient attention
+    Flash3,           // on Hopper, beside PyTorch
+    WritesScores,     // matrix products with the scores in memory between them
+};
+
+// How the networks are run, where it is not ComfyUI's way.
+struct Software {
+    bool compiled = false;       // torch.compile with CUDA graphs: element-wise work is fused
+    bool tf32_matmul = false;    // fp32 matmuls may use TF32, as NVIDIA's containers set it
+    bool channels_last = false;  // activations of convolutions lie as the matrix units want them
+    AttentionKernels attention = AttentionKernels::Flash2;
 };
 
 struct PhaseSeconds {
@@ -57,9 +54,9 @@ struct ForecastSeconds {
 // Peak of the unit that runs a class in a type, in TFLOPS. Rules of the architectures: no matrix
 // units or a type without them falls back to fp32 lanes (Pascal keeps fp16 storage but computes in
 // fp32); fp32 convolutions use TF32 from compute capability 8.0 on (PyTorch's default), fp32
-// matmuls do not.
+// matmuls only where the software says so.
 [[nodiscard]] double peak_tflops(const Card& card, memory::OpClass op_class,
-                                 memory::ComputeType compute);
+                                 memory::ComputeType compute, const Software& software = {});
 
 // One way over the link, both directions not counted: 10^9 bytes per second, encoding already taken
 // off.
@@ -67,7 +64,8 @@ struct ForecastSeconds {
 
 // Seconds of one forward without streaming.
 [[nodiscard]] double forward_seconds(const memory::OpCosts& costs, memory::ComputeType compute,
-                                     const Card& card, const Efficiency& efficiency);
+                                     const Card& card, const Efficiency& efficiency,
+                                     const Software& software = {});
 
 [[nodiscard]] PhaseSeconds estimate_seconds(const memory::Phase& phase, const Card& card,
                                             const Efficiency& efficiency = default_efficiency(),

@@ -106,10 +106,57 @@ TEST(EstimateSeconds, is_bound_by_dispatch_where_kernels_are_tiny) {
     phase.forwards = 1;
     phase.cost_per_forward[OpClass::Elementwise] = {0, 1000, 1000};
     Efficiency slow_host = default_efficiency();
-    slow_host.dispatch_seconds = 1e-4;
+    slow_host.dispatch_us = 100;
     const PhaseSeconds seconds = estimate_seconds(phase, card("h100"), slow_host);
     EXPECT_TRUE(seconds.dispatch_bound);
     EXPECT_NEAR(seconds.compute, 0.1, 1e-9);
+}
+
+// A quarter of the head dimension is a quarter of the products but the same softmax: more than a
+// quarter of the time.
+TEST(ForwardSeconds, charges_attention_for_its_scores_beside_its_products) {
+    memory::OpCosts wide;
+    wide[OpClass::Attention] = {4LL << 40, 1 << 20, 10, (4LL << 40) / (4 * 128)};
+    memory::OpCosts narrow = wide;
+    narrow[OpClass::Attention].flops /= 4;
+    const Efficiency& e = default_efficiency();
+    for (const char* key : {"a100-80gb", "rtx3060-12gb", "t4"}) {
+        const double ratio = forward_seconds(narrow, ComputeType::Float16, card(key), e) /
+                             forward_seconds(wide, ComputeType::Float16, card(key), e);
+        EXPECT_GT(ratio, 0.26) << key;
+        EXPECT_LT(ratio, 1.0) << key;
+    }
+}
+
+TEST(ForwardSeconds, knows_what_software_spares_and_costs) {
+    const memory::OpCosts costs = sdxl_costs(2, 128);
+    const auto seconds = [&](const char* key, ComputeType type, const Software& software) {
+        return forward_seconds(costs, type, card(key), default_efficiency(), software);
+    };
+    const double plain = seconds("rtx4090", ComputeType::Float16, {});
+    EXPECT_LT(seconds("rtx4090", ComputeType::Float16, {.compiled = true}), plain);
+    EXPECT_LT(seconds("rtx4090", ComputeType::Float16, {.channels_last = true}), plain);
+    EXPECT_GT(
+        seconds("rtx4090", ComputeType::Float16, {.attention = AttentionKernels::WritesScores}),
+        plain);
+    EXPECT_LT(seconds("a100-40gb", ComputeType::Float32, {.tf32_matmul = true}),
+              seconds("a100-40gb", ComputeType::Float32, {}));
+    // FlashAttention 3 runs on Hopper only.
+    EXPECT_LT(seconds("h100", ComputeType::Float16, {.attention = AttentionKernels::Flash3}),
+              seconds("h100", ComputeType::Float16, {}));
+    EXPECT_EQ(seconds("rtx4090", ComputeType::Float16, {.attention = AttentionKernels::Flash3}),
+              plain);
+}
+
+// The T4's matrix units could do 65 TFLOPS, its 70 W cannot.
+TEST(ForwardSeconds, is_limited_by_the_watts_of_the_card) {
+    memory::OpCosts products;
+    products[OpClass::MatMul] = {1LL << 45, 1 << 20, 1};
+    Card patient = card("t4");
+    const Efficiency& e = default_efficiency();
+    const double limited = forward_seconds(products, ComputeType::Float16, patient, e);
+    patient.tdp_w = 300;
+    EXPECT_LT(forward_seconds(products, ComputeType::Float16, patient, e), 0.7 * limited);
 }
 
 TEST(EstimateSeconds, of_an_empty_phase_is_nothing) {

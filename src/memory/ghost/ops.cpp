@@ -147,6 +147,7 @@ Tensor attention(Tape& tape, Module module, const Tensor& q, const Tensor& k, co
         mask.defined() && tape.options().casts_included ? mask.bytes() : 0;
     tape.charge(OpClass::Attention, attention_name(tape), module, flops,
                 q.bytes() + k.bytes() + v.bytes() + mask_bytes + out.bytes());
+    tape.charge_scores(saturating_product({s.batch, s.heads, s.queries, s.keys}));
     return out;
 }
 

@@ -71,4 +71,9 @@ void Tape::charge(OpClass op_class, std::string_view op, const std::string* modu
         (*options_.observer)({{op, module, scope_}, heap_.live_bytes(), bytes_moved});
 }
 
+void Tape::charge_scores(std::int64_t scores) {
+    OpCost& cost = costs_[OpClass::Attention];
+    cost.scores = saturating_sum(cost.scores, scores);
+}
+
 }  // namespace plimsoll::memory::ghost

@@ -72,6 +72,9 @@ class Tape {
     void charge(OpClass op_class, std::string_view op, const std::string* module,
                 std::int64_t flops, std::int64_t bytes_moved, std::int64_t kernels = 1);
 
+    // Scores of an attention that was charged, which the card computes beside the products.
+    void charge_scores(std::int64_t scores);
+
     // What module paths are prefixed with from now on ("diffusion_model").
     void set_scope(std::string_view scope) { scope_ = scope; }
     [[nodiscard]] std::string_view scope() const { return scope_; }

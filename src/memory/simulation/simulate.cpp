@@ -330,7 +330,7 @@ class Simulation {
 
     static OpCost divided(const OpCost& cost, std::int64_t by) {
         if (by < 2) return cost;
-        return {cost.flops / by, cost.bytes_moved / by, cost.kernels / by};
+        return {cost.flops / by, cost.bytes_moved / by, cost.kernels / by, cost.scores / by};
     }
 
     void take(const Step& step, const VaeStep& what) {
