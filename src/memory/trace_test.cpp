@@ -61,7 +61,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
     std::map<std::string, std::map<std::string, Errors>> families;
     for (const json::value& recorded :
          recorded_lines({"ldm", "fluxkin", "llm", "qwen", "sd3", "transformers", "wan", "audio",
-                         "vision", "ltx", "hunyuan", "images2026"})) {
+                         "vision", "ltx", "hunyuan"})) {
         const json::value answered = answer(recorded);
         const std::string id(find_string(recorded, "id").value_or("(sensitivity)"));
         ASSERT_EQ(find(answered, "verdict"), nullptr) << id << ": " << json::serialize(answered);
@@ -82,7 +82,7 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
                 errors[std::string(field)].values.push_back(
                     relative_error(recorded, answered, field));
     }
-    ASSERT_EQ(families.size(), 84U);
+    ASSERT_EQ(families.size(), 72U);
     for (auto& [family, fields] : families) {
         for (auto& [field, errors] : fields) {
             fmt::print("{:9} {:16} {:4} lines, median error {:.1e}, worst {:.1e}\n", family, field,
@@ -102,14 +102,16 @@ TEST(TraceGolden, agrees_with_every_recorded_walk) {
 // Goal: memory is right where a recording counts operations that the walk does not know one by one.
 // Method: as above, but equal to the byte, and without the operations.
 TEST(TraceGolden, agrees_on_memory_to_the_byte) {
-    const std::vector<json::value> lines = recorded_lines({"audio_memory"});
+    const std::vector<json::value> lines = recorded_lines({"audio_memory", "images2026"});
     ASSERT_FALSE(lines.empty());
     for (const json::value& recorded : lines) {
         const json::value answered = answer(recorded);
         const std::string id(find_string(recorded, "id").value_or(""));
         for (const std::string_view field :
              {"peak_bytes", "peak_bytes_cu130", "weights_bytes", "params", "input_bytes", "flops"})
-            EXPECT_EQ(find_int(answered, field), find_int(recorded, field)) << id << " " << field;
+            if (find_int(recorded, field))
+                EXPECT_EQ(find_int(answered, field), find_int(recorded, field))
+                    << id << " " << field;
         EXPECT_EQ(*find(answered, "peak_site"), *find(recorded, "peak_site")) << id;
     }
 }

@@ -191,7 +191,13 @@ Result<Walk> answer_flux2_vae(const Question& q) {
                                              .num_res_blocks = arguments.num_res_blocks,
                                              .double_z = arguments.double_z,
                                              .batch_norm_latent = true}));
-    const VaeCall call{q.batch, q.height, q.width, q.types.compute, q.types.storage, q.rules};
+    const VaeCall call{.batch = q.batch,
+                       .frames = 1,
+                       .height = q.height,
+                       .width = q.width,
+                       .compute = q.types.compute,
+                       .storage = q.types.storage,
+                       .rules = q.rules};
     Walk walk =
         q.phase == "vae_decode" ? simulate_vae_decode(*vae, call) : simulate_vae_encode(*vae, call);
     return with_buffers(q, *as_network(vae), walk);

@@ -36,16 +36,16 @@ Tensor part(const Tensor& modulation, std::int64_t width) {
 
 namespace {
 
-Tensor normalised(Tape& tape, const LayerNorm& norm, const Tensor& x, TokenLayout layout) {
-    return layout == TokenLayout::Contiguous ? norm.forward(tape, x)
+Tensor normalised(Tape& tape, const LayerNorm& norm, const Tensor& x, MmditLayout layout) {
+    return layout == MmditLayout::Contiguous ? norm.forward(tape, x)
                                              : norm.forward_strided(tape, x);
 }
 
 // How image tokens come to the block at `index`.
-TokenLayout image_layout(const std::vector<int>& self_attn_layers, int index) {
+MmditLayout image_layout(const std::vector<int>& self_attn_layers, int index) {
     const bool stacked = std::any_of(self_attn_layers.begin(), self_attn_layers.end(),
                                      [&](int layer) { return layer >= 0 && layer < index; });
-    return stacked ? TokenLayout::Contiguous : TokenLayout::ChannelsFirst;
+    return stacked ? MmditLayout::Contiguous : MmditLayout::ChannelsFirst;
 }
 
 }  // namespace
@@ -117,7 +117,7 @@ Tensor MmditStream::feed_forward(Tape& tape, Module block, const Tensor& x,
                                  const Tensor& modulation) const {
     const Tensor shift = part(modulation, widths_.hidden);
     const Tensor modulated = [&] {
-        const TokenLayout layout = kind_.self_attn ? TokenLayout::Contiguous : kind_.layout;
+        const MmditLayout layout = kind_.self_attn ? MmditLayout::Contiguous : kind_.layout;
         const Tensor normal = normalised(tape, norm2_, x, layout);
         return modulate(tape, block, normal, shift, shift);
     }();

@@ -53,7 +53,7 @@ class MmditAttention {
 
 // How a stream's tokens lie in memory. Patches come as a convolution's channels, and sums with them
 // lie as they do, up to the first block in which they attend to themselves: its sum is stacked.
-enum class TokenLayout : std::uint8_t { Contiguous, ChannelsFirst };
+enum class MmditLayout : std::uint8_t { Contiguous, ChannelsFirst };
 
 // One of a block's two streams.
 class MmditStream {
@@ -61,7 +61,7 @@ class MmditStream {
     struct Kind {
         bool pre_only = false;   // text in the last block: only attended to
         bool self_attn = false;  // a second attention, over the stream's own tokens
-        TokenLayout layout = TokenLayout::Contiguous;  // as they come in
+        MmditLayout layout = MmditLayout::Contiguous;  // as they come in
     };
     MmditStream(Registry& registry, std::string_view path, const MmditWidths& widths,
                 const Kind& kind);
@@ -137,7 +137,7 @@ class MmditNetwork final : public Denoiser {
     std::optional<MlpEmbedder> y_embedder_;
     Linear context_embedder_;
     std::vector<MmditBlock> blocks_;
-    TokenLayout final_layout_;
+    MmditLayout final_layout_;
     Module final_;
     LayerNorm final_norm_;
     Linear final_linear_;
