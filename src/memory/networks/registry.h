@@ -31,6 +31,9 @@ class Registry {
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
                             ModuleStorage storage);
+    // Parameters that a container computes at start: in no state dict.
+    void add_computed(Module path, std::string_view class_name, std::int64_t parameters,
+                      ModuleStorage storage);
     // A table that a container keeps and that is no parameter.
     void add_buffer(Module path, std::string_view class_name, std::int64_t elements,
                     ModuleStorage storage, Saved saved);
