@@ -348,6 +348,85 @@ TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
     }
 }
 
+using Renames = std::vector<std::pair<std::string, std::string>>;
+
+// A network under other names; `qkv` ends the names of layers that are three there.
+TensorTable renamed(const TensorTable& table, const Renames& renames, const Renames& split) {
+    TensorTable copy;
+    for (const TensorEntry& tensor : table.tensors) {
+        std::string name = tensor.name;
+        const auto replace = [&](const std::string& from, const std::string& to) {
+            const auto at = name.find(from);
+            if (at == std::string::npos) return false;
+            name.replace(at, from.size(), to);
+            return true;
+        };
+        for (const auto& [from, to] : renames) replace(from, to);
+        bool is_split = false;
+        for (const auto& [from, to] : split) {
+            const std::string whole = name;
+            for (const char part : {'q', 'k', 'v'}) {
+                name = whole;
+                std::string own = to;
+                own.replace(own.find('*'), 1, 1, part);
+                if (!replace(from, own)) continue;
+                modelfile::Shape third = tensor.shape;
+                third[0] /= 3;
+                add_tensor(copy, name, tensor.dtype, third);
+                is_split = true;
+            }
+            if (is_split) break;
+            name = whole;
+        }
+        if (!is_split) add_tensor(copy, name, tensor.dtype, tensor.shape);
+    }
+    copy.index();
+    return copy;
+}
+
+TEST(DiffusersNames, of_flux_and_sd3_give_the_same_network) {
+    const Renames flux = {{"single_blocks.", "single_transformer_blocks."},
+                          {"double_blocks.", "transformer_blocks."},
+                          {"img_in.", "x_embedder."},
+                          {"txt_in.", "context_embedder."},
+                          {"final_layer.linear.", "proj_out."},
+                          {"vector_in.in_layer.", "time_text_embed.text_embedder.linear_1."},
+                          {"guidance_in.in_layer.", "time_text_embed.guidance_embedder.linear_1."},
+                          {"txt_attn.norm.key_norm.weight", "attn.norm_added_k.weight"},
+                          {"txt_attn.norm.key_norm.scale", "attn.norm_added_k.weight"},
+                          {"img_mlp.0.", "ff.net.0.proj."}};
+    const Renames flux_split = {{"img_attn.qkv.", "attn.to_*."},
+                                {"txt_attn.qkv.", "attn.add_*_proj."}};
+    const Renames sd3 = {{"joint_blocks.", "transformer_blocks."},
+                         {"x_embedder.proj.", "pos_embed.proj."},
+                         {"y_embedder.mlp.0.", "time_text_embed.text_embedder.linear_1."},
+                         {"x_block.attn.ln_q.", "attn.norm_q."},
+                         {"x_block.mlp.fc1.", "ff.net.0.proj."}};
+    const Renames sd3_split = {{"context_block.attn.qkv.", "attn.add_*_proj."},
+                               {"x_block.attn.qkv.", "attn.to_*."},
+                               {"x_block.attn2.qkv.", "attn2.to_*."}};
+    for (const std::string name : {"flux_dev", "flux_schnell"}) {
+        const TensorTable table = listing(name);
+        const BuiltFile file = build(renamed(table, flux, flux_split));
+        ASSERT_NE(file.denoiser, nullptr) << testing::PrintToString(file.contents->notes);
+        EXPECT_TRUE(file.notes.empty()) << testing::PrintToString(file.notes);
+        EXPECT_EQ(file.contents->family, Family::Flux);
+        EXPECT_EQ(params_of(*file.denoiser), params_of(table));
+    }
+    for (const std::string name : {"sd3_medium", "sd3_3.5_medium", "sd3_3.5_large"}) {
+        const TensorTable table = listing(name);
+        TensorTable other = renamed(table, sd3, sd3_split);
+        for (TensorEntry& tensor : other.tensors)
+            if (tensor.name == "pos_embed") tensor.name = "pos_embed.pos_embed";
+        other.index();
+        const BuiltFile file = build(other);
+        ASSERT_NE(file.denoiser, nullptr) << testing::PrintToString(file.contents->notes);
+        EXPECT_TRUE(file.notes.empty()) << testing::PrintToString(file.notes);
+        EXPECT_EQ(file.contents->family, Family::Sd3);
+        EXPECT_EQ(params_of(*file.denoiser), params_of(table));
+    }
+}
+
 // A Linear layer's weight, as formats for quantised networks choose them.
 bool is_linear(const TensorEntry& tensor) {
     return tensor.name.ends_with(".weight") && tensor.shape.size() == 2 &&

@@ -16,6 +16,8 @@ std::string_view norm_name(const TensorView& view) {
     return view.has(kOld) ? kOld : "double_blocks.0.img_attn.norm.key_norm.weight";
 }
 
+}  // namespace
+
 Family family_of(const FluxConfig& c) {
     constexpr int kFillChannels = 96;  // latent, masked latent, mask of 8 x 8 pixels: 16 + 16 + 64
     if (c.global_modulation) return Family::Flux2;
@@ -23,8 +25,6 @@ Family family_of(const FluxConfig& c) {
     if (c.vec_in_dim == 0) return c.context_in_dim == 3584 ? Family::LongCatImage : Family::Unknown;
     return c.in_channels == kFillChannels ? Family::FluxFill : Family::Flux;
 }
-
-}  // namespace
 
 std::optional<DetectedDenoiser> detect_flux(const TensorView& view, Notes& notes) {
     if (view.has_any("txt_norm.") || view.has("double_blocks.0.img_mlp.gate_proj.weight"))

@@ -23,10 +23,10 @@ std::optional<DetectedDenoiser> detect_mmdit(const TensorView& view, Notes& note
     c.pos_embed_max_size = static_cast<int>(std::lround(std::sqrt(positions)));
     read.expect(static_cast<std::int64_t>(c.pos_embed_max_size) * c.pos_embed_max_size == positions,
                 "its table of positions is no square");
+    if (!read.sound(notes)) return std::nullopt;
     for (int i = 0; i < c.depth; ++i)
         if (view.has(fmt::format("joint_blocks.{}.x_block.attn2.qkv.weight", i)))
             c.x_block_self_attn_layers.push_back(i);
-    if (!read.sound(notes)) return std::nullopt;
     return DetectedDenoiser{std::move(c), Family::Sd3};
 }
 

@@ -64,9 +64,11 @@ struct DetectedDenoiser {
     Family family = Family::Unknown;
 };
 using DetectDenoiser = std::optional<DetectedDenoiser>(const TensorView& view, Notes& notes);
-DetectDenoiser detect_mmdit;            // Stable Diffusion 3
-DetectDenoiser detect_pixart;           // PixArt-Sigma
-DetectDenoiser detect_flux;             // Flux, Flux 2, LongCat-Image
+DetectDenoiser detect_mmdit;   // Stable Diffusion 3
+DetectDenoiser detect_pixart;  // PixArt-Sigma
+DetectDenoiser detect_flux;    // Flux, Flux 2, LongCat-Image
+DetectDenoiser detect_diffusers_flux;
+DetectDenoiser detect_diffusers_mmdit;
 DetectDenoiser detect_chroma;           // Chroma
 DetectDenoiser detect_qwen_image;       // Qwen-Image and its edit models
 DetectDenoiser detect_lumina2;          // Lumina 2, Z-Image
@@ -74,6 +76,8 @@ DetectDenoiser detect_omnigen2;         // OmniGen 2
 DetectDenoiser detect_cosmos_predict2;  // Cosmos-Predict2, Anima
 DetectDenoiser detect_hunyuan_video;    // HunyuanVideo, HunyuanImage 2.1
 DetectDenoiser detect_wan;              // Wan 2.1, 2.2
+
+[[nodiscard]] Family family_of(const FluxConfig& config);
 
 // A diffusion transformer below `view`: one that is known, or one that is recognised only (then
 // `notes` says so).

@@ -56,9 +56,10 @@ constexpr Row kRows[] = {
     {"encoder.lyric_encoder.layers.0.self_attn.q_proj.weight", "ACE-Step 1.5"},
     {"video_patch_proj.weight", "MiniMax H3"},
     // Formats under other names.
-    {"transformer_blocks.0.attn.add_k_proj.weight",
-     "a network under diffusers' names (Flux, Stable Diffusion 3)", nullptr,
-     "context_embedder.weight"},
+    {"transformer_blocks.0.attn.norm_added_k.weight", "Flux", detect_diffusers_flux,
+     "x_embedder.weight"},
+    {"transformer_blocks.0.attn.add_q_proj.weight", "Stable Diffusion 3", detect_diffusers_mmdit,
+     "pos_embed.pos_embed"},
     {"transformer_blocks.0.qkv_proj.qweight", "a network quantised by SVDQuant"},
     {"transformer_blocks.0.attn.to_qkv.qweight", "a network quantised by SVDQuant"},
 };
