@@ -98,6 +98,23 @@ TEST(DiffusersNames, of_flux_and_sd3_give_the_same_network) {
     }
 }
 
+TEST(TencentsNames, of_hunyuan_video_give_the_same_network) {
+    const Renames names = {{"img_attn.norm.key_norm.scale", "img_attn_k_norm.weight"},
+                           {"img_attn.norm.query_norm.scale", "img_attn_q_norm.weight"},
+                           {"_attn.qkv.", "_attn_qkv."},
+                           {"_attn.proj.", "_attn_proj."},
+                           {"_mlp.0.", "_mlp.fc1."},
+                           {"_mlp.2.", "_mlp.fc2."},
+                           {"_mod.lin.", "_mod.linear."},
+                           {"guidance_in.in_layer.", "guidance_in.mlp.0."},
+                           {"guidance_in.out_layer.", "guidance_in.mlp.2."}};
+    const TensorTable table = listing("hunyuan_video");
+    const BuiltFile file = build(renamed(table, names, {}));
+    ASSERT_NE(file.denoiser, nullptr) << testing::PrintToString(file.contents->notes);
+    EXPECT_TRUE(file.notes.empty()) << testing::PrintToString(file.notes);
+    EXPECT_EQ(params_of(*file.denoiser), params_of(table));
+}
+
 // A Linear layer's weight, as formats for quantised networks choose them.
 bool is_linear(const TensorEntry& tensor) {
     return tensor.name.ends_with(".weight") && tensor.shape.size() == 2 &&

@@ -3,6 +3,8 @@
 // Transformers that store or compute a table of positions: Stable Diffusion 3, PixArt-Sigma.
 #include "modelfile/detect_numbers.h"
 
+#include <algorithm>
+
 namespace plimsoll::modelfile {
 
 std::optional<DetectedDenoiser> detect_mmdit(const TensorView& view, Notes& notes) {
@@ -44,7 +46,10 @@ std::optional<DetectedDenoiser> detect_pixart(const TensorView& view, Notes& not
     c.model_max_length = read.length("y_embedder.y_embedding", 0, 2);
     c.qk_norm = view.has("blocks.0.attn.q_norm.weight");
     const int out = read.length("final_layer.linear.weight", 0, 2);
-    const std::int64_t own = std::int64_t{1} * c.in_channels * c.patch_size * c.patch_size;
+    constexpr int kPatchMax = 64;
+    read.expect(c.patch_size <= kPatchMax, "its patches are too large");
+    const std::int64_t side = std::min(c.patch_size, kPatchMax);
+    const std::int64_t own = c.in_channels * side * side;
     c.pred_sigma = out == 2 * own;
     read.expect(c.pred_sigma || out == own, "its output is not of the latent's channels");
     if (!read.sound(notes)) return std::nullopt;

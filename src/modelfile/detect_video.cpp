@@ -3,6 +3,7 @@
 // HunyuanVideo with HunyuanImage 2.1, and Wan 2.1 and 2.2.
 #include "modelfile/detect_numbers.h"
 
+#include <algorithm>
 #include <array>
 
 namespace plimsoll::modelfile {
