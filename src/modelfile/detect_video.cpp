@@ -56,6 +56,7 @@ std::optional<DetectedDenoiser> detect_hunyuan_video(const TensorView& view, Not
     HunyuanVideoConfig c;
     const std::size_t rank = view.rank("img_in.proj.weight");  // a convolution over 2 or 3 axes
     read.expect(rank == 4 || rank == 5, "its first layer is no convolution of an image or a video");
+    if (!read.sound(notes)) return std::nullopt;
     c.hidden_size = read.length("img_in.proj.weight", 0, rank);
     c.in_channels = read.length("img_in.proj.weight", 1, rank);
     c.patch_size.clear();
