@@ -3,14 +3,18 @@
 
 #include "memory/networks/controlnet.h"
 #include "memory/networks/denoiser.h"
+#include "memory/networks/text/text_encoder.h"
 #include "memory/networks/vae.h"
 #include "memory/residency/dtypes.h"
 #include "memory/residency/loadable_model.h"
 #include "modelfile/architectures.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <optional>
 #include <utility>
+#include <variant>
 
 namespace plimsoll::memory {
 
@@ -23,6 +27,50 @@ void keep(Result<std::shared_ptr<const T>> built, std::string_view what,
         into = std::move(*built);
     else
         file.notes.push_back(std::string(what) + ": " + built.error().message);
+}
+
+// Weights that ComfyUI unpacks layer by layer as it runs: GGUF blocks, two values in a byte.
+bool is_unpacked_to_run(modelfile::DType dtype) {
+    using enum modelfile::DType;
+    return modelfile::dtype_traits(dtype).block_elements > 1 || dtype == Float4E2M1 ||
+           dtype == UInt8;
+}
+
+// Says so where the walk would not know what such weights need.
+bool runs_as_stored(const modelfile::PartWeights& weights, std::string_view what, BuiltFile& file) {
+    if (!is_unpacked_to_run(weights.dtype)) return true;
+    file.notes.push_back(fmt::format("{}: stored as {}, which is not simulated yet", what,
+                                     modelfile::dtype_traits(weights.dtype).name));
+    return false;
+}
+
+// ComfyUI runs a network with tensors missing or left over, but hardly ever should.
+void compare_size(const Network& network, std::int64_t not_of_file,
+                  const modelfile::PartWeights& weights, std::string_view what, BuiltFile& file) {
+    if (weights.network_params == 0) return;
+    std::int64_t params = -not_of_file;
+    for (const ModuleEntry& module : network.modules())
+        params += module.elements - module.unsaved_elements;
+    if (params != weights.network_params)
+        file.notes.push_back(fmt::format(
+            "{}: a network of its numbers has {} parameters, the file {}: tensors are missing, or "
+            "it is a relative that is not known",
+            what, params, weights.network_params));
+}
+
+void build_text_encoders(const modelfile::Contents& c, BuiltFile& file) {
+    constexpr std::int64_t kLogitScale = 1;  // of ComfyUI's wrapper, whatever it wraps
+    for (const auto& encoder : c.text_encoders) {
+        if (!runs_as_stored(encoder.weights, "text encoder", file)) continue;
+        auto built = build_text_encoder(encoder);
+        if (!built) {
+            file.notes.push_back("text encoder: " + built.error().message);
+            continue;
+        }
+        if (built->text)
+            compare_size(built->network(), kLogitScale, encoder.weights, "text encoder", file);
+        file.text_encoders.push_back(std::move(*built));
+    }
 }
 
 std::optional<ComputeType> type_in_file(modelfile::DType dtype) {
@@ -49,7 +97,8 @@ modelfile::PartWeights weights_of(const Network& network, modelfile::DType dtype
     return {.params = network.params(),
             .bytes = network.weights(type_in_file(dtype).value_or(ComputeType::Float16)),
             .dtype = dtype,
-            .scaled_fp8 = scaled};
+            .scaled_fp8 = scaled,
+            .network_params = 0};
 }
 
 // Puts catalogued networks together to what a file of them would hold.
@@ -74,7 +123,7 @@ class CatalogueFile {
         TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
         modelfile::Part<modelfile::TextEncoderConfig> part{
             std::move(config),
-            {.params = 0, .bytes = {}, .dtype = dtype_, .scaled_fp8 = scaled_},
+            {.params = 0, .bytes = {}, .dtype = dtype_, .scaled_fp8 = scaled_, .network_params = 0},
             "cond_stage_model."};
         TRY_ASSIGN(const BuiltTextEncoder encoder, build_text_encoder(part));
         part.weights = weigh(encoder.network());
@@ -105,17 +154,18 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
     BuiltFile file;
     file.contents = std::move(contents);
     const modelfile::Contents& c = *file.contents;
-    if (c.denoiser)
+    if (c.denoiser && runs_as_stored(c.denoiser->weights, "diffusion model", file)) {
         keep(build_denoiser(c.denoiser->config), "diffusion model", file.denoiser, file);
-    if (c.vae) keep(build_vae(c.vae->config), "VAE", file.vae, file);
+        if (file.denoiser)
+            compare_size(*file.denoiser, 0, c.denoiser->weights, "diffusion model", file);
+    }
+    if (c.vae) {
+        keep(build_vae(c.vae->config), "VAE", file.vae, file);
+        if (file.vae) compare_size(*file.vae, 0, c.vae->weights, "VAE", file);
+    }
     if (c.controlnet)
         keep(build_controlnet(c.controlnet->config), "ControlNet", file.controlnet, file);
-    for (const auto& encoder : c.text_encoders) {
-        if (auto built = build_text_encoder(encoder))
-            file.text_encoders.push_back(std::move(*built));
-        else
-            file.notes.push_back("text encoder: " + built.error().message);
-    }
+    build_text_encoders(c, file);
     return file;
 }
 

@@ -10,6 +10,7 @@
 #include <array>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 namespace plimsoll::memory {
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -53,14 +54,22 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::WanVace, "wan_vace"},
 };
 
-constexpr std::array<std::string_view, 5> kUnetPrefixes = {"model.diffusion_model.", "model.model.",
-                                                           "net.", "diffusion_model.", ""};
+constexpr std::array<std::string_view, 6> kDenoiserPrefixes = {
+    "model.diffusion_model.", "model.model.", "net.", "diffusion_model.", "model.", ""};
 constexpr std::array<std::string_view, 3> kControlPrefixes = {"control_model.", "controlnet.", ""};
 constexpr std::array<std::string_view, 3> kVaePrefixes = {"first_stage_model.", "vae.", ""};
 constexpr std::array<std::string_view, 2> kAdapterPrefixes = {"adapter.", ""};
 
-void find_unet(const TensorTable& table, Contents& contents) {
-    for (const std::string_view prefix : kUnetPrefixes) {
+PartWeights sum_part(const PackedTable& table, std::string_view prefix) {
+    WeightSum sum;
+    for (const std::uint32_t at : table.stored().with_prefix(prefix))
+        sum.add(table.stored().tensors[at], table.unpacked().tensors[at]);
+    return sum.total();
+}
+
+void find_unet(const PackedTable& packed, Contents& contents) {
+    const TensorTable& table = packed.unpacked();
+    for (const std::string_view prefix : kDenoiserPrefixes) {
         const TensorView view(table, std::string(prefix));
         std::optional<UnetConfig> unet = detect_ldm_unet(view, contents.notes);
         if (!unet) unet = detect_diffusers_unet(view, contents.notes);
@@ -77,9 +86,25 @@ void find_unet(const TensorTable& table, Contents& contents) {
                 "of the families that ComfyUI knows",
                 unet->model_channels, unet->context_dim, unet->adm_in_channels));
         contents.family = unet->family;
-        contents.denoiser = {*std::move(unet), sum_weights(table, prefix), std::string(prefix)};
+        contents.denoiser = {*std::move(unet), sum_part(packed, prefix), std::string(prefix)};
         return;
     }
+}
+
+// The prefix of a diffusion transformer, known or not. Nullopt where there is none.
+std::optional<std::string_view> find_transformer(const PackedTable& table, Contents& contents) {
+    for (const std::string_view prefix : kDenoiserPrefixes) {
+        TransformerVerdict verdict =
+            detect_transformer(TensorView(table.unpacked(), std::string(prefix)), contents.notes);
+        if (!verdict.is_there) continue;
+        if (verdict.denoiser) {
+            contents.family = verdict.denoiser->family;
+            contents.denoiser = {std::move(verdict.denoiser->config), sum_part(table, prefix),
+                                 std::string(prefix)};
+        }
+        return prefix;
+    }
+    return std::nullopt;
 }
 
 void find_controlnet(const TensorTable& table, Contents& contents) {
@@ -106,7 +131,8 @@ void find_adapter(const TensorTable& table, Contents& contents) {
 // Files from the training of a VAE hold its losses and averages beside it.
 PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
     WeightSum sum;
-    for (const std::string_view own : {"encoder.", "decoder.", "quant_conv.", "post_quant_conv."})
+    for (const std::string_view own :
+         {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2."})
         for (const std::uint32_t at : table.with_prefix(std::string(prefix) + std::string(own)))
             sum.add(table.tensors[at]);
     return sum.total();
@@ -115,6 +141,10 @@ PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
 void find_vae(const TensorTable& table, Contents& contents) {
     for (const std::string_view prefix : kVaePrefixes) {
         const TensorView view(table, std::string(prefix));
+        if (std::optional<WanVaeConfig> config = detect_wan_vae(view, contents.notes)) {
+            contents.vae = {*config, sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
         if (std::optional<KlVaeConfig> config = detect_kl_vae(view, contents.notes)) {
             contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
             return;
@@ -145,13 +175,16 @@ std::optional<Family> parse_family(std::string_view name) {
     return at->family;
 }
 
-void WeightSum::add(const TensorEntry& tensor) {
-    const std::int64_t elements = element_count(tensor.shape);
-    sum_.params += elements;
-    sum_.bytes += tensor.bytes;
-    elements_of_[tensor.dtype] += elements;
-    if (tensor.name.ends_with("scaled_fp8") || tensor.name.ends_with(".scale_weight"))
-        sum_.scaled_fp8 = true;
+void WeightSum::add(const TensorEntry& stored, const TensorEntry& unpacked, Counts counts) {
+    const std::int64_t elements = element_count(unpacked.shape);
+    sum_.params += element_count(stored.shape);
+    sum_.bytes += stored.bytes;
+    elements_of_[unpacked.dtype] += elements;
+    const std::string_view name = stored.name;
+    const bool is_scale = name.ends_with(".weight_scale") || name.ends_with(".comfy_quant");
+    has_scales_ = has_scales_ || is_scale;
+    if (name.ends_with("scaled_fp8") || name.ends_with(".scale_weight")) sum_.scaled_fp8 = true;
+    if (counts == Counts::AsParameter && !is_beside_network(name)) sum_.network_params += elements;
 }
 
 PartWeights WeightSum::total() const {
@@ -162,6 +195,8 @@ PartWeights WeightSum::total() const {
             most = elements;
             total.dtype = dtype;
         }
+    const bool is_fp8 = total.dtype == DType::Float8E4M3 || total.dtype == DType::Float8E5M2;
+    if (has_scales_ && is_fp8) total.scaled_fp8 = true;
     return total;
 }
 
@@ -180,20 +215,30 @@ Contents detect_contents(const TensorTable& table) {
         contents.notes.emplace_back("a control-LoRA, which is not modelled yet");
         return contents;
     }
+    const PackedTable packed(table, contents.notes);
     find_controlnet(table, contents);
     // A bare ControlNet has a UNet's encoder under the same names.
-    if (!contents.controlnet || !contents.controlnet->prefix.empty()) find_unet(table, contents);
-    find_vae(table, contents);
-    contents.text_encoders = detect_text_encoders(table, contents.notes);
-    if (is_empty(contents)) find_adapter(table, contents);
-    contents.is_lora = is_empty(contents) && looks_like_lora(table);
+    const bool is_bare_controlnet = contents.controlnet && contents.controlnet->prefix.empty();
+    std::optional<std::string_view> transformer;
+    if (!is_bare_controlnet) transformer = find_transformer(packed, contents);
+    if (!is_bare_controlnet && !transformer) find_unet(packed, contents);
+    // Some diffusion networks have parts that look like other networks; alone in a file, they are
+    // all that is there.
+    if (transformer != "") {
+        find_vae(table, contents);
+        contents.text_encoders = detect_text_encoders(table, contents.notes);
+        std::ranges::move(detect_language_models(packed, transformer, contents.notes),
+                          std::back_inserter(contents.text_encoders));
+    }
+    if (is_empty(contents) && !transformer) find_adapter(table, contents);
+    contents.is_lora = is_empty(contents) && !transformer && looks_like_lora(table);
     if (contents.controlnet && contents.family == Family::Unknown)
         contents.family = contents.controlnet->config.encoder.family;
-    if (is_empty(contents) || (!contents.denoiser && !contents.controlnet)) {
-        if (const std::string_view hint = other_family_hint(table); !hint.empty())
-            contents.notes.push_back(fmt::format("looks like {}, which is not modelled yet", hint));
-        else if (is_empty(contents) && contents.notes.size() == table.notes.size())
-            contents.notes.emplace_back("no known network was recognised in this file");
+    if (is_empty(contents) && contents.notes.size() == table.notes.size()) {
+        const std::string_view hint = other_network_hint(table);
+        contents.notes.push_back(
+            hint.empty() ? "no known network was recognised in this file"
+                         : fmt::format("looks like {}, which is not modelled yet", hint));
     }
     return contents;
 }

@@ -5,6 +5,7 @@
 // nullopt too. Private to this folder.
 #pragma once
 #include "modelfile/network_config.h"
+#include "modelfile/packed_table.h"
 #include "modelfile/tensor_view.h"
 
 #include <cstdint>
@@ -17,15 +18,21 @@ namespace plimsoll::modelfile {
 
 using Notes = std::vector<std::string>;
 
+enum class Counts : std::uint8_t { AsParameter, No };  // in PartWeights::network_params
+
 // Adds up the weights of one part, tensor by tensor.
 class WeightSum {
   public:
-    void add(const TensorEntry& tensor);
+    // `unpacked`: what the stored tensor holds (see PackedTable); itself where nothing is packed.
+    void add(const TensorEntry& stored, const TensorEntry& unpacked,
+             Counts counts = Counts::AsParameter);
+    void add(const TensorEntry& tensor) { add(tensor, tensor); }
     [[nodiscard]] PartWeights total() const;
 
   private:
     PartWeights sum_;
     std::map<DType, std::int64_t> elements_of_;
+    bool has_scales_ = false;
 };
 
 // UNet in the LDM layout (input_blocks) or the diffusers layout (down_blocks).
@@ -46,8 +53,44 @@ class WeightSum {
 [[nodiscard]] std::vector<Part<TextEncoderConfig>> detect_text_encoders(const TensorTable& table,
                                                                         Notes& notes);
 
-// What a file of another family looks like ("Flux", "Wan 2.x"), empty when nothing is recognised.
-[[nodiscard]] std::string_view other_family_hint(const TensorTable& table);
+// T5 and the language models that encode prompts, alone or inside a checkpoint. `outside`: a prefix
+// below which none is looked for, since a diffusion network lives there.
+[[nodiscard]] std::vector<Part<TextEncoderConfig>> detect_language_models(
+    const PackedTable& table, std::optional<std::string_view> outside, Notes& notes);
+
+// A diffusion transformer and what users call it.
+struct DetectedDenoiser {
+    DenoiserConfig config;
+    Family family = Family::Unknown;
+};
+using DetectDenoiser = std::optional<DetectedDenoiser>(const TensorView& view, Notes& notes);
+DetectDenoiser detect_mmdit;   // Stable Diffusion 3
+DetectDenoiser detect_pixart;  // PixArt-Sigma
+DetectDenoiser detect_flux;    // Flux, Flux 2, LongCat-Image
+DetectDenoiser detect_diffusers_flux;
+DetectDenoiser detect_diffusers_mmdit;
+DetectDenoiser detect_chroma;           // Chroma
+DetectDenoiser detect_qwen_image;       // Qwen-Image and its edit models
+DetectDenoiser detect_lumina2;          // Lumina 2, Z-Image
+DetectDenoiser detect_omnigen2;         // OmniGen 2
+DetectDenoiser detect_cosmos_predict2;  // Cosmos-Predict2, Anima
+DetectDenoiser detect_hunyuan_video;    // HunyuanVideo, HunyuanImage 2.1
+DetectDenoiser detect_wan;              // Wan 2.1, 2.2
+
+[[nodiscard]] Family family_of(const FluxConfig& config);
+
+// A diffusion transformer below `view`: one that is known, or one that is recognised only (then
+// `notes` says so).
+struct TransformerVerdict {
+    bool is_there = false;
+    std::optional<DetectedDenoiser> denoiser;
+};
+[[nodiscard]] TransformerVerdict detect_transformer(const TensorView& view, Notes& notes);
+
+[[nodiscard]] std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes);
+
+// What a file that holds none of the above looks like, empty when nothing is recognised.
+[[nodiscard]] std::string_view other_network_hint(const TensorTable& table);
 [[nodiscard]] bool looks_like_lora(const TensorTable& table);
 
 }  // namespace plimsoll::modelfile

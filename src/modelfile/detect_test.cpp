@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 
 #include <ostream>
+#include <tuple>
 
 namespace plimsoll::modelfile {
 namespace {
@@ -178,22 +179,48 @@ TEST(DetectContents, tells_controlnets_and_adapters_from_unets) {
 }
 
 TEST(DetectContents, names_other_families_and_keeps_exact_weights) {
-    const TensorTable flux = listed_network("flux_dev");
-    const Contents contents = detect_contents(under(kUnet, flux));
+    const TensorTable radiance = listed_network("chroma_radiance_base");
+    const Contents contents = detect_contents(under(kUnet, radiance));
     EXPECT_EQ(contents.family, Family::Unknown);
     EXPECT_FALSE(contents.denoiser);
-    EXPECT_THAT(contents.notes, Contains(HasSubstr("Flux")));
+    EXPECT_THAT(contents.notes, ElementsAre(HasSubstr("Chroma Radiance")));
     std::int64_t params = 0;
-    for (const TensorEntry& tensor : flux.tensors) params += element_count(tensor.shape);
+    for (const TensorEntry& tensor : radiance.tensors) params += element_count(tensor.shape);
     EXPECT_EQ(contents.everything.params, params);
-    EXPECT_THAT(detect_contents(under("", listed_network("wan_t2v_1.3B"))).notes,
-                Contains(HasSubstr("Wan")));
-    EXPECT_THAT(detect_contents(under("", listed_network("sd3_medium"))).notes,
-                Contains(HasSubstr("SD3")));
-    EXPECT_FALSE(detect_contents(under("", listed_network("wan21_vae"))).vae);
     EXPECT_FALSE(detect_contents(under("", listed_network("svd_vae"))).vae);
     EXPECT_FALSE(detect_contents(under("", listed_network("flux2_vae"))).vae);
     EXPECT_FALSE(detect_contents(under("", listed_network("hunyuanimage21_vae"))).vae);
+}
+
+// As the files of Flux Fill and the control models are: more channels in, the rest alike.
+TEST(DetectContents, tells_fluxs_tools_by_their_channels) {
+    for (const auto& [columns, channels, family] :
+         {std::tuple{384, 96, Family::FluxFill}, std::tuple{128, 32, Family::Flux}}) {
+        TensorTable table = listed_network("flux_dev");
+        for (TensorEntry& tensor : table.tensors)
+            if (tensor.name == "img_in.weight") tensor.shape = {3072, columns};
+        const Contents contents = detect_contents(under(kUnet, table));
+        ASSERT_TRUE(contents.denoiser);
+        EXPECT_EQ(contents.family, family);
+        EXPECT_EQ(std::get<FluxConfig>(contents.denoiser->config).in_channels, channels);
+        EXPECT_EQ(std::get<FluxConfig>(contents.denoiser->config).out_channels, 16);
+    }
+}
+
+TEST(DetectContents, tells_qwen_images_relatives_by_their_marks) {
+    const auto with = [](const std::string& name, const Shape& shape) {
+        TensorTable table = listed_network("qwen_image");
+        add_tensor(table, name, DType::BFloat16, shape);
+        table.index();
+        return detect_contents(table);
+    };
+    const Contents edit = with("__index_timestep_zero__", {0});
+    ASSERT_TRUE(edit.denoiser);
+    EXPECT_EQ(std::get<QwenImageConfig>(edit.denoiser->config).default_ref_method,
+              "index_timestep_zero");
+    const Contents layered = with("time_text_embed.addition_t_embedding.weight", {2, 3072});
+    EXPECT_FALSE(layered.denoiser);
+    EXPECT_THAT(layered.notes, ElementsAre(HasSubstr("Layered")));
 }
 
 TEST(DetectContents, says_nothing_about_an_empty_file_but_that) {

@@ -155,10 +155,13 @@ using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 
 // Params and bytes of one part of a file, as stored.
 struct PartWeights {
-    std::int64_t params = 0;
+    std::int64_t params = 0;  // elements of all tensors as they are stored
     Bytes bytes;
     DType dtype = DType::Float16;  // the dtype that holds most elements
-    bool scaled_fp8 = false;
+    bool scaled_fp8 = false;       // fp8 with a scale for each Linear layer
+    // Elements of the network's own tensors once unpacked: without scales, tokenizers and copies.
+    // 0: not counted.
+    std::int64_t network_params = 0;
 };
 
 template <class Config>

@@ -44,7 +44,7 @@ class TensorView {
     // the length is no sane int.
     [[nodiscard]] int axis(std::string_view name, std::size_t at, std::size_t rank) const {
         const TensorEntry* tensor = find(name);
-        if (tensor == nullptr || tensor->shape.size() != rank) return 0;
+        if (tensor == nullptr || tensor->shape.size() != rank || at >= rank) return 0;
         return sane(tensor->shape[at]);
     }
     // The same for a weight that may be a Linear or a convolution (2 to 5 axes).

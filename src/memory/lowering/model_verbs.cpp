@@ -65,6 +65,13 @@ Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
     return {ModelValue{{.model = index, .patch_id = 0, .loras = 0}, role}};
 }
 
+// What is odd about a file whose networks are known all the same.
+void note_doubts(NodeScope& scope, const BuiltModels& models, const std::string& name) {
+    const auto file = models.find(name);
+    if (file == nullptr) return;
+    for (const std::string& note : file->notes) scope.note(fmt::format("{}: {}", name, note));
+}
+
 Values load(NodeScope& scope, const BuiltModels& models, ModelRole role,
             const std::vector<std::string>& inputs) {
     std::vector<std::string> files;
@@ -72,6 +79,7 @@ Values load(NodeScope& scope, const BuiltModels& models, ModelRole role,
         if (auto file = scope.text(input)) files.push_back(std::move(*file));
     LoadStep step;
     Values values{add_model(scope, models, role, files, step)};
+    for (const std::string& file : files) note_doubts(scope, models, file);
     scope.step(std::move(step));
     return values;
 }
@@ -82,6 +90,7 @@ Values load_checkpoint(NodeScope& scope, const BuiltModels& models) {
     Values values;
     for (const ModelRole role : {ModelRole::Unet, ModelRole::TextEncoder, ModelRole::Vae})
         values.push_back(add_model(scope, models, role, file, step));
+    note_doubts(scope, models, file.front());
     scope.step(std::move(step));
     return values;
 }

@@ -41,6 +41,12 @@ void Registry::add_own_parameters(Module path, std::string_view class_name, std:
                         .leaf = false});
 }
 
+void Registry::add_computed(Module path, std::string_view class_name, std::int64_t parameters,
+                            ModuleStorage storage) {
+    add_own_parameters(path, class_name, parameters, storage);
+    modules_.back().unsaved_elements = parameters;
+}
+
 void Registry::add_buffer(Module path, std::string_view class_name, std::int64_t elements,
                           ModuleStorage storage, Saved saved) {
     add_own_parameters(path, class_name, elements, storage);

@@ -45,6 +45,9 @@ class Registry {
     // A leaf of tables only: in the network's type, and whole numbers beside them.
     void add_tables(Module path, std::string_view class_name, std::int64_t elements,
                     const WholeNumbers& whole, Saved saved);
+    // Parameters that a container computes at start: in no state dict.
+    void add_computed(Module path, std::string_view class_name, std::int64_t parameters,
+                      ModuleStorage storage);
     // A table that a container keeps and that is no parameter.
     void add_buffer(Module path, std::string_view class_name, std::int64_t elements,
                     ModuleStorage storage, Saved saved);

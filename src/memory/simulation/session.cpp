@@ -19,6 +19,16 @@ std::string file_list(const ProgramModel& model) {
     return fmt::format("{}", fmt::join(model.files, " + "));
 }
 
+// Linear layers of scaled fp8 stay in fp8 whatever the card computes in. The few other layers are
+// counted in it too.
+std::optional<ComputeType> forced_storage(const ProgramModel& model,
+                                          const modelfile::PartWeights& weights) {
+    if (model.forced_storage || !weights.scaled_fp8) return model.forced_storage;
+    if (weights.dtype == modelfile::DType::Float8E4M3) return ComputeType::Float8E4M3;
+    if (weights.dtype == modelfile::DType::Float8E5M2) return ComputeType::Float8E5M2;
+    return std::nullopt;
+}
+
 std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Server& server,
                                              const Device& device, Types& types) {
     const std::string name = fmt::format("{} / {}", file_list(model), model_role_name(model.role));
@@ -33,7 +43,7 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
             types = unet_types({.params = weights.params,
                                 .file = weights.dtype,
                                 .supported = traits.types,
-                                .forced = model.forced_storage},
+                                .forced = forced_storage(model, weights)},
                                flags, device);
             loadable = loadable_unet(name, file, types);
             break;

@@ -31,8 +31,7 @@ class Writer {
         registry_.add(path(name), "Embedding", rows * width);
     }
     void frequencies(std::string_view name, std::int64_t count) {
-        registry_.add_own_parameters(path(name), "VisionRotaryEmbedding", count,
-                                     ModuleStorage::Float32);
+        registry_.add_computed(path(name), "VisionRotaryEmbedding", count, ModuleStorage::Float32);
     }
 
   private:
