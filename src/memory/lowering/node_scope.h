@@ -5,6 +5,7 @@
 #pragma once
 #include "memory/lowering/values.h"
 #include "memory/program.h"
+#include "workflow/expression.h"
 #include "workflow/graph.h"
 #include "workflow/node_catalogue.h"
 
@@ -33,12 +34,18 @@ class NodeScope {
     [[nodiscard]] const workflow::NodeKind& kind() const { return *kind_; }
     [[nodiscard]] std::uint64_t signature() const { return signature_; }
     [[nodiscard]] Program& program() { return program_; }
+    [[nodiscard]] const Program& program() const { return program_; }
 
     // What comes in on an input, of any kind; Nothing where there is nothing.
     [[nodiscard]] Value any(std::string_view input) const;
-    // A value of one kind; nullptr where there is none, and why.
+    // A value of one kind; nullptr where there is none.
+    template <class T>
+    [[nodiscard]] const T* look(std::string_view input);
+    // The same, and why.
     template <class T>
     [[nodiscard]] const T* get(std::string_view input);
+    // The pixels of an image, a mask or a video.
+    [[nodiscard]] const ImageShape* look_pixels(std::string_view input);
     [[nodiscard]] bool is_linked(std::string_view input) const {
         return node_.link_of(input) != nullptr;
     }
@@ -48,10 +55,26 @@ class NodeScope {
     // A number that must be known, clamped; nullopt says why.
     [[nodiscard]] std::optional<int> count(std::string_view input, int low, int high);
 
+    // What an expression of the catalogue or of the node comes to; nullopt says why. Names are
+    // inputs ("width"), or what a value that comes in has ("image.height", "sigmas.steps",
+    // "vae.linked"); `prefix` is put before them ("values.": a is the input values.a).
+    [[nodiscard]] std::optional<workflow::Scalar> evaluate(std::string_view expression,
+                                                           std::string_view prefix = {});
+    [[nodiscard]] std::optional<double> evaluate_number(std::string_view expression);
+    // Clamped, cut to a whole number.
+    [[nodiscard]] std::optional<int> evaluate_count(std::string_view expression, int low, int high);
+    // While it stands, `pixels` in expressions is this input.
+    void bind_pixels(std::string_view input) { pixels_ = input; }
+    // The inputs that `name` means: itself, or all that begin with it ("images.").
+    [[nodiscard]] std::vector<std::string_view> inputs_of(std::string_view name) const;
+
+    // What the node's own VAE step made last.
+    [[nodiscard]] std::optional<LatentShape>& encoded() { return encoded_; }
+
     void missing(std::string why);
     void forgive() { why_.clear(); }
     [[nodiscard]] const std::string& why() const { return why_; }
-    void note(std::string text) { notes_.push_back(std::move(text)); }
+    void note(std::string text);  // once
 
     void step(decltype(Step::what) what);
     // A step that memory cares about but that is not understood, and what comes out of it.
@@ -62,6 +85,9 @@ class NodeScope {
   private:
     [[nodiscard]] const Value* linked(std::string_view input) const;
     void explain_absence(std::string_view input, const Value* value);
+    [[nodiscard]] std::optional<workflow::Scalar> look_up(std::string_view name);
+    [[nodiscard]] std::optional<double> attribute(std::string_view input, std::string_view what);
+    [[nodiscard]] std::optional<double> total_batch(std::string_view input);
 
     const workflow::Node& node_;
     const workflow::NodeKind* kind_;
@@ -70,18 +96,18 @@ class NodeScope {
     Program& program_;
     std::string why_;
     std::vector<std::string> notes_;
+    std::string_view pixels_ = "pixels";
+    std::optional<LatentShape> encoded_;
+    std::uint64_t steps_ = 0;  // written so far
 };
 
 // The value of a kind that an unknown node must have handed on: the only one it was given.
 template <class T>
-const T* handed_on(const PassedOn& through, int depth = 0) {
-    constexpr int kDepthMax = 16;  // chosen: unknown nodes in a row that are seen through
-    if (depth > kDepthMax) return nullptr;
+const T* handed_on(const PassedOn& through) {
+    if (through.crowded) return nullptr;
     const T* only = nullptr;
-    for (const Value& value : through.inputs) {
-        const T* found = std::get_if<T>(&value.what);
-        if (const auto* inner = std::get_if<PassedOn>(&value.what))
-            found = handed_on<T>(*inner, depth + 1);
+    for (const auto& value : through.inputs) {
+        const T* found = std::get_if<T>(&value->what);
         if (found == nullptr) continue;
         if (only != nullptr) return nullptr;
         only = found;
@@ -90,20 +116,21 @@ const T* handed_on(const PassedOn& through, int depth = 0) {
 }
 
 template <class T>
-const T* NodeScope::get(std::string_view input) {
+const T* NodeScope::look(std::string_view input) {
     const Value* value = linked(input);
-    const T* found = value == nullptr ? nullptr : std::get_if<T>(&value->what);
-    if (found != nullptr) return found;
-    if (value != nullptr)
-        if (const auto* through = std::get_if<PassedOn>(&value->what)) {
-            found = handed_on<T>(*through);
-            if (found != nullptr) {
-                note(through->why + ": taken to hand its " + std::string(input) + " on");
-                return found;
-            }
-        }
-    explain_absence(input, value);
-    return nullptr;
+    if (value == nullptr) return nullptr;
+    if (const T* found = std::get_if<T>(&value->what)) return found;
+    const auto* through = std::get_if<PassedOn>(&value->what);
+    const T* found = through == nullptr ? nullptr : handed_on<T>(*through);
+    if (found != nullptr) note(through->why + ": taken to hand its " + std::string(input) + " on");
+    return found;
+}
+
+template <class T>
+const T* NodeScope::get(std::string_view input) {
+    const T* found = look<T>(input);
+    if (found == nullptr) explain_absence(input, linked(input));
+    return found;
 }
 
 // FNV-1a, for signatures: what ComfyUI's cache compares.
