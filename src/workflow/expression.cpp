@@ -53,7 +53,7 @@ class Reader {
         if (word("if")) {
             const Unsure condition = either();
             if (!word("else")) faulty_ = true;
-            Unsure other = choice();
+            Unsure other = unless(condition && is_true(*condition), [&] { return choice(); });
             if (!condition)
                 value.reset();
             else if (!is_true(*condition))
@@ -66,7 +66,7 @@ class Reader {
     Unsure either() {
         Unsure left = both();
         while (word("or")) {
-            Unsure right = both();
+            Unsure right = unless(left && is_true(*left), [&] { return both(); });
             if (left && !is_true(*left)) left = std::move(right);
         }
         return left;
@@ -75,7 +75,7 @@ class Reader {
     Unsure both() {
         Unsure left = negation();
         while (word("and")) {
-            Unsure right = negation();
+            Unsure right = unless(left && !is_true(*left), [&] { return negation(); });
             if (left && is_true(*left)) left = std::move(right);
         }
         return left;
@@ -244,7 +244,7 @@ class Reader {
         if (name == "False" || name == "false") return Scalar(0.0);
         constexpr double kPi = 3.14159265358979323846;
         if (name == "pi") return Scalar(kPi);
-        return lookup_(name);
+        return idle_ > 0 ? Unsure() : lookup_(name);
     }
 
     Unsure call(std::string_view name) {
@@ -253,11 +253,20 @@ class Reader {
         if (!take(')')) do {
                 arguments.push_back(choice());
                 if (faulty_ || arguments.size() > kArgumentsMax) return fault();
-                if (take(')')) return call_function(name, arguments);
+                if (take(')')) return idle_ > 0 ? Unsure() : call_function(name, arguments);
             } while (take(','));
         else
             return fault();  // no function takes nothing
         return fault();
+    }
+
+    // Reads on; without looking anything up where nobody asks for the value.
+    template <class Read>
+    Unsure unless(bool idle, Read read) {
+        if (idle) ++idle_;
+        Unsure value = read();
+        if (idle) --idle_;
+        return value;
     }
 
     void skip_spaces() {
@@ -301,6 +310,7 @@ class Reader {
     const ScalarLookup& lookup_;
     std::size_t at_ = 0;
     int depth_ = 0;
+    int idle_ = 0;
     bool faulty_ = false;
 };
 

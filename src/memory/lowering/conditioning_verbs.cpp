@@ -13,8 +13,8 @@ namespace {
 
 using workflow::NodeVerb;
 
-constexpr int kTokensMax = 1 << 20;          // chosen: far above any text
-constexpr std::size_t kConditionsMax = 128;  // chosen: no graph draws as many
+constexpr int kTokensMax = 1 << 20;         // chosen: far above any text
+constexpr std::size_t kConditionsMax = 64;  // chosen: no graph draws as many
 
 PromptLength longest_prompt(NodeScope& scope) {
     PromptLength longest;

@@ -39,6 +39,7 @@ class Lowering {
         program_ = {};
         outputs_.clear();
         twins_.clear();
+        text_budget_ = kTextBudget;
         lower_all();
         return std::move(program_);
     }
@@ -58,8 +59,8 @@ class Lowering {
         for (const std::uint32_t index : order.nodes) lower_node(graph_.nodes[index]);
         for (const std::uint32_t index : order.unreachable) {
             const Node& node = graph_.nodes[index];
-            NodeScope scope(node, workflow::find_node_kind(node.class_type), resolver_, 0,
-                            program_);
+            NodeScope scope(node, workflow::find_node_kind(node.class_type), resolver_, 0, program_,
+                            text_budget_);
             scope.step(UnknownStep{"a cycle of links keeps the node from running"});
         }
     }
@@ -127,7 +128,7 @@ class Lowering {
         if (answered) {
             values = outputs_[twin->second].slots;
         } else {
-            NodeScope scope(node, kind, resolver_, signature, program_);
+            NodeScope scope(node, kind, resolver_, signature, program_, text_budget_);
             values = kind == nullptr ? lower_unknown(scope) : lower_known(scope);
         }
         twins_.emplace(signature, node.id);
@@ -195,7 +196,7 @@ class Lowering {
         if (!run_encodes(scope, encoded)) (void)scope.unknown_step();
         Values values = make_outputs(scope);
         if (scope.kind().refers_to_encoded) refer_to(values, encoded);
-        if (scope.kind().outputs.empty()) scope.step(CpuStep{});
+        if (scope.kind().outputs.empty() || scope.kind().output_node) scope.step(CpuStep{});
         return values;
     }
 
@@ -224,6 +225,7 @@ class Lowering {
     const InputMedia& media_;
     NodeScope::Resolver resolver_ = [this](const Link& link) { return value_of(link); };
     Program program_;
+    std::size_t text_budget_ = kTextBudget;
     std::unordered_map<std::string, Outputs> outputs_;      // by node id
     std::unordered_map<std::uint64_t, std::string> twins_;  // the first node of a signature
     std::unordered_set<std::string> read_;                  // node ids that a link names

@@ -30,7 +30,13 @@ std::optional<std::string> NodeScope::text(std::string_view input) const {
     if (const auto literal = node_.text_of(input)) return std::string(*literal);
     const Value* value = linked(input);
     const auto* held = value == nullptr ? nullptr : std::get_if<TextValue>(&value->what);
-    return held == nullptr ? std::nullopt : std::optional(held->text);
+    return held == nullptr || !afford(*held->text) ? std::nullopt : std::optional(*held->text);
+}
+
+bool NodeScope::afford(const std::string& text) const {
+    if (text.size() > text_budget_) return false;
+    text_budget_ -= text.size();
+    return true;
 }
 
 const ImageShape* NodeScope::look_pixels(std::string_view input) {
@@ -100,7 +106,8 @@ std::optional<workflow::Scalar> NodeScope::look_up(std::string_view name) {
         if (value != nullptr) {
             if (const auto* held = std::get_if<NumberValue>(&value->what))
                 return Scalar(held->number);
-            if (const auto* held = std::get_if<TextValue>(&value->what)) return Scalar(held->text);
+            const auto* held = std::get_if<TextValue>(&value->what);
+            if (held != nullptr && afford(*held->text)) return Scalar(*held->text);
         }
         explain_absence(name, value);
         return std::nullopt;
@@ -116,9 +123,9 @@ std::optional<workflow::Scalar> NodeScope::look_up(std::string_view name) {
 std::optional<workflow::Scalar> NodeScope::evaluate(std::string_view expression,
                                                     std::string_view prefix) {
     const std::string why = why_;
-    auto result = workflow::evaluate_expression(expression, [&](std::string_view name) {
-        return look_up(prefix.empty() ? std::string(name)
-                                      : std::string(prefix) + std::string(name));
+    const auto result = workflow::evaluate_expression(expression, [&](std::string_view name) {
+        if (prefix.empty()) return look_up(name);
+        return look_up(std::string(prefix) + std::string(name));
     });
     if (result)
         why_ = why;  // what was missing did not matter
@@ -130,7 +137,11 @@ std::optional<workflow::Scalar> NodeScope::evaluate(std::string_view expression,
 
 std::optional<double> NodeScope::evaluate_number(std::string_view expression) {
     const auto value = evaluate(expression);
-    return value ? workflow::number_of(*value) : std::nullopt;
+    const auto number = value ? workflow::number_of(*value) : std::nullopt;
+    if (value && !number)
+        missing(
+            fmt::format("{} of node {} ({}) is no number", expression, node_.id, node_.class_type));
+    return number;
 }
 
 std::optional<int> NodeScope::evaluate_count(std::string_view expression, int low, int high) {

@@ -26,8 +26,13 @@ class NodeScope {
     using Resolver = std::function<const Value*(const workflow::Link&)>;
 
     NodeScope(const workflow::Node& node, const workflow::NodeKind* kind, const Resolver& value_of,
-              std::uint64_t signature, Program& program)
-        : node_(node), kind_(kind), value_of_(value_of), signature_(signature), program_(program) {}
+              std::uint64_t signature, Program& program, std::size_t& text_budget)
+        : node_(node),
+          kind_(kind),
+          value_of_(value_of),
+          signature_(signature),
+          program_(program),
+          text_budget_(text_budget) {}
 
     [[nodiscard]] const workflow::Node& node() const { return node_; }
     // Only of nodes that the catalogue has.
@@ -87,6 +92,8 @@ class NodeScope {
     void explain_absence(std::string_view input, const Value* value);
     [[nodiscard]] std::optional<workflow::Scalar> look_up(std::string_view name);
     [[nodiscard]] std::optional<double> attribute(std::string_view input, std::string_view what);
+    // False where texts are handed on more often than any prompt is.
+    [[nodiscard]] bool afford(const std::string& text) const;
     [[nodiscard]] std::optional<double> total_batch(std::string_view input);
 
     const workflow::Node& node_;
@@ -94,6 +101,7 @@ class NodeScope {
     const Resolver& value_of_;
     std::uint64_t signature_;
     Program& program_;
+    std::size_t& text_budget_;
     std::string why_;
     std::vector<std::string> notes_;
     std::string_view pixels_ = "pixels";
@@ -141,8 +149,12 @@ inline constexpr std::uint64_t kHashStart = 0xCBF29CE484222325ULL;
 // `value` as a whole number in a range; NaN is the lowest.
 [[nodiscard]] int clamped(double value, int low, int high);
 
-inline constexpr int kSideMax = 1 << 16;    // pixels: far above what ComfyUI's own nodes accept
-inline constexpr int kBatchMax = 1 << 14;   // ComfyUI's empty latents stop at 4096
+inline constexpr int kSideMax = 1 << 16;   // pixels: far above what ComfyUI's own nodes accept
+inline constexpr int kBatchMax = 1 << 14;  // ComfyUI's empty latents stop at 4096
+// Bytes of texts that the nodes of a graph may read from each other: a graph that hands a long one
+// through thousands of nodes would take seconds. Chosen: a hundred long prompts.
+inline constexpr std::size_t kTextBudget = 8U << 20U;
+
 inline constexpr int kFramesMax = 1 << 14;  // ComfyUI's empty videos stop at 16384
 
 }  // namespace plimsoll::memory

@@ -19,7 +19,7 @@ using workflow::NodeOutput;
 constexpr int kChannelsMax = 1 << 16;       // chosen: far above any latent's
 constexpr int kStepsMax = 10'000;           // ComfyUI's own limit
 constexpr int kTokensMax = 1 << 20;         // chosen: far above any text
-constexpr std::size_t kReferencesMax = 32;  // chosen: no node takes as many
+constexpr std::size_t kReferencesMax = 16;  // chosen: no node takes as many
 
 // Sets a field where the catalogue has an expression for it; false where that is not known.
 bool set(NodeScope& scope, const std::string& expression, int high, int& field) {
@@ -67,7 +67,8 @@ Value make_value(NodeScope& scope, std::string_view expression) {
     auto value = scope.evaluate(expression);
     if (!value) return scope.nothing();
     if (const auto* number = std::get_if<double>(&*value)) return {NumberValue{*number}};
-    return {TextValue{std::move(std::get<std::string>(*value))}};
+    return {
+        TextValue{std::make_shared<const std::string>(std::move(std::get<std::string>(*value)))}};
 }
 
 // The input that the node takes; where nobody knows which one, any of them.
@@ -155,7 +156,7 @@ void refer(Value& value, const std::vector<LatentShape>& references) {
 // Encodes the pixels of one input; false where it cannot be known.
 bool encode_input(NodeScope& scope, const workflow::EncodeRule& rule, const ModelValue& vae,
                   std::string_view input, std::vector<LatentShape>& encoded) {
-    constexpr int kTimesMax = 64;  // chosen: no node encodes one image as often
+    constexpr int kTimesMax = 8;  // chosen: no node encodes one image as often
     scope.bind_pixels(input);
     MadeShape shape = rule.shape;
     if (shape.like.empty()) shape.like = input;

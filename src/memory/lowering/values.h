@@ -47,7 +47,7 @@ struct NumberValue {
     double number = 0;
 };
 struct TextValue {
-    std::string text;
+    std::shared_ptr<const std::string> text;  // never empty; shared, for it may be long
 };
 
 struct Value;
