@@ -27,7 +27,7 @@ enum class NodeVerb : std::uint8_t {
     LoadOther,            // `files` -> a network that is not forecast
     LoadMedia,            // `files`: an image, a video or a sound of the server's
     RunOther,             // runs a network that is not forecast
-    EncodeText,           // clip, `texts` -> conditioning
+    EncodeText,           // clip, `texts` -> conditioning: the output that passes "clip", if named
     CombineConditioning,  // `combined`: all run
     ConcatConditioning,   // conditioning_to, conditioning_from: one longer text
     ApplyControlNet,      // control_net onto the conditionings of `outputs`
