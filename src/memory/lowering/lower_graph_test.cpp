@@ -21,7 +21,6 @@ namespace plimsoll::memory {
 namespace {
 
 using testing::ElementsAreArray;
-using testing::IsEmpty;
 using testing::SizeIs;
 
 const std::string kFolder = std::string(PLIMSOLL_TEST_DATA) + "/lowering";
@@ -145,6 +144,16 @@ TEST(LowerGraph, survives_switches_in_a_ring) {
             "2": {"class_type": "ComfySwitchNode", "inputs": {"switch": ["1", 0], "on_true": ["1", 0], "on_false": ["1", 0]}},
             "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 0]}}})");
     EXPECT_THAT(program.unknown_nodes, SizeIs(3));
+}
+
+TEST(LowerGraph, refuses_a_latent_that_no_card_could_hold) {
+    const Program program = lower(
+        R"({"1": {"class_type": "EmptyChromaRadianceLatentImage", "inputs": {"width": 65536, "height": 65536, "batch_size": 9999}},
+            "2": {"class_type": "VAELoader", "inputs": {"vae_name": "v"}},
+            "3": {"class_type": "VAEDecode", "inputs": {"samples": ["1", 0], "vae": ["2", 0]}},
+            "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}}})");
+    EXPECT_THAT(program.unknown_nodes,
+                testing::ElementsAre("3 VAEDecode: the latent of node 1 is larger than any card"));
 }
 
 double seconds_of(const std::string& text) {

@@ -60,6 +60,15 @@ std::optional<LatentShape> make_latent(NodeScope& scope, const MadeShape& made) 
         if (!value) return std::nullopt;
         *field = *value;
     }
+    // Chosen: far above any card, and what walks count in 64 bits stays in them.
+    constexpr double kCellsMax = static_cast<double>(std::int64_t{1} << 40);
+    const double cells =
+        1.0 * latent.batch * latent.frames * latent.height * static_cast<double>(latent.width);
+    if (cells > kCellsMax) {
+        scope.missing(
+            fmt::format("the latent of node {} is larger than any card", scope.node().id));
+        return std::nullopt;
+    }
     return latent;
 }
 
