@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/units.h"
 #include "memory/forecast.h"
+#include "memory/input_media.h"
 #include "memory/simulate.h"
 #include "timing/roofline.h"
 
@@ -40,6 +41,7 @@ struct Surroundings {
     memory::Device device;
     timing::Card card;
     timing::Efficiency efficiency = timing::default_efficiency();
+    memory::InputMedia media = {};  // sizes of the images that workflows load, where known
 };
 // Parses, lowers, simulates on an empty card, prices. Safe to call from several threads at once.
 [[nodiscard]] Forecaster make_forecaster(Surroundings surroundings);

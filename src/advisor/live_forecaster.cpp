@@ -17,7 +17,7 @@ Forecaster make_forecaster(Surroundings surroundings) {
         TRY_ASSIGN(const workflow::Graph graph, workflow::parse_api_workflow(scenario.workflow));
         memory::Server server = around->server;
         if (scenario.reserve_vram) server.flags.reserve_vram = scenario.reserve_vram;
-        const memory::Program program = memory::lower_graph(graph, *models);
+        const memory::Program program = memory::lower_graph(graph, *models, around->media);
         PricedForecast out;
         out.memory = memory::simulate_program(program, server, around->device);
         const auto offload =

@@ -27,10 +27,14 @@ struct LatentShape {
     int height = 0;  // cells
     int width = 0;
     int pixels_per_cell = 8;
+    int frames_per_cell = 1;  // above 1: a video; the first frame has a cell of its own
+    // Cells of time of a sound's latent that is sampled along (LTX-2's nested latents).
+    int sound = 0;
+    int guides = 0;  // of `frames`: those that guide the others and are taken off again
     friend bool operator==(const LatentShape&, const LatentShape&) = default;
 };
 
-// A list of images, or the frames of a video.
+// A list of images, the frames of a video, or masks.
 struct ImageShape {
     int batch = 1;
     int height = 0;  // pixels
@@ -40,7 +44,8 @@ struct ImageShape {
 // Index into Program::models.
 using ModelIndex = int;
 
-enum class ModelRole : std::uint8_t { Unet, TextEncoder, Vae, ControlNet };
+// Other: a network of a kind that is not forecast (yet).
+enum class ModelRole : std::uint8_t { Unet, TextEncoder, Vae, ControlNet, Other };
 [[nodiscard]] std::string_view model_role_name(ModelRole role);  // "unet", "text encoder"...
 
 // One thing ComfyUI's loader can load: a patcher around a network.
@@ -98,6 +103,8 @@ struct SampleStep {
     std::string scheduler;
     std::vector<ConditionUse> positive;
     std::vector<ConditionUse> negative;
+    // Forwards of one condition that patches run besides in each step (perturbed attention...).
+    double extra_forwards = 0;
 };
 
 enum class VaeDirection : std::uint8_t { Decode, Encode };
@@ -111,6 +118,8 @@ struct VaeStep {
     int overlap = 64;
     int tile_frames = 64;  // of pixels, of a tile of a video
     int frame_overlap = 8;
+    // Above 0: a sound of so many seconds instead of the image.
+    double sound_seconds = 0;
 };
 
 struct CpuStep {};  // runs without the card

@@ -5,6 +5,7 @@
 #pragma once
 #include "memory/built_models.h"
 #include "memory/forecast.h"
+#include "memory/input_media.h"
 #include "memory/program.h"
 #include "memory/server.h"
 #include "workflow/graph.h"
@@ -14,8 +15,10 @@
 namespace plimsoll::memory {
 
 // Order of execution is ComfyUI's; nodes that nothing needs are left out. Faulty links, cycles and
-// unknown nodes become Unknown steps.
-[[nodiscard]] Program lower_graph(const workflow::Graph& graph, const BuiltModels& models);
+// unknown nodes become Unknown steps. `media`: sizes of the images, videos and sounds that the
+// graph loads, as far as they are known.
+[[nodiscard]] Program lower_graph(const workflow::Graph& graph, const BuiltModels& models,
+                                  const InputMedia& media = {});
 
 // What stays on the card between jobs of a session, and which node outputs ComfyUI has cached. One
 // thread at a time.

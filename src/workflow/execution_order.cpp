@@ -14,7 +14,7 @@ struct Wiring {
     std::vector<std::vector<std::uint32_t>> consumers;
 };
 
-Wiring wire(const Graph& graph) {
+Wiring wire(const Graph& graph, const std::function<bool(const Node&, const Input&)>& is_needed) {
     std::unordered_map<std::string_view, std::uint32_t> index;
     index.reserve(graph.nodes.size());
     for (std::uint32_t i = 0; i < graph.nodes.size(); ++i) index.emplace(graph.nodes[i].id, i);
@@ -26,6 +26,7 @@ Wiring wire(const Graph& graph) {
             const auto* link = std::get_if<Link>(&input.value);
             const auto from = link == nullptr ? index.end() : index.find(link->node_id);
             if (from == index.end()) continue;  // a literal, or a fault of the graph
+            if (is_needed && !is_needed(graph.nodes[i], input)) continue;
             wiring.producers[i].push_back(from->second);
             wiring.consumers[from->second].push_back(i);
         }
@@ -71,8 +72,9 @@ std::vector<std::uint8_t> ranks(const Wiring& wiring, const std::vector<bool>& o
 }  // namespace
 
 ExecutionOrder execution_order(const Graph& graph,
-                               const std::function<bool(const Node&)>& is_output) {
-    const Wiring wiring = wire(graph);
+                               const std::function<bool(const Node&)>& is_output,
+                               const std::function<bool(const Node&, const Input&)>& is_needed) {
+    const Wiring wiring = wire(graph, is_needed);
     std::vector<bool> output(graph.nodes.size());
     for (std::size_t i = 0; i < output.size(); ++i) output[i] = is_output(graph.nodes[i]);
     const std::vector<std::uint32_t> pending = collect(wiring, output);

@@ -19,7 +19,9 @@ struct ExecutionOrder {
 
 // `is_output`: nodes that ComfyUI runs although nothing reads them. With several outputs the real
 // order changes from process to process; here it is that of the source text.
-[[nodiscard]] ExecutionOrder execution_order(const Graph& graph,
-                                             const std::function<bool(const Node&)>& is_output);
+// `is_needed`: false for links that ComfyUI never follows (the branch that a switch does not take).
+[[nodiscard]] ExecutionOrder execution_order(
+    const Graph& graph, const std::function<bool(const Node&)>& is_output,
+    const std::function<bool(const Node&, const Input&)>& is_needed = {});
 
 }  // namespace plimsoll::workflow

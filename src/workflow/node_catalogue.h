@@ -13,55 +13,93 @@
 
 namespace plimsoll::workflow {
 
-// The roles of a verb's inputs are ComfyUI's usual names ("model", "latent_image"...).
+// The roles of a verb's inputs are ComfyUI's usual names ("model", "latent_image"...). What comes
+// out of a node is `outputs`, unless a verb says otherwise.
 enum class NodeVerb : std::uint8_t {
-    Compute,              // on the CPU; no value that memory cares about comes out
-    Pass,                 // each output is an input, as `outputs` says
-    Constant,             // a constant: the input "value"
-    Patch,                // Pass, with weights patched (LoRA)
+    Compute,              // on the CPU
+    Patch,                // weights patched (LoRA)
+    Evaluate,             // the text of `expression`: a number, a whole number, a truth
     LoadCheckpoint,       // ckpt_name -> model, clip, vae
     LoadUnet,             // unet_name, weight_dtype -> model
     LoadClip,             // `files` -> clip
     LoadVae,              // vae_name -> vae
     LoadControlNet,       // control_net_name -> control net
-    EncodeText,           // clip, `texts` -> conditioning
-    CombineConditioning,  // conditioning_1, conditioning_2: both run
+    LoadOther,            // `files` -> a network that is not forecast
+    LoadMedia,            // `files`: an image, a video or a sound of the server's
+    RunOther,             // runs a network that is not forecast
+    EncodeText,           // clip, `texts` -> conditioning: the output that passes "clip", if named
+    CombineConditioning,  // `combined`: all run
     ConcatConditioning,   // conditioning_to, conditioning_from: one longer text
     ApplyControlNet,      // control_net onto the conditionings of `outputs`
-    EncodeConditioning,   // vae, pixels, positive, negative: encodes pixels into the conditioning
-    EmptyLatent,          // width, height, batch_size
-    ResizeLatent,         // samples to width x height pixels
-    ScaleLatent,          // samples by scale_by
-    RepeatLatent,         // samples, amount
-    TakeLatents,          // samples, batch_index, length
-    JoinLatents,          // samples1, samples2
     Sample,               // every sampler
-    ChooseSampler,        // sampler_name
-    Schedule,             // scheduler, steps, denoise
-    Guide,                // model, positive, negative, cfg
+    Guide,                // model, `positives`, negative, `cfg`
     VaeDecode,            // samples, vae
     VaeEncode,            // pixels, vae
-    LoadImage,            // a file of the server's
-    EmptyImage,           // width, height, batch_size
-    ResizeImage,          // image to width x height
-    ScaleImage,           // image by scale_by
-    FitImage,             // image to megapixels
-    PadImage,             // image by left, top, right, bottom
-    RepeatImage,          // image, amount
+};
+
+// Expressions (workflow/expression.h) over the node's inputs. An empty one: as `like` has it, or 1.
+struct MadeShape {
+    std::string like;  // the input it starts from; "encoded": what the node's VAE made
+    std::string batch;
+    std::string channels;
+    std::string frames;  // cells of time
+    std::string height;
+    std::string width;
+    std::string sound;        // cells of time of a sound's latent that goes along
+    std::string guides;       // of `frames`: those that a node added and another takes off again
+    int pixels_per_cell = 0;  // 0: as `like`
+    int frames_per_cell = 0;
+};
+
+struct NodeOutput {
+    enum class Kind : std::uint8_t {
+        Nothing,
+        Input,         // `from` comes out
+        Choice,        // the input that the expression `value` names
+        Conditioning,  // of `value` tokens
+        Latent,        // `shape`
+        Image,         // `shape`; a mask and a video's frames too
+        Video,         // `shape`, `value` frames a second
+        Sound,         // `value` seconds
+        Value,         // `value`: a number or a text
+        Sampler,       // `value`: its name
+        Schedule,      // `value` steps
+    } kind = Kind::Nothing;
+    std::string from;
+    std::string value;
+    MadeShape shape;
+};
+
+// Pixels that a node encodes itself.
+struct EncodeRule {
+    std::string vae = "vae";
+    std::string pixels;  // an input, or several that grow on demand: "images."; `pixels` in shapes
+    std::string when;    // an expression; empty: where both are connected
+    std::string times;   // how often
+    MadeShape shape;     // like `pixels` where it says nothing
 };
 
 struct NodeKind {
     std::string class_type;
     NodeVerb verb = NodeVerb::Compute;
-    bool output_node = false;          // ComfyUI runs it although nothing reads it
-    bool tiled = false;                // VaeDecode, VaeEncode
-    int channels = 4;                  // EmptyLatent
-    int pixels_per_cell = 8;           // EmptyLatent
-    int frames_per_cell = 1;           // EmptyLatent; above 1: a video of `length` frames
-    std::vector<std::string> outputs;  // by slot: the input that comes out of it
-    std::vector<std::string> files;    // LoadClip
-    std::vector<std::string> texts;    // EncodeText
+    bool output_node = false;             // ComfyUI runs it although nothing reads it
+    bool tiled = false;                   // VaeDecode, VaeEncode
+    bool sound = false;                   // VaeDecode, VaeEncode: of sound
+    bool refers_to_encoded = false;       // what it encodes becomes references of conditionings
+    int image_tokens = 0;                 // EncodeText: tokens of each image beside the text
+    std::vector<NodeOutput> outputs;      // by slot; the last one stands for all that follow
+    std::vector<EncodeRule> encodes;      // in this order, before all else
+    std::vector<std::string> references;  // inputs whose latents become references
+    std::vector<std::string> files;       // LoadClip, LoadOther, LoadMedia: inputs
+    std::vector<std::string> texts;       // EncodeText: inputs
+    std::vector<std::string> positives;   // Guide: inputs
+    std::vector<std::string> combined;    // CombineConditioning: inputs
+    std::string network;                  // LoadOther, RunOther: what it is
+    std::string expression;               // Evaluate: the input
+    std::string cfg = "cfg";              // Guide: an expression
+    std::string extra_forwards;           // an expression: forwards more in each step
     std::map<std::string, std::string, std::less<>> renamed;  // role -> the node's input
+    std::map<std::string, std::string, std::less<>> lazy;     // input -> whether it is needed
 
     // The node's input that plays a role.
     [[nodiscard]] std::string_view input_of(std::string_view role) const;

@@ -13,21 +13,44 @@ namespace {
 
 using workflow::NodeVerb;
 
-constexpr int kTokensMax = 1 << 20;           // chosen: far above any text
-constexpr std::size_t kConditionsMax = 1024;  // chosen: no graph draws as many
+constexpr int kTokensMax = 1 << 20;         // chosen: far above any text
+constexpr std::size_t kConditionsMax = 64;  // chosen: no graph draws as many
 
-Values encode_text(NodeScope& scope) {
-    const auto* clip = scope.get<ModelValue>("clip");
-    if (clip == nullptr) return {scope.unknown_step()};
+PromptLength longest_prompt(NodeScope& scope) {
     PromptLength longest;
     for (const std::string& input : scope.kind().texts) {
         const auto prompt = scope.text(input);
-        if (!prompt) scope.note(fmt::format("{} is made by a node: taken as short", input));
+        if (!prompt && scope.node().find(input) != nullptr)
+            scope.note(fmt::format("{} is made by a node: taken as short", input));
         const PromptLength length = estimate_prompt_length(prompt.value_or(""));
         longest.tokens = std::max(longest.tokens, length.tokens);
         longest.chunks = std::max(longest.chunks, length.chunks);
         longest.weighted = longest.weighted || length.weighted;
     }
+    return longest;
+}
+
+// Images beside the text of a language model that sees: a few hundred tokens each.
+int image_tokens(NodeScope& scope) {
+    if (scope.kind().image_tokens == 0) return 0;
+    int images = 0;
+    for (const workflow::EncodeRule& rule : scope.kind().encodes)
+        for (const std::string_view input : scope.inputs_of(rule.pixels))
+            if (scope.is_linked(input)) ++images;
+    if (images > 0)
+        scope.note(fmt::format(
+            "{} image{} beside the text: their tokens are counted, the vision tower is not", images,
+            images == 1 ? "" : "s"));
+    return std::min(images * scope.kind().image_tokens, kTokensMax);
+}
+
+Values encode_text(NodeScope& scope) {
+    std::vector<LatentShape> encoded;
+    const bool sees = run_encodes(scope, encoded);
+    const auto* clip = scope.get<ModelValue>("clip");
+    if (clip == nullptr || !sees) return {scope.unknown_step()};
+    PromptLength longest = longest_prompt(scope);
+    longest.tokens += image_tokens(scope);
     const ProgramModel& model = scope.program().models[static_cast<std::size_t>(clip->use.model)];
     std::vector<std::string> encoders;
     for (const auto& file : model.built)
@@ -38,18 +61,28 @@ Values encode_text(NodeScope& scope) {
     scope.step(TextEncodeStep{.text_encoder = clip->use, .runs = std::move(use.runs)});
     ConditionUse condition;
     condition.tokens = use.tokens;
-    return {{ConditioningValue{{std::move(condition)}}}};
+    const Value conditioning{ConditioningValue{{std::move(condition)}}};
+    Values values{conditioning};
+    // A node with further outputs names the conditioning by what makes it.
+    if (!scope.kind().outputs.empty()) {
+        values = make_outputs(scope);
+        for (std::size_t slot = 0; slot < values.size(); ++slot)
+            if (scope.kind().outputs[slot].from == "clip") values[slot] = conditioning;
+    }
+    if (scope.kind().refers_to_encoded) refer_to(values, encoded);
+    return values;
 }
 
-// Both run in every step.
+// All run in every step.
 Values combine(NodeScope& scope) {
-    const auto* first = scope.get<ConditioningValue>("conditioning_1");
-    const auto* second = scope.get<ConditioningValue>("conditioning_2");
-    if (first == nullptr || second == nullptr) return {scope.nothing()};
-    ConditioningValue both = *first;
-    for (const ConditionUse& condition : second->conditions)
-        if (both.conditions.size() < kConditionsMax) both.conditions.push_back(condition);
-    return {{std::move(both)}};
+    ConditioningValue all;
+    for (const std::string& input : scope.kind().combined) {
+        const auto* more = scope.get<ConditioningValue>(input);
+        if (more == nullptr) return {scope.nothing()};
+        for (const ConditionUse& condition : more->conditions)
+            if (all.conditions.size() < kConditionsMax) all.conditions.push_back(condition);
+    }
+    return {{std::move(all)}};
 }
 
 // One longer text.
@@ -69,8 +102,8 @@ Values apply_controlnet(NodeScope& scope) {
     const auto* control = scope.get<ModelValue>("control_net");
     const bool applies = scope.number("strength") != 0.0;
     Values values;
-    for (const std::string& input : scope.kind().outputs) {
-        const auto* conditioning = scope.get<ConditioningValue>(input);
+    for (const workflow::NodeOutput& output : scope.kind().outputs) {
+        const auto* conditioning = scope.get<ConditioningValue>(output.from);
         if (conditioning == nullptr || control == nullptr) {
             values.push_back(scope.nothing());
             continue;
@@ -86,24 +119,6 @@ Values apply_controlnet(NodeScope& scope) {
     return values;
 }
 
-// The pixels become a part of the conditioning, and a latent of their size comes out last.
-Values encode_conditioning(NodeScope& scope) {
-    Values values = handed_through(scope);
-    const auto* vae = scope.get<ModelValue>("vae");
-    const auto* pixels = scope.get<ImageShape>("pixels");
-    if (vae == nullptr || pixels == nullptr) {
-        values.back() = scope.unknown_step();
-        return values;
-    }
-    VaeStep step;
-    step.vae = vae->use;
-    step.direction = VaeDirection::Encode;
-    step.image = *pixels;
-    values.back() = {latent_of(*pixels, grid_of(scope, *vae))};
-    scope.step(step);
-    return values;
-}
-
 }  // namespace
 
 Values lower_conditioning_verb(NodeScope& scope) {
@@ -114,10 +129,8 @@ Values lower_conditioning_verb(NodeScope& scope) {
             return combine(scope);
         case NodeVerb::ConcatConditioning:
             return concat(scope);
-        case NodeVerb::ApplyControlNet:
-            return apply_controlnet(scope);
         default:
-            return encode_conditioning(scope);
+            return apply_controlnet(scope);
     }
 }
 

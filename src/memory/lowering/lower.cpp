@@ -7,6 +7,7 @@
 #include "workflow/execution_order.h"
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -20,26 +21,26 @@ using workflow::Node;
 using workflow::NodeKind;
 using workflow::NodeVerb;
 
+constexpr double kExtraMax = 16;  // chosen: patches that each run the model once more
+
 class Lowering {
   public:
-    Lowering(const workflow::Graph& graph, const BuiltModels& models)
-        : graph_(graph), models_(models) {
+    Lowering(const workflow::Graph& graph, const BuiltModels& models, const InputMedia& media)
+        : graph_(graph), models_(models), media_(media) {
         for (const Node& node : graph.nodes)
             for (const auto& input : node.inputs)
                 if (const auto* link = std::get_if<Link>(&input.value)) read_.insert(link->node_id);
     }
 
     Program run() {
-        const auto order =
-            workflow::execution_order(graph_, [&](const Node& node) { return is_output(node); });
-        for (const auto& fault : graph_.faults) program_.warnings.push_back(fault.message);
-        for (const std::uint32_t index : order.nodes) lower_node(graph_.nodes[index]);
-        for (const std::uint32_t index : order.unreachable) {
-            const Node& node = graph_.nodes[index];
-            NodeScope scope(node, workflow::find_node_kind(node.class_type), resolver_, 0,
-                            program_);
-            scope.step(UnknownStep{"a cycle of links keeps the node from running"});
-        }
+        lower_all();
+        if (skipped_.empty()) return std::move(program_);
+        // Which branches are not taken is known now; what only they need is never run.
+        program_ = {};
+        outputs_.clear();
+        twins_.clear();
+        text_budget_ = kTextBudget;
+        lower_all();
         return std::move(program_);
     }
 
@@ -48,6 +49,32 @@ class Lowering {
         Values slots;
         std::uint64_t signature = 0;
     };
+
+    void lower_all() {
+        const std::unordered_set<const workflow::Input*> skipped = skipped_;
+        const auto order = workflow::execution_order(
+            graph_, [&](const Node& node) { return is_output(node); },
+            [&](const Node&, const workflow::Input& input) { return !skipped.contains(&input); });
+        for (const auto& fault : graph_.faults) program_.warnings.push_back(fault.message);
+        for (const std::uint32_t index : order.nodes) lower_node(graph_.nodes[index]);
+        for (const std::uint32_t index : order.unreachable) {
+            const Node& node = graph_.nodes[index];
+            NodeScope scope(node, workflow::find_node_kind(node.class_type), resolver_, 0, program_,
+                            text_budget_);
+            scope.step(UnknownStep{"a cycle of links keeps the node from running"});
+        }
+    }
+
+    // Links of a switch that its condition rules out.
+    void skip_branches(NodeScope& scope) {
+        for (const auto& [name, condition] : scope.kind().lazy) {
+            const workflow::Input* input = scope.node().find(name);
+            if (input == nullptr || !std::holds_alternative<Link>(input->value)) continue;
+            const auto needed = scope.evaluate(condition);
+            scope.forgive();
+            if (needed && workflow::number_of(*needed) == 0.0) skipped_.insert(input);
+        }
+    }
 
     // A type that is not known may be an output; one that nothing reads must be.
     bool is_output(const Node& node) const {
@@ -101,7 +128,7 @@ class Lowering {
         if (answered) {
             values = outputs_[twin->second].slots;
         } else {
-            NodeScope scope(node, kind, resolver_, signature, program_);
+            NodeScope scope(node, kind, resolver_, signature, program_, text_budget_);
             values = kind == nullptr ? lower_unknown(scope) : lower_known(scope);
         }
         twins_.emplace(signature, node.id);
@@ -114,65 +141,95 @@ class Lowering {
         through.why = "node " + node.id + " (" + node.class_type + ") is not known";
         for (const auto& input : node.inputs)
             if (const auto* link = std::get_if<Link>(&input.value))
-                if (const Value* value = value_of(*link)) through.inputs.push_back(*value);
+                if (const Value* value = value_of(*link)) pass_on(through, *value);
         scope.step(UnknownStep{"the node type is not known"});
         return {{std::move(through)}};
     }
 
-    Values lower_known(NodeScope& scope) const {
+    Values lower_known(NodeScope& scope) {
+        if (!scope.kind().lazy.empty()) skip_branches(scope);
+        Values values = lower_verb(scope);
+        if (scope.kind().extra_forwards.empty()) return values;
+        const auto more = scope.evaluate_number(scope.kind().extra_forwards);
+        for (Value& value : values)
+            if (auto* model = std::get_if<ModelValue>(&value.what))
+                model->extra_forwards += std::clamp(more.value_or(1.0), 0.0, kExtraMax);
+        return values;
+    }
+
+    Values lower_verb(NodeScope& scope) const {
         switch (scope.kind().verb) {
             using enum NodeVerb;
             case Compute:
-                scope.step(CpuStep{});
-                return {{Nothing{}}};
-            case Pass:
-            case Constant:
+                return compute(scope);
+            case Evaluate:
+                return evaluate(scope);
+            case RunOther:
+                return run_other(scope);
+            case LoadMedia:
+                return lower_media_verb(scope, media_);
             case Patch:
             case LoadCheckpoint:
             case LoadUnet:
             case LoadClip:
             case LoadVae:
             case LoadControlNet:
+            case LoadOther:
                 return lower_model_verb(scope, models_);
             case EncodeText:
             case CombineConditioning:
             case ConcatConditioning:
             case ApplyControlNet:
-            case EncodeConditioning:
                 return lower_conditioning_verb(scope);
-            case EmptyLatent:
-            case ResizeLatent:
-            case ScaleLatent:
-            case RepeatLatent:
-            case TakeLatents:
-            case JoinLatents:
-            case LoadImage:
-            case EmptyImage:
-            case ResizeImage:
-            case ScaleImage:
-            case FitImage:
-            case PadImage:
-            case RepeatImage:
-                return lower_shape_verb(scope);
             case VaeDecode:
             case VaeEncode:
                 return lower_vae_verb(scope);
             case Sample:
-            case ChooseSampler:
-            case Schedule:
             case Guide:
                 return lower_sampling_verb(scope);
         }
         return {{Nothing{}}};
     }
 
+    static Values compute(NodeScope& scope) {
+        std::vector<LatentShape> encoded;
+        if (!run_encodes(scope, encoded)) (void)scope.unknown_step();
+        Values values = make_outputs(scope);
+        if (scope.kind().refers_to_encoded) refer_to(values, encoded);
+        if (scope.kind().outputs.empty() || scope.kind().output_node) scope.step(CpuStep{});
+        return values;
+    }
+
+    // The expression is the node's own: a, b... are inputs that grow on demand.
+    static Values evaluate(NodeScope& scope) {
+        const auto& kind = scope.kind();
+        const auto result =
+            scope.evaluate(scope.text(kind.expression).value_or(""), kind.input_of("values"));
+        const auto number = result ? workflow::number_of(*result) : std::nullopt;
+        if (!number) return {scope.nothing()};
+        return {{NumberValue{*number}},
+                {NumberValue{std::trunc(*number)}},
+                {NumberValue{*number != 0 ? 1.0 : 0.0}}};
+    }
+
+    static Values run_other(NodeScope& scope) {
+        std::vector<LatentShape> encoded;
+        (void)run_encodes(scope, encoded);
+        scope.forgive();
+        scope.step(UnknownStep{scope.kind().network + " is not forecast"});
+        return make_outputs(scope);
+    }
+
     const workflow::Graph& graph_;
     const BuiltModels& models_;
+    const InputMedia& media_;
     NodeScope::Resolver resolver_ = [this](const Link& link) { return value_of(link); };
     Program program_;
+    std::size_t text_budget_ = kTextBudget;
     std::unordered_map<std::string, Outputs> outputs_;      // by node id
     std::unordered_map<std::uint64_t, std::string> twins_;  // the first node of a signature
     std::unordered_set<std::string> read_;                  // node ids that a link names
+    std::unordered_set<const workflow::Input*> skipped_;    // links that are never followed
 };
 
 }  // namespace
@@ -187,12 +244,15 @@ std::string_view model_role_name(ModelRole role) {
             return "vae";
         case ModelRole::ControlNet:
             return "controlnet";
+        case ModelRole::Other:
+            return "network";
     }
     return "model";
 }
 
-Program lower_graph(const workflow::Graph& graph, const BuiltModels& models) {
-    return Lowering(graph, models).run();
+Program lower_graph(const workflow::Graph& graph, const BuiltModels& models,
+                    const InputMedia& media) {
+    return Lowering(graph, models, media).run();
 }
 
 }  // namespace plimsoll::memory

@@ -21,6 +21,8 @@ bool has_role(const BuiltFile& file, ModelRole role) {
             return file.vae != nullptr;
         case ModelRole::ControlNet:
             return file.controlnet != nullptr;
+        case ModelRole::Other:
+            return false;
     }
     return false;
 }
@@ -88,19 +90,40 @@ Values load_checkpoint(NodeScope& scope, const BuiltModels& models) {
     const std::vector<std::string> file{scope.text("ckpt_name").value_or("")};
     LoadStep step;
     Values values;
-    for (const ModelRole role : {ModelRole::Unet, ModelRole::TextEncoder, ModelRole::Vae})
+    for (const ModelRole role : {ModelRole::Unet, ModelRole::TextEncoder, ModelRole::Vae}) {
         values.push_back(add_model(scope, models, role, file, step));
+        // What comes out instead of the text encoder (CLIP vision of video checkpoints).
+        if (role == ModelRole::TextEncoder && !scope.kind().network.empty()) {
+            ProgramModel& model = scope.program().models.back();
+            model.role = ModelRole::Other;
+            model.why_unknown =
+                fmt::format("{} ({}) is not forecast", scope.kind().network, file.front());
+        }
+    }
     note_doubts(scope, models, file.front());
     scope.step(std::move(step));
     return values;
 }
 
+// A network of a kind that is not forecast: the file is named, so that what runs it can say why.
+Values load_other(NodeScope& scope, const BuiltModels& models) {
+    std::vector<std::string> files;
+    for (const std::string& input : scope.kind().files)
+        if (auto file = scope.text(input)) files.push_back(std::move(*file));
+    LoadStep step;
+    Value network = add_model(scope, models, ModelRole::Other, files, step);
+    scope.program().models.back().why_unknown = fmt::format(
+        "{} ({}) is not forecast", scope.kind().network, files.empty() ? "no file" : files.front());
+    scope.step(std::move(step));
+    return {std::move(network)};
+}
+
 // A LoRA changes weights where they lie; it is another model only for the loader.
 Values patch(NodeScope& scope) {
-    Values values = handed_through(scope);
+    Values values = make_outputs(scope);
     for (std::size_t slot = 0; slot < values.size(); ++slot) {
         auto* model = std::get_if<ModelValue>(&values[slot].what);
-        const bool clip = scope.kind().outputs[slot] == "clip";
+        const bool clip = model != nullptr && scope.kind().outputs[slot].from == "clip";
         const auto strength = scope.number(clip ? "strength_clip" : "strength_model");
         if (model == nullptr || strength == 0.0) continue;  // ComfyUI leaves it alone too
         model->use.patch_id = hash_number(scope.signature(), slot + 1);
@@ -109,19 +132,7 @@ Values patch(NodeScope& scope) {
     return values;
 }
 
-Values constant(const NodeScope& scope) {
-    if (const auto number = scope.node().number_of("value")) return {{NumberValue{*number}}};
-    if (const auto text = scope.node().text_of("value")) return {{TextValue{std::string(*text)}}};
-    return {{Nothing{}}};
-}
-
 }  // namespace
-
-Values handed_through(const NodeScope& scope) {
-    Values values;
-    for (const std::string& input : scope.kind().outputs) values.push_back(scope.any(input));
-    return values;
-}
 
 Values lower_model_verb(NodeScope& scope, const BuiltModels& models) {
     switch (scope.kind().verb) {
@@ -135,12 +146,10 @@ Values lower_model_verb(NodeScope& scope, const BuiltModels& models) {
             return load(scope, models, ModelRole::Vae, {"vae_name"});
         case NodeVerb::LoadControlNet:
             return load(scope, models, ModelRole::ControlNet, {"control_net_name"});
-        case NodeVerb::Patch:
-            return patch(scope);
-        case NodeVerb::Constant:
-            return constant(scope);
+        case NodeVerb::LoadOther:
+            return load_other(scope, models);
         default:
-            return handed_through(scope);
+            return patch(scope);
     }
 }
 

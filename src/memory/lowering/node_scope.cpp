@@ -30,7 +30,123 @@ std::optional<std::string> NodeScope::text(std::string_view input) const {
     if (const auto literal = node_.text_of(input)) return std::string(*literal);
     const Value* value = linked(input);
     const auto* held = value == nullptr ? nullptr : std::get_if<TextValue>(&value->what);
-    return held == nullptr ? std::nullopt : std::optional(held->text);
+    return held == nullptr || !afford(*held->text) ? std::nullopt : std::optional(*held->text);
+}
+
+bool NodeScope::afford(const std::string& text) const {
+    if (text.size() > text_budget_) return false;
+    text_budget_ -= text.size();
+    return true;
+}
+
+const ImageShape* NodeScope::look_pixels(std::string_view input) {
+    if (const auto* image = look<ImageShape>(input)) return image;
+    const auto* video = look<VideoShape>(input);
+    return video == nullptr ? nullptr : &video->images;
+}
+
+std::vector<std::string_view> NodeScope::inputs_of(std::string_view name) const {
+    std::vector<std::string_view> names;
+    for (const workflow::Input& input : node_.inputs)
+        if (input.name == name || (name.ends_with('.') && input.name.starts_with(name)))
+            names.push_back(input.name);
+    return names;
+}
+
+// Of the images of inputs that grow on demand.
+std::optional<double> NodeScope::total_batch(std::string_view input) {
+    double total = 0;
+    for (const std::string_view one : inputs_of(std::string(input) + ".")) {
+        const ImageShape* image = look_pixels(one);
+        const LatentShape* latent = image == nullptr ? look<LatentShape>(one) : nullptr;
+        if (image == nullptr && latent == nullptr) return std::nullopt;
+        total += image != nullptr ? image->batch : latent->batch;
+    }
+    return total > 0 ? std::optional(total) : std::nullopt;
+}
+
+std::optional<double> NodeScope::attribute(std::string_view input, std::string_view what) {
+    if (input == "pixels" && node_.find(input) == nullptr) input = pixels_;
+    if (what == "linked") return is_linked(input) ? 1.0 : 0.0;
+    if (what == "total_batch") return total_batch(input);
+    if (const auto* latent = look<LatentShape>(input)) {
+        if (what == "batch") return latent->batch;
+        if (what == "channels") return latent->channels;
+        if (what == "frames") return latent->frames;
+        if (what == "height") return latent->height;
+        if (what == "width") return latent->width;
+        if (what == "cell") return latent->pixels_per_cell;
+        if (what == "frames_per_cell") return latent->frames_per_cell;
+        if (what == "sound") return latent->sound;
+        if (what == "guides") return latent->guides;
+    }
+    if (const auto* image = look_pixels(input)) {
+        if (what == "batch") return image->batch;
+        if (what == "height") return image->height;
+        if (what == "width") return image->width;
+    }
+    if (const auto* video = look<VideoShape>(input)) {
+        if (what == "fps") return video->frames_per_second;
+        if (what == "seconds" && video->frames_per_second > 0)
+            return video->images.batch / video->frames_per_second;
+    }
+    if (const auto* sound = look<SoundShape>(input))
+        if (what == "seconds") return sound->seconds;
+    if (const auto* schedule = look<ScheduleValue>(input))
+        if (what == "steps") return schedule->steps;
+    return std::nullopt;
+}
+
+std::optional<workflow::Scalar> NodeScope::look_up(std::string_view name) {
+    using workflow::Scalar;
+    if (const workflow::Input* input = node_.find(name)) {
+        if (const auto* text = std::get_if<std::string>(&input->value)) return Scalar(*text);
+        if (const auto literal = node_.number_of(name)) return Scalar(*literal);
+        const Value* value = linked(name);
+        if (value != nullptr) {
+            if (const auto* held = std::get_if<NumberValue>(&value->what))
+                return Scalar(held->number);
+            const auto* held = std::get_if<TextValue>(&value->what);
+            if (held != nullptr && afford(*held->text)) return Scalar(*held->text);
+        }
+        explain_absence(name, value);
+        return std::nullopt;
+    }
+    const std::size_t dot = name.rfind('.');
+    if (dot == std::string_view::npos) return std::nullopt;
+    const std::string_view input = name.substr(0, dot);
+    if (const auto found = attribute(input, name.substr(dot + 1))) return Scalar(*found);
+    if (input != "pixels" || node_.find(input) != nullptr) explain_absence(input, linked(input));
+    return std::nullopt;
+}
+
+std::optional<workflow::Scalar> NodeScope::evaluate(std::string_view expression,
+                                                    std::string_view prefix) {
+    const std::string why = why_;
+    const auto result = workflow::evaluate_expression(expression, [&](std::string_view name) {
+        if (prefix.empty()) return look_up(name);
+        return look_up(std::string(prefix) + std::string(name));
+    });
+    if (result)
+        why_ = why;  // what was missing did not matter
+    else
+        missing(fmt::format("{} of node {} ({}) cannot be computed", expression, node_.id,
+                            node_.class_type));
+    return result;
+}
+
+std::optional<double> NodeScope::evaluate_number(std::string_view expression) {
+    const auto value = evaluate(expression);
+    const auto number = value ? workflow::number_of(*value) : std::nullopt;
+    if (value && !number)
+        missing(
+            fmt::format("{} of node {} ({}) is no number", expression, node_.id, node_.class_type));
+    return number;
+}
+
+std::optional<int> NodeScope::evaluate_count(std::string_view expression, int low, int high) {
+    const auto value = evaluate_number(expression);
+    return value ? std::optional(clamped(*value, low, high)) : std::nullopt;
 }
 
 std::optional<int> NodeScope::count(std::string_view input, int low, int high) {
@@ -40,11 +156,16 @@ std::optional<int> NodeScope::count(std::string_view input, int low, int high) {
     return std::nullopt;
 }
 
+void NodeScope::note(std::string text) {
+    if (std::ranges::find(notes_, text) == notes_.end()) notes_.push_back(std::move(text));
+}
+
 void NodeScope::missing(std::string why) {
     if (why_.empty()) why_ = std::move(why);
 }
 
 void NodeScope::explain_absence(std::string_view input, const Value* value) {
+    if (!why_.empty()) return;  // the first reason counts
     if (value == nullptr)
         return missing(
             fmt::format("{} of node {} ({}) is not connected", input, node_.id, node_.class_type));
@@ -60,11 +181,14 @@ void NodeScope::step(decltype(Step::what) what) {
     if (const auto* unknown = std::get_if<UnknownStep>(&what))
         program_.unknown_nodes.push_back(
             fmt::format("{} {}: {}", node_.id, node_.class_type, unknown->reason));
-    program_.steps.push_back({.node_id = node_.id,
-                              .class_type = node_.class_type,
-                              .what = std::move(what),
-                              .notes = std::move(notes_),
-                              .signature = signature_});
+    program_.steps.push_back(
+        {.node_id = node_.id,
+         .class_type = node_.class_type,
+         .what = std::move(what),
+         .notes = std::move(notes_),
+         // Each step of a node is one of its own for the cache.
+         .signature = steps_ == 0 ? signature_ : hash_number(signature_, steps_)});
+    ++steps_;
     notes_.clear();
 }
 

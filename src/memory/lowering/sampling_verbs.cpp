@@ -13,22 +13,22 @@ constexpr int kStepsMax = 10'000;  // ComfyUI's own limit
 constexpr int kStepsUsual = 20;    // where a graph computes them: time only, the peak is the same
 constexpr double kCfgUsual = 7.0;  // where a graph computes it: both conditions run
 
-Values schedule(NodeScope& scope) {
-    const auto steps = scope.count("steps", 0, kStepsMax);
-    if (!steps) return {scope.nothing()};
-    return {{ScheduleValue{scope.text("scheduler").value_or(scope.node().class_type), *steps}}};
-}
-
 Values guide(NodeScope& scope) {
     const auto* model = scope.get<ModelValue>("model");
-    const auto* positive = scope.get<ConditioningValue>(scope.kind().input_of("positive"));
-    if (model == nullptr || positive == nullptr) return {scope.nothing()};
-    GuideValue value{.model = *model, .positive = positive->conditions, .negative = {}, .cfg = 1.0};
+    if (model == nullptr) return {scope.nothing()};
+    GuideValue value{.model = *model, .positive = {}, .negative = {}, .cfg = 1.0};
+    for (const std::string& input : scope.kind().positives) {
+        const auto* positive = scope.get<ConditioningValue>(input);
+        if (positive == nullptr) return {scope.nothing()};
+        value.positive.insert(value.positive.end(), positive->conditions.begin(),
+                              positive->conditions.end());
+    }
     if (scope.is_linked("negative")) {
         const auto* negative = scope.get<ConditioningValue>("negative");
         if (negative == nullptr) return {scope.nothing()};
         value.negative = negative->conditions;
-        value.cfg = scope.number("cfg").value_or(kCfgUsual);
+        value.cfg = scope.evaluate_number(scope.kind().cfg).value_or(kCfgUsual);
+        scope.forgive();
     }
     return {{std::move(value)}};
 }
@@ -37,6 +37,7 @@ bool take_guider(NodeScope& scope, SampleStep& step) {
     const auto* guide = scope.get<GuideValue>("guider");
     if (guide == nullptr) return false;
     step.unet = guide->model.use;
+    step.extra_forwards = guide->model.extra_forwards;
     step.positive = guide->positive;
     step.negative = guide->negative;
     step.cfg = guide->cfg;
@@ -49,6 +50,7 @@ bool take_conditions(NodeScope& scope, SampleStep& step) {
     const auto* negative = scope.get<ConditioningValue>("negative");
     if (model == nullptr || positive == nullptr || negative == nullptr) return false;
     step.unet = model->use;
+    step.extra_forwards = model->extra_forwards;
     step.positive = positive->conditions;
     step.negative = negative->conditions;
     const auto cfg = scope.number("cfg");
@@ -113,10 +115,6 @@ Values sample(NodeScope& scope) {
 
 Values lower_sampling_verb(NodeScope& scope) {
     switch (scope.kind().verb) {
-        case NodeVerb::ChooseSampler:
-            return {{SamplerValue{scope.text("sampler_name").value_or("")}}};
-        case NodeVerb::Schedule:
-            return schedule(scope);
         case NodeVerb::Guide:
             return guide(scope);
         default:

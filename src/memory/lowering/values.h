@@ -4,6 +4,7 @@
 #pragma once
 #include "memory/program.h"
 
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -17,6 +18,7 @@ struct Nothing {
 struct ModelValue {
     ModelUse use;
     ModelRole role = ModelRole::Unet;
+    double extra_forwards = 0;  // in each step, by patches that run the model once more
 };
 struct ConditioningValue {
     std::vector<ConditionUse> conditions;
@@ -34,23 +36,33 @@ struct GuideValue {
     std::vector<ConditionUse> negative;
     double cfg = 1.0;
 };
+struct VideoShape {
+    ImageShape images;
+    double frames_per_second = 0;
+};
+struct SoundShape {
+    double seconds = 0;
+};
 struct NumberValue {
     double number = 0;
 };
 struct TextValue {
-    std::string text;
+    std::shared_ptr<const std::string> text;  // never empty; shared, for it may be long
 };
 
 struct Value;
 // A node that is not known: whatever it was given may come out of it again.
 struct PassedOn {
     std::string why;  // "node 12 (MyNode) is not known"
-    std::vector<Value> inputs;
+    // Through several such nodes in a row: what came into the first. None is of this kind.
+    std::vector<std::shared_ptr<const Value>> inputs;
+    bool crowded = false;  // too many to keep: nothing is taken to come out
 };
 
 struct Value {
-    std::variant<Nothing, ModelValue, ConditioningValue, LatentShape, ImageShape, SamplerValue,
-                 ScheduleValue, GuideValue, NumberValue, TextValue, PassedOn>
+    std::variant<Nothing, ModelValue, ConditioningValue, LatentShape, ImageShape, VideoShape,
+                 SoundShape, SamplerValue, ScheduleValue, GuideValue, NumberValue, TextValue,
+                 PassedOn>
         what;
 };
 

@@ -47,6 +47,7 @@ Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& ser
     switch (role) {
         case ModelRole::Unet:
         case ModelRole::ControlNet:
+        case ModelRole::Other:
             placement.rests_on = high(flags) ? Place::Card : Place::Host;
             placement.built_on = role == ModelRole::Unet && from == LoadedFrom::Checkpoint
                                      ? unet_begins(size_bytes, flags, device, free_bytes)

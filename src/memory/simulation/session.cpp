@@ -61,6 +61,8 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
             loadable = loadable_controlnet(name, *file.controlnet, types);
             break;
         }
+        case ModelRole::Other:  // never known, never loaded
+            break;
         case ModelRole::TextEncoder: {
             types = clip_types(flags);
             std::vector<BuiltTextEncoder> encoders;

@@ -314,7 +314,11 @@ class Simulation {
             sampling_activity(*file.denoiser, latent, forwards, unet->types, rules_);
         const auto per_step = static_cast<std::int64_t>(forwards.size());
         const std::int64_t runs = sampler_forwards(what.sampler, what.steps, what.ending);
-        activity.forwards = runs * per_step;
+        // A forward of one condition costs its share of the step's.
+        const double more = what.extra_forwards * static_cast<double>(per_step) /
+                            static_cast<double>(std::max<std::size_t>(1, uses.size()));
+        activity.forwards =
+            runs * per_step + std::llround(static_cast<double>(runs) * std::max(0.0, more));
         for (auto& cost : activity.costs.by_class) cost = divided(cost, per_step);
         phase.compute = unet->types.compute;
         phase.batch_per_forward = forwards.empty() ? 1 : forwards.front().conds * latent.batch;
@@ -338,6 +342,8 @@ class Simulation {
         Phase phase = begin(step, decode ? PhaseKind::VaeDecode : PhaseKind::VaeEncode);
         const LiveModel* vae = live(what.vae.model);
         if (vae == nullptr) return unknown_phase(std::move(phase), why_missing(what.vae.model));
+        if (what.sound_seconds > 0)
+            return unknown_phase(std::move(phase), "VAEs of sound are not forecast");
         const Vae& network = *model(what.vae.model).built.front()->vae;
         const VaeGrid grid = network.grid();
         const ComputeType type = vae->types.compute;

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/lowering/verbs.h"
+
+#include <algorithm>
+
+namespace plimsoll::memory {
+
+namespace {
+
+using workflow::NodeVerb;
+
+const Vae* known_vae(const NodeScope& scope, const ModelValue& vae) {
+    const ProgramModel& model = scope.program().models[static_cast<std::size_t>(vae.use.model)];
+    if (!model.known() || model.built.empty()) return nullptr;
+    return model.built.front()->vae.get();
+}
+
+void take_tiles(const NodeScope& scope, VaeStep& step) {
+    constexpr int kTileMin = 64;  // pixels, the node's own limits
+    constexpr int kTileMax = 4096;
+    constexpr int kTileFramesMin = 8;  // frames
+    step.tiled = true;
+    step.tile_size =
+        clamped(scope.number("tile_size").value_or(step.tile_size), kTileMin, kTileMax);
+    step.overlap = clamped(scope.number("overlap").value_or(step.overlap), 0, kTileMax);
+    step.tile_frames =
+        clamped(scope.number("temporal_size").value_or(step.tile_frames), kTileFramesMin, kTileMax);
+    step.frame_overlap =
+        clamped(scope.number("temporal_overlap").value_or(step.frame_overlap), 0, kTileMax);
+}
+
+Values decode(NodeScope& scope, const ModelValue& vae, const LatentShape& latent) {
+    VaeStep step;
+    step.vae = vae.use;
+    const Vae* network = known_vae(scope, vae);
+    const VaeGrid grid = network != nullptr ? network->grid()
+                                            : VaeGrid{.pixels_per_cell = latent.pixels_per_cell,
+                                                      .frames_per_cell = latent.frames_per_cell,
+                                                      .latent_channels = latent.channels};
+    const int frames = clamped((latent.frames - 1.0) * grid.frames_per_cell + 1, 1, kFramesMax);
+    step.image = {clamped(static_cast<double>(latent.batch) * frames, 1, kBatchMax),
+                  clamped(static_cast<double>(latent.height) * grid.pixels_per_cell, 1, kSideMax),
+                  clamped(static_cast<double>(latent.width) * grid.pixels_per_cell, 1, kSideMax)};
+    step.video = frames > 1;
+    if (scope.kind().tiled) take_tiles(scope, step);
+    scope.step(step);
+    return {{step.image}};
+}
+
+// The shapes of a sound are those of the catalogue's outputs.
+Values run_on_sound(NodeScope& scope, const ModelValue& vae, VaeDirection direction) {
+    constexpr double kSecondsMax = 1e6;  // chosen: a week and a half
+    Values values = make_outputs(scope);
+    const auto* made = std::get_if<SoundShape>(&values.front().what);
+    const auto* given = scope.look<SoundShape>("audio");
+    const double seconds = made != nullptr ? made->seconds : given != nullptr ? given->seconds : 0;
+    if (seconds <= 0) {
+        scope.missing("the length of the sound is not known");
+        (void)scope.unknown_step();
+        return values;
+    }
+    VaeStep step;
+    step.vae = vae.use;
+    step.direction = direction;
+    step.image = {1, 1, 1};
+    step.sound_seconds = std::min(seconds, kSecondsMax);
+    scope.step(step);
+    return values;
+}
+
+// What is not known of a node, and what is known of its outputs all the same.
+Values unknown_run(NodeScope& scope) {
+    Values values{scope.unknown_step()};
+    if (!scope.kind().outputs.empty()) values = make_outputs(scope);
+    return values;
+}
+
+}  // namespace
+
+VaeGrid grid_of(const NodeScope& scope, const ModelValue& vae, const ImageShape& image) {
+    if (const Vae* network = known_vae(scope, vae)) return network->grid();
+    // Frames are images to a VAE of images, and most others take four to a cell.
+    constexpr int kUsualFrames = 4;
+    return {.pixels_per_cell = 8, .frames_per_cell = image.batch > 1 ? kUsualFrames : 1};
+}
+
+LatentShape latent_of(const ImageShape& image, const VaeGrid& grid) {
+    const bool video = grid.frames_per_cell > 1;
+    return {.batch = video ? 1 : image.batch,
+            .channels = grid.latent_channels,
+            .frames = video ? (image.batch - 1) / grid.frames_per_cell + 1 : 1,
+            .height = std::max(1, image.height / grid.pixels_per_cell),
+            .width = std::max(1, image.width / grid.pixels_per_cell),
+            .pixels_per_cell = grid.pixels_per_cell,
+            .frames_per_cell = grid.frames_per_cell};
+}
+
+std::optional<LatentShape> encode_pixels(NodeScope& scope, const ModelValue& vae,
+                                         const ImageShape& pixels, const VaeGrid& grid,
+                                         Tiled tiled) {
+    VaeStep step;
+    step.vae = vae.use;
+    step.direction = VaeDirection::Encode;
+    // ComfyUI cuts an image to whole cells, a video to whole cells of time.
+    step.video = grid.frames_per_cell > 1 && pixels.batch > 1;
+    const int frames = step.video
+                           ? (pixels.batch - 1) / grid.frames_per_cell * grid.frames_per_cell + 1
+                           : pixels.batch;
+    step.image = {frames, pixels.height / grid.pixels_per_cell * grid.pixels_per_cell,
+                  pixels.width / grid.pixels_per_cell * grid.pixels_per_cell};
+    if (step.image.height < 1 || step.image.width < 1) {
+        scope.missing("the image is smaller than a latent cell");
+        return std::nullopt;
+    }
+    if (tiled == Tiled::Yes) take_tiles(scope, step);
+    scope.step(step);
+    return latent_of(step.image, grid);
+}
+
+Values lower_vae_verb(NodeScope& scope) {
+    const workflow::NodeKind& kind = scope.kind();
+    const bool decodes = kind.verb == NodeVerb::VaeDecode;
+    const auto* vae = scope.get<ModelValue>(kind.input_of("vae"));
+    if (kind.sound) {
+        if (vae == nullptr) return unknown_run(scope);
+        return run_on_sound(scope, *vae, decodes ? VaeDirection::Decode : VaeDirection::Encode);
+    }
+    if (decodes) {
+        const auto* latent = scope.get<LatentShape>("samples");
+        if (vae == nullptr || latent == nullptr) return unknown_run(scope);
+        Values values = decode(scope, *vae, *latent);
+        return kind.outputs.empty() ? values : make_outputs(scope);
+    }
+    const ImageShape* pixels = scope.look_pixels("pixels");
+    if (vae == nullptr || pixels == nullptr) {
+        (void)scope.get<ImageShape>("pixels");
+        return unknown_run(scope);
+    }
+    const auto latent = encode_pixels(scope, *vae, *pixels, grid_of(scope, *vae, *pixels),
+                                      kind.tiled ? Tiled::Yes : Tiled::No);
+    return latent ? Values{{*latent}} : unknown_run(scope);
+}
+
+}  // namespace plimsoll::memory
