@@ -100,6 +100,11 @@ const std::vector<Listed> kWalked = {
     {"flux_vae"},
     {"wan21_vae"},
     {"wan22_vae"},
+    {"flux2_vae"},
+    {"hunyuan_video_vae"},
+    {"hunyuan_video15_vae"},
+    {"hunyuanimage21_vae"},
+    {"hunyuanimage21_refiner_vae"},
     {"t5_xxl"},
     {"te_t5xxl"},
     {"te_t5xxl_mask"},
@@ -283,7 +288,6 @@ TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
         {"te_gpt_oss_20b", "GPT-OSS"},
         {"clip_vision_h", "vision encoder"},
         {"siglip_384", "vision encoder"},
-        {"flux2_vae", "Flux 2"},
         {"esrgan_rrdb_x4", "ESRGAN"},
     };
     for (const auto& [name, note] : kOthers) {
@@ -295,17 +299,11 @@ TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
         EXPECT_THAT(contents.notes, Contains(HasSubstr(note))) << name;
         EXPECT_EQ(contents.everything.params, params_of(table)) << name;
     }
-    for (const std::string name : {"ace_step15_vae",     "ace_vae",
-                                   "cosmos1_vae",        "hunyuan_video15_vae",
-                                   "hunyuan_video_vae",  "hunyuanimage21_refiner_vae",
-                                   "hunyuanimage21_vae", "ltx24_vae",
-                                   "ltxav_audio_vae",    "ltxv_vae_ltx2",
-                                   "ltxv_vae_v0",        "ltxv_vae_v1",
-                                   "ltxv_vae_v2",        "ltxv_vae_v2_ltx0.9.7",
-                                   "mage_vae",           "minimax_h3_audio_vae",
-                                   "minimax_h3_vae",     "seedvr2_vae",
-                                   "stable_audio_vae",   "svd_vae",
-                                   "clip_vision_g",      "clip_vision_vitl"}) {
+    for (const std::string name :
+         {"ace_step15_vae", "ace_vae", "cosmos1_vae", "ltx24_vae", "ltxav_audio_vae",
+          "ltxv_vae_ltx2", "ltxv_vae_v0", "ltxv_vae_v1", "ltxv_vae_v2", "ltxv_vae_v2_ltx0.9.7",
+          "mage_vae", "minimax_h3_audio_vae", "minimax_h3_vae", "seedvr2_vae", "stable_audio_vae",
+          "svd_vae", "clip_vision_g", "clip_vision_vitl"}) {
         const Contents contents = modelfile::detect_contents(listing(name));
         EXPECT_FALSE(contents.denoiser) << name;
         EXPECT_FALSE(contents.vae) << name;

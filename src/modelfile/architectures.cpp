@@ -90,6 +90,7 @@ KlVaeConfig parse_vae(const json::value& from) {
     read_int(from, "z_channels", c.z_channels);
     read_int(from, "embed_dim", c.embed_dim);
     read_bool(from, "quant_conv", c.quant_conv);
+    read_bool(from, "batch_norm_latent", c.batch_norm_latent);
     return c;
 }
 
@@ -164,6 +165,12 @@ std::vector<std::string> encoders_of(const UnetConfig& unet) {
 void parse_roles(const json::value& catalogue, Catalogue& c) {
     for (const auto& [name, config] : c.vaes) c.all_vaes.emplace(name, config);
     for (const auto& [name, config] : c.clips) c.text_encoders.emplace(name, config);
+    for_each_in(catalogue, "hunyuan_video_vaes", [&](std::string_view n, const json::value& v) {
+        c.all_vaes.emplace(n, parse_described<HunyuanVideoVaeConfig>(v));
+    });
+    for_each_in(catalogue, "pixel_vaes", [&](std::string_view n, const json::value& v) {
+        c.all_vaes.emplace(n, parse_described<PixelVaeConfig>(v));
+    });
     for_each_in(catalogue, "wan_vaes", [&](std::string_view n, const json::value& v) {
         c.all_vaes.emplace(n, parse_described<WanVaeConfig>(v));
     });

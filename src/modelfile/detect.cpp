@@ -132,7 +132,7 @@ void find_adapter(const TensorTable& table, Contents& contents) {
 PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
     WeightSum sum;
     for (const std::string_view own :
-         {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2."})
+         {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2.", "bn."})
         for (const std::uint32_t at : table.with_prefix(std::string(prefix) + std::string(own)))
             sum.add(table.tensors[at]);
     return sum.total();
@@ -143,6 +143,10 @@ void find_vae(const TensorTable& table, Contents& contents) {
         const TensorView view(table, std::string(prefix));
         if (std::optional<WanVaeConfig> config = detect_wan_vae(view, contents.notes)) {
             contents.vae = {*config, sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<VaeConfig> config = detect_hunyuan_vae(view)) {
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
             return;
         }
         if (std::optional<KlVaeConfig> config = detect_kl_vae(view, contents.notes)) {

@@ -68,10 +68,6 @@ std::optional<KlVaeConfig> detect_kl_vae(const TensorView& view, Notes& notes) {
         notes.emplace_back("VAE with a temporal decoder (video): not modelled");
         return std::nullopt;
     }
-    if (view.has("bn.running_mean")) {
-        notes.emplace_back("looks like the VAE of Flux 2, which is not modelled yet");
-        return std::nullopt;
-    }
     const auto refuse = [&](std::string_view why) {
         notes.push_back(fmt::format("VAE below \"{}\" contradicts itself: {}", view.prefix(), why));
         return std::nullopt;
@@ -100,6 +96,10 @@ std::optional<KlVaeConfig> detect_kl_vae(const TensorView& view, Notes& notes) {
     config.quant_conv = view.has("post_quant_conv.weight");
     config.embed_dim =
         config.quant_conv ? view.axis("post_quant_conv.weight", 1) : config.z_channels;
+    // Flux 2: the latent's statistics, over 2 x 2 cells.
+    config.batch_norm_latent = view.has("bn.running_mean");
+    if (config.batch_norm_latent && view.axis("bn.running_mean", 0, 1) != 4 * config.embed_dim)
+        return refuse("the statistics of its latent are not of 2 x 2 cells");
     const TensorView encoder = view.below("encoder.");
     config.has_encoder = encoder.has("conv_in.weight");
     if (config.has_encoder) {

@@ -9,6 +9,7 @@
 #include "modelfile/networks/cosmos_predict2_config.h"
 #include "modelfile/networks/decoder_config.h"
 #include "modelfile/networks/flux_config.h"
+#include "modelfile/networks/hunyuan_vae_config.h"
 #include "modelfile/networks/hunyuan_video_config.h"
 #include "modelfile/networks/lumina2_config.h"
 #include "modelfile/networks/mmdit_config.h"
@@ -150,7 +151,7 @@ struct TinyVaeConfig {  // TAESD
 using DenoiserConfig = std::variant<UnetConfig, MmditConfig, PixArtConfig, FluxConfig, ChromaConfig,
                                     QwenImageConfig, Lumina2Config, OmniGen2Config,
                                     CosmosPredict2Config, HunyuanVideoConfig, WanConfig>;
-using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig>;
+using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 
 // Params and bytes of one part of a file, as stored.

@@ -122,11 +122,15 @@ class KlVaeNetwork final : public Vae {
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z, KeepMiddle keep) const;
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
 
-    [[nodiscard]] VaeKind kind() const override { return VaeKind::AutoencoderKl; }
+    [[nodiscard]] VaeKind kind() const override {
+        return latent_norm_ ? VaeKind::Flux2 : VaeKind::AutoencoderKl;
+    }
     [[nodiscard]] VaeGrid grid() const override {
-        return {.pixels_per_cell = static_cast<int>(downscale()),
+        // Flux 2 packs 2 x 2 cells into one.
+        const int packed = latent_norm_ ? 2 : 1;
+        return {.pixels_per_cell = packed * static_cast<int>(downscale()),
                 .frames_per_cell = 1,
-                .latent_channels = config_.z_channels};
+                .latent_channels = packed * packed * config_.z_channels};
     }
     [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override {
         return simulate_vae_decode(*this, call);

@@ -9,7 +9,15 @@
 namespace plimsoll::memory {
 
 // Which of ComfyUI's VAEs it is; decides what ComfyUI believes that it needs.
-enum class VaeKind : std::uint8_t { AutoencoderKl, Wan21, Wan22 };
+enum class VaeKind : std::uint8_t {
+    AutoencoderKl,
+    Flux2,
+    Wan21,
+    Wan22,
+    HunyuanVideo,
+    HunyuanVideo15,  // and HunyuanImage's refiner
+    HunyuanImage,
+};
 
 // How pixels become latent cells.
 struct VaeGrid {
@@ -22,6 +30,8 @@ class Vae : public RegisteredNetwork {
   public:
     [[nodiscard]] virtual VaeKind kind() const = 0;
     [[nodiscard]] virtual VaeGrid grid() const = 0;
+    // Whether the walk has this version's forward for such a call.
+    [[nodiscard]] virtual bool knows(const VaeCall& /*call*/) const { return true; }
     [[nodiscard]] virtual Walk simulate_decode(const VaeCall& call) const = 0;
     [[nodiscard]] virtual Walk simulate_encode(const VaeCall& call) const = 0;
 };

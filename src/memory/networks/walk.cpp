@@ -14,6 +14,8 @@
 #include "memory/networks/kl_vae.h"
 #include "memory/networks/t2i_adapter.h"
 #include "memory/networks/unet.h"
+#include "memory/networks/vae/hunyuan_vae.h"
+#include "memory/networks/vae/pixel_vae.h"
 #include "memory/networks/wan/wan.h"
 #include "memory/networks/wan/wan_vae.h"
 
@@ -63,6 +65,14 @@ struct DenoiserBuilder {
 struct VaeBuilder {
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::KlVaeConfig& c) const {
         TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_kl_vae(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::HunyuanVideoVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_hunyuan_vae(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::PixelVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_pixel_vae(c));
         return vae;
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::WanVaeConfig& c) const {

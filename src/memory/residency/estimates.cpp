@@ -19,9 +19,13 @@ constexpr double kDecodeElements = 2178;
 constexpr double kEncodeElements = 1767;
 constexpr int kPixelsPerCell = 8 * 8;
 constexpr int kRepeatMax = 4;
-// Elements for a pixel that the VAEs of Wan 2.1 and 2.2 take are in the functions below, from the
-// same tables.
+// Elements for a pixel that the other VAEs take are in the functions below, from the same tables.
 constexpr std::int64_t kFewFrames = 4;
+
+// Of pixels, where four share a cell of time but for the first.
+std::int64_t frames_of(const VaeExtent& latent) {
+    return 4 * (latent.frames - 1) + 1;
+}
 
 bool can_share(const Condition& a, const Condition& b) {
     if (a.control_id != b.control_id) return false;
@@ -57,6 +61,19 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
         }
         case VaeKind::Wan22:
             return 8000 * cells * (16 * 16) * element;
+        case VaeKind::HunyuanVideo:
+            if (version >= kNewerTables)
+                return 2800 * static_cast<double>(std::min<std::int64_t>(8, frames_of(latent))) *
+                       cells * kPixelsPerCell * element;
+            return 1500 * static_cast<double>(latent.frames) * cells * (4 * kPixelsPerCell) *
+                   element;
+        case VaeKind::HunyuanVideo15:
+            if (version >= kNewerTables) return 3600 * 4 * cells * (16 * 16) * element;
+            return 2800 * static_cast<double>(latent.frames) * cells * (16 * 16) * element;
+        case VaeKind::HunyuanImage:
+            return 700 * cells * (32 * 32) * element;
+        case VaeKind::Flux2:
+            return 4 * kDecodeElements * cells * kPixelsPerCell * element;
         case VaeKind::AutoencoderKl:
             break;
     }
@@ -74,6 +91,16 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
         }
         case VaeKind::Wan22:
             return 3300 * area * element;
+        case VaeKind::HunyuanVideo: {
+            const auto frames = static_cast<double>(pixels.frames);
+            if (version >= kNewerTables) return 1400 * std::min(9.0, frames) * area * element;
+            return 900 * std::max(2.0, frames) * area * element;
+        }
+        case VaeKind::HunyuanVideo15:
+            return (version >= kNewerTables ? 1400 * 9 : 2800) * area * element;
+        case VaeKind::HunyuanImage:
+            return 700 * area * element;
+        case VaeKind::Flux2:
         case VaeKind::AutoencoderKl:
             break;
     }
@@ -84,7 +111,10 @@ std::span<const ComputeType> vae_types(VaeKind kind) {
     static constexpr std::array kKl = {ComputeType::BFloat16, ComputeType::Float32};
     static constexpr std::array kVideo = {ComputeType::BFloat16, ComputeType::Float16,
                                           ComputeType::Float32};
-    if (kind == VaeKind::AutoencoderKl) return kKl;
+    static constexpr std::array kHalfFirst = {ComputeType::Float16, ComputeType::BFloat16,
+                                              ComputeType::Float32};
+    if (kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2) return kKl;
+    if (kind == VaeKind::HunyuanVideo15 || kind == VaeKind::HunyuanImage) return kHalfFirst;
     return kVideo;
 }
 

@@ -30,7 +30,14 @@ namespace {
 // 0.31 GiB of tensors, 0.149 GiB an image and step against 0.108. The same rows show that both
 // shrink to what the card has: 16 images decode on a V100 of 16 GB in 10.1 GiB instead of 18.5.
 constexpr double kHeldPerTensorVae = 3.3;
-constexpr double kHeldPerTensor = 1.4;
+// VAEs with convolutions over time: allocated and reserved of Qwen-Image's VAE side by
+// side (InvokeAI PR 9305): 1.26 to 1.27 at every size; 1.06 to 1.4 of other video VAEs.
+constexpr double kHeldPerTensorVideoVae = 1.27;
+
+double held_per_tensor(VaeKind kind) {
+    const bool images = kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2;
+    return images ? kHeldPerTensorVae : kHeldPerTensorVideoVae;
+}
 
 class Simulation {
   public:
@@ -352,6 +359,17 @@ class Simulation {
         const VaeExtent cells{(frames - 1) / grid.frames_per_cell + 1,
                               pixels.height / grid.pixels_per_cell,
                               pixels.width / grid.pixels_per_cell};
+        const VaeCall whole{.batch = 1,
+                            .frames = frames,
+                            .height = what.image.height,
+                            .width = what.image.width,
+                            .compute = type,
+                            .storage = type,
+                            .rules = rules_};
+        if (!network.knows(whole))
+            return unknown_phase(std::move(phase),
+                                 "how this version of ComfyUI runs this VAE is "
+                                 "not known");
         const double estimate =
             decode ? vae_decode_estimate(network.kind(), cells, type, server_.version)
                    : vae_encode_estimate(network.kind(), pixels, type, server_.version);
@@ -382,6 +400,7 @@ class Simulation {
                 tiled_vae_activity(network, what.direction, tiles_of(what, grid), type, rules_);
             phase.batch_per_forward = 1;
         }
+        activity.held_per_tensor = held_per_tensor(network.kind());
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
         finish(std::move(phase), moved, activity, {vae->handle});
         if (attempted > Bytes(0)) {
@@ -389,7 +408,7 @@ class Simulation {
             last.peak = forecast_.card_limit;
             last.reserved = forecast_.card_limit;
             last.floor = std::max(last.floor, attempted);
-            last.working_set = working_set_of(last.kind, attempted);
+            last.working_set = working_set_of(activity.held_per_tensor, attempted);
             fell_back_ = true;
         }
     }
@@ -484,7 +503,8 @@ class Simulation {
             }
         }
         phase.peak = phase.resident + phase.activations + phase.cast;
-        phase.working_set = working_set_of(phase.kind, phase.activations) + phase.cast;
+        phase.working_set =
+            working_set_of(activity.held_per_tensor, phase.activations) + phase.cast;
         phase.reserved = std::max(
             phase.peak, std::min(phase.resident + phase.working_set, forecast_.card_limit));
         explain_weights(phase, moved, policy());
@@ -492,10 +512,9 @@ class Simulation {
         forecast_.phases.push_back(std::move(phase));
     }
 
-    static Bytes working_set_of(PhaseKind kind, Bytes tensors) {
-        const bool vae = kind == PhaseKind::VaeDecode || kind == PhaseKind::VaeEncode;
-        return Bytes(static_cast<std::int64_t>(static_cast<double>(tensors.count) *
-                                               (vae ? kHeldPerTensorVae : kHeldPerTensor)));
+    static Bytes working_set_of(double held_per_tensor, Bytes tensors) {
+        return Bytes(
+            static_cast<std::int64_t>(static_cast<double>(tensors.count) * held_per_tensor));
     }
 
     // ComfyUI ends the prompt here and unloads everything; what would follow is forecast all the

@@ -61,23 +61,19 @@ Result<Walk> answer_hunyuan_video_vae(const Question& q) {
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     TRY_ASSIGN(const auto vae, build_hunyuan_vae(config));
     TRY_DO(check_pixels(q, vae->downscale()));
-    return q.phase == "vae_decode" ? simulate_hunyuan_vae_decode(*vae, video_call(q))
-                                   : simulate_hunyuan_vae_encode(*vae, video_call(q));
+    return q.phase == "vae_decode" ? vae->simulate_decode(video_call(q))
+                                   : vae->simulate_encode(video_call(q));
 }
 
 Result<Walk> answer_pixel_vae(const Question& q) {
     if (!is_whole_or_tile(q.variant)) return unknown(q);
     modelfile::PixelVaeConfig config = known_pixel_vae(q.family);
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
-    // Videos' passed as a whole up to 0.3.64, in another order of channels; the refiner's was asked
-    // for images only.
-    const bool video = config.ffactor_temporal > 0;
-    const bool several = q.frames > 1 && (!video || !config.refiner_vae);
-    if (several || (video && q.rules.comfyui_minor_key < kComfy033)) return unknown(q);
     TRY_ASSIGN(const auto vae, build_pixel_vae(config));
+    if (!vae->knows(video_call(q))) return unknown(q);
     TRY_DO(check_pixels(q, config.ffactor_spatial));
-    return q.phase == "vae_decode" ? simulate_pixel_vae_decode(*vae, video_call(q))
-                                   : simulate_pixel_vae_encode(*vae, video_call(q));
+    return q.phase == "vae_decode" ? vae->simulate_decode(video_call(q))
+                                   : vae->simulate_encode(video_call(q));
 }
 
 // Stable Video Diffusion's: all frames of one video in one batch.

@@ -216,24 +216,24 @@ Result<std::shared_ptr<const HunyuanVaeNetwork>> build_hunyuan_vae(const Hunyuan
     return std::make_shared<const HunyuanVaeNetwork>(c);
 }
 
-Walk simulate_hunyuan_vae_decode(const HunyuanVaeNetwork& vae, const VideoVaeCall& call) {
+Walk HunyuanVaeNetwork::simulate_decode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const std::int64_t factor = vae.downscale();
-    const Tensor z = tape.input(
-        {call.batch, vae.config().z_channels, (call.frames - 1) / vae.config().time_compress + 1,
-         call.height / factor, call.width / factor},
-        element_type(call.compute));
-    const Tensor video = vae.decode(tape, z);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const std::int64_t factor = downscale();
+    const Tensor z =
+        tape.input({call.batch, config_.z_channels, (call.frames - 1) / config_.time_compress + 1,
+                    call.height / factor, call.width / factor},
+                   element_type(call.compute));
+    const Tensor video = decode(tape, z);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
-Walk simulate_hunyuan_vae_encode(const HunyuanVaeNetwork& vae, const VideoVaeCall& call) {
+Walk HunyuanVaeNetwork::simulate_encode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     const Tensor pixels =
-        tape.input({call.batch, vae.config().in_channels, call.frames, call.height, call.width},
+        tape.input({call.batch, config_.in_channels, call.frames, call.height, call.width},
                    element_type(call.compute));
-    const Tensor latent = vae.encode(tape, pixels);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const Tensor latent = encode(tape, pixels);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
 }  // namespace plimsoll::memory

@@ -3,6 +3,7 @@
 // HunyuanVideo's VAE: AutoencoderKL with convolutions over time, eight pixels along a side and four
 // frames, but for the first one, to a cell of the latent.
 #pragma once
+#include "memory/networks/vae.h"
 #include "memory/networks/vae/video_layers.h"
 #include "modelfile/networks/hunyuan_vae_config.h"
 
@@ -14,15 +15,7 @@
 namespace plimsoll::memory {
 
 // What a video VAE is asked with.
-struct VideoVaeCall {
-    int batch = 1;
-    int frames = 1;  // of pixels
-    int height = 480;
-    int width = 832;
-    ComputeType compute = ComputeType::BFloat16;
-    ComputeType storage = ComputeType::BFloat16;
-    ForwardRules rules = {};
-};
+using VideoVaeCall = VaeCall;
 
 // Nearest neighbours, then a convolution. Where time grows, the first frame grows in space only.
 class VideoUpsample {
@@ -78,7 +71,7 @@ class HunyuanVaeDecoder {
     std::optional<VaeConv> conv_out_;
 };
 
-class HunyuanVaeNetwork final : public RegisteredNetwork {
+class HunyuanVaeNetwork final : public Vae {
   public:
     explicit HunyuanVaeNetwork(const modelfile::HunyuanVideoVaeConfig& config);
 
@@ -88,6 +81,15 @@ class HunyuanVaeNetwork final : public RegisteredNetwork {
     }
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
+
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::HunyuanVideo; }
+    [[nodiscard]] VaeGrid grid() const override {
+        return {.pixels_per_cell = static_cast<int>(downscale()),
+                .frames_per_cell = config_.time_compress,
+                .latent_channels = config_.z_channels};
+    }
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
 
   private:
     modelfile::HunyuanVideoVaeConfig config_;
@@ -100,9 +102,5 @@ class HunyuanVaeNetwork final : public RegisteredNetwork {
 
 [[nodiscard]] Result<std::shared_ptr<const HunyuanVaeNetwork>> build_hunyuan_vae(
     const modelfile::HunyuanVideoVaeConfig& config);
-[[nodiscard]] Walk simulate_hunyuan_vae_decode(const HunyuanVaeNetwork& vae,
-                                               const VideoVaeCall& call);
-[[nodiscard]] Walk simulate_hunyuan_vae_encode(const HunyuanVaeNetwork& vae,
-                                               const VideoVaeCall& call);
 
 }  // namespace plimsoll::memory

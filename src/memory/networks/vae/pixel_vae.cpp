@@ -388,26 +388,33 @@ Shape extent(const PixelVaeConfig& c, std::int64_t batch, std::int64_t channels,
 
 }  // namespace
 
-Walk simulate_pixel_vae_decode(const PixelVaeNetwork& vae, const VideoVaeCall& call) {
+bool PixelVaeNetwork::knows(const VaeCall& call) const {
+    constexpr int kPartsSince = 33000;  // ComfyUI 0.33.0
+    const bool video = config_.ffactor_temporal > 0;
+    if (call.frames > 1 && (!video || !config_.refiner_vae)) return false;
+    return !video || call.rules.comfyui_minor_key >= kPartsSince;
+}
+
+Walk PixelVaeNetwork::simulate_decode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const PixelVaeConfig& c = vae.config();
+    const PixelVaeConfig& c = config_;
     const int frames = c.ffactor_temporal > 0 ? (call.frames - 1) / c.ffactor_temporal + 1 : 1;
     const Tensor z =
         tape.input(extent(c, call.batch, c.z_channels, frames, call.height / c.ffactor_spatial,
                           call.width / c.ffactor_spatial),
                    element_type(call.compute));
-    const Tensor video = vae.decode(tape, z);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const Tensor video = decode(tape, z);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
-Walk simulate_pixel_vae_encode(const PixelVaeNetwork& vae, const VideoVaeCall& call) {
+Walk PixelVaeNetwork::simulate_encode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const PixelVaeConfig& c = vae.config();
+    const PixelVaeConfig& c = config_;
     const Tensor pixels =
         tape.input(extent(c, call.batch, c.in_channels, call.frames, call.height, call.width),
                    element_type(call.compute));
-    const Tensor latent = vae.encode(tape, pixels);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const Tensor latent = encode(tape, pixels);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
 }  // namespace plimsoll::memory

@@ -102,13 +102,27 @@ class PixelVaeDecoder {
     std::optional<VaeConv> conv_out_;
 };
 
-class PixelVaeNetwork final : public RegisteredNetwork {
+class PixelVaeNetwork final : public Vae {
   public:
     explicit PixelVaeNetwork(const modelfile::PixelVaeConfig& config);
 
     [[nodiscard]] const modelfile::PixelVaeConfig& config() const { return config_; }
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
+
+    [[nodiscard]] VaeKind kind() const override {
+        return config_.ffactor_temporal > 0 ? VaeKind::HunyuanVideo15 : VaeKind::HunyuanImage;
+    }
+    [[nodiscard]] VaeGrid grid() const override {
+        return {.pixels_per_cell = config_.ffactor_spatial,
+                .frames_per_cell = config_.ffactor_temporal > 0 ? config_.ffactor_temporal : 1,
+                .latent_channels = config_.z_channels};
+    }
+    // Videos' passed as a whole before 0.33.0, in another order of channels; the refiner's was
+    // recorded for images only.
+    [[nodiscard]] bool knows(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
 
   private:
     modelfile::PixelVaeConfig config_;
@@ -119,7 +133,5 @@ class PixelVaeNetwork final : public RegisteredNetwork {
 
 [[nodiscard]] Result<std::shared_ptr<const PixelVaeNetwork>> build_pixel_vae(
     const modelfile::PixelVaeConfig& config);
-[[nodiscard]] Walk simulate_pixel_vae_decode(const PixelVaeNetwork& vae, const VideoVaeCall& call);
-[[nodiscard]] Walk simulate_pixel_vae_encode(const PixelVaeNetwork& vae, const VideoVaeCall& call);
 
 }  // namespace plimsoll::memory
