@@ -84,9 +84,26 @@ bool same_model(const DecoderConfig& a, const DecoderConfig& b) {
            a.vocab_size == b.vocab_size && a.vision == b.vision;
 }
 
-Result<BuiltTextEncoder> build(const DecoderConfig& config) {
+const std::vector<KnownLanguageModel>& known_models() {
     static const std::vector<KnownLanguageModel> known = known_language_models();
-    for (const KnownLanguageModel& model : known) {
+    return known;
+}
+
+// How KnownLanguageModel calls whom a loader's `type` serves.
+std::string_view user_of(std::string_view purpose) {
+    constexpr auto kUsers = std::to_array<std::pair<std::string_view, std::string_view>>({
+        {"lumina2", "zimage"},
+        {"z_image", "zimage"},
+        {"flux2", "klein"},
+        {"mage", "mage_flow"},
+    });
+    for (const auto& [type, user] : kUsers)
+        if (type == purpose) return user;
+    return purpose;
+}
+
+Result<BuiltTextEncoder> build(const DecoderConfig& config) {
+    for (const KnownLanguageModel& model : known_models()) {
         if (!same_model(model.config, config)) continue;
         BuiltTextEncoder built{.name = std::string(model.family),
                                .prefix = std::string(model.family) + ".",
@@ -110,6 +127,19 @@ const Network& BuiltTextEncoder::network() const {
 
 Types types_of(const BuiltTextEncoder& encoder, const LaunchFlags& flags) {
     return encoder.clip ? clip_types(flags) : text_types(encoder.stored, flags);
+}
+
+const DecoderOutput* output_for(const BuiltTextEncoder& encoder, std::string_view purpose) {
+    // Llama serves two models and is known under both.
+    constexpr std::string_view kLlama = "llama3_8b";
+    const std::string_view user = user_of(purpose);
+    for (const KnownLanguageModel& model : known_models()) {
+        const bool llama = encoder.name.starts_with(kLlama) && model.family.starts_with(kLlama) &&
+                           model.family.ends_with(purpose) && !purpose.empty();
+        if (llama || (model.family == encoder.name && model.user == user && !user.empty()))
+            return &model.output;
+    }
+    return nullptr;
 }
 
 Result<BuiltTextEncoder> build_text_encoder(

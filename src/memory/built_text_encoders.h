@@ -9,12 +9,14 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace plimsoll::memory {
 
 class ClipNetwork;
 class Network;
 class TextNetwork;
+struct DecoderOutput;
 
 // One of the two networks is there.
 struct BuiltTextEncoder {
@@ -31,6 +33,11 @@ struct BuiltTextEncoder {
 
 // In which types ComfyUI keeps it and computes it.
 [[nodiscard]] Types types_of(const BuiltTextEncoder& encoder, const LaunchFlags& flags);
+
+// What a language model hands on to the model that it serves; nullptr: its usual. `purpose`: the
+// `type` of the loader node, or the family of the checkpoint.
+[[nodiscard]] const DecoderOutput* output_for(const BuiltTextEncoder& encoder,
+                                              std::string_view purpose);
 
 // NotFound where the numbers are those of no text encoder that is known, InvalidInput where they
 // contradict each other.

@@ -69,11 +69,13 @@ void encode_clip(Activity& activity, const ClipNetwork& clip, const EncoderRun& 
 }
 
 void encode_text(Activity& activity, const TextNetwork& text, const EncoderRun& encoder,
-                 const Types& types, const ForwardRules& rules) {
+                 const Types& types, const DecoderOutput* output, const ForwardRules& rules) {
     TextCall call{.batch = encoder.rows,
                   .tokens = encoder.tokens,
                   .storage = types.storage,
-                  .compute = types.compute};
+                  .compute = types.compute,
+                  .rules = {},
+                  .output = output};
     run(activity, types, rules, 1, [&](const ForwardRules& with) {
         call.rules = with;
         return simulate_text_encode(text, call);
@@ -95,7 +97,8 @@ Activity text_encode_activity(const ProgramModel& model, std::span<const Encoder
         if (encoder.clip)
             encode_clip(activity, *encoder.clip, how, types, encoders.size() == 1, rules);
         else
-            encode_text(activity, *encoder.text, how, types, rules);
+            encode_text(activity, *encoder.text, how, types, output_for(encoder, model.purpose),
+                        rules);
     }
     return activity;
 }

@@ -252,7 +252,8 @@ struct DecoderNetwork::Stack {
     Tensor intermediate;
 };
 
-DecoderNetwork::Stack DecoderNetwork::run_layers(Tape& tape, const EmbeddedPrompts& prompts) const {
+DecoderNetwork::Stack DecoderNetwork::run_layers(Tape& tape, const EmbeddedPrompts& prompts,
+                                                 const DecoderOutput& output) const {
     using Kind = DecoderOutput::Kind;
     Stack stack;
     Tensor& x = stack.x;
@@ -264,7 +265,7 @@ DecoderNetwork::Stack DecoderNetwork::run_layers(Tape& tape, const EmbeddedPromp
     ropes.push_back(make_rope(tape, positions));
     if (config_.transformer_type == "gemma3") ropes.push_back(make_rope(tape, positions));
     Tensor mask =
-        output_.masked ? padding_mask(tape, model_, prompts.attention_mask, x.type()) : Tensor{};
+        output.masked ? padding_mask(tape, model_, prompts.attention_mask, x.type()) : Tensor{};
     const Tensor causal = tape.make({tokens, tokens}, x.type(), "empty", model_);
     tape.charge(OpClass::Copy, "empty", model_, 0, 0, 0);
     ghost::unary_in_place(tape, "fill_", model_, causal);
@@ -276,12 +277,11 @@ DecoderNetwork::Stack DecoderNetwork::run_layers(Tape& tape, const EmbeddedPromp
 
     const int depth = config_.num_hidden_layers;
     const auto is_kept = [&](int index) {
-        return output_.kind == Kind::All || (output_.kind == Kind::Layers &&
-                                             std::find(output_.layers.begin(), output_.layers.end(),
-                                                       index) != output_.layers.end());
+        return output.kind == Kind::All ||
+               (output.kind == Kind::Layers && std::find(output.layers.begin(), output.layers.end(),
+                                                         index) != output.layers.end());
     };
-    const int hidden =
-        output_.hidden_layer < 0 ? depth + output_.hidden_layer : output_.hidden_layer;
+    const int hidden = output.hidden_layer < 0 ? depth + output.hidden_layer : output.hidden_layer;
     std::vector<Tensor> kept;
     const auto keep = [&] {
         const Shape& s = x.shape();
@@ -291,21 +291,22 @@ DecoderNetwork::Stack DecoderNetwork::run_layers(Tape& tape, const EmbeddedPromp
         if (is_kept(i)) keep();
         const DecoderLayer& layer = layers_[static_cast<std::size_t>(i)];
         x = layer.forward(tape, x, mask, ropes);
-        if (output_.kind == Kind::Hidden && i == hidden)
+        if (output.kind == Kind::Hidden && i == hidden)
             stack.intermediate = ghost::clone(tape, model_, x, x.shape());
     }
     if (norm_) x = norm_->forward(tape, x);
     if (is_kept(depth)) keep();
     if (!kept.empty()) stack.intermediate = ghost::cat(tape, model_, kept, 1);
-    if (output_.kind == Kind::Hidden && output_.normalize_hidden && norm_)
+    if (output.kind == Kind::Hidden && output.normalize_hidden && norm_)
         stack.intermediate = norm_->forward(tape, stack.intermediate);
     return stack;
 }
 
 std::vector<Tensor> DecoderNetwork::encode(Tape& tape, const TextCall& call) const {
     const EmbeddedPrompts prompts = embed_prompts(tape, root_, *embed_tokens_, call);
-    const Stack stack = run_layers(tape, prompts);
-    if (output_.zero_out_masked) {
+    const DecoderOutput& output = call.output != nullptr ? *call.output : output_;
+    const Stack stack = run_layers(tape, prompts, output);
+    if (output.zero_out_masked) {
         const Tensor kept = ghost::to_type(tape, root_, prompts.attention_mask, stack.x.type());
         ghost::binary_in_place(tape, "mul_", root_, stack.x, kept);
     }

@@ -111,7 +111,8 @@ class DecoderNetwork final : public TextNetwork {
   private:
     struct Stack;
     [[nodiscard]] DecoderRope make_rope(Tape& tape, const Tensor& positions) const;
-    [[nodiscard]] Stack run_layers(Tape& tape, const EmbeddedPrompts& prompts) const;
+    [[nodiscard]] Stack run_layers(Tape& tape, const EmbeddedPrompts& prompts,
+                                   const DecoderOutput& output) const;
 
     modelfile::DecoderConfig config_;
     DecoderOutput output_;

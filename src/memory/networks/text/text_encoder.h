@@ -10,12 +10,16 @@
 
 namespace plimsoll::memory {
 
+struct DecoderOutput;  // decoder.h
+
 struct TextCall {
     int batch = 1;
     int tokens = 77;  // of every prompt, padding included
     ComputeType storage = ComputeType::Float16;
     ComputeType compute = ComputeType::Float32;
     ForwardRules rules = {};
+    // What a language model hands on, where it is not the network's usual; outlives the call.
+    const DecoderOutput* output = nullptr;
 };
 
 class TextNetwork : public RegisteredNetwork {
