@@ -103,16 +103,19 @@ std::string_view user_of(std::string_view purpose) {
 }
 
 Result<BuiltTextEncoder> build(const DecoderConfig& config) {
-    for (const KnownLanguageModel& model : known_models()) {
-        if (!same_model(model.config, config)) continue;
-        BuiltTextEncoder built{.name = std::string(model.family),
-                               .prefix = std::string(model.family) + ".",
-                               .clip = {},
-                               .text = {},
-                               .stored = ComputeType::Float16};
-        TRY_ASSIGN(built.text, build_decoder(config, model.output, model.class_name));
-        return built;
-    }
+    // One that keeps its last norm, or drops it, like the file goes first.
+    for (const bool by_norm : {true, false})
+        for (const KnownLanguageModel& model : known_models()) {
+            if (!same_model(model.config, config)) continue;
+            if (by_norm && model.config.final_norm != config.final_norm) continue;
+            BuiltTextEncoder built{.name = std::string(model.family),
+                                   .prefix = std::string(model.family) + ".",
+                                   .clip = {},
+                                   .text = {},
+                                   .stored = ComputeType::Float16};
+            TRY_ASSIGN(built.text, build_decoder(config, model.output, model.class_name));
+            return built;
+        }
     return fail(Errc::NotFound,
                 fmt::format("a language model of {} layers and width {} is none that is known",
                             config.num_hidden_layers, config.hidden_size));

@@ -24,6 +24,7 @@ constexpr LatentFormat kWan22{48, 16, 4};
 constexpr LatentFormat kHunyuanVideo{16, 8, 4};
 constexpr LatentFormat kHunyuanImage{64, 32, 1};
 constexpr LatentFormat kHunyuanRefiner{64, 16, 4};
+constexpr LatentFormat kPixels{3, 1, 1};
 
 template <class Config>
 const Config& as(const modelfile::DenoiserConfig& config) {
@@ -54,6 +55,45 @@ FamilyTraits flux2_traits(const modelfile::FluxConfig& config) {
             .types = kBrainFirst,
             .latent = kFlux2,
             .counts_references = true};
+}
+
+// Families that generate images only, beside those of Stable Diffusion and Flux.
+FamilyTraits image_traits(Family family, bool newer) {
+    switch (family) {
+        case Family::ChromaRadiance:
+            return {.usage_factor = newer ? 0.044 : 0.038, .types = kBrainFirst, .latent = kPixels};
+        case Family::MageFlow:
+            return {.usage_factor = 6.5,
+                    .types = kBrainOnly,
+                    .latent = kFlux2,
+                    .references_unknown = true};
+        case Family::Krea2:
+            return {.usage_factor = 2.2,
+                    .types = kBrainFirst,
+                    .latent = kWan21,
+                    .counts_references = true,
+                    .references_unknown = true};
+        case Family::Ideogram4:
+            return {.usage_factor = 11.6, .types = kBrainOnly, .latent = kFlux2};
+        case Family::ErnieImage:
+            return {.usage_factor = 10.0, .types = kBrainOnly, .latent = kFlux2};
+        case Family::HiDream:  // the base class's factor
+            return {.usage_factor = 2.0,
+                    .types = kBrainOnly,
+                    .latent = kFlux,
+                    .references_unknown = true};
+        case Family::Kandinsky5Image:
+            return {.usage_factor = 1.25, .types = kBrainOnly, .latent = kFlux};
+        case Family::PixelDit:
+            return {.usage_factor = 0.04, .types = kBrainOnly, .latent = kPixels};
+        case Family::Boogu:
+            return {.usage_factor = 2.15,
+                    .types = kBrainOnly,
+                    .latent = kFlux,
+                    .counts_references = true};
+        default:
+            return {.usage_factor = 1.0, .types = kHalfFirst, .latent = kSd};
+    }
 }
 
 }  // namespace
@@ -127,7 +167,7 @@ FamilyTraits family_traits(Family family, const modelfile::DenoiserConfig& confi
         case Family::WanVace:
             return wan_traits(as<modelfile::WanConfig>(config), 1.2);
         default:
-            return {.usage_factor = 1.0, .types = kHalfFirst, .latent = kSd};
+            return image_traits(family, newer);
     }
 }
 

@@ -25,6 +25,8 @@ struct FamilyTraits {
     std::span<const ComputeType> types;  // in order of preference; static
     LatentFormat latent;
     bool counts_references = false;  // reference latents are part of the estimate
+    // The network takes reference latents, but its walk does not.
+    bool references_unknown = false;
 };
 
 // Some numbers follow from the width of the network at hand.

@@ -129,9 +129,18 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "pixart") return parse_described<PixArtConfig>(config);
     if (network == "flux") return parse_described<FluxConfig>(config);
     if (network == "chroma") return parse_described<ChromaConfig>(config);
+    if (network == "chroma_radiance") return parse_described<ChromaRadianceConfig>(config);
     if (network == "qwen_image") return parse_described<QwenImageConfig>(config);
+    if (network == "mage_flow") return parse_described<MageFlowConfig>(config);
+    if (network == "krea2") return parse_described<Krea2Config>(config);
+    if (network == "ideogram4") return parse_described<Ideogram4Config>(config);
+    if (network == "ernie") return parse_described<ErnieConfig>(config);
+    if (network == "hidream") return parse_described<HiDreamConfig>(config);
+    if (network == "kandinsky5") return parse_described<Kandinsky5Config>(config);
+    if (network == "pixeldit") return parse_described<PixelDitConfig>(config);
     if (network == "lumina2") return parse_described<Lumina2Config>(config);
     if (network == "omnigen2") return parse_described<OmniGen2Config>(config);
+    if (network == "boogu") return parse_described<BooguConfig>(config);
     if (network == "cosmos_predict2") return parse_described<CosmosPredict2Config>(config);
     if (network == "hunyuan_video") return parse_described<HunyuanVideoConfig>(config);
     CHECK(network == "wan");

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Flux and its descendants: Flux 2, LongCat-Image, Chroma.
+// Flux and its descendants: Flux 2, LongCat-Image, Chroma, Chroma Radiance.
 #include "modelfile/detect_numbers.h"
+
+#include <algorithm>
+#include <cmath>
 
 namespace plimsoll::modelfile {
 namespace {
@@ -63,7 +66,7 @@ std::optional<DetectedDenoiser> detect_flux(const TensorView& view, Notes& notes
 
 std::optional<DetectedDenoiser> detect_chroma(const TensorView& view, Notes& notes) {
     if (view.has_any("nerf_blocks.") || view.has("img_in_patch.weight"))
-        return not_modelled(notes, "Chroma Radiance");
+        return detect_chroma_radiance(view, notes);
     NumberReader read(view, "Chroma");
     ChromaConfig c;
     c.in_channels = read.length("img_in.weight", 1, 2);
@@ -81,6 +84,44 @@ std::optional<DetectedDenoiser> detect_chroma(const TensorView& view, Notes& not
     c.n_layers = read.blocks("distilled_guidance_layer.layers.{}.", "guidance layers");
     if (!read.sound(notes)) return std::nullopt;
     return DetectedDenoiser{std::move(c), Family::Chroma};
+}
+
+std::optional<DetectedDenoiser> detect_chroma_radiance(const TensorView& view, Notes& notes) {
+    if (view.has("__x0__")) return not_modelled(notes, "Chroma Radiance that predicts the image");
+    if (!view.has("nerf_final_layer_conv.conv.weight"))
+        return not_modelled(notes, "Chroma Radiance without a last convolution");
+    NumberReader read(view, "Chroma Radiance");
+    ChromaRadianceConfig c;
+    c.hidden_size = read.length("img_in_patch.weight", 0, 4);
+    c.in_channels = read.length("img_in_patch.weight", 1, 4);
+    c.patch_size = read.length("img_in_patch.weight", 2, 4);
+    c.out_channels = read.length("nerf_final_layer_conv.conv.weight", 0, 4);
+    c.num_heads = read.quotient(c.hidden_size, read.length(norm_name(view), 0, 1), "heads");
+    c.mlp_ratio = read.ratio(read.length("double_blocks.0.img_mlp.0.weight", 0, 2), c.hidden_size);
+    c.depth = read.blocks("double_blocks.{}.", "double blocks");
+    c.depth_single_blocks = read.blocks("single_blocks.{}.", "single blocks");
+    c.context_in_dim = read.length("txt_in.weight", 1, 2);
+    c.qkv_bias = view.has("double_blocks.0.img_attn.qkv.bias");
+    c.hidden_dim = read.length("distilled_guidance_layer.in_proj.weight", 0, 2);
+    c.in_dim = read.length("distilled_guidance_layer.in_proj.weight", 1, 2);
+    c.out_dim = read.length("distilled_guidance_layer.out_proj.weight", 0, 2);
+    c.n_layers = read.blocks("distilled_guidance_layer.layers.{}.", "guidance layers");
+    c.nerf_depth = read.blocks("nerf_blocks.{}.", "pixel blocks");
+    c.nerf_hidden_size = read.length("nerf_image_embedder.embedder.0.weight", 0, 2);
+    // A pixel's channels, then the cosines of its place: all pairs of frequencies.
+    const int waves = read.length("nerf_image_embedder.embedder.0.weight", 1, 2) - c.in_channels;
+    c.nerf_max_freqs = static_cast<int>(std::lround(std::sqrt(std::max(waves, 0))));
+    read.expect(c.nerf_max_freqs * c.nerf_max_freqs == waves,
+                "its frequencies of places are no square");
+    // One generator makes a gate, a value and an output projection for every patch.
+    const int generated = read.length("nerf_blocks.0.param_generator.weight", 0, 2);
+    constexpr int kProjections = 3;
+    c.nerf_mlp_ratio =
+        read.quotient(read.quotient(generated, kProjections * c.nerf_hidden_size, "pixel widths"),
+                      c.nerf_hidden_size, "pixel widths");
+    c.nerf_embedder_dtype = "torch.float32";  // as ComfyUI chooses it
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{std::move(c), Family::ChromaRadiance};
 }
 
 }  // namespace plimsoll::modelfile

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lumina Image 2.0, Z-Image and OmniGen2: single streams of text and image, refined apart first.
+// Lumina Image 2.0, Z-Image, OmniGen2 and Boogu-Image: single streams of text and image, refined
+// apart first.
 #include "modelfile/detect_numbers.h"
 
 namespace plimsoll::modelfile {
@@ -71,6 +72,30 @@ std::optional<DetectedDenoiser> detect_omnigen2(const TensorView& view, Notes& n
     c.text_feat_dim = read.length("time_caption_embed.caption_embedder.1.weight", 1, 2);
     if (!read.sound(notes)) return std::nullopt;
     return DetectedDenoiser{std::move(c), Family::OmniGen2};
+}
+
+std::optional<DetectedDenoiser> detect_boogu(const TensorView& view, Notes& notes) {
+    NumberReader read(view, "Boogu");
+    BooguConfig c;
+    c.patch_size = kPatch;
+    c.hidden_size = read.length("x_embedder.weight", 0, 2);
+    c.in_channels = read.quotient(read.length("x_embedder.weight", 1, 2), kPatch * kPatch,
+                                  "channels of a patch");
+    c.num_layers = read.blocks("single_stream_layers.{}.", "layers");
+    c.num_double_stream_layers = read.blocks("double_stream_layers.{}.", "layers of two streams");
+    c.num_refiner_layers = read.blocks("noise_refiner.{}.", "refiner layers");
+    for (const int others :
+         {view.count("ref_image_refiner.{}."), view.count("context_refiner.{}.")})
+        read.expect(c.num_refiner_layers == others,
+                    "its refiners have different numbers of layers");
+    const int head = read.length("single_stream_layers.0.attn.norm_q.weight", 0, 1);
+    c.num_attention_heads = read.quotient(c.hidden_size, head, "heads");
+    c.num_kv_heads = read.quotient(read.length("single_stream_layers.0.attn.to_k.weight", 0, 2),
+                                   head, "heads of keys");
+    c.multiple_of = kMultipleOf;
+    c.instruction_feat_dim = read.length("time_caption_embed.caption_embedder.1.weight", 1, 2);
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{std::move(c), Family::Boogu};
 }
 
 }  // namespace plimsoll::modelfile

@@ -70,9 +70,18 @@ DetectDenoiser detect_flux;    // Flux, Flux 2, LongCat-Image
 DetectDenoiser detect_diffusers_flux;
 DetectDenoiser detect_diffusers_mmdit;
 DetectDenoiser detect_chroma;           // Chroma
+DetectDenoiser detect_chroma_radiance;  // Chroma Radiance
 DetectDenoiser detect_qwen_image;       // Qwen-Image and its edit models
+DetectDenoiser detect_mage_flow;        // Mage-Flow
+DetectDenoiser detect_krea2;            // Krea 2
+DetectDenoiser detect_ideogram4;        // Ideogram 4
+DetectDenoiser detect_ernie;            // ERNIE-Image
+DetectDenoiser detect_hidream;          // HiDream-I1, HiDream-E1
+DetectDenoiser detect_kandinsky5;       // Kandinsky 5 for images
+DetectDenoiser detect_pixeldit;         // PixelDiT
 DetectDenoiser detect_lumina2;          // Lumina 2, Z-Image
 DetectDenoiser detect_omnigen2;         // OmniGen 2
+DetectDenoiser detect_boogu;            // Boogu-Image
 DetectDenoiser detect_cosmos_predict2;  // Cosmos-Predict2, Anima
 DetectDenoiser detect_hunyuan_video;    // HunyuanVideo, HunyuanImage 2.1
 DetectDenoiser detect_wan;              // Wan 2.1, 2.2

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Qwen-Image with its edit models, Cosmos-Predict2 and Anima.
+// Qwen-Image with its edit models, Mage-Flow, Cosmos-Predict2 and Anima.
 #include "modelfile/detect_numbers.h"
 
 namespace plimsoll::modelfile {
 
 std::optional<DetectedDenoiser> detect_qwen_image(const TensorView& view, Notes& notes) {
     constexpr int kMageFlowText = 2560;
-    if (view.axis("txt_norm.weight", 0, 1) == kMageFlowText)
-        return not_modelled(notes, "Mage-Flow");
+    if (view.axis("txt_norm.weight", 0, 1) == kMageFlowText) return detect_mage_flow(view, notes);
     if (view.has_any("txt_in.text_norm.")) return not_modelled(notes, "Qwen-Image 2.1");
     if (view.has("transformer_blocks.0.img_mlp.w1.weight")) return not_modelled(notes, "Lens");
     if (view.has("time_text_embed.addition_t_embedding.weight"))
@@ -27,6 +26,20 @@ std::optional<DetectedDenoiser> detect_qwen_image(const TensorView& view, Notes&
     if (view.has("__index_timestep_zero__")) c.default_ref_method = "index_timestep_zero";
     if (!read.sound(notes)) return std::nullopt;
     return DetectedDenoiser{std::move(c), Family::QwenImage};
+}
+
+std::optional<DetectedDenoiser> detect_mage_flow(const TensorView& view, Notes& notes) {
+    NumberReader read(view, "Mage-Flow");
+    MageFlowConfig c;
+    const int hidden = read.length("img_in.weight", 0, 2);
+    c.in_channels = read.length("img_in.weight", 1, 2);
+    c.out_channels = read.length("proj_out.weight", 0, 2);
+    c.num_layers = read.blocks("transformer_blocks.{}.", "blocks");
+    c.attention_head_dim = read.length("transformer_blocks.0.attn.norm_q.weight", 0, 1);
+    c.num_attention_heads = read.quotient(hidden, c.attention_head_dim, "heads");
+    c.joint_attention_dim = read.length("txt_in.weight", 1, 2);
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{std::move(c), Family::MageFlow};
 }
 
 std::optional<DetectedDenoiser> detect_cosmos_predict2(const TensorView& view, Notes& notes) {

@@ -179,13 +179,13 @@ TEST(DetectContents, tells_controlnets_and_adapters_from_unets) {
 }
 
 TEST(DetectContents, names_other_families_and_keeps_exact_weights) {
-    const TensorTable radiance = listed_network("chroma_radiance_base");
-    const Contents contents = detect_contents(under(kUnet, radiance));
+    const TensorTable hunyuandit = listed_network("hunyuandit");
+    const Contents contents = detect_contents(under(kUnet, hunyuandit));
     EXPECT_EQ(contents.family, Family::Unknown);
     EXPECT_FALSE(contents.denoiser);
-    EXPECT_THAT(contents.notes, ElementsAre(HasSubstr("Chroma Radiance")));
+    EXPECT_THAT(contents.notes, ElementsAre(HasSubstr("HunyuanDiT")));
     std::int64_t params = 0;
-    for (const TensorEntry& tensor : radiance.tensors) params += element_count(tensor.shape);
+    for (const TensorEntry& tensor : hunyuandit.tensors) params += element_count(tensor.shape);
     EXPECT_EQ(contents.everything.params, params);
     EXPECT_FALSE(detect_contents(under("", listed_network("svd_vae"))).vae);
 }

@@ -5,16 +5,25 @@
 // (data/architectures.json) holds the same structs.
 #pragma once
 #include "base/units.h"
+#include "modelfile/networks/boogu_config.h"
 #include "modelfile/networks/chroma_config.h"
+#include "modelfile/networks/chroma_radiance_config.h"
 #include "modelfile/networks/cosmos_predict2_config.h"
 #include "modelfile/networks/decoder_config.h"
+#include "modelfile/networks/ernie_config.h"
 #include "modelfile/networks/flux_config.h"
+#include "modelfile/networks/hidream_config.h"
 #include "modelfile/networks/hunyuan_vae_config.h"
 #include "modelfile/networks/hunyuan_video_config.h"
+#include "modelfile/networks/ideogram4_config.h"
+#include "modelfile/networks/kandinsky5_config.h"
+#include "modelfile/networks/krea2_config.h"
 #include "modelfile/networks/lumina2_config.h"
+#include "modelfile/networks/mage_flow_config.h"
 #include "modelfile/networks/mmdit_config.h"
 #include "modelfile/networks/omnigen2_config.h"
 #include "modelfile/networks/pixart_config.h"
+#include "modelfile/networks/pixeldit_config.h"
 #include "modelfile/networks/qwen_image_config.h"
 #include "modelfile/networks/t5_config.h"
 #include "modelfile/networks/wan_config.h"
@@ -55,11 +64,20 @@ enum class Family : std::uint8_t {
     FluxFill,
     Flux2,
     Chroma,
+    ChromaRadiance,
     LongCatImage,
     QwenImage,
+    MageFlow,
+    Krea2,
+    Ideogram4,
+    ErnieImage,
+    HiDream,
+    Kandinsky5Image,
+    PixelDit,
     Lumina2,
     ZImage,
     OmniGen2,
+    Boogu,
     CosmosPredict2,
     Anima,
     HunyuanVideo,
@@ -148,9 +166,12 @@ struct TinyVaeConfig {  // TAESD
 };
 
 // The kinds of networks that Plimsoll walks, by role.
-using DenoiserConfig = std::variant<UnetConfig, MmditConfig, PixArtConfig, FluxConfig, ChromaConfig,
-                                    QwenImageConfig, Lumina2Config, OmniGen2Config,
-                                    CosmosPredict2Config, HunyuanVideoConfig, WanConfig>;
+using DenoiserConfig =
+    std::variant<UnetConfig, MmditConfig, PixArtConfig, FluxConfig, ChromaConfig,
+                 ChromaRadianceConfig, QwenImageConfig, MageFlowConfig, Krea2Config,
+                 Ideogram4Config, ErnieConfig, HiDreamConfig, Kandinsky5Config, PixelDitConfig,
+                 Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
+                 HunyuanVideoConfig, WanConfig>;
 using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 

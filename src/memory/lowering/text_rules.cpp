@@ -26,16 +26,23 @@ constexpr std::array kRules = std::to_array<TextRule>({
     {"t5_xxl", "flux", 1, 256, 0},
     {"t5_xxl", "cosmos", 1, 512, 0},
     {"t5_xxl", "ltxv", 1, 128, 0},
+    {"t5_xxl", "hidream", 1, 128, 0},
     {"t5_xxl", "", 1, 1, 0},
     {"umt5_xxl", "", 1, 512, 0},
     {"byt5_small", "", 1, 1, 0},
+    // A long instruction comes first; of all that, 300 tokens are the condition.
+    {"gemma2_2b", "pixeldit", 206, 504, 204},
     {"gemma2_2b", "", 40, 1, 0},
     {"gemma3_12b", "", 1, 1024, 0},
     {"qwen25_7b", "qwen_image", 39, 1, 34},
     {"qwen25_7b", "hunyuan_image", 39, 1, 34},
     {"qwen25_7b", "hunyuan_video_15", 110, 1, 108},
+    {"qwen25_7b", "kandinsky5_image", 42, 1, 41},
     {"qwen25_7b", "", 39, 1, 34},
     {"qwen25_3b", "", 30, 1, 0},
+    {"qwen3vl_4b", "", 39, 1, 34},
+    {"qwen3vl_8b", "boogu", 31, 1, 0},
+    {"qwen3vl_8b", "", 8, 1, 0},
     {"qwen3_06b", "anima", 1, 512, 0},
     {"qwen3_06b", "", 1, 1, 0},
     {"qwen3_4b", "flux2", 12, 512, 0},
@@ -43,6 +50,7 @@ constexpr std::array kRules = std::to_array<TextRule>({
     {"qwen3_4b", "", 8, 1, 0},
     {"qwen3_8b", "", 12, 512, 0},
     {"mistral3_24b", "", 30, 512, 0},
+    {"ministral3_3b", "", 1, 1, 0},
     {"llama3_8b_hv", "hunyuan_video", 100, 256, 95},
     {"llama3_8b_hv", "", 1, 128, 0},
 });
@@ -64,6 +72,12 @@ bool is_clip(std::string_view encoder) {
 
 PromptUse use_prompt(std::span<const std::string> encoders, std::string_view purpose,
                      const PromptLength& prompt) {
+    const auto among = [&](std::string_view name) {
+        return std::ranges::find(encoders, name) != encoders.end();
+    };
+    // No loader names what four encoders are for. CLIP's tokens are not part of the condition.
+    const bool hidream = among("clip_g") && among("llama3_8b_hv");
+    if (hidream) purpose = "hidream";
     PromptUse use;
     const int weighted = prompt.weighted ? 1 : 0;
     int of_clip = 0;
@@ -82,7 +96,7 @@ PromptUse use_prompt(std::span<const std::string> encoders, std::string_view pur
         if (of_others == 0 && encoder != "byt5_small")
             of_others = std::max(1, tokens - rule.cut_off);
     }
-    const bool joined = purpose == "sd3" || std::ranges::find(encoders, "clip_g") != encoders.end();
+    const bool joined = purpose == "sd3" || (among("clip_g") && !hidream);
     if (of_others == 0)
         use.tokens = std::max(of_clip, 1);
     else

@@ -4,12 +4,20 @@
 #include "memory/networks/clip_text.h"
 #include "memory/networks/controlnet.h"
 #include "memory/networks/dit/chroma.h"
+#include "memory/networks/dit/chroma_radiance.h"
 #include "memory/networks/dit/cosmos_predict2.h"
+#include "memory/networks/dit/ernie.h"
+#include "memory/networks/dit/hidream.h"
 #include "memory/networks/dit/hunyuan_video.h"
+#include "memory/networks/dit/ideogram4.h"
+#include "memory/networks/dit/kandinsky5.h"
+#include "memory/networks/dit/krea2.h"
 #include "memory/networks/dit/lumina2.h"
+#include "memory/networks/dit/mage_flow.h"
 #include "memory/networks/dit/mmdit.h"
 #include "memory/networks/dit/omnigen2.h"
 #include "memory/networks/dit/pixart.h"
+#include "memory/networks/dit/pixeldit.h"
 #include "memory/networks/dit/qwen_image.h"
 #include "memory/networks/kl_vae.h"
 #include "memory/networks/t2i_adapter.h"
@@ -48,11 +56,33 @@ struct DenoiserBuilder {
     }
     BuiltDenoiser operator()(const modelfile::FluxConfig& c) const { return build_flux(c); }
     BuiltDenoiser operator()(const modelfile::ChromaConfig& c) const { return build_chroma(c); }
+    BuiltDenoiser operator()(const modelfile::ChromaRadianceConfig& c) const {
+        return build_chroma_radiance(c);
+    }
     BuiltDenoiser operator()(const modelfile::QwenImageConfig& c) const {
         return build_qwen_image(c);
     }
+    BuiltDenoiser operator()(const modelfile::MageFlowConfig& c) const {
+        return build_mage_flow(c);
+    }
+    BuiltDenoiser operator()(const modelfile::Krea2Config& c) const { return build_krea2(c); }
+    BuiltDenoiser operator()(const modelfile::Ideogram4Config& c) const {
+        return build_ideogram4(c);
+    }
+    BuiltDenoiser operator()(const modelfile::ErnieConfig& c) const { return build_ernie(c); }
+    // Which experts a prompt loads is not known beforehand: the most that one can get.
+    BuiltDenoiser operator()(const modelfile::HiDreamConfig& c) const {
+        return build_hidream(c, ExpertLoad::Worst);
+    }
+    BuiltDenoiser operator()(const modelfile::Kandinsky5Config& c) const {
+        return build_kandinsky5(c);
+    }
+    BuiltDenoiser operator()(const modelfile::PixelDitConfig& c) const { return build_pixeldit(c); }
     BuiltDenoiser operator()(const modelfile::Lumina2Config& c) const { return build_lumina2(c); }
     BuiltDenoiser operator()(const modelfile::OmniGen2Config& c) const { return build_omnigen2(c); }
+    BuiltDenoiser operator()(const modelfile::BooguConfig& c) const {
+        return build_boogu(c.base(), c.num_double_stream_layers);
+    }
     BuiltDenoiser operator()(const modelfile::CosmosPredict2Config& c) const {
         return as_denoiser(build_cosmos_predict2(c));
     }

@@ -286,6 +286,10 @@ class Simulation {
 
         const FamilyTraits traits =
             family_traits(file.contents->family, file.contents->denoiser->config, server_.version);
+        if (traits.references_unknown &&
+            std::ranges::any_of(uses, [](const auto& use) { return !use.references.empty(); }))
+            return unknown_phase(std::move(phase),
+                                 "reference images of this network are not simulated yet");
         const SamplingEstimate estimate{.factor = traits.usage_factor,
                                         .element_bytes = bytes_per_element(unet->types.compute),
                                         .attention = attention_memory(server_.flags)};
