@@ -5,16 +5,22 @@
 // (data/architectures.json) holds the same structs.
 #pragma once
 #include "base/units.h"
+#include "modelfile/networks/ace_step15_config.h"
+#include "modelfile/networks/ace_step_config.h"
 #include "modelfile/networks/chroma_config.h"
 #include "modelfile/networks/cosmos_predict2_config.h"
 #include "modelfile/networks/decoder_config.h"
 #include "modelfile/networks/flux_config.h"
 #include "modelfile/networks/hunyuan_video_config.h"
+#include "modelfile/networks/kandinsky5_config.h"
+#include "modelfile/networks/ltxav_config.h"
+#include "modelfile/networks/ltxv_config.h"
 #include "modelfile/networks/lumina2_config.h"
 #include "modelfile/networks/mmdit_config.h"
 #include "modelfile/networks/omnigen2_config.h"
 #include "modelfile/networks/pixart_config.h"
 #include "modelfile/networks/qwen_image_config.h"
+#include "modelfile/networks/stable_audio_config.h"
 #include "modelfile/networks/t5_config.h"
 #include "modelfile/networks/wan_config.h"
 #include "modelfile/networks/wan_vae_config.h"
@@ -62,10 +68,19 @@ enum class Family : std::uint8_t {
     CosmosPredict2,
     Anima,
     HunyuanVideo,
+    HunyuanVideo15,
     HunyuanImage21,
     HunyuanImage21Refiner,
+    Ltxv,
+    Ltxav,
+    Kandinsky5,
+    Kandinsky5Image,
+    AceStep,
+    AceStep15,
+    StableAudio,
     Wan,
     WanVace,
+    WanAnimate,
 };
 // "sd15", "sdxl", "ssd1b", ... the names of --family and of JSON.
 [[nodiscard]] std::string_view family_name(Family family);
@@ -147,9 +162,11 @@ struct TinyVaeConfig {  // TAESD
 };
 
 // The kinds of networks that Plimsoll walks, by role.
-using DenoiserConfig = std::variant<UnetConfig, MmditConfig, PixArtConfig, FluxConfig, ChromaConfig,
-                                    QwenImageConfig, Lumina2Config, OmniGen2Config,
-                                    CosmosPredict2Config, HunyuanVideoConfig, WanConfig>;
+using DenoiserConfig =
+    std::variant<UnetConfig, MmditConfig, PixArtConfig, FluxConfig, ChromaConfig, QwenImageConfig,
+                 Lumina2Config, OmniGen2Config, CosmosPredict2Config, HunyuanVideoConfig,
+                 LtxvConfig, LtxavConfig, Kandinsky5Config, AceStepConfig, AceStep15Config,
+                 StableAudioConfig, WanConfig>;
 using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 

@@ -114,7 +114,8 @@ Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                       .compute = types.compute,
                       .conds = forward.conds,
                       .controlnet = forward.controlnet,
-                      .latent_frames = latent.frames};
+                      .latent_frames = latent.frames,
+                      .audio_latents = latent.sound};
         for (const LatentShape& reference : forward.references)
             call.references.push_back({reference.frames, reference.height, reference.width});
         run(activity, types, rules, 1, [&](const ForwardRules& with) {
