@@ -248,8 +248,12 @@ class Simulation {
     static std::string why_not_walked(const FamilyTraits& traits, const LatentShape& latent) {
         if (traits.latent.of_sound && latent.pixels_per_cell != 1)
             return "this network makes sound, and the latent is not one of sound";
+        // Chosen: what drives frames is walked picture by picture, and no card holds as many.
+        constexpr std::int64_t kDrivenMax = 1 << 14;
+        const bool driven = traits.frames_min > 1;
         const bool known = latent.frames >= traits.frames_min &&
-                           (traits.frames_max == 0 || latent.frames <= traits.frames_max);
+                           (traits.frames_max == 0 || latent.frames <= traits.frames_max) &&
+                           (!driven || std::int64_t{latent.batch} * latent.frames <= kDrivenMax);
         return known ? std::string()
                      : fmt::format("not known with {} latent frames", latent.frames);
     }
