@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/families.h"
 
+#include "memory/networks/dit/kandinsky5.h"
+
 #include <array>
 #include <variant>
 
@@ -22,6 +24,11 @@ constexpr LatentFormat kFlux2{128, 16, 1};
 constexpr LatentFormat kWan21{16, 8, 4};
 constexpr LatentFormat kWan22{48, 16, 4};
 constexpr LatentFormat kHunyuanVideo{16, 8, 4};
+constexpr LatentFormat kHunyuanVideo15{32, 16, 4};
+constexpr LatentFormat kLtxv{128, 32, 8};
+constexpr LatentFormat kAceStep{8, 1, 1, true};  // along the sound, by 16 frequencies
+constexpr LatentFormat kSound{64, 1, 1, true};   // along the sound
+constexpr int kLtxSoundElements = 8 * 16;        // channels, frequencies
 constexpr LatentFormat kHunyuanImage{64, 32, 1};
 constexpr LatentFormat kHunyuanRefiner{64, 16, 4};
 constexpr LatentFormat kPixels{3, 1, 1};
@@ -38,6 +45,14 @@ FamilyTraits wan_traits(const modelfile::WanConfig& config, double scale) {
     return {.usage_factor = scale * config.dim / kWidthOfOne,
             .types = kHalfFirst,
             .latent = config.out_dim == kWan22.channels ? kWan22 : kWan21};
+}
+
+FamilyTraits ltxv_traits(const modelfile::LtxvConfig& config) {
+    constexpr double kLtxvFactor = 5.5;
+    constexpr double kWidthOfOne = 2048;
+    return {.usage_factor = kLtxvFactor * config.cross_attention_dim / kWidthOfOne,
+            .types = kBrainOnly,
+            .latent = kLtxv};
 }
 
 FamilyTraits cosmos_traits(const modelfile::CosmosPredict2Config& config, bool newer) {
@@ -157,15 +172,40 @@ FamilyTraits family_traits(Family family, const modelfile::DenoiserConfig& confi
             return cosmos_traits(as<modelfile::CosmosPredict2Config>(config), newer);
         case Family::HunyuanVideo:
             return {.usage_factor = 1.8, .types = kBrainOnly, .latent = kHunyuanVideo};
+        case Family::HunyuanVideo15:
+            return {.usage_factor = 4.0, .types = kHalfFirst, .latent = kHunyuanVideo15};
         case Family::HunyuanImage21:
             return {
                 .usage_factor = newer ? 8.7 : 7.7, .types = kBrainOnly, .latent = kHunyuanImage};
         case Family::HunyuanImage21Refiner:
             return {.usage_factor = 1.8, .types = kBrainOnly, .latent = kHunyuanRefiner};
+        case Family::Ltxv:
+            return ltxv_traits(as<modelfile::LtxvConfig>(config));
+        case Family::Ltxav:
+            return {.usage_factor = 0.077,
+                    .types = kBrainOnly,
+                    .latent = kLtxv,
+                    .sound_elements = kLtxSoundElements};
+        case Family::Kandinsky5:
+            return {.usage_factor = 1.25,
+                    .types = kBrainOnly,
+                    .latent = kHunyuanVideo,
+                    .frames_max = kKandinsky5FramesMax};
+        case Family::AceStep:
+            return {.usage_factor = 0.5, .types = kBrainOnly, .latent = kAceStep};
+        case Family::AceStep15:
+            return {.usage_factor = 4.7, .types = kBrainOnly, .latent = kSound};
+        case Family::StableAudio:
+            return {.usage_factor = 2.0, .types = kHalfFirst, .latent = kSound};
         case Family::Wan:
             return wan_traits(as<modelfile::WanConfig>(config), 1.0);
         case Family::WanVace:
             return wan_traits(as<modelfile::WanConfig>(config), 1.2);
+        case Family::WanAnimate: {
+            FamilyTraits traits = wan_traits(as<modelfile::WanConfig>(config), 1.0);
+            traits.frames_min = 2;  // something drives all but the first
+            return traits;
+        }
         default:
             return image_traits(family, newer);
     }

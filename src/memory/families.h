@@ -18,6 +18,7 @@ struct LatentFormat {
     int channels = 4;
     int pixels_per_cell = 8;
     int frames_per_cell = 1;  // above 1: a video; the first frame has a cell of its own
+    bool of_sound = false;    // cells along the time, which no image's latent can stand in for
 };
 
 struct FamilyTraits {
@@ -27,6 +28,12 @@ struct FamilyTraits {
     bool counts_references = false;  // reference latents are part of the estimate
     // The network takes reference latents, but its walk does not.
     bool references_unknown = false;
+    // Of one cell of time of a sound that is sampled along, packed with the video into one long
+    // row. Above 0: the estimate counts the elements of both instead of the video's cells.
+    int sound_elements = 0;
+    // Latent frames that the walk knows. frames_max 0: any number above.
+    int frames_min = 1;
+    int frames_max = 0;
 };
 
 // Some numbers follow from the width of the network at hand.

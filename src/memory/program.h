@@ -31,6 +31,9 @@ struct LatentShape {
     // Cells of time of a sound's latent that is sampled along (LTX-2's nested latents).
     int sound = 0;
     int guides = 0;  // of `frames`: those that guide the others and are taken off again
+    // Of `frames`: those that a noise mask keeps as they are. Then networks that can take a
+    // timestep for each frame or token do.
+    int kept = 0;
     friend bool operator==(const LatentShape&, const LatentShape&) = default;
 };
 

@@ -61,6 +61,7 @@ UnetConfig parse_unet(const json::value& from) {
     read_int(from, "context_dim", c.context_dim);
     read_int(from, "adm_in_channels", c.adm_in_channels);
     read_bool(from, "use_linear_in_transformer", c.use_linear_in_transformer);
+    read_bool(from, "temporal", c.temporal);
     read_int(from, "num_heads", c.num_heads);
     read_int(from, "num_head_channels", c.num_head_channels);
     if (const auto prediction = find_string(from, "prediction")) c.prediction = *prediction;
@@ -125,6 +126,7 @@ Config parse_described(const json::value& from) {
 }
 
 DenoiserConfig parse_denoiser(std::string_view network, const json::value& config) {
+    if (network == "unet") return parse_unet(config);
     if (network == "mmdit") return parse_described<MmditConfig>(config);
     if (network == "pixart") return parse_described<PixArtConfig>(config);
     if (network == "flux") return parse_described<FluxConfig>(config);
@@ -143,6 +145,11 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "boogu") return parse_described<BooguConfig>(config);
     if (network == "cosmos_predict2") return parse_described<CosmosPredict2Config>(config);
     if (network == "hunyuan_video") return parse_described<HunyuanVideoConfig>(config);
+    if (network == "ltxv") return parse_described<LtxvConfig>(config);
+    if (network == "ltxav") return parse_described<LtxavConfig>(config);
+    if (network == "ace_step") return parse_described<AceStepConfig>(config);
+    if (network == "ace_step15") return parse_described<AceStep15Config>(config);
+    if (network == "stable_audio") return parse_described<StableAudioConfig>(config);
     CHECK(network == "wan");
     return parse_described<WanConfig>(config);
 }

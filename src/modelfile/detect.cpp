@@ -57,10 +57,18 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::CosmosPredict2, "cosmos_predict2"},
     {Family::Anima, "anima"},
     {Family::HunyuanVideo, "hunyuan_video"},
+    {Family::HunyuanVideo15, "hunyuan_video15"},
     {Family::HunyuanImage21, "hunyuanimage21"},
     {Family::HunyuanImage21Refiner, "hunyuanimage21_refiner"},
+    {Family::Ltxv, "ltxv"},
+    {Family::Ltxav, "ltxav"},
+    {Family::Kandinsky5, "kandinsky5"},
+    {Family::AceStep, "ace_step"},
+    {Family::AceStep15, "ace_step15"},
+    {Family::StableAudio, "stable_audio"},
     {Family::Wan, "wan"},
     {Family::WanVace, "wan_vace"},
+    {Family::WanAnimate, "wan_animate"},
 };
 
 constexpr std::array<std::string_view, 6> kDenoiserPrefixes = {

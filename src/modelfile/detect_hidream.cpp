@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HiDream, Kandinsky 5 and PixelDiT.
+// HiDream and PixelDiT.
 #include "modelfile/detect_numbers.h"
 
 namespace plimsoll::modelfile {
@@ -33,35 +33,6 @@ std::optional<DetectedDenoiser> detect_hidream(const TensorView& view, Notes& no
                 "its blocks are not as many as the layers of Llama that are known to feed them");
     if (!read.sound(notes)) return std::nullopt;
     return DetectedDenoiser{std::move(c), Family::HiDream};
-}
-
-std::optional<DetectedDenoiser> detect_kandinsky5(const TensorView& view, Notes& notes) {
-    // Rotary axes and patches are published constants that no tensor shows.
-    constexpr int kCells = 4;  // 1 x 2 x 2
-    NumberReader read(view, "Kandinsky 5");
-    Kandinsky5Config c;
-    c.model_dim = read.length("visual_embeddings.in_layer.weight", 0, 2);
-    c.visual_embed_dim = read.length("visual_embeddings.in_layer.weight", 1, 2);
-    c.out_visual_dim =
-        read.quotient(read.length("out_layer.out_layer.weight", 0, 2), kCells, "channels");
-    c.in_visual_dim = c.out_visual_dim;
-    // ComfyUI's mark of the image model: nothing but the latent goes in.
-    if (c.visual_embed_dim != kCells * c.in_visual_dim)
-        return not_modelled(notes, "Kandinsky 5 for video");
-    c.in_text_dim = read.length("text_embeddings.in_layer.weight", 1, 2);
-    c.in_text_dim2 = read.length("pooled_text_embeddings.in_layer.weight", 1, 2);
-    c.time_dim = read.length("time_embeddings.out_layer.weight", 0, 2);
-    constexpr std::string_view kFirst = "visual_transformer_blocks.0.";
-    c.ff_dim = read.length(fmt::format("{}feed_forward.in_layer.weight", kFirst), 0, 2);
-    c.num_text_blocks = read.blocks("text_transformer_blocks.{}.", "text blocks");
-    c.num_visual_blocks = read.blocks("visual_transformer_blocks.{}.", "visual blocks");
-    const int head = read.length(fmt::format("{}self_attention.query_norm.weight", kFirst), 0, 1);
-    constexpr int kWideHead = 128;
-    constexpr int kNarrowHead = 64;
-    read.expect(head == kWideHead || head == kNarrowHead, "its heads are not of a known width");
-    c.axes_dims = head == kWideHead ? std::vector{32, 48, 48} : std::vector{16, 24, 24};
-    if (!read.sound(notes)) return std::nullopt;
-    return DetectedDenoiser{std::move(c), Family::Kandinsky5Image};
 }
 
 std::optional<DetectedDenoiser> detect_pixeldit(const TensorView& view, Notes& notes) {

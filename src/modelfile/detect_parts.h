@@ -77,13 +77,18 @@ DetectDenoiser detect_krea2;            // Krea 2
 DetectDenoiser detect_ideogram4;        // Ideogram 4
 DetectDenoiser detect_ernie;            // ERNIE-Image
 DetectDenoiser detect_hidream;          // HiDream-I1, HiDream-E1
-DetectDenoiser detect_kandinsky5;       // Kandinsky 5 for images
 DetectDenoiser detect_pixeldit;         // PixelDiT
 DetectDenoiser detect_lumina2;          // Lumina 2, Z-Image
 DetectDenoiser detect_omnigen2;         // OmniGen 2
 DetectDenoiser detect_boogu;            // Boogu-Image
 DetectDenoiser detect_cosmos_predict2;  // Cosmos-Predict2, Anima
-DetectDenoiser detect_hunyuan_video;    // HunyuanVideo, HunyuanImage 2.1
+DetectDenoiser detect_hunyuan_video;    // HunyuanVideo and 1.5, HunyuanImage 2.1
+DetectDenoiser detect_ltxv;             // LTX-Video
+DetectDenoiser detect_ltxav;            // LTX-2, 2.3
+DetectDenoiser detect_kandinsky5;       // Kandinsky 5, image and video
+DetectDenoiser detect_ace_step;         // ACE-Step
+DetectDenoiser detect_ace_step15;       // ACE-Step 1.5
+DetectDenoiser detect_stable_audio;     // Stable Audio Open
 DetectDenoiser detect_wan;              // Wan 2.1, 2.2
 
 [[nodiscard]] Family family_of(const FluxConfig& config);

@@ -10,6 +10,7 @@ namespace plimsoll::modelfile {
 namespace {
 
 Family family_of(const HunyuanVideoConfig& c) {
+    if (c.vision_in_dim != 0) return Family::HunyuanVideo15;
     if (c.vec_in_dim != 0) return Family::HunyuanVideo;
     return c.patch_size.size() == 3 ? Family::HunyuanImage21Refiner : Family::HunyuanImage21;
 }
@@ -35,23 +36,28 @@ constexpr HunyuanName kQkvBias{{"img_attn.qkv.bias", "img_attn_qkv.bias", "img_a
 struct WanRelative {
     std::string_view start;
     std::string_view name;
+    std::string_view model_type = {};  // empty: not modelled
 };
 constexpr std::array kWanRelatives = std::to_array<WanRelative>({
-    {"casual_audio_encoder.", "Wan 2.2 S2V"},
-    {"audio_proj.", "Wan HuMo or another Wan that listens to sound"},
-    {"face_adapter.", "Wan 2.2 Animate"},
-    {"pose_patch_embedding.", "Wan 2.2 Animate"},
+    {"casual_audio_encoder.", "Wan 2.2 S2V", "s2v"},
+    {"audio_proj.audio_proj_glob_1.", "Wan HuMo", "humo"},
+    {"audio_proj.", "another Wan that listens to sound"},
+    {"face_adapter.", "Wan 2.2 Animate", "animate"},
+    {"pose_patch_embedding.", "Wan 2.2 Animate", "animate"},
     {"patch_embedding_mask.", "Wan SCAIL 2"},
-    {"patch_embedding_pose.", "Wan SCAIL"},
+    {"patch_embedding_pose.", "Wan SCAIL", "scail"},
     {"patch_embedding_global.", "WanDancer"},
     {"img_emb.emb_pos", "Wan from first and last frame"},
 });
 
+Family family_of(const WanConfig& c) {
+    if (c.model_type == "vace") return Family::WanVace;
+    return c.model_type == "animate" ? Family::WanAnimate : Family::Wan;
+}
+
 }  // namespace
 
 std::optional<DetectedDenoiser> detect_hunyuan_video(const TensorView& view, Notes& notes) {
-    if (view.has_any("vision_in.") || view.has("cond_type_embedding.weight"))
-        return not_modelled(notes, "HunyuanVideo 1.5");
     NumberReader read(view, "HunyuanVideo");
     HunyuanVideoConfig c;
     const std::size_t rank = view.rank("img_in.proj.weight");  // a convolution over 2 or 3 axes
@@ -73,7 +79,9 @@ std::optional<DetectedDenoiser> detect_hunyuan_video(const TensorView& view, Not
     c.num_heads = read.quotient(c.hidden_size, read.length(block(kKeyNorm), 0, 1), "heads");
     c.mlp_ratio = read.ratio(read.length(block(kFeedForward), 0, 2), c.hidden_size);
     c.depth = read.blocks("double_blocks.{}.", "double blocks");
-    c.depth_single_blocks = read.blocks("single_blocks.{}.", "single blocks");
+    c.vision_in_dim = read.length_if_any("vision_in.proj.0.weight", 0, 1);
+    const bool is_15 = c.vision_in_dim != 0;  // which has no blocks of the second kind
+    c.depth_single_blocks = is_15 ? 0 : read.blocks("single_blocks.{}.", "single blocks");
     c.context_in_dim = read.length("txt_in.input_embedder.weight", 1, 2);
     c.vec_in_dim = read.length_if_any("vector_in.in_layer.weight", 1, 2);
     c.qkv_bias = view.has(block(kQkvBias));
@@ -81,19 +89,25 @@ std::optional<DetectedDenoiser> detect_hunyuan_video(const TensorView& view, Not
     c.axes_dim = rank == 4 ? std::vector{64, 64} : std::vector{16, 56, 56};  // as published
     c.byt5 = view.has("byt5_in.fc1.weight");
     c.meanflow = view.has_any("time_r_in.");
+    c.meanflow_sum = is_15;
+    c.use_cond_type_embedding = view.has("cond_type_embedding.weight");
     if (!read.sound(notes)) return std::nullopt;
     const Family family = family_of(c);
     return DetectedDenoiser{std::move(c), family};
 }
 
 std::optional<DetectedDenoiser> detect_wan(const TensorView& view, Notes& notes) {
-    for (const WanRelative& relative : kWanRelatives)
-        if (view.has_any(relative.start)) return not_modelled(notes, relative.name);
+    const auto* relative = std::ranges::find_if(
+        kWanRelatives, [&](const WanRelative& r) { return view.has_any(r.start); });
+    const bool is_relative = relative != kWanRelatives.end();
+    if (is_relative && relative->model_type.empty()) return not_modelled(notes, relative->name);
     constexpr int kHeadWidth = 128;  // of all that were published
     NumberReader read(view, "Wan");
     WanConfig c;
     const bool has_image = view.has("img_emb.proj.0.bias");
-    if (view.has("vace_patch_embedding.weight")) {
+    if (is_relative) {
+        c.model_type = relative->model_type;
+    } else if (view.has("vace_patch_embedding.weight")) {
         if (has_image) return not_modelled(notes, "Wan VACE with an image encoder");
         c.model_type = "vace";
         c.vace_layers = read.blocks("vace_blocks.{}.", "control blocks");
@@ -128,7 +142,7 @@ std::optional<DetectedDenoiser> detect_wan(const TensorView& view, Notes& notes)
     c.cross_attn_norm = view.has("blocks.0.norm3.weight");
     c.in_dim_ref_conv = read.length_if_any("ref_conv.weight", 1, 4);
     if (!read.sound(notes)) return std::nullopt;
-    const Family family = c.model_type == "vace" ? Family::WanVace : Family::Wan;
+    const Family family = family_of(c);
     return DetectedDenoiser{std::move(c), family};
 }
 

@@ -5,6 +5,8 @@
 // (data/architectures.json) holds the same structs.
 #pragma once
 #include "base/units.h"
+#include "modelfile/networks/ace_step15_config.h"
+#include "modelfile/networks/ace_step_config.h"
 #include "modelfile/networks/boogu_config.h"
 #include "modelfile/networks/chroma_config.h"
 #include "modelfile/networks/chroma_radiance_config.h"
@@ -18,6 +20,8 @@
 #include "modelfile/networks/ideogram4_config.h"
 #include "modelfile/networks/kandinsky5_config.h"
 #include "modelfile/networks/krea2_config.h"
+#include "modelfile/networks/ltxav_config.h"
+#include "modelfile/networks/ltxv_config.h"
 #include "modelfile/networks/lumina2_config.h"
 #include "modelfile/networks/mage_flow_config.h"
 #include "modelfile/networks/mmdit_config.h"
@@ -25,6 +29,7 @@
 #include "modelfile/networks/pixart_config.h"
 #include "modelfile/networks/pixeldit_config.h"
 #include "modelfile/networks/qwen_image_config.h"
+#include "modelfile/networks/stable_audio_config.h"
 #include "modelfile/networks/t5_config.h"
 #include "modelfile/networks/wan_config.h"
 #include "modelfile/networks/wan_vae_config.h"
@@ -81,10 +86,18 @@ enum class Family : std::uint8_t {
     CosmosPredict2,
     Anima,
     HunyuanVideo,
+    HunyuanVideo15,
     HunyuanImage21,
     HunyuanImage21Refiner,
+    Ltxv,
+    Ltxav,
+    Kandinsky5,
+    AceStep,
+    AceStep15,
+    StableAudio,
     Wan,
     WanVace,
+    WanAnimate,
 };
 // "sd15", "sdxl", "ssd1b", ... the names of --family and of JSON.
 [[nodiscard]] std::string_view family_name(Family family);
@@ -171,7 +184,8 @@ using DenoiserConfig =
                  ChromaRadianceConfig, QwenImageConfig, MageFlowConfig, Krea2Config,
                  Ideogram4Config, ErnieConfig, HiDreamConfig, Kandinsky5Config, PixelDitConfig,
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
-                 HunyuanVideoConfig, WanConfig>;
+                 HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
+                 StableAudioConfig, WanConfig>;
 using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 

@@ -133,6 +133,7 @@ class CatalogueReader {
         take(shape.width, "width");
         take(shape.sound, "sound");
         take(shape.guides, "guides");
+        take(shape.kept, "kept");
         shape.pixels_per_cell =
             static_cast<int>(find_int(entry, "pixels_per_cell").value_or(shape.pixels_per_cell));
         shape.frames_per_cell =

@@ -47,6 +47,7 @@ struct MadeShape {
     std::string width;
     std::string sound;        // cells of time of a sound's latent that goes along
     std::string guides;       // of `frames`: those that a node added and another takes off again
+    std::string kept;         // of `frames`: those that a noise mask keeps as they are
     int pixels_per_cell = 0;  // 0: as `like`
     int frames_per_cell = 0;
 };

@@ -49,7 +49,7 @@ void expect_readable(const std::string& text) {
 
 void expect_readable(const MadeShape& shape) {
     for (const std::string* text : {&shape.batch, &shape.channels, &shape.frames, &shape.height,
-                                    &shape.width, &shape.sound, &shape.guides})
+                                    &shape.width, &shape.sound, &shape.guides, &shape.kept})
         expect_readable(*text);
 }
 

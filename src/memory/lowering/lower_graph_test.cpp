@@ -38,6 +38,7 @@ std::string described(const Step& step, const SampleStep& what) {
     if (!what.positive.empty() && !what.positive.front().references.empty())
         text += fmt::format(" references {}", what.positive.front().references.size());
     if (l.sound > 0) text += fmt::format(" sound {}", l.sound);
+    if (l.kept > 0) text += fmt::format(" kept {}", l.kept);
     constexpr int kUsualSteps = 4;  // of the cases that are about something else
     if (what.steps != kUsualSteps) text += fmt::format(" steps {}", what.steps);
     const std::size_t conditions = what.positive.size() + what.negative.size();
@@ -154,6 +155,17 @@ TEST(LowerGraph, refuses_a_latent_that_no_card_could_hold) {
             "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}}})");
     EXPECT_THAT(program.unknown_nodes,
                 testing::ElementsAre("3 VAEDecode: the latent of node 1 is larger than any card"));
+}
+
+TEST(LowerGraph, tells_a_video_that_begins_with_an_image) {
+    const Program program = lower(
+        R"({"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "c"}},
+            "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a", "clip": ["1", 1]}},
+            "3": {"class_type": "LoadImage", "inputs": {"image": "i"}},
+            "4": {"class_type": "LTXVImgToVideo", "inputs": {"positive": ["2", 0], "negative": ["2", 0], "vae": ["1", 2], "image": ["3", 0], "width": 768, "height": 512, "length": 97, "batch_size": 1, "strength": 1}},
+            "5": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "positive": ["4", 0], "negative": ["4", 1], "latent_image": ["4", 2], "seed": 0, "steps": 4, "cfg": 3, "sampler_name": "euler", "scheduler": "normal", "denoise": 1}},
+            "6": {"class_type": "SaveLatent", "inputs": {"samples": ["5", 0], "filename_prefix": "l"}}})");
+    EXPECT_THAT(described(program), testing::Contains("5 sample 1 x 128 x 13 x 16 x 24 kept 1"));
 }
 
 double seconds_of(const std::string& text) {

@@ -79,6 +79,7 @@ std::optional<double> NodeScope::attribute(std::string_view input, std::string_v
         if (what == "frames_per_cell") return latent->frames_per_cell;
         if (what == "sound") return latent->sound;
         if (what == "guides") return latent->guides;
+        if (what == "kept") return latent->kept;
     }
     if (const auto* image = look_pixels(input)) {
         if (what == "batch") return image->batch;

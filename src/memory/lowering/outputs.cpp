@@ -54,7 +54,8 @@ std::optional<LatentShape> make_latent(NodeScope& scope, const MadeShape& made) 
         !set(scope, made.width, kSideMax, latent.width))
         return std::nullopt;
     for (const auto& [expression, field] :
-         {std::pair{&made.sound, &latent.sound}, std::pair{&made.guides, &latent.guides}}) {
+         {std::pair{&made.sound, &latent.sound}, std::pair{&made.guides, &latent.guides},
+          std::pair{&made.kept, &latent.kept}}) {
         if (expression->empty()) continue;
         const auto value = scope.evaluate_count(*expression, 0, kFramesMax);
         if (!value) return std::nullopt;

@@ -37,6 +37,7 @@ constexpr std::array kRules = std::to_array<TextRule>({
     {"qwen25_7b", "qwen_image", 39, 1, 34},
     {"qwen25_7b", "hunyuan_image", 39, 1, 34},
     {"qwen25_7b", "hunyuan_video_15", 110, 1, 108},
+    {"qwen25_7b", "kandinsky5", 130, 1, 129},
     {"qwen25_7b", "kandinsky5_image", 42, 1, 41},
     {"qwen25_7b", "", 39, 1, 34},
     {"qwen25_3b", "", 30, 1, 0},

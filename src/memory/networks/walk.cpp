@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/walk.h"
 
+#include "memory/networks/audio/ace_step.h"
+#include "memory/networks/audio/ace_step15.h"
+#include "memory/networks/audio/stable_audio.h"
 #include "memory/networks/clip_text.h"
 #include "memory/networks/controlnet.h"
 #include "memory/networks/dit/chroma.h"
@@ -20,6 +23,8 @@
 #include "memory/networks/dit/pixeldit.h"
 #include "memory/networks/dit/qwen_image.h"
 #include "memory/networks/kl_vae.h"
+#include "memory/networks/ltx/ltxav.h"
+#include "memory/networks/ltx/ltxv.h"
 #include "memory/networks/t2i_adapter.h"
 #include "memory/networks/unet.h"
 #include "memory/networks/vae/hunyuan_vae.h"
@@ -47,7 +52,9 @@ BuiltDenoiser as_denoiser(Result<std::shared_ptr<const Network>> built) {
 }
 
 struct DenoiserBuilder {
-    BuiltDenoiser operator()(const modelfile::UnetConfig& c) const { return build_unet(c); }
+    BuiltDenoiser operator()(const modelfile::UnetConfig& c) const {
+        return c.temporal ? build_video_unet(c) : build_unet(c);
+    }
     BuiltDenoiser operator()(const modelfile::MmditConfig& c) const {
         return as_denoiser(build_mmdit(c));
     }
@@ -87,7 +94,19 @@ struct DenoiserBuilder {
         return as_denoiser(build_cosmos_predict2(c));
     }
     BuiltDenoiser operator()(const modelfile::HunyuanVideoConfig& c) const {
-        return build_hunyuan_video(c);
+        // A distilled HunyuanVideo 1.5 is told all sigmas.
+        return build_hunyuan_video(c, {.schedule = c.meanflow && c.vision_in_dim > 0});
+    }
+    BuiltDenoiser operator()(const modelfile::LtxvConfig& c) const { return build_ltxv(c); }
+    BuiltDenoiser operator()(const modelfile::LtxavConfig& c) const {
+        return as_denoiser(build_ltxav(c));
+    }
+    BuiltDenoiser operator()(const modelfile::AceStepConfig& c) const { return build_ace_step(c); }
+    BuiltDenoiser operator()(const modelfile::AceStep15Config& c) const {
+        return build_ace_step15(c);
+    }
+    BuiltDenoiser operator()(const modelfile::StableAudioConfig& c) const {
+        return build_stable_audio(c);
     }
     BuiltDenoiser operator()(const modelfile::WanConfig& c) const { return build_wan(c); }
 };

@@ -108,6 +108,7 @@ Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                            const ForwardRules& rules) {
     Activity activity;
     for (const StepForward& forward : forwards) {
+        const bool masked = latent.kept > 0 || latent.guides > 0;
         StepCall call{.entry = StepEntry::SamplingFunction,
                       .batch = forward.conds * latent.batch,
                       .latent_height = latent.height,
@@ -117,7 +118,10 @@ Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                       .compute = types.compute,
                       .conds = forward.conds,
                       .controlnet = forward.controlnet,
-                      .latent_frames = latent.frames};
+                      .latent_frames = latent.frames,
+                      .audio_latents = latent.sound,
+                      .timestep_per_frame = masked,
+                      .timestep_per_token = masked};
         for (const LatentShape& reference : forward.references)
             call.references.push_back({reference.frames, reference.height, reference.width});
         run(activity, types, rules, 1, [&](const ForwardRules& with) {

@@ -251,6 +251,33 @@ class Simulation {
         return latent;
     }
 
+    // Empty where the network's walk knows such a latent.
+    static std::string why_not_walked(const FamilyTraits& traits, const LatentShape& latent) {
+        if (traits.latent.of_sound && latent.pixels_per_cell != 1)
+            return "this network makes sound, and the latent is not one of sound";
+        // Chosen: what drives frames is walked picture by picture, and no card holds as many.
+        constexpr std::int64_t kDrivenMax = 1 << 14;
+        const bool driven = traits.frames_min > 1;
+        const bool known = latent.frames >= traits.frames_min &&
+                           (traits.frames_max == 0 || latent.frames <= traits.frames_max) &&
+                           (!driven || std::int64_t{latent.batch} * latent.frames <= kDrivenMax);
+        return known ? std::string()
+                     : fmt::format("not known with {} latent frames", latent.frames);
+    }
+
+    // What ComfyUI's estimate of a step takes for the latent's size.
+    static std::int64_t estimated_area(const FamilyTraits& traits, const LatentShape& latent,
+                                       const std::vector<ConditionUse>& uses) {
+        std::int64_t area = latent_area(latent);
+        if (traits.sound_elements > 0)
+            area = area * latent.channels +
+                   std::int64_t{latent.batch} * latent.sound * traits.sound_elements;
+        if (traits.counts_references && !uses.empty())
+            for (const LatentShape& reference : uses.front().references)
+                area += latent_area(reference);
+        return area;
+    }
+
     // What a step samples with, one list of conditions as ComfyUI runs them.
     std::vector<ConditionUse> conditions_of(const SampleStep& what) {
         std::vector<ConditionUse> all = what.positive;
@@ -294,10 +321,9 @@ class Simulation {
                                         .element_bytes = bytes_per_element(unet->types.compute),
                                         .attention = attention_memory(server_.flags)};
         const LatentShape latent = taken_by(what.latent, traits.latent);
-        std::int64_t area = latent_area(latent);
-        if (traits.counts_references && !uses.empty())
-            for (const LatentShape& reference : uses.front().references)
-                area += latent_area(reference);
+        if (const std::string why = why_not_walked(traits, what.latent); !why.empty())
+            return unknown_phase(std::move(phase), why);
+        const std::int64_t area = estimated_area(traits, latent, uses);
         request.required = estimate.bytes(2 * area);
         request.minimum = estimate.bytes(area);
         Movement moved = policy().load(request);
@@ -321,8 +347,11 @@ class Simulation {
                 phase.reasons.emplace_back(
                     "several ControlNets run one after the other; the walk has the first");
         }
+        LatentShape walked = latent;
+        // Its frames come one by one, as a batch.
+        if (file.contents->family == modelfile::Family::Svd) walked.frames = latent.batch;
         Activity activity =
-            sampling_activity(*file.denoiser, latent, forwards, unet->types, rules_);
+            sampling_activity(*file.denoiser, walked, forwards, unet->types, rules_);
         const auto per_step = static_cast<std::int64_t>(forwards.size());
         const std::int64_t runs = sampler_forwards(what.sampler, what.steps, what.ending);
         // A forward of one condition costs its share of the step's.

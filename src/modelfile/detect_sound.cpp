@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Networks that make sound: Stable Audio Open, ACE-Step and ACE-Step 1.5.
+#include "modelfile/detect_numbers.h"
+
+#include <algorithm>
+
+namespace plimsoll::modelfile {
+
+std::optional<DetectedDenoiser> detect_stable_audio(const TensorView& view, Notes& notes) {
+    NumberReader read(view, "Stable Audio");
+    StableAudioConfig c;
+    c.io_channels = read.length("transformer.project_in.weight", 1, 2);
+    c.embed_dim = read.length("transformer.project_in.weight", 0, 2);
+    c.cond_token_dim = read.length("to_cond_embed.0.weight", 1, 2);
+    c.global_cond_dim = read.length("to_global_embed.0.weight", 1, 2);
+    c.depth = read.blocks("transformer.layers.{}.", "layers");
+    // Half of a head's channels are rotated, in pairs.
+    constexpr int kOfFrequency = 4;
+    const int frequencies = read.length("transformer.rotary_pos_emb.inv_freq", 0, 1);
+    constexpr int kFrequenciesMax = 1 << 16;
+    read.expect(frequencies <= kFrequenciesMax, "its heads are too wide");
+    if (!read.sound(notes)) return std::nullopt;
+    c.num_heads = read.quotient(c.embed_dim, kOfFrequency * frequencies, "heads");
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{c, Family::StableAudio};
+}
+
+std::optional<DetectedDenoiser> detect_ace_step(const TensorView& view, Notes& notes) {
+    constexpr int kHeadWidth = 128;  // as published
+    NumberReader read(view, "ACE-Step");
+    AceStepConfig c;
+    const int hidden = read.length("genre_embedder.weight", 0, 2);
+    c.text_embedding_dim = read.length("genre_embedder.weight", 1, 2);
+    c.attention_head_dim = kHeadWidth;
+    c.num_attention_heads = read.quotient(hidden, kHeadWidth, "heads");
+    c.num_layers = read.blocks("transformer_blocks.{}.", "blocks");
+    c.in_channels = read.length("proj_in.early_conv_layers.0.weight", 1, 4);
+    c.patch_size = {read.length("proj_in.early_conv_layers.0.weight", 2, 4),
+                    read.length("proj_in.early_conv_layers.0.weight", 3, 4)};
+    constexpr int kPatchMax = 64;
+    read.expect(c.patch_size[0] <= kPatchMax && c.patch_size[1] <= kPatchMax,
+                "its patches are too large");
+    if (!read.sound(notes)) return std::nullopt;
+    c.out_channels = read.quotient(read.length("final_layer.linear.weight", 0, 2),
+                                   c.patch_size[0] * c.patch_size[1], "channels of a patch");
+    c.mlp_ratio =
+        read.ratio(read.length("transformer_blocks.0.ff.point_conv.conv.weight", 1, 3), hidden);
+    c.speaker_embedding_dim = read.length("speaker_embedder.weight", 1, 2);
+    c.lyric_encoder_vocab_size = read.length("lyric_embs.weight", 0, 2);
+    c.lyric_hidden_size = read.length("lyric_embs.weight", 1, 2);
+    c.ssl_latent_dims.clear();
+    constexpr int kProjectorsMax = 16;
+    const int projectors = std::min(view.count("projectors.{}."), kProjectorsMax);
+    for (int i = 0; i < projectors; ++i)
+        c.ssl_latent_dims.push_back(read.length(fmt::format("projectors.{}.4.weight", i), 0, 2));
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{std::move(c), Family::AceStep};
+}
+
+std::optional<DetectedDenoiser> detect_ace_step15(const TensorView& view, Notes& notes) {
+    NumberReader read(view, "ACE-Step 1.5");
+    AceStep15Config c;
+    c.hidden_size = read.length("decoder.proj_in.1.weight", 0, 3);
+    c.in_channels = read.length("decoder.proj_in.1.weight", 1, 3);
+    c.patch_size = read.length("decoder.proj_in.1.weight", 2, 3);
+    c.text_hidden_dim = read.length("encoder.text_projector.weight", 1, 2);
+    c.timbre_hidden_dim = read.length("encoder.timbre_encoder.embed_tokens.weight", 1, 2);
+    c.audio_acoustic_hidden_dim = read.length("tokenizer.audio_acoustic_proj.weight", 1, 2);
+    c.num_dit_layers = read.blocks("decoder.layers.{}.", "layers");
+    c.num_lyric_layers = read.blocks("encoder.lyric_encoder.layers.{}.", "layers for lyrics");
+    c.num_timbre_layers = read.blocks("encoder.timbre_encoder.layers.{}.", "layers for timbre");
+    c.num_tokenizer_layers =
+        read.blocks("tokenizer.attention_pooler.layers.{}.", "layers of its tokenizer");
+    c.head_dim = read.length("decoder.layers.0.self_attn.q_norm.weight", 0, 1);
+    c.num_heads = read.quotient(read.length("decoder.layers.0.self_attn.q_proj.weight", 0, 2),
+                                c.head_dim, "heads");
+    c.num_kv_heads = read.quotient(read.length("decoder.layers.0.self_attn.k_proj.weight", 0, 2),
+                                   c.head_dim, "heads of keys");
+    c.intermediate_size = read.length("decoder.layers.0.mlp.gate_proj.weight", 0, 2);
+    c.pool_window_size = read.length("detokenizer.special_tokens", 1, 3);
+    c.fsq_dim = read.length("tokenizer.quantizer.project_in.weight", 1, 2);
+    // No tensor tells the levels, only how many.
+    read.expect(read.length("tokenizer.quantizer.project_in.weight", 0, 2) ==
+                    static_cast<int>(c.fsq_levels.size()),
+                "its codes have other levels than those published");
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{std::move(c), Family::AceStep15};
+}
+
+}  // namespace plimsoll::modelfile
