@@ -96,6 +96,8 @@ Result<double> sampling_estimate(const Question& q, const memory::ComfyVersion& 
     const memory::SamplingEstimate estimate{
         .factor = traits.usage_factor, .element_bytes = memory::bytes_per_element(q.types.compute)};
     const memory::LatentFormat& cells = traits.latent;
+    // Latents of sound, and of video with sound, are not of the shape that follows from pixels.
+    if (cells.of_sound || traits.sound_elements > 0) return memory::trace::unknown(q);
     return estimate.bytes(memory::latent_area({.batch = q.batch,
                                                .channels = cells.channels,
                                                .frames = (q.frames - 1) / cells.frames_per_cell + 1,
