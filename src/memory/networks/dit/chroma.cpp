@@ -38,7 +38,7 @@ ChromaApproximator::ChromaApproximator(Registry& r, std::string_view path,
           norms.reserve(static_cast<std::size_t>(c.n_layers));
           for (int i = 0; i < c.n_layers; ++i)
               norms.emplace_back(r, r.path(path, fmt::format("norms.{}", i)), c.hidden_dim,
-                               Affine::Yes, NormClass::Plain);
+                                 Affine::Yes, NormClass::Plain);
           return norms;
       }()),
       out_(r, r.path(path, "out_proj"), c.hidden_dim, c.out_dim) {}
