@@ -38,9 +38,13 @@ Values decode(NodeScope& scope, const ModelValue& vae, const LatentShape& latent
                                                       .frames_per_cell = latent.frames_per_cell,
                                                       .latent_channels = latent.channels};
     const int frames = clamped((latent.frames - 1.0) * grid.frames_per_cell + 1, 1, kFramesMax);
+    // An empty latent of another cell size is made anew for the model, in the same pixels.
+    const auto pixels = [&](int cells) {
+        const int side = clamped(static_cast<double>(cells) * latent.pixels_per_cell, 1, kSideMax);
+        return std::max(grid.pixels_per_cell, side / grid.pixels_per_cell * grid.pixels_per_cell);
+    };
     step.image = {clamped(static_cast<double>(latent.batch) * frames, 1, kBatchMax),
-                  clamped(static_cast<double>(latent.height) * grid.pixels_per_cell, 1, kSideMax),
-                  clamped(static_cast<double>(latent.width) * grid.pixels_per_cell, 1, kSideMax)};
+                  pixels(latent.height), pixels(latent.width)};
     step.video = frames > 1;
     if (scope.kind().tiled) take_tiles(scope, step);
     scope.step(step);
