@@ -106,7 +106,7 @@ struct Plan {
 [[nodiscard]] PLIMSOLL_EXPORT Result<Plan> plan(const Job& job, const Options& options = {},
                                                 const PlanWishes& wishes = {});
 
-enum class Knob : std::uint8_t { Width, Height, Batch };
+enum class Knob : std::uint8_t { Width, Height, Batch, Frames };
 struct Largest {
     std::optional<int> value;              // nullopt: not even the smallest fits
     Forecast forecast;                     // at `value`, or at the smallest

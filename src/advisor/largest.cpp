@@ -3,10 +3,13 @@
 
 #include "advisor/levers.h"
 #include "base/text.h"
+#include "workflow/node_catalogue.h"
 #include "workflow/parse.h"
 #include "workflow/splice.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace plimsoll::advisor {
 namespace {
@@ -18,7 +21,27 @@ struct Probe {
 };
 
 std::string_view input_of(Knob knob) {
+    if (knob == Knob::Frames) return "length";
     return knob == Knob::Batch ? "batch_size" : knob_name(knob);
+}
+
+// A node that makes a latent of a size of its own, and says the knob.
+bool makes_latent_with(const workflow::Node& node, Knob knob) {
+    const workflow::NodeKind* kind = workflow::find_node_kind(node.class_type);
+    if (kind == nullptr) return false;
+    const bool makes = std::ranges::any_of(kind->outputs, [](const workflow::NodeOutput& out) {
+        return out.kind == workflow::NodeOutput::Kind::Latent && out.shape.like.empty();
+    });
+    const std::string_view input = input_of(knob);
+    return makes && (node.link_of(input) != nullptr || node.int_of(input));
+}
+
+const workflow::Node* find_latent(const workflow::Graph& graph, Knob knob) {
+    const workflow::Node* empty = find_empty_latent(graph);
+    if (empty != nullptr && knob != Knob::Frames) return empty;
+    const auto found = std::ranges::find_if(
+        graph.nodes, [&](const workflow::Node& node) { return makes_latent_with(node, knob); });
+    return found == graph.nodes.end() ? nullptr : &*found;
 }
 
 class Prober {
@@ -67,20 +90,24 @@ std::string_view knob_name(Knob knob) {
             return "height";
         case Knob::Batch:
             return "batch";
+        case Knob::Frames:
+            return "frames";
     }
     return "width";
 }
 
 Result<Knob> parse_knob(std::string_view name) {
-    for (const Knob knob : {Knob::Width, Knob::Height, Knob::Batch})
+    for (const Knob knob : {Knob::Width, Knob::Height, Knob::Batch, Knob::Frames})
         if (to_lower_ascii(trim(name)) == knob_name(knob)) return knob;
-    return fail(Errc::InvalidInput,
-                fmt::format("knob '{}' is not one of width, height, batch", name.substr(0, 40)));
+    return fail(
+        Errc::InvalidInput,
+        fmt::format("knob '{}' is not one of width, height, batch, frames", name.substr(0, 40)));
 }
 
 KnobLimits default_limits(Knob knob) {
-    return knob == Knob::Batch ? KnobLimits{.min = 1, .max = 64, .step = 1}
-                               : KnobLimits{.min = 256, .max = 4096, .step = 8};
+    if (knob == Knob::Batch) return {.min = 1, .max = 64, .step = 1};
+    if (knob == Knob::Frames) return {.min = 1, .max = 481, .step = 4};
+    return {.min = 256, .max = 4096, .step = 8};
 }
 
 Result<Largest> largest(std::string_view text, Knob knob, const KnobLimits& limits,
@@ -90,9 +117,11 @@ Result<Largest> largest(std::string_view text, Knob knob, const KnobLimits& limi
                     fmt::format("limits {} to {} in steps of {} are not a range", limits.min,
                                 limits.max, limits.step));
     TRY_ASSIGN(const workflow::Graph graph, workflow::parse_api_workflow(text));
-    const workflow::Node* latent = find_empty_latent(graph);
+    const workflow::Node* latent = find_latent(graph, knob);
     if (latent == nullptr)
-        return fail(Errc::NotFound, "the workflow has no empty latent whose size could grow");
+        return fail(Errc::NotFound, fmt::format("the workflow has no empty latent whose {} could "
+                                                "grow",
+                                                knob == Knob::Frames ? "frames" : "size"));
     if (latent->link_of(input_of(knob)) != nullptr)
         return fail(Errc::InvalidInput, fmt::format("{} of node {} is computed in the graph",
                                                     input_of(knob), latent->id));

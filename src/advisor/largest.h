@@ -15,8 +15,8 @@
 
 namespace plimsoll::advisor {
 
-enum class Knob : std::uint8_t { Width, Height, Batch };
-[[nodiscard]] std::string_view knob_name(Knob knob);  // "width", "height", "batch"
+enum class Knob : std::uint8_t { Width, Height, Batch, Frames };
+[[nodiscard]] std::string_view knob_name(Knob knob);  // "width", "height", "batch", "frames"
 [[nodiscard]] Result<Knob> parse_knob(std::string_view name);
 
 struct KnobLimits {
@@ -24,7 +24,8 @@ struct KnobLimits {
     int max = 0;
     int step = 1;
 };
-// Sides 256 to 4096 in steps of 8 pixels, batch 1 to 64.
+// Sides 256 to 4096 in steps of 8 pixels, batch 1 to 64, frames 1 to 481 in steps of 4, as the
+// latents of most video models count them.
 [[nodiscard]] KnobLimits default_limits(Knob knob);
 
 struct Largest {
@@ -34,8 +35,8 @@ struct Largest {
     int forecasts = 0;                     // how many were asked
 };
 
-// NotFound where the workflow has no empty latent, InvalidInput where its knob is computed in the
-// graph.
+// NotFound where the workflow makes no latent with the knob, InvalidInput where its knob is
+// computed in the graph.
 [[nodiscard]] Result<Largest> largest(std::string_view workflow, Knob knob,
                                       const KnobLimits& limits, const Budget& budget,
                                       const Forecaster& forecaster);

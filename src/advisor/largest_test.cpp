@@ -3,6 +3,7 @@
 
 #include "advisor/loader_law.h"
 #include "advisor/text_to_image.h"
+#include "workflow/parse.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -54,6 +55,33 @@ TEST(Largest, reaches_the_limit_where_all_fits_and_nothing_where_none_does) {
     ASSERT_TRUE(none.has_value());
     EXPECT_FALSE(none->value.has_value());
     EXPECT_THAT(none->next_value_fails_because, HasSubstr("batch 1"));
+}
+
+// Frames are a knob of nodes that make videos, whatever they are called.
+TEST(Largest, turns_the_frames_of_a_video) {
+    const std::string video =
+        R"({"1": {"class_type": "EmptyHunyuanLatentVideo", "inputs": {"width": 832, "height": 480, )"
+        R"("length": 81, "batch_size": 1}}})";
+    int most = 0;
+    const Forecaster asked = [&](const Scenario& scenario) -> Result<PricedForecast> {
+        const auto graph = workflow::parse_api_workflow(scenario.workflow).value();
+        const auto length = static_cast<int>(*graph.find("1")->int_of("length"));
+        most = std::max(most, length);
+        PricedForecast forecast;
+        forecast.memory.floor = Bytes::from_mib(length * 40.0);
+        forecast.memory.peak = forecast.memory.floor;
+        forecast.memory.verdict = memory::Verdict::Fits;
+        return forecast;
+    };
+    const auto found = largest(video, Knob::Frames, default_limits(Knob::Frames),
+                               *make_budget(5120, 0.15, 30), asked);
+    ASSERT_TRUE(found.has_value() && found->value.has_value());
+    EXPECT_EQ(most, default_limits(Knob::Frames).max);
+    EXPECT_LE(*found->value * 40, 4352);
+    EXPECT_GT((*found->value + 4) * 40, 4352);
+    EXPECT_EQ(*found->value % 4, 1);
+    EXPECT_FALSE(largest(job(512, 512), Knob::Frames, default_limits(Knob::Frames), {}, LoaderLaw{})
+                     .has_value());
 }
 
 TEST(Largest, says_what_is_wrong_with_a_workflow_without_size) {

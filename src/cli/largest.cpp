@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// plimsoll largest: how far can width, height or batch go before the job no longer fits?
+// plimsoll largest: how far can width, height, batch or frames go before the job no longer fits?
 #include "advisor/largest.h"
 
 #include "cli/commands.h"
@@ -62,10 +62,11 @@ Result<Exit> largest(Session& session, const Flags& flags) {
 void add_largest(Commands& commands) {
     auto flags = std::make_shared<Flags>();
     CLI::App& command = commands.add(
-        "largest", "say how far width, height or batch can go before the job no longer fits",
+        "largest",
+        "say how far width, height, batch or frames can go before the job no longer fits",
         "plimsoll largest width --model sdxl-base --height 1024 --card rtx3050-6gb",
         [flags](Session& session) { return largest(session, *flags); });
-    add_checked(command, "knob", "KNOB", "width, height or batch",
+    add_checked(command, "knob", "KNOB", "width, height, batch or frames",
                 [flags](const std::string& text) -> std::string {
                     const auto knob = advisor::parse_knob(text);
                     if (!knob) return knob.error().message;

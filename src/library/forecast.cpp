@@ -83,6 +83,7 @@ Result<Largest> largest(const Job& job, Knob knob, const Options& options) {
     TRY_ASSIGN(const Question question, read_question(job, options));
     const advisor::Knob inner = knob == Knob::Width    ? advisor::Knob::Width
                                 : knob == Knob::Height ? advisor::Knob::Height
+                                : knob == Knob::Frames ? advisor::Knob::Frames
                                                        : advisor::Knob::Batch;
     TRY_ASSIGN(
         const service::LargestAnswer answer,
