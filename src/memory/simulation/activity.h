@@ -17,7 +17,7 @@
 namespace plimsoll::memory {
 
 // Bytes that the allocator holds for each byte that tensors take, where there is room: slopes over
-// the batch of 512 x 512 Stable Diffusion steps (public measurements, see simulate.cpp).
+// the batch of 512 x 512 Stable Diffusion steps (public measurements, see activity.cpp).
 inline constexpr double kHeldPerTensor = 1.4;
 
 struct Activity {

@@ -11,6 +11,7 @@
 #include "memory/simulation/activity.h"
 #include "memory/simulation/explain.h"
 #include "memory/simulation/session.h"
+#include "memory/simulation/step_shapes.h"
 
 #include <fmt/format.h>
 
@@ -23,21 +24,6 @@
 namespace plimsoll::memory {
 
 namespace {
-
-// Bytes that the allocator holds for each byte that tensors take, where there is room: kernels'
-// workspaces and segments. Slopes over the batch of 512 x 512 Stable Diffusion on A10, A100 and
-// A6000 (public measurements of memory_reserved, PyTorch 1.13): 1.04 GiB an image decoded against
-// 0.31 GiB of tensors, 0.149 GiB an image and step against 0.108. The same rows show that both
-// shrink to what the card has: 16 images decode on a V100 of 16 GB in 10.1 GiB instead of 18.5.
-constexpr double kHeldPerTensorVae = 3.3;
-// VAEs with convolutions over time: allocated and reserved of Qwen-Image's VAE side by
-// side (InvokeAI PR 9305): 1.26 to 1.27 at every size; 1.06 to 1.4 of other video VAEs.
-constexpr double kHeldPerTensorVideoVae = 1.27;
-
-double held_per_tensor(VaeKind kind) {
-    const bool images = kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2;
-    return images ? kHeldPerTensorVae : kHeldPerTensorVideoVae;
-}
 
 class Simulation {
   public:
@@ -237,57 +223,6 @@ class Simulation {
         return wanted;
     }
 
-    // The latent as the network takes it: an empty one of another format is made anew in its size
-    // (ComfyUI since 0.12; before that such a graph fails).
-    static LatentShape taken_by(LatentShape latent, const LatentFormat& format) {
-        if (latent.pixels_per_cell != format.pixels_per_cell) {
-            latent.height =
-                std::max(1, latent.height * latent.pixels_per_cell / format.pixels_per_cell);
-            latent.width =
-                std::max(1, latent.width * latent.pixels_per_cell / format.pixels_per_cell);
-            latent.pixels_per_cell = format.pixels_per_cell;
-        }
-        latent.channels = format.channels;
-        return latent;
-    }
-
-    // Empty where the network's walk knows such a latent.
-    static std::string why_not_walked(const FamilyTraits& traits, const LatentShape& latent) {
-        if (traits.latent.of_sound && latent.pixels_per_cell != 1)
-            return "this network makes sound, and the latent is not one of sound";
-        // Chosen: what drives frames is walked picture by picture, and no card holds as many.
-        constexpr std::int64_t kDrivenMax = 1 << 14;
-        const bool driven = traits.frames_min > 1;
-        const bool known = latent.frames >= traits.frames_min &&
-                           (traits.frames_max == 0 || latent.frames <= traits.frames_max) &&
-                           (!driven || std::int64_t{latent.batch} * latent.frames <= kDrivenMax);
-        return known ? std::string()
-                     : fmt::format("not known with {} latent frames", latent.frames);
-    }
-
-    // What ComfyUI's estimate of a step takes for the latent's size.
-    static std::int64_t estimated_area(const FamilyTraits& traits, const LatentShape& latent,
-                                       const std::vector<ConditionUse>& uses) {
-        std::int64_t area = latent_area(latent);
-        if (traits.sound_elements > 0)
-            area = area * latent.channels +
-                   std::int64_t{latent.batch} * latent.sound * traits.sound_elements;
-        if (traits.counts_references && !uses.empty())
-            for (const LatentShape& reference : uses.front().references)
-                area += latent_area(reference);
-        return area;
-    }
-
-    // What a step samples with, one list of conditions as ComfyUI runs them.
-    std::vector<ConditionUse> conditions_of(const SampleStep& what) {
-        std::vector<ConditionUse> all = what.positive;
-        const auto traits = sampler_traits(what.sampler);
-        const bool uncond_dropped =
-            std::abs(what.cfg - 1.0) < 1e-9 && !(traits && traits->needs_uncond);
-        if (!uncond_dropped) all.insert(all.end(), what.negative.begin(), what.negative.end());
-        return all;
-    }
-
     void take(const Step& step, const SampleStep& what) {
         Phase phase = begin(step, PhaseKind::Sample);
         const LiveModel* unet = live(what.unet.model);
@@ -433,7 +368,6 @@ class Simulation {
                 tiled_vae_activity(network, what.direction, tiles_of(what, grid), type, rules_);
             phase.batch_per_forward = 1;
         }
-        activity.held_per_tensor = held_per_tensor(network.kind());
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
         finish(std::move(phase), moved, activity, {vae->handle});
         if (attempted > Bytes(0)) {
@@ -444,36 +378,6 @@ class Simulation {
             last.working_set = working_set_of(activity.held_per_tensor, attempted);
             fell_back_ = true;
         }
-    }
-
-    std::vector<TileRun> tiles_of(const VaeStep& what, const VaeGrid& grid) const {
-        const ImageShape& image = what.image;
-        const int cell = grid.pixels_per_cell;
-        if (grid.frames_per_cell > 1) return video_tiles_of(what, grid);
-        const int images = image.batch;
-        if (what.direction == VaeDirection::Decode) {
-            const Tiling tiling =
-                what.tiled ? node_tiling(what.tile_size, what.overlap, cell) : kDecodeFallback;
-            return decode_tiles(images, image.height / cell, image.width / cell, tiling);
-        }
-        const Tiling tiling =
-            what.tiled ? node_tiling(what.tile_size, what.overlap, 1) : kEncodeFallback;
-        return encode_tiles(images, image.height, image.width, tiling);
-    }
-
-    // Images too, where the VAE is one of videos.
-    static std::vector<TileRun> video_tiles_of(const VaeStep& what, const VaeGrid& grid) {
-        const bool decode = what.direction == VaeDirection::Decode;
-        const int cell = decode ? grid.pixels_per_cell : 1;
-        const int time = decode ? grid.frames_per_cell : 1;
-        const VideoTiling tiling =
-            what.tiled ? node_video_tiling(node_tiling(what.tile_size, what.overlap, cell),
-                                           what.tile_frames, what.frame_overlap, time)
-                       : video_fallback(cell);
-        const int frames = what.video ? what.image.batch : 1;
-        return video_tiles(
-            what.video ? 1 : what.image.batch,
-            {what.image.height / cell, what.image.width / cell, (frames - 1) / time + 1}, tiling);
     }
 
     Bytes largest_unit(ModelHandle handle) {

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/simulation/step_shapes.h"
+
+#include "memory/residency/estimates.h"
+#include "memory/samplers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace plimsoll::memory {
+
+LatentShape taken_by(LatentShape latent, const LatentFormat& format) {
+    if (latent.pixels_per_cell != format.pixels_per_cell) {
+        latent.height =
+            std::max(1, latent.height * latent.pixels_per_cell / format.pixels_per_cell);
+        latent.width = std::max(1, latent.width * latent.pixels_per_cell / format.pixels_per_cell);
+        latent.pixels_per_cell = format.pixels_per_cell;
+    }
+    latent.channels = format.channels;
+    return latent;
+}
+
+std::string why_not_walked(const FamilyTraits& traits, const LatentShape& latent) {
+    if (traits.latent.of_sound && latent.pixels_per_cell != 1)
+        return "this network makes sound, and the latent is not one of sound";
+    // Chosen: what drives frames is walked picture by picture, and no card holds as many.
+    constexpr std::int64_t kDrivenMax = 1 << 14;
+    const bool driven = traits.frames_min > 1;
+    const bool known = latent.frames >= traits.frames_min &&
+                       (traits.frames_max == 0 || latent.frames <= traits.frames_max) &&
+                       (!driven || std::int64_t{latent.batch} * latent.frames <= kDrivenMax);
+    return known ? std::string() : fmt::format("not known with {} latent frames", latent.frames);
+}
+
+std::int64_t estimated_area(const FamilyTraits& traits, const LatentShape& latent,
+                            const std::vector<ConditionUse>& uses) {
+    std::int64_t area = latent_area(latent);
+    if (traits.sound_elements > 0)
+        area = area * latent.channels +
+               std::int64_t{latent.batch} * latent.sound * traits.sound_elements;
+    if (traits.counts_references && !uses.empty())
+        for (const LatentShape& reference : uses.front().references) area += latent_area(reference);
+    return area;
+}
+
+std::vector<ConditionUse> conditions_of(const SampleStep& what) {
+    std::vector<ConditionUse> all = what.positive;
+    const auto traits = sampler_traits(what.sampler);
+    const bool uncond_dropped =
+        std::abs(what.cfg - 1.0) < 1e-9 && !(traits && traits->needs_uncond);
+    if (!uncond_dropped) all.insert(all.end(), what.negative.begin(), what.negative.end());
+    return all;
+}
+
+namespace {
+
+// Images too, where the VAE is one of videos.
+std::vector<TileRun> video_tiles_of(const VaeStep& what, const VaeGrid& grid) {
+    const bool decode = what.direction == VaeDirection::Decode;
+    const int cell = decode ? grid.pixels_per_cell : 1;
+    const int time = decode ? grid.frames_per_cell : 1;
+    const VideoTiling tiling =
+        what.tiled ? node_video_tiling(node_tiling(what.tile_size, what.overlap, cell),
+                                       what.tile_frames, what.frame_overlap, time)
+                   : video_fallback(cell);
+    const int frames = what.video ? what.image.batch : 1;
+    return video_tiles(what.video ? 1 : what.image.batch,
+                       {what.image.height / cell, what.image.width / cell, (frames - 1) / time + 1},
+                       tiling);
+}
+
+}  // namespace
+
+std::vector<TileRun> tiles_of(const VaeStep& what, const VaeGrid& grid) {
+    const ImageShape& image = what.image;
+    const int cell = grid.pixels_per_cell;
+    if (grid.frames_per_cell > 1) return video_tiles_of(what, grid);
+    const int images = image.batch;
+    if (what.direction == VaeDirection::Decode) {
+        const Tiling tiling =
+            what.tiled ? node_tiling(what.tile_size, what.overlap, cell) : kDecodeFallback;
+        return decode_tiles(images, image.height / cell, image.width / cell, tiling);
+    }
+    const Tiling tiling =
+        what.tiled ? node_tiling(what.tile_size, what.overlap, 1) : kEncodeFallback;
+    return encode_tiles(images, image.height, image.width, tiling);
+}
+
+}  // namespace plimsoll::memory
