@@ -20,6 +20,7 @@ std::vector<int> encoder_widths(const TensorView& encoder, std::string_view conv
                                 std::size_t rank) {
     std::vector<int> widths;
     const int count = encoder.count("down.{}.");
+    widths.reserve(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i)
         widths.push_back(encoder.axis(fmt::format("down.{}.block.0.{}", i, convolution), 0, rank));
     return widths;
