@@ -37,4 +37,19 @@ struct KnownModel {
 [[nodiscard]] Result<KnownModel> known_model(std::string_view name);
 [[nodiscard]] std::vector<std::string> known_model_names();
 
+// The numbers of a model's diffusion network, or of a VAE, as one kind; NotFound where it is of
+// another.
+template <class Config>
+[[nodiscard]] Result<Config> known_denoiser(std::string_view name) {
+    TRY_ASSIGN(const KnownModel model, known_model(name));
+    if (const auto* config = std::get_if<Config>(&model.denoiser)) return *config;
+    return fail(Errc::NotFound, "the model's network is of another kind");
+}
+template <class Config>
+[[nodiscard]] Result<Config> known_vae_as(std::string_view name) {
+    TRY_ASSIGN(const VaeConfig vae, known_vae(name));
+    if (const auto* config = std::get_if<Config>(&vae)) return *config;
+    return fail(Errc::NotFound, "the VAE is of another kind");
+}
+
 }  // namespace plimsoll::modelfile

@@ -4,11 +4,12 @@
 #include "base/described.h"
 #include "memory/networks/dit/chroma.h"
 #include "memory/trace/answers.h"
+#include "modelfile/architectures.h"
 #include "modelfile/networks/flux_config.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
-#include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -51,50 +52,15 @@ Result<Walk> answer(const Question& q, const FluxConfig& config, StepCall call) 
     return answer_step(q, *flux, call);
 }
 
-// Black Forest Labs' published sizes of Flux 2.
-std::optional<FluxConfig> known_flux2(std::string_view name) {
-    FluxConfig c{.in_channels = 128,
-                 .out_channels = 128,
-                 .patch_size = 1,
-                 .hidden_size = 6144,
-                 .num_heads = 48,
-                 .mlp_ratio = 3.0,
-                 .depth = 8,
-                 .depth_single_blocks = 48,
-                 .context_in_dim = 15360,
-                 .vec_in_dim = 0,
-                 .qkv_bias = false,
-                 .axes_dim = {32, 32, 32, 32},
-                 .txt_ids_dims = {3},
-                 .global_modulation = true,
-                 .mlp_silu_act = true,
-                 .ops_bias = false};
-    if (name == "dev") return c;
-    c.guidance_embed = false;
-    if (name == "klein_4B") {
-        c.hidden_size = 3072;
-        c.num_heads = 24;
-        c.depth = 5;
-        c.depth_single_blocks = 20;
-        c.context_in_dim = 7680;
-        return c;
-    }
-    if (name == "klein_9B") {
-        c.hidden_size = 4096;
-        c.num_heads = 32;
-        c.depth_single_blocks = 24;
-        c.context_in_dim = 12288;
-        return c;
-    }
-    return std::nullopt;
-}
-
-std::optional<FluxConfig> flux2_config(std::string_view variant, bool config_given) {
-    for (const std::string_view network : {"dev", "klein_4B", "klein_9B"})
-        if (names_network(variant, network)) return known_flux2(network);
+Result<FluxConfig> flux2_config(const Question& q, std::string_view variant) {
+    constexpr auto kNames = std::to_array<std::pair<std::string_view, std::string_view>>(
+        {{"dev", "flux2_dev"}, {"klein_4B", "flux2_klein_4b"}, {"klein_9B", "flux2_klein_9b"}});
+    for (const auto& [network, name] : kNames)
+        if (names_network(variant, network)) return modelfile::known_denoiser<FluxConfig>(name);
     // Which of them it is, the line's own arguments tell.
-    if (config_given && is_way_of_running(variant)) return known_flux2("dev");
-    return std::nullopt;
+    if (q.config != nullptr && is_way_of_running(variant))
+        return modelfile::known_denoiser<FluxConfig>("flux2_dev");
+    return unknown(q);
 }
 
 // "... 2 reference latents 1024x1536" in a line's note, in pixels; else the images are of the
@@ -136,9 +102,8 @@ Result<Walk> answer_flux2(const Question& q) {
     constexpr std::string_view kEdit = "_edit";
     if (references > 0 && !name.ends_with(kEdit)) return unknown(q);
     if (references > 0) name.remove_suffix(kEdit.size());
-    std::optional<FluxConfig> config = flux2_config(name, q.config != nullptr);
-    if (!config) return unknown(q);
-    if (q.config != nullptr) TRY_DO(read_described(*q.config, *config));
+    TRY_ASSIGN(FluxConfig config, flux2_config(q, name));
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     if (q.width < kFlux2PixelsPerCell || q.height < kFlux2PixelsPerCell)
         return fail(Errc::InvalidInput, "width and height must be at least 16");
     TRY_ASSIGN(StepCall call, step_call(q));
@@ -149,16 +114,11 @@ Result<Walk> answer_flux2(const Question& q) {
     for (int i = 0; i < references; ++i)
         call.references.push_back(
             {1, reference.height / kFlux2PixelsPerCell, reference.width / kFlux2PixelsPerCell});
-    return answer(q, *config, std::move(call));
+    return answer(q, config, std::move(call));
 }
 
 Result<Walk> answer_longcat_image(const Question& q) {
-    FluxConfig config{.depth = 10,
-                      .depth_single_blocks = 20,
-                      .context_in_dim = 3584,
-                      .vec_in_dim = 0,
-                      .guidance_embed = false,
-                      .txt_ids_dims = {1, 2}};
+    TRY_ASSIGN(FluxConfig config, modelfile::known_denoiser<FluxConfig>("longcat_image"));
     if (!names_network(q.variant, "6B") && !is_way_of_running(q.variant)) return unknown(q);
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     TRY_ASSIGN(StepCall call, step_call(q));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/dit/hunyuan_video.h"
+#include "base/check.h"
 #include "base/described.h"
 #include "memory/trace/answers.h"
+#include "modelfile/architectures.h"
 
 #include <fmt/format.h>
 
@@ -31,16 +33,9 @@ namespace {
 
 // HunyuanImage 2.1 as published; the refiner takes the image beside its noise, at half the scale.
 std::optional<modelfile::HunyuanVideoConfig> known_image(std::string_view name) {
-    modelfile::HunyuanVideoConfig c{.in_channels = 64,
-                                    .out_channels = 64,
-                                    .patch_size = {1, 1},
-                                    .hidden_size = 3584,
-                                    .num_heads = 28,
-                                    .context_in_dim = 3584,
-                                    .vec_in_dim = 0,
-                                    .guidance_embed = false,
-                                    .axes_dim = {64, 64},
-                                    .byt5 = true};
+    auto base = modelfile::known_denoiser<modelfile::HunyuanVideoConfig>("hunyuanimage21");
+    CHECK(base.has_value());  // compiled in
+    modelfile::HunyuanVideoConfig c = *std::move(base);
     if (name == "base") return c;
     c.guidance_embed = c.meanflow = true;
     if (name == "distilled") return c;

@@ -3,30 +3,20 @@
 
 #include "base/described.h"
 #include "memory/trace/answers.h"
+#include "modelfile/architectures.h"
 
 namespace plimsoll::memory::trace {
 
 namespace {
 
 // Z-Image's arguments, where they differ from Lumina 2's.
-modelfile::Lumina2Config z_image_config() {
-    return {.dim = 3840,
-            .n_layers = 30,
-            .n_heads = 30,
-            .n_kv_heads = 30,
-            .ffn_dim_multiplier = 8.0 / 3.0,
-            .cap_feat_dim = 2560,
-            .axes_dims = {32, 48, 48},
-            .z_image_modulation = true,
-            .pad_tokens_multiple = 32};
-}
-
 Result<modelfile::Lumina2Config> lumina2_config(const Question& q) {
     const bool z_image = q.family == "z_image";
     // Z-Image came after 0.3.64.
     if (z_image && q.rules.comfyui_minor_key < kComfy033) return unknown(q);
     if (!is_way_of_running(q.variant) && (z_image || q.variant != "2304")) return unknown(q);
-    modelfile::Lumina2Config config = z_image ? z_image_config() : modelfile::Lumina2Config{};
+    TRY_ASSIGN(auto config, modelfile::known_denoiser<modelfile::Lumina2Config>(
+                                z_image ? "z_image" : "lumina2"));
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     // Variants with pooled text or an image encoder: not simulated.
     if (config.clip_text_dim > 0 || config.siglip_feat_dim > 0) return unknown(q);

@@ -2,6 +2,7 @@
 #include "base/described.h"
 #include "memory/networks/dit/mmdit.h"
 #include "memory/trace/answers.h"
+#include "modelfile/architectures.h"
 
 #include <fmt/format.h>
 
@@ -11,35 +12,16 @@ namespace plimsoll::memory::trace {
 
 namespace {
 
-// The published networks (Stability AI 2024).
-modelfile::MmditConfig medium() {
-    return {};
-}
-modelfile::MmditConfig medium_35() {
-    modelfile::MmditConfig config;
-    config.qk_norm = "rms";
-    config.pos_embed_max_size = 384;
-    config.x_block_self_attn_layers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
-    return config;
-}
-modelfile::MmditConfig large_35() {
-    modelfile::MmditConfig config;
-    config.depth = 38;
-    config.qk_norm = "rms";
-    return config;
-}
-
 Result<modelfile::MmditConfig> sd3_variant(const Question& q) {
     const auto named = [&](std::string_view name) { return names_network(q.variant, name); };
-    modelfile::MmditConfig config;
-    if (named("medium"))
-        config = medium();
-    else if (named("3.5_medium"))
-        config = medium_35();
+    std::string_view name = "sd3";
+    if (named("3.5_medium"))
+        name = "sd35_medium";
     else if (named("3.5_large") || is_way_of_running(q.variant))  // recorded of it
-        config = large_35();
-    else if (q.config == nullptr)
+        name = "sd35_large";
+    else if (!named("medium") && q.config == nullptr)
         return unknown(q);
+    TRY_ASSIGN(auto config, modelfile::known_denoiser<modelfile::MmditConfig>(name));
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     return config;
 }

@@ -4,6 +4,7 @@
 #include "memory/networks/vae/pixel_vae.h"
 #include "memory/networks/vae/temporal_vae.h"
 #include "memory/trace/answers.h"
+#include "modelfile/architectures.h"
 
 #include <fmt/format.h>
 
@@ -14,7 +15,7 @@ namespace plimsoll::memory::trace {
 
 namespace {
 
-VideoVaeCall video_call(const Question& q) {
+VaeCall video_call(const Question& q) {
     return {.batch = q.batch,
             .frames = q.frames,
             .height = q.height,
@@ -43,16 +44,6 @@ bool is_whole_or_tile(std::string_view variant) {
     return variant == "full" || variant.starts_with("tile_");
 }
 
-// HunyuanImage 2.1's VAE by itself, and those that its refiner and HunyuanVideo 1.5 use.
-modelfile::PixelVaeConfig known_pixel_vae(std::string_view family) {
-    if (family == "vae_hunyuanimage21") return {};
-    return {.z_channels = 32,
-            .block_out_channels = {128, 256, 512, 1024, 1024},
-            .ffactor_spatial = 16,
-            .ffactor_temporal = 4,
-            .refiner_vae = family == "vae_hunyuan_video15"};
-}
-
 }  // namespace
 
 Result<Walk> answer_hunyuan_video_vae(const Question& q) {
@@ -67,7 +58,9 @@ Result<Walk> answer_hunyuan_video_vae(const Question& q) {
 
 Result<Walk> answer_pixel_vae(const Question& q) {
     if (!is_whole_or_tile(q.variant)) return unknown(q);
-    modelfile::PixelVaeConfig config = known_pixel_vae(q.family);
+    constexpr std::string_view kVae = "vae_";  // before the catalogue's names
+    TRY_ASSIGN(auto config, modelfile::known_vae_as<modelfile::PixelVaeConfig>(
+                                std::string_view(q.family).substr(kVae.size())));
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     TRY_ASSIGN(const auto vae, build_pixel_vae(config));
     if (!vae->knows(video_call(q))) return unknown(q);

@@ -1,30 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/wan/wan_vae.h"
 #include "memory/trace/answers.h"
+#include "modelfile/architectures.h"
 
 namespace plimsoll::memory::trace {
-
-namespace {
-
-modelfile::WanVaeConfig wan_22_vae() {
-    return {.dim = 160,
-            .dec_dim = 256,
-            .z_dim = 48,
-            .dim_mult = {1, 2, 4, 4},
-            .num_res_blocks = 2,
-            .temperal_downsample = {0, 1, 1},
-            .patch_size = 2,
-            .avg_shortcuts = true};
-}
-
-}  // namespace
 
 Result<Walk> answer_wan_vae(const Question& q) {
     if (q.variant != "bf16" && q.variant != "image_T1" && !q.variant.starts_with("tile_"))
         return unknown(q);
     TRY_DO(check_size(q));
-    TRY_ASSIGN(const auto vae,
-               build_wan_vae(q.family == "vae_wan22" ? wan_22_vae() : modelfile::WanVaeConfig{}));
+    TRY_ASSIGN(const auto config, modelfile::known_vae_as<modelfile::WanVaeConfig>(
+                                      q.family == "vae_wan22" ? "wan22" : "wan21"));
+    TRY_ASSIGN(const auto vae, build_wan_vae(config));
     if (q.width < vae->downscale() || q.height < vae->downscale())
         return fail(Errc::InvalidInput, "width and height must be at least 16");
     const VaeCall call{.batch = q.batch,

@@ -14,9 +14,6 @@
 
 namespace plimsoll::memory {
 
-// What a video VAE is asked with.
-using VideoVaeCall = VaeCall;
-
 // Nearest neighbours, then a convolution. Where time grows, the first frame grows in space only.
 class VideoUpsample {
   public:

@@ -140,7 +140,7 @@ Tensor TemporalVaeNetwork::decode(Tape& tape, const Tensor& z) const {
     return video.view(images.shape());
 }
 
-Walk simulate_temporal_vae_decode(const TemporalVaeNetwork& vae, const VideoVaeCall& call) {
+Walk simulate_temporal_vae_decode(const TemporalVaeNetwork& vae, const VaeCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     const Tensor z =
         tape.input({call.frames, kLatent, call.height / kDownscale, call.width / kDownscale},

@@ -62,7 +62,6 @@ class TemporalVaeNetwork final : public RegisteredNetwork {
     std::optional<Conv3d> time_conv_;
 };
 
-[[nodiscard]] Walk simulate_temporal_vae_decode(const TemporalVaeNetwork& vae,
-                                                const VideoVaeCall& call);
+[[nodiscard]] Walk simulate_temporal_vae_decode(const TemporalVaeNetwork& vae, const VaeCall& call);
 
 }  // namespace plimsoll::memory
