@@ -44,6 +44,17 @@ void Activity::then(const Walk& walk, const Walk& with_casts, std::int64_t times
     top_live = with_casts.top_live;
 }
 
+Bytes Activity::held(Bytes tensors) const {
+    return Bytes(static_cast<std::int64_t>(static_cast<double>(tensors.count) * held_per_tensor));
+}
+
+OpCosts divided(OpCosts costs, std::int64_t by) {
+    if (by < 2) return costs;
+    for (OpCost& cost : costs.by_class)
+        cost = {cost.flops / by, cost.bytes_moved / by, cost.kernels / by, cost.scores / by};
+    return costs;
+}
+
 ForwardRules forward_rules(const Server& server) {
     ForwardRules rules;
     const ComfyVersion& v = server.version;

@@ -30,9 +30,14 @@ struct Activity {
     double held_per_tensor = kHeldPerTensor;
     std::int64_t forwards = 0;
 
+    // What the allocator holds for so many bytes of its tensors, where there is room.
+    [[nodiscard]] Bytes held(Bytes tensors) const;
     // Another forward that runs after what is there already, `times` times.
     void then(const Walk& walk, const Walk& with_casts, std::int64_t times);
 };
+
+// Of one forward, where these are of `by`.
+[[nodiscard]] OpCosts divided(OpCosts costs, std::int64_t by);
 
 // Which forwards the server runs.
 [[nodiscard]] ForwardRules forward_rules(const Server& server);

@@ -294,7 +294,7 @@ class Simulation {
                             static_cast<double>(std::max<std::size_t>(1, uses.size()));
         activity.forwards =
             runs * per_step + std::llround(static_cast<double>(runs) * std::max(0.0, more));
-        for (auto& cost : activity.costs.by_class) cost = divided(cost, per_step);
+        activity.costs = divided(activity.costs, per_step);
         phase.compute = unet->types.compute;
         phase.batch_per_forward = forwards.empty() ? 1 : forwards.front().conds * latent.batch;
         if (!sampler_traits(what.sampler) && !what.sampler.empty())
@@ -305,11 +305,6 @@ class Simulation {
                            estimate.bytes(area * all) * kForwardMargin, free);
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
         finish(std::move(phase), moved, activity, in_use, Costs::PerForward);
-    }
-
-    static OpCost divided(const OpCost& cost, std::int64_t by) {
-        if (by < 2) return cost;
-        return {cost.flops / by, cost.bytes_moved / by, cost.kernels / by, cost.scores / by};
     }
 
     void take(const Step& step, const VaeStep& what) {
@@ -375,7 +370,7 @@ class Simulation {
             last.peak = forecast_.card_limit;
             last.reserved = forecast_.card_limit;
             last.floor = std::max(last.floor, attempted);
-            last.working_set = working_set_of(activity.held_per_tensor, attempted);
+            last.working_set = activity.held(attempted);
             fell_back_ = true;
         }
     }
@@ -402,10 +397,8 @@ class Simulation {
         phase.loaded = Bytes(moved.loaded_bytes);
         phase.evicted = Bytes(moved.evicted_bytes);
         phase.forwards = activity.forwards;
-        phase.cost_per_forward = activity.costs;
-        if (costs == Costs::OfAllForwards)
-            for (auto& cost : phase.cost_per_forward.by_class)
-                cost = divided(cost, activity.forwards);
+        phase.cost_per_forward =
+            divided(activity.costs, costs == Costs::OfAllForwards ? activity.forwards : 1);
         phase.peak_module = activity.peak_module;
         phase.peak_op = activity.peak_op;
         phase.top_live = activity.top_live;
@@ -440,18 +433,12 @@ class Simulation {
             }
         }
         phase.peak = phase.resident + phase.activations + phase.cast;
-        phase.working_set =
-            working_set_of(activity.held_per_tensor, phase.activations) + phase.cast;
+        phase.working_set = activity.held(phase.activations) + phase.cast;
         phase.reserved = std::max(
             phase.peak, std::min(phase.resident + phase.working_set, forecast_.card_limit));
         explain_weights(phase, moved, policy());
         if (phase.runs_on_card && !in_use.empty() && phase.peak > forecast_.card_limit) die(phase);
         forecast_.phases.push_back(std::move(phase));
-    }
-
-    static Bytes working_set_of(double held_per_tensor, Bytes tensors) {
-        return Bytes(
-            static_cast<std::int64_t>(static_cast<double>(tensors.count) * held_per_tensor));
     }
 
     // ComfyUI ends the prompt here and unloads everything; what would follow is forecast all the
