@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The TypeScript client of Plimsoll. Also built as the npm package `plimsoll-client`; it depends on nothing but fetch.
+//
+//   const plimsoll = new ResourceManager({ baseUrl: 'http://127.0.0.1:8190' })
+//   const settings = await plimsoll.calculateOptimalSettings({ width: 1024, height: 1024, model: 'sdxl-base' })
+//   const safety = await plimsoll.isSettingsSafe(settings)
+//
+// Every call takes an AbortSignal last, resolves with the daemon's answer, and rejects with PlimsollError, which carries the
+// daemon's own code and message. Nothing is retried silently: the caller decides.
+import type {
+  CardEntry, Checkup, Device, ErrorBody, Forecast, Health, HistoryPage, HistoryQuery, Job, JobRequest, Knob, Largest, Models,
+  Plan, Preset, Quality, ResourceSummary, Safety, Settings,
+} from './types'
+
+export * from './types'
+
+export interface ClientOptions {
+  baseUrl?: string // without a trailing slash; '' is the page's own origin
+  token?: string // PLIMSOLL_TOKEN of a daemon that binds elsewhere than loopback
+  timeoutMs?: number // per call
+}
+
+const kTimeoutMs = 15_000 // chosen: a forecast takes milliseconds, the slowest call (doctor) waits for ComfyUI at most 5 s
+
+export class PlimsollError extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly status: number,
+    readonly details: unknown = null,
+  ) {
+    super(message)
+    this.name = 'PlimsollError'
+  }
+}
+
+function isErrorBody(value: unknown): value is ErrorBody {
+  if (typeof value !== 'object' || value === null || !('error' in value)) return false
+  const error = value.error
+  return typeof error === 'object' && error !== null && 'code' in error && 'message' in error
+}
+
+function queryOf(values: Record<string, string | number | undefined>): string {
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(values)) if (value !== undefined && value !== '') query.set(name, String(value))
+  const text = query.toString()
+  return text ? `?${text}` : ''
+}
+
+export class ResourceManager {
+  private readonly baseUrl: string
+  private readonly token: string
+  private readonly timeoutMs: number
+
+  constructor(options: ClientOptions = {}) {
+    this.baseUrl = (options.baseUrl ?? '').replace(/\/$/, '')
+    this.token = options.token ?? ''
+    this.timeoutMs = options.timeoutMs ?? kTimeoutMs
+  }
+
+  // The settings of the asked size and quality that stay under the load line.
+  calculateOptimalSettings(
+    wanted: { width: number; height: number; model: string; quality?: Quality }, signal?: AbortSignal): Promise<Settings> {
+    return this.post('/api/settings/optimal', wanted, signal)
+  }
+  isSettingsSafe(settings: Partial<Settings>, signal?: AbortSignal): Promise<Safety> {
+    return this.post('/api/settings/check', settings, signal)
+  }
+  getResourceSummary(settings: Partial<Settings>, signal?: AbortSignal): Promise<ResourceSummary> {
+    return this.post('/api/settings/summary', settings, signal)
+  }
+  // What worked best so far, from the history; null when no run says.
+  async getBestSettings(model: string, minQuality?: number, signal?: AbortSignal): Promise<Settings | null> {
+    return this.get(`/api/settings/best${queryOf({ model, minQuality })}`, signal)
+  }
+  // Starts a job and answers at once; its progress arrives as events and at job().
+  generateWithComfyUI(request: JobRequest & { runAnyway?: boolean }, signal?: AbortSignal): Promise<Job> {
+    return this.post('/api/generate', request, signal)
+  }
+
+  forecast(request: JobRequest, signal?: AbortSignal): Promise<Forecast> { return this.post('/api/forecast', request, signal) }
+  plan(request: JobRequest, signal?: AbortSignal): Promise<Plan> { return this.post('/api/plan', request, signal) }
+  largest(request: JobRequest & { knob: Knob }, signal?: AbortSignal): Promise<Largest> {
+    return this.post('/api/largest', request, signal)
+  }
+
+  health(signal?: AbortSignal): Promise<Health> { return this.get('/api/health', signal) }
+  async devices(signal?: AbortSignal): Promise<Device[]> {
+    return (await this.get<{ devices: Device[] }>('/api/devices', signal)).devices
+  }
+  models(signal?: AbortSignal): Promise<Models> { return this.get('/api/models', signal) }
+  async cards(signal?: AbortSignal): Promise<CardEntry[]> {
+    return (await this.get<{ cards: CardEntry[] }>('/api/cards', signal)).cards
+  }
+  async jobs(signal?: AbortSignal): Promise<Job[]> { return (await this.get<{ jobs: Job[] }>('/api/jobs', signal)).jobs }
+  job(jobId: string, signal?: AbortSignal): Promise<Job> { return this.get(`/api/jobs/${encodeURIComponent(jobId)}`, signal) }
+  async cancelJob(jobId: string, signal?: AbortSignal): Promise<void> {
+    await this.call('DELETE', `/api/jobs/${encodeURIComponent(jobId)}`, undefined, signal)
+  }
+  history(query: HistoryQuery = {}, signal?: AbortSignal): Promise<HistoryPage> {
+    return this.get(`/api/history${queryOf({ ...query })}`, signal)
+  }
+  doctor(signal?: AbortSignal): Promise<Checkup> { return this.get('/api/doctor', signal) }
+
+  async presets(signal?: AbortSignal): Promise<Preset[]> {
+    return (await this.get<{ presets: Preset[] }>('/api/presets', signal)).presets
+  }
+  async savePreset(name: string, settings: Partial<Settings>, signal?: AbortSignal): Promise<void> {
+    await this.call('PUT', `/api/presets/${encodeURIComponent(name)}`, settings, signal)
+  }
+  async removePreset(name: string, signal?: AbortSignal): Promise<void> {
+    await this.call('DELETE', `/api/presets/${encodeURIComponent(name)}`, undefined, signal)
+  }
+
+  url(path: string): string { return this.baseUrl + path }
+
+  private get<T>(path: string, signal?: AbortSignal): Promise<T> { return this.call<T>('GET', path, undefined, signal) }
+  private post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> { return this.call<T>('POST', path, body, signal) }
+
+  private async call<T>(method: string, path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+    const deadline = AbortSignal.timeout(this.timeoutMs)
+    const headers: Record<string, string> = { accept: 'application/json' }
+    if (body !== undefined) headers['content-type'] = 'application/json'
+    if (this.token) headers['authorization'] = `Bearer ${this.token}`
+    const stop = new AbortController()
+    const abort = (): void => { stop.abort((signal?.aborted ? signal : deadline).reason) }
+    deadline.addEventListener('abort', abort)
+    signal?.addEventListener('abort', abort)
+    if (signal?.aborted) abort()
+    try {
+      const answer = await fetch(this.url(path), {
+        method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: stop.signal,
+      })
+      const text = await answer.text()
+      const value: unknown = text === '' ? undefined : parsed(text)
+      if (!answer.ok) {
+        if (isErrorBody(value)) throw new PlimsollError(value.error.code, value.error.message, answer.status, value.error.details)
+        throw new PlimsollError('internal', `the daemon answered ${answer.status} without a reason`, answer.status)
+      }
+      return value as T // the contract (docs/openapi.yaml) is checked against the running daemon by its own tests
+    } catch (error) {
+      if (error instanceof PlimsollError || signal?.aborted) throw error
+      if (deadline.aborted) throw new PlimsollError('unavailable', `no answer within ${this.timeoutMs / 1000} s`, 0)
+      throw new PlimsollError('unavailable', 'the daemon does not answer', 0, String(error))
+    } finally {
+      deadline.removeEventListener('abort', abort)
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new PlimsollError('internal', 'the answer is not JSON', 0)
+  }
+}
