@@ -12,13 +12,16 @@ namespace {
 // Until then the last answer counts: ComfyUI is slow to answer while it loads a model.
 constexpr int kMissesUntilGone = 3;
 
-Result<std::shared_ptr<const Place>> place_without_server(Config config, std::string address) {
+Result<std::shared_ptr<const Place>> place_without_server(Config config, std::string address,
+                                                          Lookout::Whose whose) {
     Place place;
     TRY_ASSIGN(place.profiles, read_profiles(config));
     TRY_ASSIGN(place.budget, budget_of(config));
     TRY_ASSIGN(place.site, find_site(config, {}, nullptr));
     place.config = std::move(config);
     place.address = std::move(address);
+    place.control = whose == Lookout::Whose::Ours ? advisor::ServerControl::Ours
+                                                  : advisor::ServerControl::Theirs;
     return std::make_shared<const Place>(std::move(place));
 }
 
@@ -28,7 +31,8 @@ Result<std::unique_ptr<Lookout>> Lookout::create(Config config, ComfyAtHand& com
                                                  const Clock& clock, const Options& options,
                                                  Callbacks callbacks) {
     std::unique_ptr<Lookout> lookout(new Lookout(comfyui, clock, options, std::move(callbacks)));
-    TRY_ASSIGN(lookout->place_, place_without_server(std::move(config), comfyui.address()));
+    TRY_ASSIGN(lookout->place_,
+               place_without_server(std::move(config), comfyui.address(), options.whose));
     return lookout;
 }
 
@@ -129,7 +133,8 @@ void Lookout::take_stats(const ServerStats& stats) {
 }
 
 Result<void> Lookout::reload(Config config) {
-    TRY_ASSIGN(auto place, place_without_server(std::move(config), comfyui_.address()));
+    TRY_ASSIGN(auto place,
+               place_without_server(std::move(config), comfyui_.address(), options_.whose));
     {
         const std::lock_guard lock(mutex_);
         place_ = std::move(place);

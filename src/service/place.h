@@ -5,6 +5,7 @@
 //
 // Enters through: Config, ServerStats.   Leaves through: Place.   Threads: plain values.
 #pragma once
+#include "advisor/plan.h"
 #include "base/error.h"
 #include "service/profiles.h"
 #include "service/site.h"
@@ -21,6 +22,7 @@ struct Place {
     advisor::Budget budget;
     std::optional<ServerStats> stats;  // nullopt: ComfyUI has not answered
     std::string address;               // of ComfyUI
+    advisor::ServerControl control = advisor::ServerControl::Theirs;
 };
 
 // What one question says otherwise. Numbers are in range already: the door has checked them.
