@@ -144,6 +144,15 @@ Result<Job> job_of_model(const JobRequest& request, const Profiles& profiles,
 
 }  // namespace
 
+Result<advisor::Settings> settings_of_wishes(const JobRequest& request, const Profiles& profiles) {
+    TRY_ASSIGN(const advisor::ModelProfile profile,
+               advisor::find_profile(request.model.value_or(""), profiles.all));
+    const advisor::Settings settings =
+        settings_of(request, profile, request.quality.value_or(advisor::Quality::Optimized));
+    TRY_DO(advisor::check_ranges(settings));
+    return settings;
+}
+
 Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles, ModelLibrary& library,
                         Upstream* comfyui) {
     TRY_DO(check_sources(request));

@@ -63,4 +63,8 @@ struct Job {
 [[nodiscard]] Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles,
                                       ModelLibrary& library, Upstream* comfyui = nullptr);
 
+// All settings of a job that names a model: what it leaves open comes from the model's profile.
+[[nodiscard]] Result<advisor::Settings> settings_of_wishes(const JobRequest& request,
+                                                           const Profiles& profiles);
+
 }  // namespace plimsoll::service
