@@ -61,7 +61,8 @@ void compare_size(const Network& network, std::int64_t not_of_file,
 void build_text_encoders(const modelfile::Contents& c, BuiltFile& file) {
     constexpr std::int64_t kLogitScale = 1;  // of ComfyUI's wrapper, whatever it wraps
     for (const auto& encoder : c.text_encoders) {
-        if (!runs_as_stored(encoder.weights, "text encoder", file)) continue;
+        const bool packed = encoder.weights.linear_millibits > 0;
+        if (!packed && !runs_as_stored(encoder.weights, "text encoder", file)) continue;
         auto built = build_text_encoder(encoder);
         if (!built) {
             file.notes.push_back("text encoder: " + built.error().message);
@@ -98,14 +99,18 @@ modelfile::PartWeights weights_of(const Network& network, modelfile::DType dtype
             .bytes = network.weights(type_in_file(dtype).value_or(ComputeType::Float16)),
             .dtype = dtype,
             .scaled_fp8 = scaled,
-            .network_params = 0};
+            .network_params = 0,
+            .linear_millibits = 0};
 }
 
 // Puts catalogued networks together to what a file of them would hold.
 class CatalogueFile {
   public:
-    CatalogueFile(modelfile::DType dtype, bool scaled)
-        : contents_(std::make_shared<modelfile::Contents>()), dtype_(dtype), scaled_(scaled) {}
+    CatalogueFile(modelfile::DType dtype, bool scaled, int linear_millibits = 0)
+        : contents_(std::make_shared<modelfile::Contents>()),
+          dtype_(dtype),
+          scaled_(scaled),
+          linear_millibits_(linear_millibits) {}
 
     Result<void> add_denoiser(const modelfile::KnownModel& model) {
         TRY_ASSIGN(const auto network, build_denoiser(model.denoiser));
@@ -121,12 +126,17 @@ class CatalogueFile {
     }
     Result<void> add_text_encoder(std::string_view name) {
         TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
-        modelfile::Part<modelfile::TextEncoderConfig> part{
-            std::move(config),
-            {.params = 0, .bytes = {}, .dtype = dtype_, .scaled_fp8 = scaled_, .network_params = 0},
-            "cond_stage_model."};
+        modelfile::Part<modelfile::TextEncoderConfig> part{std::move(config),
+                                                           {.params = 0,
+                                                            .bytes = {},
+                                                            .dtype = dtype_,
+                                                            .scaled_fp8 = scaled_,
+                                                            .network_params = 0,
+                                                            .linear_millibits = linear_millibits_},
+                                                           "cond_stage_model."};
         TRY_ASSIGN(const BuiltTextEncoder encoder, build_text_encoder(part));
         part.weights = weigh(encoder.network());
+        part.weights.linear_millibits = linear_millibits_;
         contents_->text_encoders.push_back(std::move(part));
         return {};
     }
@@ -146,6 +156,7 @@ class CatalogueFile {
     std::shared_ptr<modelfile::Contents> contents_;
     modelfile::DType dtype_;
     bool scaled_;
+    int linear_millibits_;
 };
 
 }  // namespace
@@ -188,7 +199,8 @@ Result<std::shared_ptr<const modelfile::Contents>> known_checkpoint(std::string_
                        .name = std::string(family),
                        .dtype = model.dtype,
                        .dtype_is_said = true,
-                       .scaled_fp8 = false},
+                       .scaled_fp8 = false,
+                       .linear_millibits = 0},
                       true);
 }
 
@@ -201,7 +213,7 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
         return made.finish();
     }
     if (file.kind == Kind::TextEncoder) {
-        CatalogueFile made(file.dtype, file.scaled_fp8);
+        CatalogueFile made(file.dtype, file.scaled_fp8, file.linear_millibits);
         TRY_DO(made.add_text_encoder(file.name));
         return made.finish();
     }

@@ -196,6 +196,15 @@ std::optional<Family> parse_family(std::string_view name) {
     return at->family;
 }
 
+namespace {
+// Of a text encoder's own stack, not of an eye that stands beside it.
+bool in_repeated_layer(std::string_view name) {
+    const bool repeated = name.find("layers.") != std::string_view::npos ||
+                          name.find("block.") != std::string_view::npos;
+    return repeated && name.find("vis") == std::string_view::npos;
+}
+}  // namespace
+
 void WeightSum::add(const TensorEntry& stored, const TensorEntry& unpacked, Counts counts) {
     const std::int64_t elements = element_count(unpacked.shape);
     sum_.params += element_count(stored.shape);
@@ -205,6 +214,12 @@ void WeightSum::add(const TensorEntry& stored, const TensorEntry& unpacked, Coun
     const bool is_scale = name.ends_with(".weight_scale") || name.ends_with(".comfy_quant");
     has_scales_ = has_scales_ || is_scale;
     if (name.ends_with("scaled_fp8") || name.ends_with(".scale_weight")) sum_.scaled_fp8 = true;
+    if (in_repeated_layer(name)) {
+        const bool is_matrix = name.ends_with(".weight") && unpacked.shape.size() == 2;
+        if (is_matrix) linear_elements_ += elements;
+        if (is_matrix || name.find(".weight_scale") != std::string_view::npos)
+            linear_bytes_ += stored.bytes;
+    }
     if (counts == Counts::AsParameter && !is_beside_network(name)) sum_.network_params += elements;
 }
 
@@ -218,6 +233,16 @@ PartWeights WeightSum::total() const {
         }
     const bool is_fp8 = total.dtype == DType::Float8E4M3 || total.dtype == DType::Float8E5M2;
     if (has_scales_ && is_fp8) total.scaled_fp8 = true;
+    const bool is_packed = dtype_traits(total.dtype).block_elements > 1 ||
+                           total.dtype == DType::Float4E2M1 || total.dtype == DType::UInt8 ||
+                           (total.dtype == DType::Int8 && has_scales_);
+    constexpr double kMillibitsOfByte = 8000;
+    constexpr double kMillibitsMax = 32'000;  // of fp32: more is no packing
+    if (is_packed && linear_elements_ > 0) {
+        const double millibits = static_cast<double>(linear_bytes_.count) * kMillibitsOfByte /
+                                 static_cast<double>(linear_elements_);
+        if (millibits <= kMillibitsMax) total.linear_millibits = static_cast<int>(millibits + 0.5);
+    }
     return total;
 }
 

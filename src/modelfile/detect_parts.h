@@ -32,6 +32,9 @@ class WeightSum {
   private:
     PartWeights sum_;
     std::map<DType, std::int64_t> elements_of_;
+    // Matrices of repeated layers, and what they and their scales take.
+    std::int64_t linear_elements_ = 0;
+    Bytes linear_bytes_;
     bool has_scales_ = false;
 };
 

@@ -22,6 +22,7 @@ struct NamedFile {
     DType dtype = DType::Float16;
     bool dtype_is_said = false;  // by the name; else it is the published file's usual one
     bool scaled_fp8 = false;
+    int linear_millibits = 0;  // as PartWeights has it; of text encoders only
 };
 
 // `folder`: in which of ComfyUI's folders it would lie: "diffusion_models", "text_encoders", "vae",

@@ -198,6 +198,9 @@ struct PartWeights {
     // Elements of the network's own tensors once unpacked: without scales, tokenizers and copies.
     // 0: not counted.
     std::int64_t network_params = 0;
+    // Thousandths of a bit that an element of a repeated layer's matrix takes on average, scales
+    // included, where such weights are unpacked layer by layer as they are used. 0: they are not.
+    int linear_millibits = 0;
 };
 
 template <class Config>

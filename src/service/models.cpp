@@ -82,7 +82,8 @@ std::string_view folder_of(std::string_view input) {
     if (input == "ckpt_name") return "checkpoints";
     if (input == "unet_name") return "diffusion_models";
     if (input == "vae_name") return "vae";
-    return input.starts_with("clip_name") ? "text_encoders" : "";
+    const bool is_encoder = input.starts_with("clip_name") || input == "text_encoder";
+    return is_encoder ? "text_encoders" : "";
 }
 
 // What a file that is not on this machine would hold by its name, with a warning in any case.

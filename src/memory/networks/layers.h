@@ -36,6 +36,8 @@ class Linear {
 
   private:
     [[nodiscard]] Tensor multiply(Tape& tape, std::string_view op, const Tensor& x) const;
+    // The matrix in compute type, as long as it is multiplied with.
+    [[nodiscard]] Tape::Cast cast_matrix(Tape& tape) const;
     // The product of the scale of a scaled fp8 weight with what is smaller, the weight or `x`;
     // nothing where the weight has no scale.
     [[nodiscard]] Tensor apply_scale(Tape& tape, const Tensor& x) const;
@@ -45,6 +47,7 @@ class Linear {
     std::int64_t out_;
     bool bias_;
     bool scaled_;
+    bool packed_;
 };
 
 struct ConvShape {

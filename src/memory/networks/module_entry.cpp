@@ -9,8 +9,8 @@ Bytes ModuleEntry::weights(ComputeType network_storage) const {
     const ComputeType type = storage == ModuleStorage::Float32   ? ComputeType::Float32
                              : storage == ModuleStorage::Float16 ? ComputeType::Float16
                                                                  : network_storage;
-    return Bytes((elements - whole_numbers) * bytes_per_element(type) + whole_bytes +
-                 scales * bytes_per_element(ComputeType::Float32));
+    return Bytes((elements - whole_numbers - packed_elements) * bytes_per_element(type) +
+                 whole_bytes + packed_bytes + scales * bytes_per_element(ComputeType::Float32));
 }
 
 }  // namespace plimsoll::memory

@@ -26,8 +26,10 @@ struct ModuleEntry {
     std::int64_t unsaved_elements = 0;  // of `elements`: buffers that are in no state dict
     std::int64_t buffer_elements = 0;   // of `elements`: no parameters, of a network's own
     std::int64_t scales = 0;  // parameters more, in fp32: the scale of a scaled fp8 Linear layer
-    std::int64_t whole_numbers = 0;  // of `elements`: whole numbers, whatever the network's type
-    std::int64_t whole_bytes = 0;    // that those take
+    std::int64_t whole_numbers = 0;    // of `elements`: whole numbers, whatever the network's type
+    std::int64_t whole_bytes = 0;      // that those take
+    std::int64_t packed_elements = 0;  // of `elements`: unpacked as they are used
+    std::int64_t packed_bytes = 0;     // that those take, scales included
 
     [[nodiscard]] Bytes weights(ComputeType network_storage) const;
 };

@@ -25,6 +25,13 @@ void Registry::add(Module path, std::string_view class_name, std::int64_t parame
                         .scales = scales_linears_ && linear ? 1 : 0});
 }
 
+void Registry::pack_matrix(std::int64_t elements) {
+    constexpr std::int64_t kMillibitsOfByte = 8000;
+    modules_.back().packed_elements = elements;
+    // Width by width is far below what 64 bits hold (kWidthMax).
+    modules_.back().packed_bytes = elements * linear_millibits_ / kMillibitsOfByte;
+}
+
 void Registry::add_plain(Module path, std::string_view class_name, std::int64_t parameters,
                          ModuleStorage storage) {
     add(path, class_name, parameters, storage);

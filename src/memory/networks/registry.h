@@ -32,6 +32,13 @@ class Registry {
     void scale_linears() { scales_linears_ = true; }
     [[nodiscard]] bool scales_linears() const { return scales_linears_; }
 
+    // For what is registered from here on: matrices of Linear layers are packed and take so many
+    // thousandths of a bit for an element, scales included. 0: they are not.
+    void pack_linears(int millibits) { linear_millibits_ = millibits; }
+    [[nodiscard]] bool packs_linears() const { return linear_millibits_ > 0; }
+    // Of the module that was added last.
+    void pack_matrix(std::int64_t elements);
+
     // A path that lives as long as the registry. "" + name gives name.
     [[nodiscard]] Module path(std::string_view parent, std::string_view name);
     void add(Module path, std::string_view class_name, std::int64_t parameters,
@@ -59,6 +66,7 @@ class Registry {
   private:
     bool castable_;
     bool scales_linears_ = false;
+    int linear_millibits_ = 0;
     std::deque<std::string> paths_;
     std::vector<ModuleEntry> modules_;
 };

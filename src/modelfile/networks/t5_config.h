@@ -18,11 +18,12 @@ struct T5Config {
     bool bias_in_every_layer = false;  // UMT5: each layer has a table of relative positions
     bool masked = false;               // the prompt's padding is masked
     bool zero_out_masked = false;      // and its encodings are zero
-    bool scaled_fp8 = false;  // Linear layers in fp8 with a scale each, everything else in fp16
+    bool scaled_fp8 = false;   // Linear layers in fp8 with a scale each, everything else in fp16
+    int linear_millibits = 0;  // of the layers' matrices where they are packed: see PartWeights
 };
 BOOST_DESCRIBE_STRUCT(T5Config, (),
                       (vocab_size, d_model, d_kv, d_ff, num_layers, num_heads,
                        relative_attention_num_buckets, bias_in_every_layer, masked, zero_out_masked,
-                       scaled_fp8))
+                       scaled_fp8, linear_millibits))
 
 }  // namespace plimsoll::modelfile

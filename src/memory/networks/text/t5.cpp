@@ -178,10 +178,12 @@ T5Network::T5Network(const modelfile::T5Config& config, std::string_view class_n
       transformer_(registry_.path("transformer", "")),
       encoder_(registry_.path("transformer.encoder", "")) {
     if (config.scaled_fp8) registry_.scale_linears();
+    registry_.pack_linears(config.linear_millibits);
     for (int i = 0; i < config.num_layers; ++i) {
         blocks_.emplace_back(registry_, fmt::format("transformer.encoder.block.{}", i), config,
                              i == 0 || config.bias_in_every_layer);
     }
+    registry_.pack_linears(0);
     final_norm_.emplace(registry_, registry_.path("transformer.encoder", "final_layer_norm"),
                         config);
     shared_.emplace(registry_, registry_.path("transformer", "shared"), config.vocab_size,
