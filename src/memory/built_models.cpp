@@ -115,6 +115,8 @@ class CatalogueFile {
     }
     Result<void> add_vae(std::string_view name) {
         TRY_ASSIGN(modelfile::VaeConfig config, modelfile::known_vae(name));
+        if (auto* minimax = std::get_if<modelfile::MiniMaxVaeConfig>(&config))
+            minimax->int8_decoder = dtype_ == modelfile::DType::Int8;
         TRY_ASSIGN(const auto network, build_vae(config));
         contents_->vae = {std::move(config), weigh(*network), "first_stage_model."};
         return {};

@@ -132,6 +132,7 @@ const std::vector<Listed> kWalked = {
     {"hunyuan_video_vae"},
     {"hunyuan_video15_vae"},
     {"hunyuanimage21_vae"},
+    {"minimax_h3_vae"},
     {"hunyuanimage21_refiner_vae"},
     {"t5_xxl"},
     {"te_t5xxl"},
@@ -303,8 +304,8 @@ TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
     for (const std::string name :
          {"ace_step15_vae", "ace_vae", "cosmos1_vae", "ltx24_vae", "ltxav_audio_vae",
           "ltxv_vae_ltx2", "ltxv_vae_v0", "ltxv_vae_v1", "ltxv_vae_v2", "ltxv_vae_v2_ltx0.9.7",
-          "mage_vae", "minimax_h3_audio_vae", "minimax_h3_vae", "seedvr2_vae", "stable_audio_vae",
-          "svd_vae", "clip_vision_g", "clip_vision_vitl"}) {
+          "mage_vae", "minimax_h3_audio_vae", "seedvr2_vae", "stable_audio_vae", "svd_vae",
+          "clip_vision_g", "clip_vision_vitl"}) {
         const Contents contents = modelfile::detect_contents(listing(name));
         EXPECT_FALSE(contents.denoiser) << name;
         EXPECT_FALSE(contents.vae) << name;

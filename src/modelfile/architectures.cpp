@@ -187,6 +187,9 @@ void parse_roles(const json::value& catalogue, Catalogue& c) {
     for_each_in(catalogue, "pixel_vaes", [&](std::string_view n, const json::value& v) {
         c.all_vaes.emplace(n, parse_described<PixelVaeConfig>(v));
     });
+    for_each_in(catalogue, "minimax_vaes", [&](std::string_view n, const json::value& v) {
+        c.all_vaes.emplace(n, parse_described<MiniMaxVaeConfig>(v));
+    });
     for_each_in(catalogue, "wan_vaes", [&](std::string_view n, const json::value& v) {
         c.all_vaes.emplace(n, parse_described<WanVaeConfig>(v));
     });

@@ -104,6 +104,7 @@ struct TransformerVerdict {
 // HunyuanVideo's and those that fold pixels into channels (HunyuanImage, HunyuanVideo 1.5): the
 // published ones only.
 [[nodiscard]] std::optional<VaeConfig> detect_hunyuan_vae(const TensorView& view);
+[[nodiscard]] std::optional<MiniMaxVaeConfig> detect_minimax_vae(const TensorView& view);
 [[nodiscard]] std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes);
 
 // What a file that holds none of the above looks like, empty when nothing is recognised.

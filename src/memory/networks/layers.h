@@ -72,7 +72,8 @@ class Conv2d {
 
 class GroupNorm {
   public:
-    GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups = 32);
+    GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups = 32,
+              std::string_view class_name = "GroupNorm");
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: its kernel reads a copy.
     [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;

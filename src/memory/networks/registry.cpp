@@ -25,6 +25,16 @@ void Registry::add(Module path, std::string_view class_name, std::int64_t parame
                         .scales = scales_linears_ && linear ? 1 : 0});
 }
 
+void Registry::add_int8_linear(Module path, std::int64_t in, std::int64_t out) {
+    add(path, "Linear", in * out, ModuleStorage::Int8);
+    constexpr std::int64_t kHalfBytes = 2;  // of the bias
+    ModuleEntry& layer = modules_.back();
+    layer.elements += out;
+    layer.whole_numbers = out;
+    layer.whole_bytes = out * kHalfBytes;
+    layer.scales = out;
+}
+
 void Registry::add_plain(Module path, std::string_view class_name, std::int64_t parameters,
                          ModuleStorage storage) {
     add(path, class_name, parameters, storage);
@@ -32,13 +42,14 @@ void Registry::add_plain(Module path, std::string_view class_name, std::int64_t 
 }
 
 void Registry::add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
-                                  ModuleStorage storage) {
+                                  ModuleStorage storage, std::int64_t unsaved) {
     modules_.push_back({.path = *path,
                         .class_name = class_name,
                         .elements = parameters,
                         .castable = false,
                         .storage = storage,
-                        .leaf = false});
+                        .leaf = false,
+                        .unsaved_elements = unsaved});
 }
 
 void Registry::add_computed(Module path, std::string_view class_name, std::int64_t parameters,

@@ -36,12 +36,15 @@ class Registry {
     [[nodiscard]] Module path(std::string_view parent, std::string_view name);
     void add(Module path, std::string_view class_name, std::int64_t parameters,
              ModuleStorage storage = ModuleStorage::AsNetwork);
+    // A Linear layer in int8 with a bias in the network's type and a scale in fp32 for each row.
+    void add_int8_linear(Module path, std::int64_t in, std::int64_t out);
     // A leaf that is none of ComfyUI's ops.
     void add_plain(Module path, std::string_view class_name, std::int64_t parameters,
                    ModuleStorage storage = ModuleStorage::AsNetwork);
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
+    // `unsaved`: of them, what it computes at start.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
-                            ModuleStorage storage);
+                            ModuleStorage storage, std::int64_t unsaved = 0);
     // A leaf of tables only: in the network's type, and whole numbers beside them.
     void add_tables(Module path, std::string_view class_name, std::int64_t elements,
                     const WholeNumbers& whole, Saved saved);

@@ -28,6 +28,7 @@
 #include "memory/networks/t2i_adapter.h"
 #include "memory/networks/unet.h"
 #include "memory/networks/vae/hunyuan_vae.h"
+#include "memory/networks/vae/minimax_vae.h"
 #include "memory/networks/vae/pixel_vae.h"
 #include "memory/networks/wan/wan.h"
 #include "memory/networks/wan/wan_vae.h"
@@ -122,6 +123,10 @@ struct VaeBuilder {
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::PixelVaeConfig& c) const {
         TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_pixel_vae(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::MiniMaxVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_minimax_vae(c));
         return vae;
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::WanVaeConfig& c) const {

@@ -319,8 +319,7 @@ class Simulation {
         const ComputeType type = vae->types.compute;
         const int frames = what.video ? what.image.batch : 1;
         const VaeExtent pixels{frames, what.image.height, what.image.width};
-        const VaeExtent cells{(frames - 1) / grid.frames_per_cell + 1,
-                              pixels.height / grid.pixels_per_cell,
+        const VaeExtent cells{grid.latent_frames(frames), pixels.height / grid.pixels_per_cell,
                               pixels.width / grid.pixels_per_cell};
         const VaeCall whole{.batch = 1,
                             .frames = frames,
@@ -342,13 +341,13 @@ class Simulation {
                                    vae_batch(static_cast<double>(policy().free_bytes()), estimate));
         phase.compute = type;
         phase.runs_on_card = vae->placement.runs_on == Place::Card;
-        phase.tiled = what.tiled;
+        phase.tiled = what.tiled && !network.tiles_itself();
         Activity activity;
         Bytes attempted;
-        if (!what.tiled) {
+        if (!phase.tiled) {
             activity = vae_activity(network, what, slice, type, rules_);
             phase.batch_per_forward = slice;
-            if (phase.runs_on_card && !has_room(activity, *vae)) {
+            if (phase.runs_on_card && !network.tiles_itself() && !has_room(activity, *vae)) {
                 // The attempt fills the card and fails; ComfyUI goes on in tiles.
                 attempted = activity.activations + largest_unit(vae->handle);
                 phase.tiled = true;
