@@ -108,9 +108,12 @@ class CatalogueFile {
         : contents_(std::make_shared<modelfile::Contents>()), dtype_(dtype), scaled_(scaled) {}
 
     Result<void> add_denoiser(const modelfile::KnownModel& model) {
-        TRY_ASSIGN(const auto network, build_denoiser(model.denoiser));
+        modelfile::DenoiserConfig config = model.denoiser;
+        if (auto* minimax = std::get_if<modelfile::MiniMaxH3Config>(&config))
+            minimax->int8_blocks = dtype_ == modelfile::DType::Int8;
+        TRY_ASSIGN(const auto network, build_denoiser(config));
         contents_->family = model.family;
-        contents_->denoiser = {model.denoiser, weigh(*network), "model.diffusion_model."};
+        contents_->denoiser = {std::move(config), weigh(*network), "model.diffusion_model."};
         return {};
     }
     Result<void> add_vae(std::string_view name) {

@@ -101,6 +101,7 @@ const std::vector<Listed> kWalked = {
     {"ltxv_13B", Family::Ltxv},
     {"ltxav_ltx2_19B", Family::Ltxav},
     {"ltxav_ltx2.3_22B", Family::Ltxav},
+    {"minimax_h3", Family::MiniMaxH3},
     {"kandinsky5_lite_video", Family::Kandinsky5},
     {"kandinsky5_pro_video", Family::Kandinsky5},
     {"ace_step", Family::AceStep},
@@ -280,17 +281,11 @@ INSTANTIATE_TEST_SUITE_P(Listings, WalkedNetwork, testing::ValuesIn(kWalked), []
 // Goal: relatives and strangers are not taken for a network that is walked. Method: their listings.
 TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
     const std::vector<std::pair<std::string, std::string>> kOthers = {
-        {"cosmos1_7B", "Cosmos 1"},
-        {"hidream_o1", "HiDream O1"},
-        {"hunyuandit", "HunyuanDiT"},
-        {"minimax_h3", "MiniMax H3"},
-        {"minimax_music3", "MiniMax Music 3"},
-        {"seedvr2_3B", "SeedVR 2"},
-        {"seedvr2_7B", "SeedVR 2"},
-        {"te_gpt_oss_20b", "GPT-OSS"},
-        {"clip_vision_h", "vision encoder"},
-        {"siglip_384", "vision encoder"},
-        {"esrgan_rrdb_x4", "ESRGAN"},
+        {"cosmos1_7B", "Cosmos 1"},       {"hidream_o1", "HiDream O1"},
+        {"hunyuandit", "HunyuanDiT"},     {"minimax_music3", "MiniMax Music 3"},
+        {"seedvr2_3B", "SeedVR 2"},       {"seedvr2_7B", "SeedVR 2"},
+        {"te_gpt_oss_20b", "GPT-OSS"},    {"clip_vision_h", "vision encoder"},
+        {"siglip_384", "vision encoder"}, {"esrgan_rrdb_x4", "ESRGAN"},
     };
     for (const auto& [name, note] : kOthers) {
         const TensorTable table = listing(name);

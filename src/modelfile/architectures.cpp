@@ -150,6 +150,7 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "ace_step") return parse_described<AceStepConfig>(config);
     if (network == "ace_step15") return parse_described<AceStep15Config>(config);
     if (network == "stable_audio") return parse_described<StableAudioConfig>(config);
+    if (network == "minimax_h3") return parse_described<MiniMaxH3Config>(config);
     CHECK(network == "wan");
     return parse_described<WanConfig>(config);
 }

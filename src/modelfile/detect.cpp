@@ -56,6 +56,7 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::Boogu, "boogu"},
     {Family::CosmosPredict2, "cosmos_predict2"},
     {Family::Anima, "anima"},
+    {Family::MiniMaxH3, "minimax_h3"},
     {Family::HunyuanVideo, "hunyuan_video"},
     {Family::HunyuanVideo15, "hunyuan_video15"},
     {Family::HunyuanImage21, "hunyuanimage21"},

@@ -12,8 +12,6 @@ using ghost::Shape;
 using ghost::Tape;
 using ghost::Tensor;
 
-enum class Bias : std::uint8_t { No, Yes };
-
 class Linear {
   public:
     Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out,

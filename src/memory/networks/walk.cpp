@@ -17,6 +17,7 @@
 #include "memory/networks/dit/krea2.h"
 #include "memory/networks/dit/lumina2.h"
 #include "memory/networks/dit/mage_flow.h"
+#include "memory/networks/dit/minimax_h3.h"
 #include "memory/networks/dit/mmdit.h"
 #include "memory/networks/dit/omnigen2.h"
 #include "memory/networks/dit/pixart.h"
@@ -110,6 +111,9 @@ struct DenoiserBuilder {
         return build_stable_audio(c);
     }
     BuiltDenoiser operator()(const modelfile::WanConfig& c) const { return build_wan(c); }
+    BuiltDenoiser operator()(const modelfile::MiniMaxH3Config& c) const {
+        return build_minimax_h3(c);
+    }
 };
 
 struct VaeBuilder {

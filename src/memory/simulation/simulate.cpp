@@ -266,8 +266,10 @@ class Simulation {
 
         std::vector<Condition> conditions;
         conditions.reserve(uses.size());
+        int apart = 0;  // conditions of different controls share no forward
         for (const ConditionUse& use : uses)
-            conditions.push_back({.tokens = use.tokens, .control_id = use.control_id});
+            conditions.push_back(
+                {.tokens = use.tokens, .control_id = traits.alone ? --apart : use.control_id});
         const auto groups = group_conditions(conditions, area, estimate, free);
         std::vector<StepForward> forwards;
         for (const ForwardGroup& group : groups) {
