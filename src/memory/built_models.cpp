@@ -113,13 +113,18 @@ class CatalogueFile {
           linear_millibits_(linear_millibits) {}
 
     Result<void> add_denoiser(const modelfile::KnownModel& model) {
-        TRY_ASSIGN(const auto network, build_denoiser(model.denoiser));
+        modelfile::DenoiserConfig config = model.denoiser;
+        if (auto* minimax = std::get_if<modelfile::MiniMaxH3Config>(&config))
+            minimax->int8_blocks = dtype_ == modelfile::DType::Int8;
+        TRY_ASSIGN(const auto network, build_denoiser(config));
         contents_->family = model.family;
-        contents_->denoiser = {model.denoiser, weigh(*network), "model.diffusion_model."};
+        contents_->denoiser = {std::move(config), weigh(*network), "model.diffusion_model."};
         return {};
     }
     Result<void> add_vae(std::string_view name) {
         TRY_ASSIGN(modelfile::VaeConfig config, modelfile::known_vae(name));
+        if (auto* minimax = std::get_if<modelfile::MiniMaxVaeConfig>(&config))
+            minimax->int8_decoder = dtype_ == modelfile::DType::Int8;
         TRY_ASSIGN(const auto network, build_vae(config));
         contents_->vae = {std::move(config), weigh(*network), "first_stage_model."};
         return {};

@@ -101,6 +101,7 @@ const std::vector<Listed> kWalked = {
     {"ltxv_13B", Family::Ltxv},
     {"ltxav_ltx2_19B", Family::Ltxav},
     {"ltxav_ltx2.3_22B", Family::Ltxav},
+    {"minimax_h3", Family::MiniMaxH3},
     {"kandinsky5_lite_video", Family::Kandinsky5},
     {"kandinsky5_pro_video", Family::Kandinsky5},
     {"ace_step", Family::AceStep},
@@ -132,6 +133,7 @@ const std::vector<Listed> kWalked = {
     {"hunyuan_video_vae"},
     {"hunyuan_video15_vae"},
     {"hunyuanimage21_vae"},
+    {"minimax_h3_vae"},
     {"hunyuanimage21_refiner_vae"},
     {"t5_xxl"},
     {"te_t5xxl"},
@@ -279,17 +281,11 @@ INSTANTIATE_TEST_SUITE_P(Listings, WalkedNetwork, testing::ValuesIn(kWalked), []
 // Goal: relatives and strangers are not taken for a network that is walked. Method: their listings.
 TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
     const std::vector<std::pair<std::string, std::string>> kOthers = {
-        {"cosmos1_7B", "Cosmos 1"},
-        {"hidream_o1", "HiDream O1"},
-        {"hunyuandit", "HunyuanDiT"},
-        {"minimax_h3", "MiniMax H3"},
-        {"minimax_music3", "MiniMax Music 3"},
-        {"seedvr2_3B", "SeedVR 2"},
-        {"seedvr2_7B", "SeedVR 2"},
-        {"te_gpt_oss_20b", "GPT-OSS"},
-        {"clip_vision_h", "vision encoder"},
-        {"siglip_384", "vision encoder"},
-        {"esrgan_rrdb_x4", "ESRGAN"},
+        {"cosmos1_7B", "Cosmos 1"},       {"hidream_o1", "HiDream O1"},
+        {"hunyuandit", "HunyuanDiT"},     {"minimax_music3", "MiniMax Music 3"},
+        {"seedvr2_3B", "SeedVR 2"},       {"seedvr2_7B", "SeedVR 2"},
+        {"te_gpt_oss_20b", "GPT-OSS"},    {"clip_vision_h", "vision encoder"},
+        {"siglip_384", "vision encoder"}, {"esrgan_rrdb_x4", "ESRGAN"},
     };
     for (const auto& [name, note] : kOthers) {
         const TensorTable table = listing(name);
@@ -303,8 +299,8 @@ TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
     for (const std::string name :
          {"ace_step15_vae", "ace_vae", "cosmos1_vae", "ltx24_vae", "ltxav_audio_vae",
           "ltxv_vae_ltx2", "ltxv_vae_v0", "ltxv_vae_v1", "ltxv_vae_v2", "ltxv_vae_v2_ltx0.9.7",
-          "mage_vae", "minimax_h3_audio_vae", "minimax_h3_vae", "seedvr2_vae", "stable_audio_vae",
-          "svd_vae", "clip_vision_g", "clip_vision_vitl"}) {
+          "mage_vae", "minimax_h3_audio_vae", "seedvr2_vae", "stable_audio_vae", "svd_vae",
+          "clip_vision_g", "clip_vision_vitl"}) {
         const Contents contents = modelfile::detect_contents(listing(name));
         EXPECT_FALSE(contents.denoiser) << name;
         EXPECT_FALSE(contents.vae) << name;

@@ -29,6 +29,8 @@ constexpr LatentFormat kLtxv{128, 32, 8};
 constexpr LatentFormat kAceStep{8, 1, 1, true};  // along the sound, by 16 frequencies
 constexpr LatentFormat kSound{64, 1, 1, true};   // along the sound
 constexpr int kLtxSoundElements = 8 * 16;        // channels, frequencies
+constexpr LatentFormat kMiniMax{24, 16, 4};
+constexpr int kMiniMaxSoundElements = 32 * 2;  // channels, left and right
 constexpr LatentFormat kHunyuanImage{64, 32, 1};
 constexpr LatentFormat kHunyuanRefiner{64, 16, 4};
 constexpr LatentFormat kPixels{3, 1, 1};
@@ -186,6 +188,13 @@ FamilyTraits family_traits(Family family, const modelfile::DenoiserConfig& confi
                     .types = kBrainOnly,
                     .latent = kLtxv,
                     .sound_elements = kLtxSoundElements};
+        case Family::MiniMaxH3:
+            return {.usage_factor = 0.114,
+                    .types = kBrainOnly,
+                    .latent = kMiniMax,
+                    .sound_elements = kMiniMaxSoundElements,
+                    .needs_sound = true,
+                    .alone = true};
         case Family::Kandinsky5:
             return {.usage_factor = 1.25,
                     .types = kBrainOnly,

@@ -150,6 +150,7 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "ace_step") return parse_described<AceStepConfig>(config);
     if (network == "ace_step15") return parse_described<AceStep15Config>(config);
     if (network == "stable_audio") return parse_described<StableAudioConfig>(config);
+    if (network == "minimax_h3") return parse_described<MiniMaxH3Config>(config);
     CHECK(network == "wan");
     return parse_described<WanConfig>(config);
 }
@@ -186,6 +187,9 @@ void parse_roles(const json::value& catalogue, Catalogue& c) {
     });
     for_each_in(catalogue, "pixel_vaes", [&](std::string_view n, const json::value& v) {
         c.all_vaes.emplace(n, parse_described<PixelVaeConfig>(v));
+    });
+    for_each_in(catalogue, "minimax_vaes", [&](std::string_view n, const json::value& v) {
+        c.all_vaes.emplace(n, parse_described<MiniMaxVaeConfig>(v));
     });
     for_each_in(catalogue, "wan_vaes", [&](std::string_view n, const json::value& v) {
         c.all_vaes.emplace(n, parse_described<WanVaeConfig>(v));

@@ -56,6 +56,7 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::Boogu, "boogu"},
     {Family::CosmosPredict2, "cosmos_predict2"},
     {Family::Anima, "anima"},
+    {Family::MiniMaxH3, "minimax_h3"},
     {Family::HunyuanVideo, "hunyuan_video"},
     {Family::HunyuanVideo15, "hunyuan_video15"},
     {Family::HunyuanImage21, "hunyuanimage21"},
@@ -148,8 +149,8 @@ void find_adapter(const TensorTable& table, Contents& contents) {
 // Files from the training of a VAE hold its losses and averages beside it.
 PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
     WeightSum sum;
-    for (const std::string_view own :
-         {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2.", "bn."})
+    for (const std::string_view own : {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.",
+                                       "conv1.", "conv2.", "bn.", "latents_"})
         for (const std::uint32_t at : table.with_prefix(std::string(prefix) + std::string(own)))
             sum.add(table.tensors[at]);
     return sum.total();
@@ -159,6 +160,10 @@ void find_vae(const TensorTable& table, Contents& contents) {
     for (const std::string_view prefix : kVaePrefixes) {
         const TensorView view(table, std::string(prefix));
         if (std::optional<WanVaeConfig> config = detect_wan_vae(view, contents.notes)) {
+            contents.vae = {*config, sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (const std::optional<MiniMaxVaeConfig> config = detect_minimax_vae(view)) {
             contents.vae = {*config, sum_vae(table, prefix), std::string(prefix)};
             return;
         }

@@ -89,6 +89,7 @@ DetectDenoiser detect_hunyuan_video;    // HunyuanVideo and 1.5, HunyuanImage 2.
 DetectDenoiser detect_ltxv;             // LTX-Video
 DetectDenoiser detect_ltxav;            // LTX-2, 2.3
 DetectDenoiser detect_kandinsky5;       // Kandinsky 5, image and video
+DetectDenoiser detect_minimax_h3;       // MiniMax H3, whole and pruned
 DetectDenoiser detect_ace_step;         // ACE-Step
 DetectDenoiser detect_ace_step15;       // ACE-Step 1.5
 DetectDenoiser detect_stable_audio;     // Stable Audio Open
@@ -107,6 +108,7 @@ struct TransformerVerdict {
 // HunyuanVideo's and those that fold pixels into channels (HunyuanImage, HunyuanVideo 1.5): the
 // published ones only.
 [[nodiscard]] std::optional<VaeConfig> detect_hunyuan_vae(const TensorView& view);
+[[nodiscard]] std::optional<MiniMaxVaeConfig> detect_minimax_vae(const TensorView& view);
 [[nodiscard]] std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes);
 
 // What a file that holds none of the above looks like, empty when nothing is recognised.

@@ -55,7 +55,7 @@ constexpr Row kRows[] = {
     {"vid_in.proj.weight", "SeedVR 2"},
     {"x_embedder.proj1.weight", "HiDream O1"},
     {"encoder.lyric_encoder.layers.0.self_attn.q_proj.weight", "ACE-Step 1.5", detect_ace_step15},
-    {"video_patch_proj.weight", "MiniMax H3"},
+    {"video_patch_proj.weight", "MiniMax H3", detect_minimax_h3},
     // Formats under other names.
     {"transformer_blocks.0.attn.norm_added_k.weight", "Flux", detect_diffusers_flux,
      "x_embedder.weight"},

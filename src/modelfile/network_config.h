@@ -24,6 +24,8 @@
 #include "modelfile/networks/ltxv_config.h"
 #include "modelfile/networks/lumina2_config.h"
 #include "modelfile/networks/mage_flow_config.h"
+#include "modelfile/networks/minimax_h3_config.h"
+#include "modelfile/networks/minimax_vae_config.h"
 #include "modelfile/networks/mmdit_config.h"
 #include "modelfile/networks/omnigen2_config.h"
 #include "modelfile/networks/pixart_config.h"
@@ -91,6 +93,7 @@ enum class Family : std::uint8_t {
     HunyuanImage21Refiner,
     Ltxv,
     Ltxav,
+    MiniMaxH3,
     Kandinsky5,
     AceStep,
     AceStep15,
@@ -185,8 +188,9 @@ using DenoiserConfig =
                  Ideogram4Config, ErnieConfig, HiDreamConfig, Kandinsky5Config, PixelDitConfig,
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
-                 StableAudioConfig, WanConfig>;
-using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig>;
+                 StableAudioConfig, WanConfig, MiniMaxH3Config>;
+using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig,
+                               MiniMaxVaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 
 // Params and bytes of one part of a file, as stored.

@@ -37,7 +37,8 @@ Values decode(NodeScope& scope, const ModelValue& vae, const LatentShape& latent
                                             : VaeGrid{.pixels_per_cell = latent.pixels_per_cell,
                                                       .frames_per_cell = latent.frames_per_cell,
                                                       .latent_channels = latent.channels};
-    const int frames = clamped((latent.frames - 1.0) * grid.frames_per_cell + 1, 1, kFramesMax);
+    const int frames =
+        clamped(static_cast<double>(grid.pixel_frames(latent.frames)), 1, kFramesMax);
     // An empty latent of another cell size is made anew for the model, in the same pixels.
     const auto pixels = [&](int cells) {
         const int side = clamped(static_cast<double>(cells) * latent.pixels_per_cell, 1, kSideMax);
@@ -92,7 +93,7 @@ LatentShape latent_of(const ImageShape& image, const VaeGrid& grid) {
     const bool video = grid.frames_per_cell > 1;
     return {.batch = video ? 1 : image.batch,
             .channels = grid.latent_channels,
-            .frames = video ? (image.batch - 1) / grid.frames_per_cell + 1 : 1,
+            .frames = video ? static_cast<int>(grid.latent_frames(image.batch)) : 1,
             .height = std::max(1, image.height / grid.pixels_per_cell),
             .width = std::max(1, image.width / grid.pixels_per_cell),
             .pixels_per_cell = grid.pixels_per_cell,
@@ -107,9 +108,8 @@ std::optional<LatentShape> encode_pixels(NodeScope& scope, const ModelValue& vae
     step.direction = VaeDirection::Encode;
     // ComfyUI cuts an image to whole cells, a video to whole cells of time.
     step.video = grid.frames_per_cell > 1 && pixels.batch > 1;
-    const int frames = step.video
-                           ? (pixels.batch - 1) / grid.frames_per_cell * grid.frames_per_cell + 1
-                           : pixels.batch;
+    const int frames =
+        step.video ? static_cast<int>(grid.coded_frames(pixels.batch)) : pixels.batch;
     step.image = {frames, pixels.height / grid.pixels_per_cell * grid.pixels_per_cell,
                   pixels.width / grid.pixels_per_cell * grid.pixels_per_cell};
     if (step.image.height < 1 || step.image.width < 1) {

@@ -121,9 +121,10 @@ Tensor Conv2d::forward(Tape& tape, const Tensor& x) const {
     return out;
 }
 
-GroupNorm::GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups)
+GroupNorm::GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups,
+                     std::string_view class_name)
     : path_(path), channels_(channels), groups_(groups) {
-    registry.add(path, "GroupNorm", 2 * channels);
+    registry.add(path, class_name, 2 * channels);
 }
 
 Tensor GroupNorm::forward(Tape& tape, const Tensor& x) const {

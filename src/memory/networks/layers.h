@@ -12,8 +12,6 @@ using ghost::Shape;
 using ghost::Tape;
 using ghost::Tensor;
 
-enum class Bias : std::uint8_t { No, Yes };
-
 class Linear {
   public:
     Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out,
@@ -75,7 +73,8 @@ class Conv2d {
 
 class GroupNorm {
   public:
-    GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups = 32);
+    GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups = 32,
+              std::string_view class_name = "GroupNorm");
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: its kernel reads a copy.
     [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;

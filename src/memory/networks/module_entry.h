@@ -10,9 +10,9 @@
 namespace plimsoll::memory {
 
 // How a module's parameters are stored: as the network is, or in fp32 whatever the network's type
-// (CLIP's logit_scale), or in fp16 (what is not scaled in a scaled fp8 file), or whole numbers of
-// 64 bits.
-enum class ModuleStorage : std::uint8_t { AsNetwork, Float32, Float16, Int64 };
+// (CLIP's logit_scale), or in fp16 (what is not scaled in a scaled fp8 file), or in int8 (a
+// quantised layer), or whole numbers of 64 bits.
+enum class ModuleStorage : std::uint8_t { AsNetwork, Float32, Float16, Int8, Int64 };
 
 // One module that owns parameters or buffers, in named_modules() order; a leaf is a load unit of
 // ComfyUI's loader.

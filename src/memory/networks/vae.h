@@ -17,6 +17,7 @@ enum class VaeKind : std::uint8_t {
     HunyuanVideo,
     HunyuanVideo15,  // and HunyuanImage's refiner
     HunyuanImage,
+    MiniMaxH3,
 };
 
 // How pixels become latent cells.
@@ -24,12 +25,23 @@ struct VaeGrid {
     int pixels_per_cell = 8;
     int frames_per_cell = 1;  // above 1: the first frame has a cell of its own
     int latent_channels = 4;
+    // Where clips of frames are coded each by itself: so many frames in so many latent ones.
+    int clip_frames = 0;
+    int clip_latents = 0;
+
+    // Frames of pixels that so many latent ones stand for, and the reverse.
+    [[nodiscard]] std::int64_t pixel_frames(std::int64_t latents) const;
+    [[nodiscard]] std::int64_t latent_frames(std::int64_t frames) const;
+    // Of frames that are there, those that are coded.
+    [[nodiscard]] std::int64_t coded_frames(std::int64_t frames) const;
 };
 
 class Vae : public RegisteredNetwork {
   public:
     [[nodiscard]] virtual VaeKind kind() const = 0;
     [[nodiscard]] virtual VaeGrid grid() const = 0;
+    // Whether it cuts what it is given into tiles by itself: asking for others changes nothing.
+    [[nodiscard]] virtual bool tiles_itself() const { return false; }
     // Whether the walk has this version's forward for such a call.
     [[nodiscard]] virtual bool knows(const VaeCall& /*call*/) const { return true; }
     [[nodiscard]] virtual Walk simulate_decode(const VaeCall& call) const = 0;

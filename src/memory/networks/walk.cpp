@@ -17,6 +17,7 @@
 #include "memory/networks/dit/krea2.h"
 #include "memory/networks/dit/lumina2.h"
 #include "memory/networks/dit/mage_flow.h"
+#include "memory/networks/dit/minimax_h3.h"
 #include "memory/networks/dit/mmdit.h"
 #include "memory/networks/dit/omnigen2.h"
 #include "memory/networks/dit/pixart.h"
@@ -28,6 +29,7 @@
 #include "memory/networks/t2i_adapter.h"
 #include "memory/networks/unet.h"
 #include "memory/networks/vae/hunyuan_vae.h"
+#include "memory/networks/vae/minimax_vae.h"
 #include "memory/networks/vae/pixel_vae.h"
 #include "memory/networks/wan/wan.h"
 #include "memory/networks/wan/wan_vae.h"
@@ -109,6 +111,9 @@ struct DenoiserBuilder {
         return build_stable_audio(c);
     }
     BuiltDenoiser operator()(const modelfile::WanConfig& c) const { return build_wan(c); }
+    BuiltDenoiser operator()(const modelfile::MiniMaxH3Config& c) const {
+        return build_minimax_h3(c);
+    }
 };
 
 struct VaeBuilder {
@@ -122,6 +127,10 @@ struct VaeBuilder {
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::PixelVaeConfig& c) const {
         TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_pixel_vae(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::MiniMaxVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_minimax_vae(c));
         return vae;
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::WanVaeConfig& c) const {

@@ -21,6 +21,9 @@ constexpr int kPixelsPerCell = 8 * 8;
 constexpr int kRepeatMax = 4;
 // Elements for a pixel that the other VAEs take are in the functions below, from the same tables.
 constexpr std::int64_t kFewFrames = 4;
+// Elements for a pixel and frame of MiniMax-H3's clips (ComfyUI of August 2026).
+constexpr double kMiniMaxElements = 9.5;
+constexpr double kMiniMaxMargin = 1.03;
 
 // Of pixels, where four share a cell of time but for the first.
 std::int64_t frames_of(const VaeExtent& latent) {
@@ -74,6 +77,14 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
             return 700 * cells * (32 * 32) * element;
         case VaeKind::Flux2:
             return 4 * kDecodeElements * cells * kPixelsPerCell * element;
+        case VaeKind::MiniMaxH3: {
+            // One clip and two frames more are ever there; short videos are one clip.
+            const std::int64_t frames = latent.frames <= 1 ? 1 : (latent.frames - 2) / 5 * 17 + 5;
+            const double fixed = frames <= 22 ? 110e6 : 270e6;
+            const auto together = static_cast<double>(std::min<std::int64_t>(frames, 28 + 2));
+            return (kMiniMaxElements * together * cells * (16 * 16) + fixed) * element *
+                   kMiniMaxMargin;
+        }
         case VaeKind::AutoencoderKl:
             break;
     }
@@ -100,6 +111,12 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
             return (version >= kNewerTables ? 1400 * 9 : 2800) * area * element;
         case VaeKind::HunyuanImage:
             return 700 * area * element;
+        case VaeKind::MiniMaxH3: {
+            const bool image = pixels.frames == 1;
+            const auto clip = static_cast<double>(std::min<std::int64_t>(pixels.frames, 17));
+            return ((image ? 7 : kMiniMaxElements) * clip * area + (image ? 110e6 : 1300e6)) *
+                   element * kMiniMaxMargin;
+        }
         case VaeKind::Flux2:
         case VaeKind::AutoencoderKl:
             break;
@@ -114,6 +131,8 @@ std::span<const ComputeType> vae_types(VaeKind kind) {
     static constexpr std::array kHalfFirst = {ComputeType::Float16, ComputeType::BFloat16,
                                               ComputeType::Float32};
     if (kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2) return kKl;
+    static constexpr std::array kMiniMax = {ComputeType::Float16, ComputeType::Float32};
+    if (kind == VaeKind::MiniMaxH3) return kMiniMax;
     if (kind == VaeKind::HunyuanVideo15 || kind == VaeKind::HunyuanImage) return kHalfFirst;
     return kVideo;
 }

@@ -216,14 +216,14 @@ Activity tiled_vae_activity(const Vae& vae, VaeDirection direction, std::span<co
     const bool decode = direction == VaeDirection::Decode;
     const int cell = decode ? grid.pixels_per_cell : 1;
     for (const TileRun& run : sizes) {
-        const VaeCall call{
-            .batch = 1,
-            .frames = decode ? (run.size.frames - 1) * grid.frames_per_cell + 1 : run.size.frames,
-            .height = run.size.height * cell,
-            .width = run.size.width * cell,
-            .compute = type,
-            .storage = type,
-            .rules = rules};
+        const VaeCall call{.batch = 1,
+                           .frames = decode ? static_cast<int>(grid.pixel_frames(run.size.frames))
+                                            : run.size.frames,
+                           .height = run.size.height * cell,
+                           .width = run.size.width * cell,
+                           .compute = type,
+                           .storage = type,
+                           .rules = rules};
         const Walk walk = walk_vae(vae, direction, call);
         activity.then(walk, walk, run.count);
     }

@@ -266,8 +266,10 @@ class Simulation {
 
         std::vector<Condition> conditions;
         conditions.reserve(uses.size());
+        int apart = 0;  // conditions of different controls share no forward
         for (const ConditionUse& use : uses)
-            conditions.push_back({.tokens = use.tokens, .control_id = use.control_id});
+            conditions.push_back(
+                {.tokens = use.tokens, .control_id = traits.alone ? --apart : use.control_id});
         const auto groups = group_conditions(conditions, area, estimate, free);
         std::vector<StepForward> forwards;
         for (const ForwardGroup& group : groups) {
@@ -319,8 +321,7 @@ class Simulation {
         const ComputeType type = vae->types.compute;
         const int frames = what.video ? what.image.batch : 1;
         const VaeExtent pixels{frames, what.image.height, what.image.width};
-        const VaeExtent cells{(frames - 1) / grid.frames_per_cell + 1,
-                              pixels.height / grid.pixels_per_cell,
+        const VaeExtent cells{grid.latent_frames(frames), pixels.height / grid.pixels_per_cell,
                               pixels.width / grid.pixels_per_cell};
         const VaeCall whole{.batch = 1,
                             .frames = frames,
@@ -342,13 +343,13 @@ class Simulation {
                                    vae_batch(static_cast<double>(policy().free_bytes()), estimate));
         phase.compute = type;
         phase.runs_on_card = vae->placement.runs_on == Place::Card;
-        phase.tiled = what.tiled;
+        phase.tiled = what.tiled && !network.tiles_itself();
         Activity activity;
         Bytes attempted;
-        if (!what.tiled) {
+        if (!phase.tiled) {
             activity = vae_activity(network, what, slice, type, rules_);
             phase.batch_per_forward = slice;
-            if (phase.runs_on_card && !has_room(activity, *vae)) {
+            if (phase.runs_on_card && !network.tiles_itself() && !has_room(activity, *vae)) {
                 // The attempt fills the card and fails; ComfyUI goes on in tiles.
                 attempted = activity.activations + largest_unit(vae->handle);
                 phase.tiled = true;

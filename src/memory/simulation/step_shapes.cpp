@@ -25,6 +25,10 @@ LatentShape taken_by(LatentShape latent, const LatentFormat& format) {
 std::string why_not_walked(const FamilyTraits& traits, const LatentShape& latent) {
     if (traits.latent.of_sound && latent.pixels_per_cell != 1)
         return "this network makes sound, and the latent is not one of sound";
+    if (traits.needs_sound && latent.sound == 0)
+        return "this network makes sound beside its video, and the latent has none";
+    if (traits.alone && latent.batch > 1)
+        return "this network takes one video at a time, and the latent holds more";
     // Chosen: what drives frames is walked picture by picture, and no card holds as many.
     constexpr std::int64_t kDrivenMax = 1 << 14;
     const bool driven = traits.frames_min > 1;

@@ -117,6 +117,8 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "hidream_o1", answer_hidream_o1},
     {"vae_decode", "vae_mage", answer_mage_vae},
     {"vae_encode", "vae_mage", answer_mage_vae},
+    {"vae_decode", "vae_minimax_h3", answer_minimax_vae, Medium::Video},
+    {"vae_encode", "vae_minimax_h3", answer_minimax_vae, Medium::Video},
     {"vae_decode", "vae_minimax_h3_audio", answer_minimax_audio_vae, Medium::Video},
 });
 

@@ -64,5 +64,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_hidream_o1(const Question& q);
 [[nodiscard]] Result<Walk> answer_mage_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_minimax_audio_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_minimax_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/described.h"
 #include "memory/networks/vae/hunyuan_vae.h"
+#include "memory/networks/vae/minimax_vae.h"
 #include "memory/networks/vae/pixel_vae.h"
 #include "memory/networks/vae/temporal_vae.h"
 #include "memory/trace/answers.h"
@@ -65,6 +66,17 @@ Result<Walk> answer_pixel_vae(const Question& q) {
     TRY_ASSIGN(const auto vae, build_pixel_vae(config));
     if (!vae->knows(video_call(q))) return unknown(q);
     TRY_DO(check_pixels(q, config.ffactor_spatial));
+    return q.phase == "vae_decode" ? vae->simulate_decode(video_call(q))
+                                   : vae->simulate_encode(video_call(q));
+}
+
+Result<Walk> answer_minimax_vae(const Question& q) {
+    if (!is_way_of_running(q.variant)) return unknown(q);
+    modelfile::MiniMaxVaeConfig config;
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
+    TRY_ASSIGN(const auto vae, build_minimax_vae(config));
+    if (!vae->knows(video_call(q))) return unknown(q);
+    TRY_DO(check_pixels(q, vae->grid().pixels_per_cell));
     return q.phase == "vae_decode" ? vae->simulate_decode(video_call(q))
                                    : vae->simulate_encode(video_call(q));
 }
