@@ -121,8 +121,9 @@ struct VaeStep {
     int overlap = 64;
     int tile_frames = 64;  // of pixels, of a tile of a video
     int frame_overlap = 8;
-    // Above 0: a sound of so many seconds instead of the image.
-    double sound_seconds = 0;
+    // Above 0: a sound of so many latents along the time, instead of the images. `image.batch` is
+    // how many sounds, `tile_size` and `overlap` count latents.
+    int sound_latents = 0;
 };
 
 struct CpuStep {};  // runs without the card

@@ -74,7 +74,8 @@ constexpr FamilyName kFamilyNames[] = {
 constexpr std::array<std::string_view, 6> kDenoiserPrefixes = {
     "model.diffusion_model.", "model.model.", "net.", "diffusion_model.", "model.", ""};
 constexpr std::array<std::string_view, 3> kControlPrefixes = {"control_model.", "controlnet.", ""};
-constexpr std::array<std::string_view, 3> kVaePrefixes = {"first_stage_model.", "vae.", ""};
+constexpr std::array<std::string_view, 4> kVaePrefixes = {"first_stage_model.", "vae.",
+                                                          "pretransform.model.", ""};
 constexpr std::array<std::string_view, 2> kAdapterPrefixes = {"adapter.", ""};
 
 PartWeights sum_part(const PackedTable& table, std::string_view prefix) {
@@ -163,6 +164,10 @@ void find_vae(const TensorTable& table, Contents& contents) {
             return;
         }
         if (std::optional<VaeConfig> config = detect_hunyuan_vae(view)) {
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<OobleckConfig> config = detect_oobleck(view, contents.notes)) {
             contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
             return;
         }

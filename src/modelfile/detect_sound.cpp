@@ -88,4 +88,38 @@ std::optional<DetectedDenoiser> detect_ace_step15(const TensorView& view, Notes&
     return DetectedDenoiser{std::move(c), Family::AceStep15};
 }
 
+namespace {
+
+// Weights of normed convolutions go by the name of whoever wrote the file.
+std::string normed_weight(const TensorView& view, std::string_view layer) {
+    std::string older = fmt::format("{}.weight_v", layer);
+    if (view.has(older)) return older;
+    return fmt::format("{}.parametrizations.weight.original1", layer);
+}
+
+}  // namespace
+
+std::optional<OobleckConfig> detect_oobleck(const TensorView& view, Notes& notes) {
+    if (!view.has("decoder.layers.1.layers.0.beta")) return std::nullopt;
+    constexpr int kLevelsMax = 16;
+    NumberReader read(view, "the VAE of Stable Audio");
+    const auto weight = [&](std::string_view layer) { return normed_weight(view, layer); };
+    OobleckConfig c;
+    c.channels = read.length(weight("encoder.layers.0"), 0, 3);
+    c.in_channels = read.length(weight("encoder.layers.0"), 1, 3);
+    c.latent_dim = read.length(weight("decoder.layers.0"), 1, 3);
+    c.c_mults.clear();
+    c.strides.clear();
+    // An encoder's level ends in the convolution that changes the rate, twice its stride wide.
+    for (int i = 1; i <= kLevelsMax; ++i) {
+        const std::string level = weight(fmt::format("encoder.layers.{}.layers.4", i));
+        if (!view.has(level)) break;
+        c.c_mults.push_back(read.quotient(read.length(level, 0, 3), c.channels, "channels"));
+        c.strides.push_back(read.quotient(read.length(level, 2, 3), 2, "samples of a stride"));
+    }
+    read.expect(!c.strides.empty(), "it has no levels");
+    if (!read.sound(notes)) return std::nullopt;
+    return c;
+}
+
 }  // namespace plimsoll::modelfile

@@ -26,6 +26,7 @@
 #include "modelfile/networks/mage_flow_config.h"
 #include "modelfile/networks/mmdit_config.h"
 #include "modelfile/networks/omnigen2_config.h"
+#include "modelfile/networks/oobleck_config.h"
 #include "modelfile/networks/pixart_config.h"
 #include "modelfile/networks/pixeldit_config.h"
 #include "modelfile/networks/qwen_image_config.h"
@@ -186,7 +187,8 @@ using DenoiserConfig =
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
                  StableAudioConfig, WanConfig>;
-using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig>;
+using VaeConfig =
+    std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig, OobleckConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 
 // Params and bytes of one part of a file, as stored.

@@ -5,6 +5,7 @@
 #include "memory/networks/registry.h"
 
 #include <cstdint>
+#include <optional>
 
 namespace plimsoll::memory {
 
@@ -17,6 +18,7 @@ enum class VaeKind : std::uint8_t {
     HunyuanVideo,
     HunyuanVideo15,  // and HunyuanImage's refiner
     HunyuanImage,
+    Oobleck,
 };
 
 // How pixels become latent cells.
@@ -26,10 +28,20 @@ struct VaeGrid {
     int latent_channels = 4;
 };
 
+// How a sound's samples become latents along the time.
+struct SoundGrid {
+    int samples_per_second = 44'100;
+    int samples_per_latent = 2048;
+    int latent_channels = 64;
+    int latent_rows = 1;  // cells of one latent along the time: frequencies
+};
+
 class Vae : public RegisteredNetwork {
   public:
     [[nodiscard]] virtual VaeKind kind() const = 0;
     [[nodiscard]] virtual VaeGrid grid() const = 0;
+    // Of VAEs of sound; their calls count `latents` instead of pixels.
+    [[nodiscard]] virtual std::optional<SoundGrid> sound() const { return std::nullopt; }
     // Whether the walk has this version's forward for such a call.
     [[nodiscard]] virtual bool knows(const VaeCall& /*call*/) const { return true; }
     [[nodiscard]] virtual Walk simulate_decode(const VaeCall& call) const = 0;

@@ -157,6 +157,7 @@ struct VaeCall {
     int frames = 1;     // of pixels; the networks of images take one
     int height = 1024;  // pixels
     int width = 1024;
+    int latents = 0;  // of a sound, along the time; instead of frames and sizes
     ComputeType compute = ComputeType::BFloat16;
     ComputeType storage = ComputeType::BFloat16;
     ForwardRules rules = {};

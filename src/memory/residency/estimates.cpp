@@ -21,6 +21,9 @@ constexpr int kPixelsPerCell = 8 * 8;
 constexpr int kRepeatMax = 4;
 // Elements for a pixel that the other VAEs take are in the functions below, from the same tables.
 constexpr std::int64_t kFewFrames = 4;
+// Elements for a sample of Oobleck's sound, whatever its strides.
+constexpr double kSoundElements = 1000;
+constexpr double kOobleckSamples = 2048;
 
 // Of pixels, where four share a cell of time but for the first.
 std::int64_t frames_of(const VaeExtent& latent) {
@@ -74,6 +77,8 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
             return 700 * cells * (32 * 32) * element;
         case VaeKind::Flux2:
             return 4 * kDecodeElements * cells * kPixelsPerCell * element;
+        case VaeKind::Oobleck:
+            return kSoundElements * kOobleckSamples * cells * element;
         case VaeKind::AutoencoderKl:
             break;
     }
@@ -100,6 +105,8 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
             return (version >= kNewerTables ? 1400 * 9 : 2800) * area * element;
         case VaeKind::HunyuanImage:
             return 700 * area * element;
+        case VaeKind::Oobleck:
+            return kSoundElements * area * element;
         case VaeKind::Flux2:
         case VaeKind::AutoencoderKl:
             break;
@@ -114,7 +121,9 @@ std::span<const ComputeType> vae_types(VaeKind kind) {
     static constexpr std::array kHalfFirst = {ComputeType::Float16, ComputeType::BFloat16,
                                               ComputeType::Float32};
     if (kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2) return kKl;
-    if (kind == VaeKind::HunyuanVideo15 || kind == VaeKind::HunyuanImage) return kHalfFirst;
+    if (kind == VaeKind::HunyuanVideo15 || kind == VaeKind::HunyuanImage ||
+        kind == VaeKind::Oobleck)
+        return kHalfFirst;
     return kVideo;
 }
 

@@ -33,15 +33,16 @@ Result<Walk> answer_oobleck(const Question& q) {
     if (!known_variant || q.types.storage != q.types.compute) return unknown(q);
     if (q.config != nullptr) TRY_DO(read_described(*q.config, known.config));
     TRY_ASSIGN(const auto vae, build_oobleck(known.config));
-    const AudioVaeCall call{.batch = q.batch,
-                            .latents = q.family == "vae_stable_audio"
-                                           ? stable_audio_latents(q.frames)
-                                           : q.frames * known.samples_per_second / vae->downscale(),
-                            .compute = q.types.compute,
-                            .rules = q.rules};
+    const VaeCall call{
+        .batch = q.batch,
+        .latents = q.family == "vae_stable_audio"
+                       ? stable_audio_latents(q.frames)
+                       : static_cast<int>(q.frames * known.samples_per_second / vae->downscale()),
+        .compute = q.types.compute,
+        .storage = q.types.compute,
+        .rules = q.rules};
     if (call.latents < 1) return fail(Errc::InvalidInput, "the sound is shorter than one latent");
-    return q.phase == "vae_decode" ? simulate_oobleck_decode(*vae, call)
-                                   : simulate_oobleck_encode(*vae, call);
+    return q.phase == "vae_decode" ? vae->simulate_decode(call) : vae->simulate_encode(call);
 }
 
 }  // namespace plimsoll::memory::trace
