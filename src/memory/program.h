@@ -91,6 +91,7 @@ struct TextEncodeStep {
 // One condition: a text, perhaps with ControlNets on it.
 struct ConditionUse {
     int tokens = 77;                      // that the network takes
+    int lyrics = 0;                       // tokens of what is sung, beside the text
     std::vector<LatentShape> references;  // latents of images beside the text
     std::vector<ModelIndex> controlnets;
     std::uint64_t control_id = 0;  // equal ids: the same control objects, 0: none

@@ -137,6 +137,7 @@ struct StepCall {
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
     int latent_frames = 1;
     int audio_latents = 0;            // of the sound beside a video
+    int lyrics = 512;                 // tokens of what is sung; those of the recordings
     bool timestep_per_frame = false;  // rather than one for each latent
     bool timestep_per_token = false;  // the same for networks that take one for each token
     // Of reference images. Initialised, so that designated initialisers may leave it out.

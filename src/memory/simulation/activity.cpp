@@ -133,6 +133,7 @@ Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                       .audio_latents = latent.sound,
                       .timestep_per_frame = masked,
                       .timestep_per_token = masked};
+        if (forward.lyrics > 0) call.lyrics = forward.lyrics;
         for (const LatentShape& reference : forward.references)
             call.references.push_back({reference.frames, reference.height, reference.width});
         run(activity, types, rules, 1, [&](const ForwardRules& with) {

@@ -51,6 +51,7 @@ struct Activity {
 struct StepForward {
     int conds = 2;
     int tokens = 77;
+    int lyrics = 0;
     const ControlNetNetwork* controlnet = nullptr;
     std::vector<LatentShape> references;
 };

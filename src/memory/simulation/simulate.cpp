@@ -274,6 +274,7 @@ class Simulation {
             const ConditionUse& first = uses[static_cast<std::size_t>(group.conditions.front())];
             forwards.push_back({.conds = static_cast<int>(group.conditions.size()),
                                 .tokens = group.tokens,
+                                .lyrics = first.lyrics,
                                 .controlnet = first.controlnets.empty()
                                                   ? nullptr
                                                   : controlnets[first.controlnets.front()],

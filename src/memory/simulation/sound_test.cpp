@@ -24,6 +24,17 @@ struct SoundJob {
     Bytes card = Bytes::from_gib(24);
 };
 
+Forecast forecast_of(std::string_view model, const std::string& text, Bytes card) {
+    Device device;
+    device.total = card;
+    Server server;
+    server.version = {0, 33, 0};
+    ModelFiles files;
+    files.by_name["m"] = known_checkpoint(model).value();
+    const auto graph = workflow::parse_api_workflow(text).value();
+    return simulate_program(lower_graph(graph, build_models(files)), server, device);
+}
+
 Forecast forecast_of(const SoundJob& job) {
     const std::string text = fmt::format(
         R"({{"1": {{"class_type": "CheckpointLoaderSimple", "inputs": {{"ckpt_name": "m"}}}}, )"
@@ -31,14 +42,7 @@ Forecast forecast_of(const SoundJob& job) {
         R"("3": {{{} "samples": ["2", 0], "vae": ["1", 2]}}}}, )"
         R"("4": {{"class_type": "PreviewAudio", "inputs": {{"audio": ["3", 0]}}}}}})",
         job.latent, job.seconds, job.decode);
-    Device device;
-    device.total = job.card;
-    Server server;
-    server.version = {0, 33, 0};
-    ModelFiles files;
-    files.by_name["m"] = known_checkpoint(job.model).value();
-    const auto graph = workflow::parse_api_workflow(text).value();
-    return simulate_program(lower_graph(graph, build_models(files)), server, device);
+    return forecast_of(job.model, text, job.card);
 }
 
 const Phase& decode_of(const Forecast& forecast) {
@@ -54,6 +58,35 @@ TEST(SimulateSound, decodes_with_the_recorded_peak) {
     EXPECT_EQ(decode_of(open).activations, Bytes(2'415'920'640 + 131'072));
     const Forecast ace = forecast_of({"ace_step15", "EmptyAceStep1.5LatentAudio", 60});
     EXPECT_EQ(decode_of(ace).activations, Bytes(3'317'761'536 + 192'000));
+}
+
+// What is sung is part of the context of every step, and not of the text encoder's prompt.
+TEST(SimulateSound, longer_lyrics_take_more_of_each_step) {
+    const auto sampled = [](const std::string& lyrics) {
+        const std::string text = fmt::format(
+            R"({{"1": {{"class_type": "CheckpointLoaderSimple", "inputs": {{"ckpt_name": "m"}}}}, )"
+            R"("2": {{"class_type": "EmptyAceStepLatentAudio", "inputs": {{"seconds": 10, "batch_size": 1}}}}, )"
+            R"("3": {{"class_type": "TextEncodeAceStepAudio", "inputs": {{"tags": "pop", "lyrics": "{}", )"
+            R"("lyrics_strength": 1, "clip": ["1", 1]}}}}, )"
+            R"("4": {{"class_type": "KSampler", "inputs": {{"seed": 1, "steps": 50, "cfg": 1, "denoise": 1, )"
+            R"("sampler_name": "euler", "scheduler": "simple", "model": ["1", 0], "positive": ["3", 0], )"
+            R"("negative": ["3", 0], "latent_image": ["2", 0]}}}}, )"
+            R"("5": {{"class_type": "VAEDecodeAudio", "inputs": {{"samples": ["4", 0], "vae": ["1", 2]}}}}, )"
+            R"("6": {{"class_type": "PreviewAudio", "inputs": {{"audio": ["5", 0]}}}}}})",
+            lyrics);
+        return forecast_of("ace_step", text, Bytes::from_gib(24));
+    };
+    const auto phase = [](const Forecast& f, PhaseKind kind) {
+        return *std::ranges::find(f.phases, kind, &Phase::kind);
+    };
+    std::string song;
+    for (int i = 0; i < 2000; ++i) song += "la ";
+    const Forecast plain = sampled("la");
+    const Forecast sung = sampled(song);
+    EXPECT_GT(phase(sung, PhaseKind::Sample).activations,
+              phase(plain, PhaseKind::Sample).activations);
+    EXPECT_EQ(phase(sung, PhaseKind::TextEncode).activations,
+              phase(plain, PhaseKind::TextEncode).activations);
 }
 
 TEST(SimulateSound, begins_again_in_tiles_where_the_whole_has_no_room) {
