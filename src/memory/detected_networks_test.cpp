@@ -136,6 +136,7 @@ const std::vector<Listed> kWalked = {
     {"hunyuan_video15_vae"},
     {"hunyuanimage21_vae"},
     {"hunyuanimage21_refiner_vae"},
+    {"ace_vae"},
     {"ace_step15_vae"},
     {"stable_audio_vae"},
     {"t5_xxl"},
@@ -306,7 +307,7 @@ TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
         EXPECT_EQ(contents.everything.params, params_of(table)) << name;
     }
     for (const std::string name :
-         {"ace_vae", "cosmos1_vae", "ltx24_vae", "ltxav_audio_vae", "ltxv_vae_ltx2", "ltxv_vae_v0",
+         {"cosmos1_vae", "ltx24_vae", "ltxav_audio_vae", "ltxv_vae_ltx2", "ltxv_vae_v0",
           "ltxv_vae_v1", "ltxv_vae_v2", "ltxv_vae_v2_ltx0.9.7", "mage_vae", "minimax_h3_audio_vae",
           "minimax_h3_vae", "seedvr2_vae", "svd_vae", "clip_vision_g", "clip_vision_vitl"}) {
         const Contents contents = modelfile::detect_contents(listing(name));

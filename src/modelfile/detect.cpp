@@ -149,8 +149,8 @@ void find_adapter(const TensorTable& table, Contents& contents) {
 // Files from the training of a VAE hold its losses and averages beside it.
 PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
     WeightSum sum;
-    for (const std::string_view own :
-         {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2.", "bn."})
+    for (const std::string_view own : {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.",
+                                       "conv1.", "conv2.", "bn.", "dcae.", "vocoder."})
         for (const std::uint32_t at : table.with_prefix(std::string(prefix) + std::string(own)))
             sum.add(table.tensors[at]);
     return sum.total();
@@ -164,6 +164,10 @@ void find_vae(const TensorTable& table, Contents& contents) {
             return;
         }
         if (std::optional<VaeConfig> config = detect_hunyuan_vae(view)) {
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<MusicDcaeConfig> config = detect_music_dcae(view, contents.notes)) {
             contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
             return;
         }

@@ -106,6 +106,8 @@ struct TransformerVerdict {
 [[nodiscard]] std::optional<VaeConfig> detect_hunyuan_vae(const TensorView& view);
 [[nodiscard]] std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes);
 
+[[nodiscard]] std::optional<MusicDcaeConfig> detect_music_dcae(const TensorView& view,
+                                                               Notes& notes);  // of ACE-Step
 // Of Stable Audio and ACE-Step 1.5.
 [[nodiscard]] std::optional<OobleckConfig> detect_oobleck(const TensorView& view, Notes& notes);
 

@@ -25,6 +25,7 @@
 #include "modelfile/networks/lumina2_config.h"
 #include "modelfile/networks/mage_flow_config.h"
 #include "modelfile/networks/mmdit_config.h"
+#include "modelfile/networks/music_dcae_config.h"
 #include "modelfile/networks/omnigen2_config.h"
 #include "modelfile/networks/oobleck_config.h"
 #include "modelfile/networks/pixart_config.h"
@@ -187,8 +188,8 @@ using DenoiserConfig =
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
                  StableAudioConfig, WanConfig>;
-using VaeConfig =
-    std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig, OobleckConfig>;
+using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig,
+                               OobleckConfig, MusicDcaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 
 // Params and bytes of one part of a file, as stored.

@@ -19,6 +19,7 @@ enum class VaeKind : std::uint8_t {
     HunyuanVideo15,  // and HunyuanImage's refiner
     HunyuanImage,
     Oobleck,
+    MusicDcae,
 };
 
 // How pixels become latent cells.

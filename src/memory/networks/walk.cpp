@@ -3,6 +3,7 @@
 
 #include "memory/networks/audio/ace_step.h"
 #include "memory/networks/audio/ace_step15.h"
+#include "memory/networks/audio/music_dcae.h"
 #include "memory/networks/audio/oobleck.h"
 #include "memory/networks/audio/stable_audio.h"
 #include "memory/networks/clip_text.h"
@@ -131,6 +132,10 @@ struct VaeBuilder {
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::OobleckConfig& c) const {
         TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_oobleck(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::MusicDcaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_music_dcae(c));
         return vae;
     }
 };

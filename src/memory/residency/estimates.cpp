@@ -79,6 +79,8 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
             return 4 * kDecodeElements * cells * kPixelsPerCell * element;
         case VaeKind::Oobleck:
             return kSoundElements * kOobleckSamples * cells * element;
+        case VaeKind::MusicDcae:
+            return 87'000 * cells * element;
         case VaeKind::AutoencoderKl:
             break;
     }
@@ -107,6 +109,8 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
             return 700 * area * element;
         case VaeKind::Oobleck:
             return kSoundElements * area * element;
+        case VaeKind::MusicDcae:
+            return 330 * area * element;
         case VaeKind::Flux2:
         case VaeKind::AutoencoderKl:
             break;

@@ -53,11 +53,14 @@ const Phase& decode_of(const Forecast& forecast) {
 }
 
 TEST(SimulateSound, decodes_with_the_recorded_peak) {
-    // Recordings t94cfd9e467 (1024 latents of Stable Audio) and tab546e3bd7 (60 seconds).
+    // Recordings t94cfd9e467 (1024 latents of Stable Audio), tab546e3bd7 (60 seconds of ACE-Step
+    // 1.5) and tbcd85f99ba (30 seconds of ACE-Step).
     const Forecast open = forecast_of({"stable_audio", "EmptyLatentAudio", 47.6});
     EXPECT_EQ(decode_of(open).activations, Bytes(2'415'920'640 + 131'072));
     const Forecast ace = forecast_of({"ace_step15", "EmptyAceStep1.5LatentAudio", 60});
     EXPECT_EQ(decode_of(ace).activations, Bytes(3'317'761'536 + 192'000));
+    const Forecast first = forecast_of({"ace_step", "EmptyAceStepLatentAudio", 30});
+    EXPECT_EQ(decode_of(first).activations, Bytes(729'440'768 + 82'432));
 }
 
 // What is sung is part of the context of every step, and not of the text encoder's prompt.
