@@ -46,6 +46,8 @@ constexpr std::array kT5Kinds = std::to_array<T5Kind>({
     {"t5_xxl", "t5xxl", "T5XXLModel", 4096, false},
     {"umt5_xxl", "umt5xxl", "UMT5XXlModel", 4096, true},
     {"byt5_small", "byt5_small", "ByT5SmallModel", 1472, false},
+    {"t5_base", "t5base", "T5BaseModel", 768, false},
+    {"umt5_base", "umt5base", "UMT5BaseModel", 768, true},
 });
 
 Result<BuiltTextEncoder> build(const modelfile::ClipTextConfig& config) {

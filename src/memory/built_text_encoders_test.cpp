@@ -36,6 +36,18 @@ TEST(TextEncoderOutput, is_that_of_the_model_it_serves) {
     EXPECT_EQ(output_for(llama, "hunyuan_video"), nullptr);  // its usual
 }
 
+// 109,628,544: the encoder of the published t5-base; UMT5's is counted out of its published
+// numbers: a table of 256384 rows, and in each layer four square matrices, three of the
+// feed-forward, two norms and 32 x 12 biases. Besides, CLIP's scale.
+TEST(BuiltTextEncoder, small_t5s_have_their_published_size) {
+    EXPECT_EQ(encoder("t5_base").network().params(), 109'628'544 + 1);
+    constexpr std::int64_t kWidth = 768;
+    constexpr std::int64_t kLayer =
+        4 * kWidth * kWidth + 3 * kWidth * 2048 + 2 * kWidth + std::int64_t{32} * 12;
+    EXPECT_EQ(encoder("umt5_base").network().params(), 256'384 * kWidth + 12 * kLayer + kWidth + 1);
+    EXPECT_EQ(encoder("umt5_base").name, "umt5_base");
+}
+
 TEST(TextEncoderOutput, changes_what_is_alive) {
     const BuiltTextEncoder qwen = encoder("qwen3_4b");
     TextCall call{.batch = 1, .tokens = 512};

@@ -194,6 +194,12 @@ void parse_roles(const json::value& catalogue, Catalogue& c) {
     for_each_in(catalogue, "wan_vaes", [&](std::string_view n, const json::value& v) {
         c.all_vaes.emplace(n, parse_described<WanVaeConfig>(v));
     });
+    for_each_in(catalogue, "oobleck_vaes", [&](std::string_view n, const json::value& v) {
+        c.all_vaes.emplace(n, parse_described<OobleckConfig>(v));
+    });
+    for_each_in(catalogue, "music_dcaes", [&](std::string_view n, const json::value& v) {
+        c.all_vaes.emplace(n, parse_described<MusicDcaeConfig>(v));
+    });
     for_each_in(catalogue, "t5s", [&](std::string_view n, const json::value& v) {
         c.text_encoders.emplace(n, parse_described<T5Config>(v));
     });

@@ -75,7 +75,8 @@ constexpr FamilyName kFamilyNames[] = {
 constexpr std::array<std::string_view, 6> kDenoiserPrefixes = {
     "model.diffusion_model.", "model.model.", "net.", "diffusion_model.", "model.", ""};
 constexpr std::array<std::string_view, 3> kControlPrefixes = {"control_model.", "controlnet.", ""};
-constexpr std::array<std::string_view, 3> kVaePrefixes = {"first_stage_model.", "vae.", ""};
+constexpr std::array<std::string_view, 4> kVaePrefixes = {"first_stage_model.", "vae.",
+                                                          "pretransform.model.", ""};
 constexpr std::array<std::string_view, 2> kAdapterPrefixes = {"adapter.", ""};
 
 PartWeights sum_part(const PackedTable& table, std::string_view prefix) {
@@ -150,7 +151,7 @@ void find_adapter(const TensorTable& table, Contents& contents) {
 PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
     WeightSum sum;
     for (const std::string_view own : {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.",
-                                       "conv1.", "conv2.", "bn.", "latents_"})
+                                       "conv1.", "conv2.", "bn.", "latents_", "dcae.", "vocoder."})
         for (const std::uint32_t at : table.with_prefix(std::string(prefix) + std::string(own)))
             sum.add(table.tensors[at]);
     return sum.total();
@@ -168,6 +169,14 @@ void find_vae(const TensorTable& table, Contents& contents) {
             return;
         }
         if (std::optional<VaeConfig> config = detect_hunyuan_vae(view)) {
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<MusicDcaeConfig> config = detect_music_dcae(view, contents.notes)) {
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<OobleckConfig> config = detect_oobleck(view, contents.notes)) {
             contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
             return;
         }

@@ -111,6 +111,11 @@ struct TransformerVerdict {
 [[nodiscard]] std::optional<MiniMaxVaeConfig> detect_minimax_vae(const TensorView& view);
 [[nodiscard]] std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes);
 
+[[nodiscard]] std::optional<MusicDcaeConfig> detect_music_dcae(const TensorView& view,
+                                                               Notes& notes);  // of ACE-Step
+// Of Stable Audio and ACE-Step 1.5.
+[[nodiscard]] std::optional<OobleckConfig> detect_oobleck(const TensorView& view, Notes& notes);
+
 // What a file that holds none of the above looks like, empty when nothing is recognised.
 [[nodiscard]] std::string_view other_network_hint(const TensorTable& table);
 [[nodiscard]] bool looks_like_lora(const TensorTable& table);

@@ -27,7 +27,9 @@
 #include "modelfile/networks/minimax_h3_config.h"
 #include "modelfile/networks/minimax_vae_config.h"
 #include "modelfile/networks/mmdit_config.h"
+#include "modelfile/networks/music_dcae_config.h"
 #include "modelfile/networks/omnigen2_config.h"
+#include "modelfile/networks/oobleck_config.h"
 #include "modelfile/networks/pixart_config.h"
 #include "modelfile/networks/pixeldit_config.h"
 #include "modelfile/networks/qwen_image_config.h"
@@ -190,7 +192,7 @@ using DenoiserConfig =
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
                  StableAudioConfig, WanConfig, MiniMaxH3Config>;
 using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig,
-                               MiniMaxVaeConfig>;
+                               MiniMaxVaeConfig, OobleckConfig, MusicDcaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 
 // Params and bytes of one part of a file, as stored.

@@ -93,6 +93,7 @@ struct NodeKind {
     std::vector<std::string> references;  // inputs whose latents become references
     std::vector<std::string> files;       // LoadClip, LoadOther, LoadMedia: inputs
     std::vector<std::string> texts;       // EncodeText: inputs
+    std::string lyrics;                   // EncodeText: the input whose text is sung
     std::vector<std::string> positives;   // Guide: inputs
     std::vector<std::string> combined;    // CombineConditioning: inputs
     std::string network;                  // LoadOther, RunOther: what it is

@@ -2,6 +2,8 @@
 #include "memory/lowering/verbs.h"
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 namespace plimsoll::memory {
 
@@ -52,23 +54,52 @@ Values decode(NodeScope& scope, const ModelValue& vae, const LatentShape& latent
     return {{step.image}};
 }
 
-// The shapes of a sound are those of the catalogue's outputs.
-Values run_on_sound(NodeScope& scope, const ModelValue& vae, VaeDirection direction) {
-    constexpr double kSecondsMax = 1e6;  // chosen: a week and a half
-    Values values = make_outputs(scope);
-    const auto* made = std::get_if<SoundShape>(&values.front().what);
+// Latents of a sound of so many seconds, as the VAE cuts them; a VAE that is not known leaves the
+// catalogue's.
+std::optional<LatentShape> sound_latents(const NodeScope& scope, const ModelValue& vae,
+                                         double seconds) {
+    const Vae* network = known_vae(scope, vae);
+    const auto grid = network != nullptr ? network->sound() : std::nullopt;
+    if (!grid) return std::nullopt;
+    const double samples = std::floor(seconds * grid->samples_per_second);
+    return LatentShape{.channels = grid->latent_channels,
+                       .height = grid->latent_rows,
+                       .width = clamped(samples / grid->samples_per_latent, 1, kSideMax),
+                       .pixels_per_cell = 1};
+}
+
+// What comes out are the catalogue's outputs.
+Values decode_sound(NodeScope& scope, const ModelValue& vae) {
+    const auto* latent = scope.get<LatentShape>("samples");
+    if (latent == nullptr) return {scope.unknown_step()};
+    VaeStep step;
+    step.vae = vae.use;
+    step.image = {latent->batch, 1, 1};
+    // The time is what is longest where nobody says what a latent's rows are.
+    const Vae* network = known_vae(scope, vae);
+    const bool along_columns = network != nullptr && network->sound().has_value();
+    const int longest = std::max(latent->height, latent->width);
+    step.sound_latents = std::max(latent->sound, along_columns ? latent->width : longest);
+    if (scope.kind().tiled) take_tiles(scope, step);
+    scope.step(step);
+    return make_outputs(scope);
+}
+
+Values encode_sound(NodeScope& scope, const ModelValue& vae) {
     const auto* given = scope.look<SoundShape>("audio");
-    const double seconds = made != nullptr ? made->seconds : given != nullptr ? given->seconds : 0;
-    if (seconds <= 0) {
+    Values values = make_outputs(scope);
+    if (given == nullptr || given->seconds <= 0) {
         scope.missing("the length of the sound is not known");
         (void)scope.unknown_step();
         return values;
     }
+    if (const auto latent = sound_latents(scope, vae, given->seconds)) values = {{*latent}};
     VaeStep step;
     step.vae = vae.use;
-    step.direction = direction;
+    step.direction = VaeDirection::Encode;
     step.image = {1, 1, 1};
-    step.sound_seconds = std::min(seconds, kSecondsMax);
+    const auto* made = std::get_if<LatentShape>(&values.front().what);
+    step.sound_latents = made != nullptr ? std::max(1, made->width) : 1;
     scope.step(step);
     return values;
 }
@@ -127,7 +158,7 @@ Values lower_vae_verb(NodeScope& scope) {
     const auto* vae = scope.get<ModelValue>(kind.input_of("vae"));
     if (kind.sound) {
         if (vae == nullptr) return unknown_run(scope);
-        return run_on_sound(scope, *vae, decodes ? VaeDirection::Decode : VaeDirection::Encode);
+        return decodes ? decode_sound(scope, *vae) : encode_sound(scope, *vae);
     }
     if (decodes) {
         const auto* latent = scope.get<LatentShape>("samples");

@@ -5,6 +5,7 @@
 #include "memory/networks/registry.h"
 
 #include <cstdint>
+#include <optional>
 
 namespace plimsoll::memory {
 
@@ -18,6 +19,8 @@ enum class VaeKind : std::uint8_t {
     HunyuanVideo15,  // and HunyuanImage's refiner
     HunyuanImage,
     MiniMaxH3,
+    Oobleck,
+    MusicDcae,
 };
 
 // How pixels become latent cells.
@@ -36,12 +39,22 @@ struct VaeGrid {
     [[nodiscard]] std::int64_t coded_frames(std::int64_t frames) const;
 };
 
+// How a sound's samples become latents along the time.
+struct SoundGrid {
+    int samples_per_second = 44'100;
+    int samples_per_latent = 2048;
+    int latent_channels = 64;
+    int latent_rows = 1;  // cells of one latent along the time: frequencies
+};
+
 class Vae : public RegisteredNetwork {
   public:
     [[nodiscard]] virtual VaeKind kind() const = 0;
     [[nodiscard]] virtual VaeGrid grid() const = 0;
     // Whether it cuts what it is given into tiles by itself: asking for others changes nothing.
     [[nodiscard]] virtual bool tiles_itself() const { return false; }
+    // Of VAEs of sound; their calls count `latents` instead of pixels.
+    [[nodiscard]] virtual std::optional<SoundGrid> sound() const { return std::nullopt; }
     // Whether the walk has this version's forward for such a call.
     [[nodiscard]] virtual bool knows(const VaeCall& /*call*/) const { return true; }
     [[nodiscard]] virtual Walk simulate_decode(const VaeCall& call) const = 0;

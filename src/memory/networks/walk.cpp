@@ -3,6 +3,8 @@
 
 #include "memory/networks/audio/ace_step.h"
 #include "memory/networks/audio/ace_step15.h"
+#include "memory/networks/audio/music_dcae.h"
+#include "memory/networks/audio/oobleck.h"
 #include "memory/networks/audio/stable_audio.h"
 #include "memory/networks/clip_text.h"
 #include "memory/networks/controlnet.h"
@@ -135,6 +137,14 @@ struct VaeBuilder {
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::WanVaeConfig& c) const {
         TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_wan_vae(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::OobleckConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_oobleck(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::MusicDcaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_music_dcae(c));
         return vae;
     }
 };

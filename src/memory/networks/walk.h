@@ -137,6 +137,7 @@ struct StepCall {
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
     int latent_frames = 1;
     int audio_latents = 0;            // of the sound beside a video
+    int lyrics = 512;                 // tokens of what is sung; those of the recordings
     bool timestep_per_frame = false;  // rather than one for each latent
     bool timestep_per_token = false;  // the same for networks that take one for each token
     // Of reference images. Initialised, so that designated initialisers may leave it out.
@@ -157,6 +158,7 @@ struct VaeCall {
     int frames = 1;     // of pixels; the networks of images take one
     int height = 1024;  // pixels
     int width = 1024;
+    int latents = 0;  // of a sound, along the time; instead of frames and sizes
     ComputeType compute = ComputeType::BFloat16;
     ComputeType storage = ComputeType::BFloat16;
     ForwardRules rules = {};

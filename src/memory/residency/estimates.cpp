@@ -24,6 +24,9 @@ constexpr std::int64_t kFewFrames = 4;
 // Elements for a pixel and frame of MiniMax-H3's clips (ComfyUI of August 2026).
 constexpr double kMiniMaxElements = 9.5;
 constexpr double kMiniMaxMargin = 1.03;
+// Elements for a sample of Oobleck's sound, whatever its strides.
+constexpr double kSoundElements = 1000;
+constexpr double kOobleckSamples = 2048;
 
 // Of pixels, where four share a cell of time but for the first.
 std::int64_t frames_of(const VaeExtent& latent) {
@@ -85,6 +88,10 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
             return (kMiniMaxElements * together * cells * (16 * 16) + fixed) * element *
                    kMiniMaxMargin;
         }
+        case VaeKind::Oobleck:
+            return kSoundElements * kOobleckSamples * cells * element;
+        case VaeKind::MusicDcae:
+            return 87'000 * cells * element;
         case VaeKind::AutoencoderKl:
             break;
     }
@@ -117,6 +124,10 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
             return ((image ? 7 : kMiniMaxElements) * clip * area + (image ? 110e6 : 1300e6)) *
                    element * kMiniMaxMargin;
         }
+        case VaeKind::Oobleck:
+            return kSoundElements * area * element;
+        case VaeKind::MusicDcae:
+            return 330 * area * element;
         case VaeKind::Flux2:
         case VaeKind::AutoencoderKl:
             break;
@@ -133,7 +144,9 @@ std::span<const ComputeType> vae_types(VaeKind kind) {
     if (kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2) return kKl;
     static constexpr std::array kMiniMax = {ComputeType::Float16, ComputeType::Float32};
     if (kind == VaeKind::MiniMaxH3) return kMiniMax;
-    if (kind == VaeKind::HunyuanVideo15 || kind == VaeKind::HunyuanImage) return kHalfFirst;
+    if (kind == VaeKind::HunyuanVideo15 || kind == VaeKind::HunyuanImage ||
+        kind == VaeKind::Oobleck)
+        return kHalfFirst;
     return kVideo;
 }
 

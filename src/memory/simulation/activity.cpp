@@ -133,6 +133,7 @@ Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                       .audio_latents = latent.sound,
                       .timestep_per_frame = masked,
                       .timestep_per_token = masked};
+        if (forward.lyrics > 0) call.lyrics = forward.lyrics;
         for (const LatentShape& reference : forward.references)
             call.references.push_back({reference.frames, reference.height, reference.width});
         run(activity, types, rules, 1, [&](const ForwardRules& with) {
@@ -167,19 +168,24 @@ Walk walk_vae(const Vae& vae, VaeDirection direction, const VaeCall& call) {
 
 }  // namespace
 
+VaeCall vae_call(const VaeStep& step, ComputeType type, const ForwardRules& rules) {
+    return {.batch = 1,
+            .frames = step.video ? step.image.batch : 1,
+            .height = step.image.height,
+            .width = step.image.width,
+            .latents = step.sound_latents,
+            .compute = type,
+            .storage = type,
+            .rules = rules};
+}
+
 Activity vae_activity(const Vae& vae, const VaeStep& step, int slice, ComputeType type,
                       const ForwardRules& rules) {
     Activity activity;
     activity.held_per_tensor = held_per_tensor(vae.kind());
+    VaeCall call = vae_call(step, type, rules);
     if (step.video) {
-        const Walk walk = walk_vae(vae, step.direction,
-                                   {.batch = 1,
-                                    .frames = step.image.batch,
-                                    .height = step.image.height,
-                                    .width = step.image.width,
-                                    .compute = type,
-                                    .storage = type,
-                                    .rules = rules});
+        const Walk walk = walk_vae(vae, step.direction, call);
         activity.then(walk, walk, 1);
         return activity;
     }
@@ -187,12 +193,7 @@ Activity vae_activity(const Vae& vae, const VaeStep& step, int slice, ComputeTyp
     const int rest = step.image.batch % slice;
     for (const auto& [images, times] : {std::pair{slice, full}, std::pair{rest, 1}}) {
         if (images == 0 || times == 0) continue;
-        const VaeCall call{.batch = images,
-                           .height = step.image.height,
-                           .width = step.image.width,
-                           .compute = type,
-                           .storage = type,
-                           .rules = rules};
+        call.batch = images;
         const Walk walk = walk_vae(vae, step.direction, call);
         activity.then(walk, walk, times);
     }
@@ -215,12 +216,14 @@ Activity tiled_vae_activity(const Vae& vae, VaeDirection direction, std::span<co
     const VaeGrid grid = vae.grid();
     const bool decode = direction == VaeDirection::Decode;
     const int cell = decode ? grid.pixels_per_cell : 1;
+    const bool sound = vae.sound().has_value();
     for (const TileRun& run : sizes) {
         const VaeCall call{.batch = 1,
                            .frames = decode ? static_cast<int>(grid.pixel_frames(run.size.frames))
                                             : run.size.frames,
                            .height = run.size.height * cell,
                            .width = run.size.width * cell,
+                           .latents = sound ? run.size.width : 0,
                            .compute = type,
                            .storage = type,
                            .rules = rules};

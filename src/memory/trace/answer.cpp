@@ -77,6 +77,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_decode", "vae_stable_audio", answer_oobleck, Medium::Video},
     {"vae_decode", "vae_ace_step15", answer_oobleck, Medium::Video},
     {"vae_encode", "vae_ace_step15", answer_oobleck, Medium::Video},
+    {"vae_decode", "vae_ace", answer_music_dcae, Medium::Video},
     {"unet_step", "hidream", answer_hidream},
     {"unet_step", "hidream_i1", answer_hidream},
     {"unet_step", "ace_step15", answer_ace_step15, Medium::Video},

@@ -34,6 +34,7 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_seedvr2(const Question& q);
 [[nodiscard]] Result<Walk> answer_svd(const Question& q);
 [[nodiscard]] Result<Walk> answer_oobleck(const Question& q);
+[[nodiscard]] Result<Walk> answer_music_dcae(const Question& q);
 [[nodiscard]] Result<Walk> answer_hidream(const Question& q);
 [[nodiscard]] Result<Walk> answer_ace_step15(const Question& q);
 [[nodiscard]] Result<Walk> answer_ace_step(const Question& q);

@@ -135,17 +135,21 @@ Tensor T5Attention::forward(Tape& tape, const Tensor& x, const Tensor& mask, Ten
 
 T5FeedForward::T5FeedForward(Registry& r, std::string_view path, const modelfile::T5Config& c)
     : path_(r.path(path, "")),
-      wi_0_(r, r.path(path, "wi_0"), c.d_model, c.d_ff, Bias::No),
-      wi_1_(r, r.path(path, "wi_1"), c.d_model, c.d_ff, Bias::No),
+      wi_(r, r.path(path, c.gated ? "wi_0" : "wi"), c.d_model, c.d_ff, Bias::No),
+      linear_(c.gated ? std::optional<Linear>(std::in_place, r, r.path(path, "wi_1"), c.d_model,
+                                              c.d_ff, Bias::No)
+                      : std::nullopt),
       wo_(r, r.path(path, "wo"), c.d_ff, c.d_model, Bias::No) {}
 
 Tensor T5FeedForward::forward(Tape& tape, const Tensor& x) const {
-    const Tensor gate = [&] {
-        const Tensor in = wi_0_.forward(tape, x);
-        return ghost::unary(tape, "gelu", path_, in);
+    Tensor hidden = [&] {
+        const Tensor in = wi_.forward(tape, x);
+        return ghost::unary(tape, linear_ ? "gelu" : "relu", path_, in);
     }();
-    const Tensor linear = wi_1_.forward(tape, x);
-    const Tensor hidden = ghost::binary(tape, "mul", path_, gate, linear);
+    if (!linear_) return wo_.forward(tape, hidden);
+    const Tensor gate = std::exchange(hidden, {});
+    const Tensor linear = linear_->forward(tape, x);
+    hidden = ghost::binary(tape, "mul", path_, gate, linear);
     return wo_.forward(tape, hidden);
 }
 
