@@ -89,6 +89,7 @@ DetectDenoiser detect_kandinsky5;       // Kandinsky 5, image and video
 DetectDenoiser detect_ace_step;         // ACE-Step
 DetectDenoiser detect_ace_step15;       // ACE-Step 1.5
 DetectDenoiser detect_stable_audio;     // Stable Audio Open
+DetectDenoiser detect_minimax_music3;   // MiniMax Music 3
 DetectDenoiser detect_wan;              // Wan 2.1, 2.2
 
 [[nodiscard]] Family family_of(const FluxConfig& config);

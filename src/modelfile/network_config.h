@@ -24,6 +24,7 @@
 #include "modelfile/networks/ltxv_config.h"
 #include "modelfile/networks/lumina2_config.h"
 #include "modelfile/networks/mage_flow_config.h"
+#include "modelfile/networks/minimax_music3_config.h"
 #include "modelfile/networks/mmdit_config.h"
 #include "modelfile/networks/music_dcae_config.h"
 #include "modelfile/networks/omnigen2_config.h"
@@ -97,6 +98,7 @@ enum class Family : std::uint8_t {
     AceStep,
     AceStep15,
     StableAudio,
+    MiniMaxMusic3,
     Wan,
     WanVace,
     WanAnimate,
@@ -187,7 +189,7 @@ using DenoiserConfig =
                  Ideogram4Config, ErnieConfig, HiDreamConfig, Kandinsky5Config, PixelDitConfig,
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
-                 StableAudioConfig, WanConfig>;
+                 StableAudioConfig, MiniMaxMusic3Config, WanConfig>;
 using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig,
                                OobleckConfig, MusicDcaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
