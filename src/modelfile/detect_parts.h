@@ -104,6 +104,11 @@ struct TransformerVerdict {
 // HunyuanVideo's and those that fold pixels into channels (HunyuanImage, HunyuanVideo 1.5): the
 // published ones only.
 [[nodiscard]] std::optional<VaeConfig> detect_hunyuan_vae(const TensorView& view);
+// Those of LTX, Cosmos 1, Mage-Flow and Stable Video Diffusion: the published ones only.
+[[nodiscard]] std::optional<VaeConfig> detect_published_vae(const TensorView& view);
+// LTX-2's for sound, its vocoder beside it: below "audio_vae." or "autoencoder.", and "vocoder.".
+[[nodiscard]] std::optional<Part<VaeConfig>> detect_sound_vae(const TensorTable& table,
+                                                              Notes& notes);
 [[nodiscard]] std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes);
 
 // Of Stable Audio and ACE-Step 1.5.
