@@ -129,6 +129,11 @@ class CatalogueFile {
         contents_->vae = {std::move(config), weigh(*network), "first_stage_model."};
         return {};
     }
+    Result<void> add_sound_vae(std::string_view name) {
+        TRY_DO(add_vae(name));
+        contents_->sound_vae = std::exchange(contents_->vae, std::nullopt);
+        return {};
+    }
     Result<void> add_text_encoder(std::string_view name) {
         TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
         modelfile::Part<modelfile::TextEncoderConfig> part{std::move(config),
@@ -179,6 +184,13 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
         keep(build_vae(c.vae->config), "VAE", file.vae, file);
         if (file.vae) compare_size(*file.vae, 0, c.vae->weights, "VAE", file);
     }
+    if (c.tiny_vae && !c.vae) keep(build_vae(c.tiny_vae->config), "VAE", file.vae, file);
+    if (c.sound_vae) {
+        auto alone = std::make_shared<modelfile::Contents>();
+        alone->vae = c.sound_vae;
+        alone->everything = c.everything;  // it is read whole
+        file.sound = std::make_shared<const BuiltFile>(build_file(std::move(alone)));
+    }
     if (c.controlnet)
         keep(build_controlnet(c.controlnet->config), "ControlNet", file.controlnet, file);
     build_text_encoders(c, file);
@@ -226,7 +238,9 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     CatalogueFile made(file.dtype_is_said ? file.dtype : model.dtype, file.scaled_fp8);
     TRY_DO(made.add_denoiser(model));
     if (!whole_checkpoint) return made.finish();
-    if (!model.vae.empty()) TRY_DO(made.add_vae(model.vae));
+    if (!model.sound_vae.empty()) TRY_DO(made.add_sound_vae(model.sound_vae));
+    const std::string& vae = file.vae.empty() ? model.vae : file.vae;
+    if (!vae.empty()) TRY_DO(made.add_vae(vae));
     for (const std::string& name : model.text_encoders) TRY_DO(made.add_text_encoder(name));
     return made.finish();
 }

@@ -151,8 +151,11 @@ void find_adapter(const TensorTable& table, Contents& contents) {
 // Files from the training of a VAE hold its losses and averages beside it.
 PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
     WeightSum sum;
-    for (const std::string_view own : {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.",
-                                       "conv1.", "conv2.", "bn.", "latents_", "dcae.", "vocoder."})
+    for (const std::string_view own :
+         {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2.", "bn.",
+          "per_channel_statistics.mean-of-means", "per_channel_statistics.std-of-means",
+          "dconv_encoder.", "decoder_model.", "latent_mean", "latent_std", "latents_", "dcae.",
+          "vocoder."})
         for (const std::uint32_t at : table.with_prefix(std::string(prefix) + std::string(own)))
             sum.add(table.tensors[at]);
     return sum.total();
@@ -178,6 +181,10 @@ void find_vae(const TensorTable& table, Contents& contents) {
             return;
         }
         if (std::optional<OobleckConfig> config = detect_oobleck(view, contents.notes)) {
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<VaeConfig> config = detect_published_vae(view)) {
             contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
             return;
         }
@@ -287,6 +294,10 @@ Contents detect_contents(const TensorTable& table) {
     // all that is there.
     if (transformer != "") {
         find_vae(table, contents);
+        contents.sound_vae = detect_sound_vae(table, contents.notes);
+        if (contents.sound_vae && !contents.vae) {  // alone in its file
+            contents.vae = std::exchange(contents.sound_vae, std::nullopt);
+        }
         contents.text_encoders = detect_text_encoders(table, contents.notes);
         std::ranges::move(detect_language_models(packed, transformer, contents.notes),
                           std::back_inserter(contents.text_encoders));

@@ -110,6 +110,11 @@ struct TransformerVerdict {
 // published ones only.
 [[nodiscard]] std::optional<VaeConfig> detect_hunyuan_vae(const TensorView& view);
 [[nodiscard]] std::optional<MiniMaxVaeConfig> detect_minimax_vae(const TensorView& view);
+// Those of LTX, Cosmos 1, Mage-Flow and Stable Video Diffusion: the published ones only.
+[[nodiscard]] std::optional<VaeConfig> detect_published_vae(const TensorView& view);
+// LTX-2's for sound, its vocoder beside it: below "audio_vae." or "autoencoder.", and "vocoder.".
+[[nodiscard]] std::optional<Part<VaeConfig>> detect_sound_vae(const TensorTable& table,
+                                                              Notes& notes);
 [[nodiscard]] std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes);
 
 [[nodiscard]] std::optional<MusicDcaeConfig> detect_music_dcae(const TensorView& view,

@@ -24,6 +24,7 @@ struct NameRule {
     std::vector<std::string> none;
     std::string means;
     int linear_millibits = 0;  // of a dtype
+    std::string vae = {};
 
     [[nodiscard]] bool fits(std::string_view lower) const {
         const auto occurs = [&](const std::string& word) {
@@ -58,7 +59,8 @@ std::map<std::string, Rules, std::less<>> read_rules() {
                  .means = std::string(
                      find_string(rule, "name").value_or(find_string(rule, "dtype").value_or(""))),
                  .linear_millibits =
-                     static_cast<int>(find_int(rule, "linear_millibits").value_or(0))});
+                     static_cast<int>(find_int(rule, "linear_millibits").value_or(0)),
+                 .vae = std::string(find_string(rule, "vae").value_or(""))});
         by_folder.emplace(folder, std::move(rules));
     }
     return by_folder;
@@ -110,6 +112,7 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     if (rule == nullptr || rule->means.empty()) return std::nullopt;
     NamedFile file;
     file.name = rule->means;
+    file.vae = rule->vae;
     if (folder == "text_encoders") file.kind = NamedFile::Kind::TextEncoder;
     if (folder == "vae") file.kind = NamedFile::Kind::Vae;
     if (const NameRule* type = first_fitting("dtypes", lower)) {

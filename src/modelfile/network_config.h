@@ -13,6 +13,7 @@
 #include "modelfile/networks/cosmos_predict2_config.h"
 #include "modelfile/networks/decoder_config.h"
 #include "modelfile/networks/ernie_config.h"
+#include "modelfile/networks/fixed_vae_configs.h"
 #include "modelfile/networks/flux_config.h"
 #include "modelfile/networks/hidream_config.h"
 #include "modelfile/networks/hunyuan_vae_config.h"
@@ -20,6 +21,9 @@
 #include "modelfile/networks/ideogram4_config.h"
 #include "modelfile/networks/kandinsky5_config.h"
 #include "modelfile/networks/krea2_config.h"
+#include "modelfile/networks/ltx24_vae_config.h"
+#include "modelfile/networks/ltx_audio_vae_config.h"
+#include "modelfile/networks/ltx_vae_config.h"
 #include "modelfile/networks/ltxav_config.h"
 #include "modelfile/networks/ltxv_config.h"
 #include "modelfile/networks/lumina2_config.h"
@@ -162,6 +166,7 @@ struct KlVaeConfig {
     bool double_z = true;
     bool quant_conv = true;  // quant_conv / post_quant_conv present (absent in Flux / SD3 VAEs)
     bool has_encoder = true;
+    int decoder_channels = 0;  // base of the decoder's; 0: that of the encoder
     // 2 x 2 cells of the latent are handed on as channels of one, normalised (Flux 2).
     bool batch_norm_latent = false;
 };
@@ -194,6 +199,8 @@ using DenoiserConfig =
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
                  StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config>;
 using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig,
+                               LtxVaeConfig, Ltx24VaeConfig, LtxAudioVaeConfig, CosmosVaeConfig,
+                               MageVaeConfig, PixelSpaceVaeConfig, TemporalVaeConfig, TinyVaeConfig,
                                MiniMaxVaeConfig, OobleckConfig, MusicDcaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 
@@ -223,6 +230,7 @@ struct Contents {
     Family family = Family::Unknown;
     std::optional<Part<DenoiserConfig>> denoiser;
     std::optional<Part<VaeConfig>> vae;
+    std::optional<Part<VaeConfig>> sound_vae;  // beside the one of videos
     std::optional<Part<TinyVaeConfig>> tiny_vae;
     std::vector<Part<TextEncoderConfig>> text_encoders;
     std::optional<Part<ControlNetConfig>> controlnet;

@@ -62,10 +62,15 @@ std::optional<LatentShape> sound_latents(const NodeScope& scope, const ModelValu
     const auto grid = network != nullptr ? network->sound() : std::nullopt;
     if (!grid) return std::nullopt;
     const double samples = std::floor(seconds * grid->samples_per_second);
+    const int latents = clamped(samples / grid->samples_per_latent, 1, kSideMax);
     return LatentShape{.channels = grid->latent_channels,
-                       .height = grid->latent_rows,
-                       .width = clamped(samples / grid->samples_per_latent, 1, kSideMax),
+                       .height = grid->rows_are_time ? latents : grid->latent_rows,
+                       .width = grid->rows_are_time ? grid->latent_rows : latents,
                        .pixels_per_cell = 1};
+}
+
+int along_time(const LatentShape& latent, const SoundGrid& grid) {
+    return grid.rows_are_time ? latent.height : latent.width;
 }
 
 // What comes out are the catalogue's outputs.
@@ -77,9 +82,9 @@ Values decode_sound(NodeScope& scope, const ModelValue& vae) {
     step.image = {latent->batch, 1, 1};
     // The time is what is longest where nobody says what a latent's rows are.
     const Vae* network = known_vae(scope, vae);
-    const bool along_columns = network != nullptr && network->sound().has_value();
+    const auto grid = network != nullptr ? network->sound() : std::nullopt;
     const int longest = std::max(latent->height, latent->width);
-    step.sound_latents = std::max(latent->sound, along_columns ? latent->width : longest);
+    step.sound_latents = std::max(latent->sound, grid ? along_time(*latent, *grid) : longest);
     if (scope.kind().tiled) take_tiles(scope, step);
     scope.step(step);
     return make_outputs(scope);
@@ -99,7 +104,10 @@ Values encode_sound(NodeScope& scope, const ModelValue& vae) {
     step.direction = VaeDirection::Encode;
     step.image = {1, 1, 1};
     const auto* made = std::get_if<LatentShape>(&values.front().what);
-    step.sound_latents = made != nullptr ? std::max(1, made->width) : 1;
+    const Vae* network = known_vae(scope, vae);
+    const auto grid = network != nullptr ? network->sound() : std::nullopt;
+    step.sound_latents =
+        made != nullptr ? std::max(1, along_time(*made, grid.value_or(SoundGrid{}))) : 1;
     scope.step(step);
     return values;
 }

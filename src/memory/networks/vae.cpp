@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/vae.h"
 
-#include <algorithm>
+#include "base/check.h"
 
 namespace plimsoll::memory {
 
@@ -27,6 +27,11 @@ std::int64_t VaeGrid::latent_frames(std::int64_t frames) const {
 
 std::int64_t VaeGrid::coded_frames(std::int64_t frames) const {
     return clip_frames == 0 ? pixel_frames(latent_frames(frames)) : frames;
+}
+
+Walk Vae::simulate_encode(const VaeCall& /*call*/) const {
+    CHECK(encodes());  // then it has its own
+    return {};
 }
 
 }  // namespace plimsoll::memory

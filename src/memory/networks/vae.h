@@ -21,6 +21,12 @@ enum class VaeKind : std::uint8_t {
     MiniMaxH3,
     Oobleck,
     MusicDcae,
+    Ltx,
+    LtxDiffusion,  // decodes by denoising: LTX 2.4, 2.5
+    LtxSound,
+    Cosmos1,
+    Mage,
+    PixelSpace,
 };
 
 // How pixels become latent cells.
@@ -44,7 +50,8 @@ struct SoundGrid {
     int samples_per_second = 44'100;
     int samples_per_latent = 2048;
     int latent_channels = 64;
-    int latent_rows = 1;  // cells of one latent along the time: frequencies
+    int latent_rows = 1;         // cells of one latent along the time: frequencies
+    bool rows_are_time = false;  // in LTX-2's latents, whose columns are the frequencies
 };
 
 class Vae : public RegisteredNetwork {
@@ -57,8 +64,14 @@ class Vae : public RegisteredNetwork {
     [[nodiscard]] virtual std::optional<SoundGrid> sound() const { return std::nullopt; }
     // Whether the walk has this version's forward for such a call.
     [[nodiscard]] virtual bool knows(const VaeCall& /*call*/) const { return true; }
+    // Whether the walk has the encoder's forward at all.
+    [[nodiscard]] virtual bool encodes() const { return true; }
     [[nodiscard]] virtual Walk simulate_decode(const VaeCall& call) const = 0;
-    [[nodiscard]] virtual Walk simulate_encode(const VaeCall& call) const = 0;
+    // Only of those that encode.
+    [[nodiscard]] virtual Walk simulate_encode(const VaeCall& call) const;
+
+  protected:
+    using RegisteredNetwork::RegisteredNetwork;
 };
 
 }  // namespace plimsoll::memory

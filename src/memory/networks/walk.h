@@ -42,6 +42,7 @@ struct ForwardRules {
     bool fused_rope = false;             // ComfyUI's own kernels, cu130 builds
     bool efficient_attention = false;    // mem-efficient instead of flash where both could run
     bool math_attention_in_vae = false;  // the VAE's single head of 512 as the math kernel
+    double card_gib = 0;  // of the whole card, by which some networks cut their work; 0: not known
     Accounting accounting = Accounting::CastsApart;
     const OpObserver* observer = nullptr;  // outlives the call
 };

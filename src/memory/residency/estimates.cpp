@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 
 namespace plimsoll::memory {
@@ -78,6 +79,22 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
             return 2800 * static_cast<double>(latent.frames) * cells * (16 * 16) * element;
         case VaeKind::HunyuanImage:
             return 700 * cells * (32 * 32) * element;
+        case VaeKind::Ltx:
+            return (version >= kNewerTables ? 1200 : 900) * static_cast<double>(latent.frames) *
+                   cells * (8 * kPixelsPerCell) * element;
+        case VaeKind::LtxSound:
+            return 87000 * cells * element;
+        case VaeKind::Cosmos1:
+            return 50 * static_cast<double>(latent.frames) * cells * (8 * kPixelsPerCell) * element;
+        case VaeKind::PixelSpace:
+            return cells * element;
+        case VaeKind::Mage:
+            // Its table was not read: AutoencoderKL's for as many pixels.
+            return kDecodeElements * cells * (16 * 16) * element;
+        case VaeKind::LtxDiffusion:
+            // Neither: the one of LTX's other VAEs.
+            return 1200 * static_cast<double>(latent.frames) * cells * (8 * kPixelsPerCell) *
+                   element;
         case VaeKind::Flux2:
             return 4 * kDecodeElements * cells * kPixelsPerCell * element;
         case VaeKind::MiniMaxH3: {
@@ -128,6 +145,21 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
             return kSoundElements * area * element;
         case VaeKind::MusicDcae:
             return 330 * area * element;
+        case VaeKind::Ltx:
+        case VaeKind::LtxDiffusion: {
+            constexpr double kFramesMin = 7;
+            return (version >= kNewerTables ? 80 : 70) *
+                   std::max(kFramesMin, static_cast<double>(pixels.frames)) * area * element;
+        }
+        case VaeKind::Cosmos1: {
+            // Whole cells of time, halves to the even one.
+            const double times = std::nearbyint(static_cast<double>(pixels.frames + 7) / 8);
+            return 50 * times * 8 * area * element;
+        }
+        case VaeKind::PixelSpace:
+            return area * element;
+        case VaeKind::LtxSound:  // by samples; its encoder is not simulated
+        case VaeKind::Mage:
         case VaeKind::Flux2:
         case VaeKind::AutoencoderKl:
             break;
@@ -141,9 +173,24 @@ std::span<const ComputeType> vae_types(VaeKind kind) {
                                           ComputeType::Float32};
     static constexpr std::array kHalfFirst = {ComputeType::Float16, ComputeType::BFloat16,
                                               ComputeType::Float32};
-    if (kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2) return kKl;
     static constexpr std::array kMiniMax = {ComputeType::Float16, ComputeType::Float32};
-    if (kind == VaeKind::MiniMaxH3) return kMiniMax;
+    static constexpr std::array kSingle = {ComputeType::Float32};
+    switch (kind) {
+        case VaeKind::MiniMaxH3:
+            return kMiniMax;
+        case VaeKind::LtxSound:
+            return kSingle;
+        case VaeKind::AutoencoderKl:
+        case VaeKind::Flux2:
+        case VaeKind::Ltx:
+        case VaeKind::LtxDiffusion:
+        case VaeKind::Cosmos1:
+        case VaeKind::Mage:
+        case VaeKind::PixelSpace:
+            return kKl;
+        default:
+            break;
+    }
     if (kind == VaeKind::HunyuanVideo15 || kind == VaeKind::HunyuanImage ||
         kind == VaeKind::Oobleck)
         return kHalfFirst;

@@ -55,8 +55,10 @@ OpCosts divided(OpCosts costs, std::int64_t by) {
     return costs;
 }
 
-ForwardRules forward_rules(const Server& server) {
+ForwardRules forward_rules(const Server& server, const Device& device) {
+    constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
     ForwardRules rules;
+    rules.card_gib = static_cast<double>(device.total.count) / kGib;
     const ComfyVersion& v = server.version;
     rules.comfyui_minor_key = v.major * 1'000'000 + v.minor * 1000 + v.patch;
     return rules;
@@ -157,7 +159,8 @@ constexpr double kHeldPerTensorVae = 3.3;
 constexpr double kHeldPerTensorVideoVae = 1.27;
 
 double held_per_tensor(VaeKind kind) {
-    const bool images = kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2;
+    const bool images =
+        kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2 || kind == VaeKind::Mage;
     return images ? kHeldPerTensorVae : kHeldPerTensorVideoVae;
 }
 

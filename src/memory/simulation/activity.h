@@ -40,7 +40,7 @@ struct Activity {
 [[nodiscard]] OpCosts divided(OpCosts costs, std::int64_t by);
 
 // Which forwards the server runs.
-[[nodiscard]] ForwardRules forward_rules(const Server& server);
+[[nodiscard]] ForwardRules forward_rules(const Server& server, const Device& device);
 
 // One encode by every encoder of the model, one after the other.
 [[nodiscard]] Activity text_encode_activity(const ProgramModel& model,

@@ -33,7 +33,7 @@ class Simulation {
           server_(server),
           device_(device),
           session_(session),
-          rules_(forward_rules(server)),
+          rules_(forward_rules(server, device)),
           dynamic_(memory_policy(server, device) == MemoryPolicy::Dynamic) {}
 
     Forecast run() {
@@ -320,6 +320,8 @@ class Simulation {
         if (sound != (what.sound_latents > 0))
             return unknown_phase(std::move(phase), sound ? "a VAE of sound has no images"
                                                          : "a VAE of images has no sound");
+        if (!decode && !network.encodes())
+            return unknown_phase(std::move(phase), "how this VAE encodes is not simulated");
         const ComputeType type = vae->types.compute;
         if (!network.knows(vae_call(what, type, rules_)))
             return unknown_phase(std::move(phase),

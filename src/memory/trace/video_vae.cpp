@@ -88,7 +88,7 @@ Result<Walk> answer_svd_vae(const Question& q) {
     constexpr int kPixelsPerCell = 8;
     TRY_DO(check_pixels(q, kPixelsPerCell));
     const TemporalVaeNetwork vae;
-    return simulate_temporal_vae_decode(vae, video_call(q));
+    return vae.simulate_decode(video_call(q));
 }
 
 }  // namespace plimsoll::memory::trace
