@@ -111,6 +111,7 @@ const std::vector<Listed> kWalked = {
     {"ace_step_35B", Family::AceStep},
     {"ace_step15_2B", Family::AceStep15},
     {"stable_audio", Family::StableAudio},
+    {"minimax_music3", Family::MiniMaxMusic3},
     {"wan_t2v_1.3B", Family::Wan},
     {"wan_t2v_14B", Family::Wan},
     {"wan_i2v_14B", Family::Wan},
@@ -287,11 +288,11 @@ INSTANTIATE_TEST_SUITE_P(Listings, WalkedNetwork, testing::ValuesIn(kWalked), []
 // Goal: relatives and strangers are not taken for a network that is walked. Method: their listings.
 TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
     const std::vector<std::pair<std::string, std::string>> kOthers = {
-        {"cosmos1_7B", "Cosmos 1"},       {"hidream_o1", "HiDream O1"},
-        {"hunyuandit", "HunyuanDiT"},     {"minimax_music3", "MiniMax Music 3"},
-        {"seedvr2_3B", "SeedVR 2"},       {"seedvr2_7B", "SeedVR 2"},
-        {"te_gpt_oss_20b", "GPT-OSS"},    {"clip_vision_h", "vision encoder"},
-        {"siglip_384", "vision encoder"}, {"esrgan_rrdb_x4", "ESRGAN"},
+        {"cosmos1_7B", "Cosmos 1"},          {"hidream_o1", "HiDream O1"},
+        {"hunyuandit", "HunyuanDiT"},        {"seedvr2_3B", "SeedVR 2"},
+        {"seedvr2_7B", "SeedVR 2"},          {"te_gpt_oss_20b", "GPT-OSS"},
+        {"clip_vision_h", "vision encoder"}, {"siglip_384", "vision encoder"},
+        {"esrgan_rrdb_x4", "ESRGAN"},
     };
     for (const auto& [name, note] : kOthers) {
         const TensorTable table = listing(name);

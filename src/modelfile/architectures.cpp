@@ -149,6 +149,7 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "ltxav") return parse_described<LtxavConfig>(config);
     if (network == "ace_step") return parse_described<AceStepConfig>(config);
     if (network == "ace_step15") return parse_described<AceStep15Config>(config);
+    if (network == "minimax_music3") return parse_described<MiniMaxMusic3Config>(config);
     if (network == "stable_audio") return parse_described<StableAudioConfig>(config);
     if (network == "minimax_h3") return parse_described<MiniMaxH3Config>(config);
     CHECK(network == "wan");

@@ -93,6 +93,7 @@ DetectDenoiser detect_minimax_h3;       // MiniMax H3, whole and pruned
 DetectDenoiser detect_ace_step;         // ACE-Step
 DetectDenoiser detect_ace_step15;       // ACE-Step 1.5
 DetectDenoiser detect_stable_audio;     // Stable Audio Open
+DetectDenoiser detect_minimax_music3;   // MiniMax Music 3
 DetectDenoiser detect_wan;              // Wan 2.1, 2.2
 
 [[nodiscard]] Family family_of(const FluxConfig& config);

@@ -88,6 +88,21 @@ std::optional<DetectedDenoiser> detect_ace_step15(const TensorView& view, Notes&
     return DetectedDenoiser{std::move(c), Family::AceStep15};
 }
 
+std::optional<DetectedDenoiser> detect_minimax_music3(const TensorView& view, Notes& notes) {
+    NumberReader read(view, "MiniMax Music 3");
+    MiniMaxMusic3Config c;
+    c.context_layers = read.length("cond_layer_logits", 0, 1);
+    c.context_width = read.length("latent_conditioners.0.weight", 1, 3);
+    c.embed_dim = read.length("latent_conditioners.0.weight", 0, 3);
+    c.latent_channels = read.length("diffusion_transformer.postprocess_conv.weight", 0, 3);
+    c.depth = read.blocks("diffusion_transformer.transformer.layers.{}.", "layers");
+    c.ff_dim = read.length("diffusion_transformer.transformer.layers.0.ff.ff.2.weight", 1, 2);
+    constexpr int kHeadWidth = 64;  // as published; twice the rotated channels
+    c.num_heads = read.quotient(c.embed_dim, kHeadWidth, "heads");
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{c, Family::MiniMaxMusic3};
+}
+
 namespace {
 
 // Weights of normed convolutions go by the name of whoever wrote the file.

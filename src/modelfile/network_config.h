@@ -25,6 +25,7 @@
 #include "modelfile/networks/lumina2_config.h"
 #include "modelfile/networks/mage_flow_config.h"
 #include "modelfile/networks/minimax_h3_config.h"
+#include "modelfile/networks/minimax_music3_config.h"
 #include "modelfile/networks/minimax_vae_config.h"
 #include "modelfile/networks/mmdit_config.h"
 #include "modelfile/networks/music_dcae_config.h"
@@ -100,6 +101,7 @@ enum class Family : std::uint8_t {
     AceStep,
     AceStep15,
     StableAudio,
+    MiniMaxMusic3,
     Wan,
     WanVace,
     WanAnimate,
@@ -190,7 +192,7 @@ using DenoiserConfig =
                  Ideogram4Config, ErnieConfig, HiDreamConfig, Kandinsky5Config, PixelDitConfig,
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
-                 StableAudioConfig, WanConfig, MiniMaxH3Config>;
+                 StableAudioConfig, MiniMaxMusic3Config, WanConfig, MiniMaxH3Config>;
 using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig,
                                MiniMaxVaeConfig, OobleckConfig, MusicDcaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;

@@ -3,6 +3,7 @@
 
 #include "memory/networks/audio/ace_step.h"
 #include "memory/networks/audio/ace_step15.h"
+#include "memory/networks/audio/minimax_music3.h"
 #include "memory/networks/audio/music_dcae.h"
 #include "memory/networks/audio/oobleck.h"
 #include "memory/networks/audio/stable_audio.h"
@@ -111,6 +112,9 @@ struct DenoiserBuilder {
     }
     BuiltDenoiser operator()(const modelfile::StableAudioConfig& c) const {
         return build_stable_audio(c);
+    }
+    BuiltDenoiser operator()(const modelfile::MiniMaxMusic3Config& c) const {
+        return build_minimax_music3(c);
     }
     BuiltDenoiser operator()(const modelfile::WanConfig& c) const { return build_wan(c); }
     BuiltDenoiser operator()(const modelfile::MiniMaxH3Config& c) const {

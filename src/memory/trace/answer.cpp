@@ -87,6 +87,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_cosmos1", answer_cosmos_vae, Medium::Video},
     {"unet_step", "cosmos1", answer_cosmos1, Medium::Video},
     {"unet_step", "stable_audio", answer_stable_audio, Medium::Video},
+    {"unet_step", "minimax_music3", answer_minimax_music3, Medium::Video},
     {"unet_step", "ltxv", answer_ltxv, Medium::Video},
     {"unet_step", "ltxav", answer_ltxav, Medium::Video},
     {"text_encode", "ltxav", answer_ltxav_connector},

@@ -40,6 +40,7 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_ace_step(const Question& q);
 [[nodiscard]] Result<Walk> answer_hunyuandit(const Question& q);
 [[nodiscard]] Result<Walk> answer_stable_audio(const Question& q);
+[[nodiscard]] Result<Walk> answer_minimax_music3(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos1(const Question& q);
 [[nodiscard]] Result<Walk> answer_ltxv(const Question& q);
