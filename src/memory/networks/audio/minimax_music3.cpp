@@ -165,6 +165,8 @@ std::int64_t MiniMaxMusic3Network::joined_channels() const {
     return 2 * std::int64_t{config_.latent_channels} + config_.embed_dim;
 }
 
+// The recordings keep another input of at most 512 bytes, whose name they do not tell: it is not
+// here.
 StepInputs MiniMaxMusic3Network::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
     StepInputs in;
