@@ -140,7 +140,7 @@ struct Row {
 };
 
 constexpr std::array<std::string_view, 4> kQualities{"draft", "optimized", "high", "ultra"};
-constexpr std::array<std::string_view, 4> kKnobs{"width", "height", "batch", "frames"};
+constexpr std::array<std::string_view, 5> kKnobs{"width", "height", "batch", "frames", "tile"};
 constexpr std::array<std::string_view, 2> kPreferences{"quality", "speed"};
 constexpr std::array<std::string_view, 2> kPolicies{"estimate", "dynamic"};
 
