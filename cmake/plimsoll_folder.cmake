@@ -64,3 +64,53 @@ std::string_view ${symbol}() { return {reinterpret_cast<const char*>(bytes), siz
   set_source_files_properties(${out} PROPERTIES OBJECT_DEPENDS ${file} COMPILE_OPTIONS "-Wno-c23-extensions")
   target_sources(${target} PRIVATE $<TARGET_OBJECTS:embed_${symbol}>)
 endfunction()
+
+# plimsoll_embed_folder(target symbol dir): `std::span<const std::pair<std::string_view, std::string_view>>
+# plimsoll::embedded::symbol()` holds every file below dir ("/index.html", its bytes) and, of texts, the gzip form beside it
+# ("/index.html.gz"). Without the folder the table is empty.
+function(plimsoll_embed_folder target symbol dir)
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS RELATIVE ${dir} ${dir}/*)
+  set(arrays "")
+  set(rows "")
+  set(depends "")
+  set(number 0)
+  foreach(file IN LISTS files)
+    set(paths ${dir}/${file})
+    set(names /${file})
+    if(file MATCHES "\\.(html|js|css|svg|json|txt|webmanifest)$")
+      set(packed ${CMAKE_BINARY_DIR}/embed/${symbol}/${file}.gz)
+      add_custom_command(OUTPUT ${packed} DEPENDS ${dir}/${file} VERBATIM
+        COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tools/gzip_file.py ${dir}/${file} ${packed})
+      list(APPEND paths ${packed})
+      list(APPEND names /${file}.gz)
+    endif()
+    foreach(path name IN ZIP_LISTS paths names)
+      string(APPEND arrays "alignas(16) constexpr unsigned char file_${number}[] = {\n#embed \"${path}\" if_empty(0)\n};\n")
+      string(APPEND rows "    {\"${name}\", {reinterpret_cast<const char*>(file_${number}), sizeof file_${number}}},\n")
+      list(APPEND depends ${path})
+      math(EXPR number "${number} + 1")
+    endforeach()
+  endforeach()
+  set(out ${CMAKE_BINARY_DIR}/embed/${symbol}.cpp)
+  file(GENERATE OUTPUT ${out} CONTENT
+"#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+namespace {
+using File = std::pair<std::string_view, std::string_view>;
+${arrays}
+}
+namespace plimsoll::embedded {
+std::span<const File> ${symbol}() {
+  static const std::vector<File> files = {
+${rows}  };
+  return files;
+}
+}
+")
+  add_library(embed_${symbol} OBJECT ${out})
+  set_target_properties(embed_${symbol} PROPERTIES CXX_COMPILER_LAUNCHER "" POSITION_INDEPENDENT_CODE ON)
+  set_source_files_properties(${out} PROPERTIES OBJECT_DEPENDS "${depends}" COMPILE_OPTIONS "-Wno-c23-extensions")
+  target_sources(${target} PRIVATE $<TARGET_OBJECTS:embed_${symbol}>)
+endfunction()

@@ -2,6 +2,7 @@
 #include "advisor/largest.h"
 
 #include "advisor/levers.h"
+#include "advisor/tile_plan.h"
 #include "base/text.h"
 #include "workflow/node_catalogue.h"
 #include "workflow/parse.h"
@@ -36,7 +37,13 @@ bool makes_latent_with(const workflow::Node& node, Knob knob) {
     return makes && (node.link_of(input) != nullptr || node.int_of(input));
 }
 
-const workflow::Node* find_latent(const workflow::Graph& graph, Knob knob) {
+const workflow::Node* find_turned(const workflow::Graph& graph, Knob knob) {
+    if (knob == Knob::Tile) {
+        const auto decodes = std::ranges::find_if(graph.nodes, [](const workflow::Node& node) {
+            return node.class_type == "VAEDecode" || node.class_type == "VAEDecodeTiled";
+        });
+        return decodes == graph.nodes.end() ? nullptr : &*decodes;
+    }
     const workflow::Node* empty = find_empty_latent(graph);
     if (empty != nullptr && knob != Knob::Frames) return empty;
     const auto found = std::ranges::find_if(
@@ -58,9 +65,7 @@ class Prober {
     Result<Probe> at(int value) {
         ++forecasts_;
         TRY_ASSIGN(const std::string edited,
-                   workflow::apply_edits(text_, graph_,
-                                         {workflow::SetInput{node_id_, std::string(input_of(knob_)),
-                                                             static_cast<std::int64_t>(value)}}));
+                   workflow::apply_edits(text_, graph_, edits_for(value)));
         Probe probe;
         TRY_ASSIGN(probe.forecast, forecaster_(Scenario{.workflow = edited, .reserve_vram = {}}));
         const Judgement judged = judge(probe.forecast, budget_);
@@ -71,6 +76,13 @@ class Prober {
     [[nodiscard]] int forecasts() const { return forecasts_; }
 
   private:
+    [[nodiscard]] std::vector<workflow::Edit> edits_for(int value) const {
+        if (knob_ == Knob::Tile)
+            return tiling_edits(*graph_.find(node_id_), tiling_of(value, NodeTiling{}.frames));
+        return {workflow::SetInput{node_id_, std::string(input_of(knob_)),
+                                   static_cast<std::int64_t>(value)}};
+    }
+
     std::string_view text_;
     const workflow::Graph& graph_;
     std::string node_id_;
@@ -92,21 +104,25 @@ std::string_view knob_name(Knob knob) {
             return "batch";
         case Knob::Frames:
             return "frames";
+        case Knob::Tile:
+            return "tile";
     }
     return "width";
 }
 
 Result<Knob> parse_knob(std::string_view name) {
-    for (const Knob knob : {Knob::Width, Knob::Height, Knob::Batch, Knob::Frames})
+    for (const Knob knob : {Knob::Width, Knob::Height, Knob::Batch, Knob::Frames, Knob::Tile})
         if (to_lower_ascii(trim(name)) == knob_name(knob)) return knob;
-    return fail(
-        Errc::InvalidInput,
-        fmt::format("knob '{}' is not one of width, height, batch, frames", name.substr(0, 40)));
+    return fail(Errc::InvalidInput,
+                fmt::format("knob '{}' is not one of width, height, batch, frames, tile",
+                            name.substr(0, 40)));
 }
 
 KnobLimits default_limits(Knob knob) {
     if (knob == Knob::Batch) return {.min = 1, .max = 64, .step = 1};
     if (knob == Knob::Frames) return {.min = 1, .max = 481, .step = 4};
+    if (knob == Knob::Tile)
+        return {.min = kPlannedTileMin, .max = kPlannedTileMax, .step = kPlannedTileStep};
     return {.min = 256, .max = 4096, .step = 8};
 }
 
@@ -117,16 +133,18 @@ Result<Largest> largest(std::string_view text, Knob knob, const KnobLimits& limi
                     fmt::format("limits {} to {} in steps of {} are not a range", limits.min,
                                 limits.max, limits.step));
     TRY_ASSIGN(const workflow::Graph graph, workflow::parse_api_workflow(text));
-    const workflow::Node* latent = find_latent(graph, knob);
-    if (latent == nullptr)
-        return fail(Errc::NotFound, fmt::format("the workflow has no empty latent whose {} could "
-                                                "grow",
-                                                knob == Knob::Frames ? "frames" : "size"));
-    if (latent->link_of(input_of(knob)) != nullptr)
+    const workflow::Node* turned = find_turned(graph, knob);
+    if (turned == nullptr)
+        return fail(Errc::NotFound, knob == Knob::Tile
+                                        ? std::string("the workflow decodes nothing with a VAE")
+                                        : fmt::format("the workflow has no empty latent whose {} "
+                                                      "could grow",
+                                                      knob == Knob::Frames ? "frames" : "size"));
+    if (knob != Knob::Tile && turned->link_of(input_of(knob)) != nullptr)
         return fail(Errc::InvalidInput, fmt::format("{} of node {} is computed in the graph",
-                                                    input_of(knob), latent->id));
+                                                    input_of(knob), turned->id));
 
-    Prober prober(text, graph, latent->id, knob, budget, forecaster);
+    Prober prober(text, graph, turned->id, knob, budget, forecaster);
     const auto value_of = [&](int index) { return limits.min + index * limits.step; };
     const int last = (limits.max - limits.min) / limits.step;
 

@@ -15,8 +15,10 @@
 
 namespace plimsoll::advisor {
 
-enum class Knob : std::uint8_t { Width, Height, Batch, Frames };
-[[nodiscard]] std::string_view knob_name(Knob knob);  // "width", "height", "batch", "frames"
+// Tile: of the first node that decodes, in which its VAE is planned (advisor/tile_plan.h).
+enum class Knob : std::uint8_t { Width, Height, Batch, Frames, Tile };
+// "width", "height", "batch", "frames", "tile"
+[[nodiscard]] std::string_view knob_name(Knob knob);
 [[nodiscard]] Result<Knob> parse_knob(std::string_view name);
 
 struct KnobLimits {
@@ -25,7 +27,7 @@ struct KnobLimits {
     int step = 1;
 };
 // Sides 256 to 4096 in steps of 8 pixels, batch 1 to 64, frames 1 to 481 in steps of 4, as the
-// latents of most video models count them.
+// latents of most video models count them, tiles 192 to 2048 in steps of 32 pixels.
 [[nodiscard]] KnobLimits default_limits(Knob knob);
 
 struct Largest {
@@ -35,8 +37,8 @@ struct Largest {
     int forecasts = 0;                     // how many were asked
 };
 
-// NotFound where the workflow makes no latent with the knob, InvalidInput where its knob is
-// computed in the graph.
+// NotFound where the workflow makes no latent with the knob (decodes nothing, for Tile),
+// InvalidInput where its knob is computed in the graph.
 [[nodiscard]] Result<Largest> largest(std::string_view workflow, Knob knob,
                                       const KnobLimits& limits, const Budget& budget,
                                       const Forecaster& forecaster);

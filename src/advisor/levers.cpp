@@ -20,6 +20,8 @@ using workflow::Node;
 
 constexpr std::array<std::string_view, 3> kEmptyLatents = {
     "EmptyLatentImage", "EmptySD3LatentImage", "EmptyFlux2LatentImage"};
+constexpr std::array<std::string_view, 4> kVaeNodes = {"VAEDecode", "VAEDecodeTiled", "VAEEncode",
+                                                       "VAEEncodeTiled"};
 constexpr std::array<std::string_view, 12> kPinNames = {
     "steps", "seed",    "width",     "height", "size",      "batch",
     "cfg",   "sampler", "scheduler", "model",  "precision", "vae"};
@@ -67,28 +69,13 @@ class Builder {
 
     void tile_vae() {
         for (const Node& node : graph_.nodes) {
-            if (node.class_type != "VAEDecode") continue;
-            if (pinned(pins_, {"vae"})) return refuse("vae is pinned: the decode stays whole");
+            if (std::ranges::find(kVaeNodes, node.class_type) == kVaeNodes.end()) continue;
+            if (pinned(pins_, {"vae"})) return refuse("vae is pinned: its nodes stay as they are");
             Lever lever;
             lever.kind = ChangeKind::TileVae;
             lever.saves_memory = true;
             lever.node_id = node.id;
-            // 512 with 64 are the node's defaults. 256 is the smallest whose seams stay rare with
-            // an overlap of a quarter.
-            for (const auto& [tile, cost] : {std::pair{512, 0.02}, {256, 0.08}}) {
-                Offer offer;
-                offer.values = {
-                    {node.id, "class_type", "VAEDecode", fmt::format("VAEDecodeTiled {}", tile)}};
-                offer.edits = {workflow::SetClassType{node.id, "VAEDecodeTiled"},
-                               workflow::SetInput{node.id, "tile_size", std::int64_t{tile}},
-                               workflow::SetInput{node.id, "overlap", std::int64_t{64}},
-                               workflow::SetInput{node.id, "temporal_size", std::int64_t{64}},
-                               workflow::SetInput{node.id, "temporal_overlap", std::int64_t{8}}};
-                offer.quality_cost = cost;
-                offer.quality_words = tile == 512 ? "seams are hardly ever visible"
-                                                  : "faint seams in flat areas possible";
-                lever.offers.push_back(std::move(offer));
-            }
+            lever.offers.push_back(tile_offer(node, NodeTiling{}, false));
             add(std::move(lever));
         }
     }
@@ -295,6 +282,23 @@ class Builder {
 };
 
 }  // namespace
+
+Offer tile_offer(const workflow::Node& node, const NodeTiling& tiling, bool video) {
+    const std::string_view verb = node.class_type.starts_with("VAEEncode") ? "encode" : "decode";
+    const std::optional<std::int64_t> before =
+        node.class_type.ends_with("Tiled") ? node.int_of("tile_size") : std::nullopt;
+    Offer offer;
+    offer.values = {{node.id, before ? "tile_size" : "class_type",
+                     before ? fmt::format("{} in tiles of {}", verb, *before) : node.class_type,
+                     fmt::format("{} in tiles of {}", verb, tiling_words(tiling, video))}};
+    offer.edits = tiling_edits(node, tiling);
+    // The node's default, 512, hardly ever shows; the number of seams grows with the square.
+    const double sides = 512.0 / tiling.tile;
+    offer.quality_cost = 0.02 * sides * sides;
+    offer.quality_words =
+        sides <= 1 ? "seams are hardly ever visible" : "faint seams in flat areas possible";
+    return offer;
+}
 
 std::string_view change_kind_name(ChangeKind kind) {
     switch (kind) {

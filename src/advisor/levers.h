@@ -6,6 +6,7 @@
 //
 // Enters through: workflow::Graph.   Leaves through: Lever.   Threads: no shared state.
 #pragma once
+#include "advisor/tile_plan.h"
 #include "workflow/graph.h"
 #include "workflow/splice.h"
 
@@ -76,8 +77,11 @@ struct Lever {
     bool saves_memory = false;
     bool saves_time = false;
     std::string node_id;
-    std::vector<Offer> offers;  // mild to strong, never empty
+    std::vector<Offer> offers;  // mild to strong, never empty; of TileVae the node's defaults
 };
+
+// The VAE node computes in tiles; the picture pays for small ones by seams.
+[[nodiscard]] Offer tile_offer(const workflow::Node& node, const NodeTiling& tiling, bool video);
 
 struct LeverList {
     std::vector<Lever> levers;  // in order of preference

@@ -55,8 +55,8 @@ struct LoaderLaw {
         const double drawing = 10'088 * cells * static_cast<double>(batch) * together / 1048576;
         const double decoded = tile_cells > 0 ? std::min(cells, tile_cells * tile_cells) : cells;
         const double decoding = 81'928 * decoded / 1048576;
-        add(out, "3", "KSampler", resident, drawing, 57);
-        add(out, "8", "VAEDecode", vae_mib, decoding, 0);
+        add(out, "3", "KSampler", {resident, weights}, drawing, 57);
+        add(out, "8", "VAEDecode", {vae_mib, vae_mib}, decoding, 0);
         out.memory.card_limit = Bytes::from_mib(free_mib);
         const bool unknown = has_mystery(graph);
         out.memory.verdict = unknown ? memory::Verdict::Unknown
@@ -77,14 +77,19 @@ struct LoaderLaw {
                                    [](const auto& node) { return node.class_type == "Mystery"; });
     }
 
-    static void add(PricedForecast& out, std::string id, std::string class_type, double resident,
+    struct Weights {
+        double resident = 0;  // MiB
+        double all = 0;
+    };
+    static void add(PricedForecast& out, std::string id, std::string class_type, Weights weights,
                     double activations, double module) {
         memory::Phase phase;
         phase.node_id = std::move(id);
         phase.class_type = std::move(class_type);
-        phase.resident = Bytes::from_mib(resident);
+        phase.resident = Bytes::from_mib(weights.resident);
         phase.activations = Bytes::from_mib(activations);
-        phase.peak = Bytes::from_mib(resident + activations);
+        phase.peak = Bytes::from_mib(weights.resident + activations);
+        phase.comfort = Bytes::from_mib(weights.all + activations);
         phase.floor = Bytes::from_mib(activations + module);
         out.memory.peak = std::max(out.memory.peak, phase.peak);
         out.memory.floor = std::max(out.memory.floor, phase.floor);

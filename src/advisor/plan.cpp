@@ -237,9 +237,52 @@ class Solver {
                                 Trial& best) const {
         for (const Lever& lever : levers.levers) {
             if (best.memory_ok) break;
-            if (lever.saves_memory) TRY_DO(try_lever(lever, false, applied, best));
+            if (!lever.saves_memory) continue;
+            if (lever.kind != ChangeKind::TileVae) {
+                TRY_DO(try_lever(lever, false, applied, best));
+            } else if (phase_of(best.plain, lever.node_id) != nullptr &&
+                       !node_fits(best.plain, lever.node_id)) {
+                TRY_ASSIGN(const Lever planned, with_planned_tiles(lever, applied));
+                TRY_DO(try_lever(planned, false, applied, best));
+            }
         }
         return {};
+    }
+
+    static const memory::Phase* phase_of(const PricedForecast& forecast, std::string_view node_id) {
+        const auto& phases = forecast.memory.phases;
+        const auto found = std::ranges::find_if(
+            phases, [&](const memory::Phase& phase) { return phase.node_id == node_id; });
+        return found == phases.end() ? nullptr : &*found;
+    }
+
+    // Whether this node, with its VAE whole on the card, is under the line, whatever else is there.
+    [[nodiscard]] bool node_fits(const PricedForecast& forecast, std::string_view node_id) const {
+        const Budget& budget = request_.budget;
+        return std::ranges::all_of(forecast.memory.phases, [&](const memory::Phase& phase) {
+            return phase.node_id != node_id ||
+                   (std::max(phase.floor, phase.comfort) <= budget.load_line &&
+                    phase.working_set <= budget.vram_max);
+        });
+    }
+
+    // The largest tiles in which this node is under the line; the smallest where none is.
+    Result<Lever> with_planned_tiles(const Lever& lever,
+                                     const std::vector<Applied>& applied) const {
+        const workflow::Node& node = *graph_.find(lever.node_id);
+        const auto ask = [&](const NodeTiling& tiling) -> Result<TileTrial> {
+            std::vector<Applied> with = applied;
+            with.push_back({lever.kind, lever.node_id, tile_offer(node, tiling, false)});
+            TRY_ASSIGN(const std::string text, text_of(with, 0));
+            TRY_ASSIGN(const PricedForecast priced, forecast(text, std::nullopt));
+            return TileTrial{.fits = node_fits(priced, node.id), .seconds = priced.seconds.total};
+        };
+        TRY_ASSIGN(const std::optional<TilePlan> tiles, plan_tiles(ask));
+        Lever planned = lever;
+        planned.offers = {
+            tiles ? tile_offer(node, tiles->tiling, tiles->video)
+                  : tile_offer(node, tiling_of(kPlannedTileMin, NodeTiling{}.frames), false)};
+        return planned;
     }
 
     // Steps first: they cost less of the picture than its size.
@@ -306,7 +349,7 @@ class Solver {
         const ValueChange& v = one.offer.values.front();
         switch (one.kind) {
             case ChangeKind::TileVae:
-                return fmt::format("decode in tiles ({})", v.to);
+                return v.to;
             case ChangeKind::SplitBatch:
                 return fmt::format("make the batch of {} in {}", v.from, v.to);
             case ChangeKind::LowerPrecision:
@@ -346,10 +389,30 @@ class Solver {
             change.quality_words = one.offer.quality_words;
             change.changes_composition = one.offer.changes_composition;
             change.reason = judge(before.plain, request_.budget).sentence;
+            if (one.kind == ChangeKind::TileVae)
+                change.reason += beside_fallback(before.plain, after.plain, one.node_id);
             out.push_back(std::move(change));
             before = std::move(after);
         }
         return out;
+    }
+
+    // What planned tiles are worth beside ComfyUI's own, which it falls back to after running out
+    // of memory.
+    static std::string beside_fallback(const PricedForecast& before, const PricedForecast& after,
+                                       std::string_view node_id) {
+        const memory::Phase* was = phase_of(before, node_id);
+        const memory::Phase* is = phase_of(after, node_id);
+        if (was == nullptr || is == nullptr || !was->tiled || was->class_type == is->class_type)
+            return {};
+        const auto seconds = [](const PricedForecast& of, const memory::Phase* phase) {
+            const auto at = static_cast<std::size_t>(phase - of.memory.phases.data());
+            return at < of.seconds.phases.size() ? of.seconds.phases[at].total : 0;
+        };
+        return fmt::format(
+            "; ComfyUI would fail first and begin again in tiles of its own, {} and the failed "
+            "attempt; these take {}",
+            seconds_text(seconds(before, was)), seconds_text(seconds(after, is)));
     }
 
     std::vector<Change> environment(const Trial& best) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/session.h"
 
+#include "base/utf8.h"
 #include "cli/text.h"
 #include "service/preset.h"
 #include "service/profiles.h"

@@ -14,9 +14,6 @@ namespace plimsoll::cli {
 // title. Broken UTF-8 as U+FFFD.
 [[nodiscard]] std::string plain(std::string_view text);
 
-// Broken UTF-8 as U+FFFD, all else as it is: JSON allows nothing else.
-[[nodiscard]] std::string valid_utf8(std::string_view text);
-
 // Columns that the text takes: 2 for wide East Asian characters, 0 for combining marks and for our
 // own colour sequences.
 [[nodiscard]] std::size_t columns_of(std::string_view text);

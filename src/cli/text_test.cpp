@@ -4,6 +4,8 @@
 // Method: plain values.
 #include "cli/text.h"
 
+#include "base/utf8.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -12,4 +12,8 @@ namespace plimsoll::daemon {
 // signals do by default. Waits of the process are woken.
 [[nodiscard]] const std::atomic<bool>& watch_interrupts();
 
+// From the first call on SIGHUP sets the flag instead of ending the process. Whoever acts on it
+// clears it.
+[[nodiscard]] std::atomic<bool>& watch_hangups();
+
 }  // namespace plimsoll::daemon

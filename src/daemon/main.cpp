@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "cli/command_line.h"
 #include "daemon/interrupts.h"
+#include "daemon/serve.h"
 #include "daemon/simulate.h"
 #include "daemon/simulated_server.h"
 #include "history/sqlite_store.h"
@@ -64,7 +65,10 @@ int run(const std::vector<std::string>& arguments) {
                       .clock = system_clock(),
                       .random = random,
                       .watch_interrupts = watch_interrupts};
-    return cli::run_command_line(arguments, world, add_simulate);
+    return cli::run_command_line(arguments, world, [](cli::Commands& commands) {
+        add_serve(commands);
+        add_simulate(commands);
+    });
 }
 
 }  // namespace

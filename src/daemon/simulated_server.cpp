@@ -5,11 +5,13 @@
 #include "service/comfyui/client.h"
 #include "service/config.h"
 #include "simulator/simulated_comfyui.h"
+#include "timing/cards.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,10 +51,15 @@ class CardStopwatch final : public Clock {
     const std::unique_ptr<simulator::SimulatedComfyUi>& comfyui_;  // whichever runs now
 };
 
-class SimulatedServer final : public service::OwnServer {
+class SimulatedServer final : public SimulatedComfyUiAtHand {
   public:
-    explicit SimulatedServer(const cli::SimulationWish& wish)
-        : wish_(wish), clock_(wish.speed > 0 ? wish.speed : 1), stopwatch_(comfyui_) {}
+    SimulatedServer(const cli::SimulationWish& wish, std::vector<std::string> flags)
+        : wish_(wish),
+          first_flags_(std::move(flags)),
+          clock_(wish.speed > 0 ? wish.speed : 1),
+          stopwatch_(comfyui_) {
+        if (const auto card = timing::find_card(wish.card)) boost_mhz_ = (*card)->boost_mhz;
+    }
 
     [[nodiscard]] std::string kind() const override { return "simulated"; }
     [[nodiscard]] const Clock& clock() const override { return clock_; }
@@ -60,6 +67,36 @@ class SimulatedServer final : public service::OwnServer {
     [[nodiscard]] double speed() const override { return wish_.speed; }
 
     [[nodiscard]] Result<service::Upstream*> start(const std::vector<std::string>& flags) override {
+        const std::lock_guard lock(mutex_);
+        TRY_DO(start_locked(flags));
+        return client_.get();
+    }
+
+    [[nodiscard]] Result<std::unique_ptr<service::Upstream>> reach() override {
+        const std::lock_guard lock(mutex_);
+        if (!comfyui_) TRY_DO(start_locked(first_flags_));
+        TRY_ASSIGN(auto client, make_client());
+        return std::unique_ptr<service::Upstream>(std::move(client));
+    }
+
+    [[nodiscard]] service::CardHeat read_heat() override {
+        const std::lock_guard lock(mutex_);
+        if (!comfyui_) return {};
+        const simulator::CardReading card = comfyui_->card();
+        return {.temperature_c = card.temperature_c,
+                .power_watts = card.power_w,
+                .clock_mhz = boost_mhz_ * card.clock_share,
+                .utilization = card.utilization,
+                .throttled = card.clock_share < 1};
+    }
+
+    [[nodiscard]] std::string address() const override {
+        const std::lock_guard lock(mutex_);
+        return comfyui_ ? comfyui_->url() : "the simulated ComfyUI";
+    }
+
+  private:
+    Result<void> start_locked(const std::vector<std::string>& flags) {
         client_.reset();
         comfyui_.reset();
         simulator::SimulatorOptions options;
@@ -68,15 +105,21 @@ class SimulatedServer final : public service::OwnServer {
         options.speed = wish_.speed;
         options.flags = fmt::format("{}", fmt::join(flags, " "));
         TRY_ASSIGN(comfyui_, simulator::SimulatedComfyUi::start(std::move(options)));
+        TRY_ASSIGN(client_, make_client());
+        return {};
+    }
+
+    [[nodiscard]] Result<std::unique_ptr<service::ComfyClient>> make_client() const {
         service::Config config;
         config.server_url.value = "http://127.0.0.1";
         config.port.value = comfyui_->port();
-        TRY_ASSIGN(client_, service::ComfyClient::create(config));
-        return client_.get();
+        return service::ComfyClient::create(config);
     }
 
-  private:
     cli::SimulationWish wish_;
+    std::vector<std::string> first_flags_;
+    double boost_mhz_ = 0;
+    mutable std::mutex mutex_;  // guards comfyui_ and client_ against being exchanged
     SimulatedClock clock_;
     CardStopwatch stopwatch_;
     std::unique_ptr<simulator::SimulatedComfyUi> comfyui_;
@@ -85,13 +128,19 @@ class SimulatedServer final : public service::OwnServer {
 
 }  // namespace
 
-Result<std::unique_ptr<service::OwnServer>> make_simulated_server(const cli::SimulationWish& wish) {
+Result<std::unique_ptr<SimulatedComfyUiAtHand>> make_simulated_at_hand(
+    const cli::SimulationWish& wish, std::vector<std::string> flags) {
     const std::vector<std::string> cards = simulator::simulated_cards();
     if (std::ranges::find(cards, wish.card) == cards.end())
         return fail(Errc::NotFound,
                     fmt::format("no card '{}' can be simulated; the nearest that can: {}",
                                 wish.card, fmt::join(nearest_names(wish.card, cards, 3), ", ")));
-    return std::make_unique<SimulatedServer>(wish);
+    return std::make_unique<SimulatedServer>(wish, std::move(flags));
+}
+
+Result<std::unique_ptr<service::OwnServer>> make_simulated_server(const cli::SimulationWish& wish) {
+    TRY_ASSIGN(auto server, make_simulated_at_hand(wish, {}));
+    return std::unique_ptr<service::OwnServer>(std::move(server));
 }
 
 }  // namespace plimsoll::daemon

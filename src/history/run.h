@@ -87,18 +87,47 @@ struct RunFilter {
     std::optional<Outcome> outcome = std::nullopt;
     std::optional<std::int64_t> since_ms = std::nullopt;
     std::optional<std::int64_t> before_ms = std::nullopt;
+    std::optional<std::string> text =
+        std::nullopt;  // anywhere in the prompt, case of ASCII ignored
 };
 
-// Newest first. `cursor` is where the next page begins: a key, not an offset, so the cost of a page
+// By start. `cursor` is where the next page begins: a key, not an offset, so the cost of a page
 // does not grow with its number.
 inline constexpr int kPageRunsMax = 1000;  // chosen: a page of the UI shows under 100
+enum class Order : std::uint8_t { NewestFirst, OldestFirst };
 struct Page {
     int limit = 50;
     std::optional<std::int64_t> cursor = std::nullopt;
+    Order order = Order::NewestFirst;
 };
 struct RunPage {
     std::vector<RunRecord> runs;
     std::optional<std::int64_t> next = std::nullopt;  // nullopt: that was all
+};
+
+// Numbers of many runs. Means are of runs that are done and were measured; nullopt: none was.
+struct RunStats {
+    std::string key;  // of the group: a model, a card, a day (2026-11-29, UTC)
+    std::int64_t runs = 0;
+    std::int64_t done = 0;
+    std::int64_t out_of_memory = 0;
+    std::optional<double> seconds_mean = std::nullopt;  // observed
+    std::optional<Bytes> peak_max = std::nullopt;       // observed
+    // Mean of |forecast - observed| / observed.
+    std::optional<double> forecast_peak_error_mean = std::nullopt;
+    std::optional<double> forecast_seconds_error_mean = std::nullopt;
+    friend bool operator==(const RunStats&, const RunStats&) = default;
+};
+enum class StatsBy : std::uint8_t { All, Model, Card, Day };
+inline constexpr int kStatsGroupsMax = 366;  // chosen: the days of a year
+
+// A job that a door accepted and that has not ended: kept so that a stop or a crash loses none.
+struct KeptJob {
+    std::string job_id;
+    std::int64_t submitted_ms = 0;
+    bool started = false;      // it may have been submitted to ComfyUI
+    std::string request_json;  // as the door got it
+    friend bool operator==(const KeptJob&, const KeptJob&) = default;
 };
 
 struct Preset {

@@ -9,7 +9,7 @@ namespace plimsoll::history {
 
 // kMigrations[n] leads from schema version n to n + 1. A landed entry is never edited: files made
 // by it exist.
-inline constexpr std::array<const char*, 3> kMigrations{
+inline constexpr std::array<const char*, 4> kMigrations{
     // 1: runs and presets. Lists (phases, changes, images) are JSON text: they are read and written
     // whole.
     R"sql(
@@ -62,6 +62,15 @@ CREATE INDEX runs_by_family ON runs (family, started_ms, id);
     R"sql(
 ALTER TABLE runs ADD COLUMN observed_used_bytes INTEGER;
 ALTER TABLE runs ADD COLUMN card_total_bytes INTEGER;
+)sql",
+    // 4: the daemon's queue, so that a stop or a crash loses no job.
+    R"sql(
+CREATE TABLE jobs (
+    job_id TEXT PRIMARY KEY,
+    submitted_ms INTEGER NOT NULL,
+    started INTEGER NOT NULL,
+    request TEXT NOT NULL
+) WITHOUT ROWID;
 )sql",
 };
 

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <array>
 #include <chrono>
 #include <thread>
 #include <type_traits>
@@ -69,6 +70,16 @@ Error explain(const SQLite::Exception& thrown, const std::string& file) {
     }
 }
 
+// The text of a LIKE pattern that matches exactly the ids that begin with `prefix`.
+std::string prefix_pattern(std::string_view prefix) {
+    std::string pattern;
+    for (const char c : prefix) {
+        if (c == '%' || c == '_' || c == '\\') pattern += '\\';
+        pattern += c;
+    }
+    return pattern + "%";
+}
+
 // Where a condition of the list belongs in the statement, and how its value is bound.
 struct Where {
     std::string sql = " WHERE 1";
@@ -93,6 +104,7 @@ Where where_of(const RunFilter& filter) {
     if (filter.outcome) where.add("outcome = ?", std::string(outcome_name(*filter.outcome)));
     if (filter.since_ms) where.add("started_ms >= ?", *filter.since_ms);
     if (filter.before_ms) where.add("started_ms < ?", *filter.before_ms);
+    if (filter.text) where.add("prompt LIKE ? ESCAPE '\\'", "%" + prefix_pattern(*filter.text));
     return where;
 }
 
@@ -153,16 +165,6 @@ Result<RunRecord> run_of(SQLite::Statement& from) {
     run.outcome = *known;
     run.error = text();
     return run;
-}
-
-// The text of a LIKE pattern that matches exactly the ids that begin with `prefix`.
-std::string prefix_pattern(std::string_view prefix) {
-    std::string pattern;
-    for (const char c : prefix) {
-        if (c == '%' || c == '_' || c == '\\') pattern += '\\';
-        pattern += c;
-    }
-    return pattern + "%";
 }
 
 }  // namespace
@@ -365,15 +367,17 @@ Result<RunPage> SqliteStore::list_runs(const RunFilter& filter, const Page& page
     TRY_DO(check_page(page));
     return connection_->guarded([&]() -> Result<RunPage> {
         Where where = where_of(filter);
+        const bool oldest = page.order == Order::OldestFirst;
         if (page.cursor) {
-            where.add("(started_ms, id) < ((SELECT started_ms FROM runs WHERE id = ?), ?)",
+            where.add(oldest ? "(started_ms, id) > ((SELECT started_ms FROM runs WHERE id = ?), ?)"
+                             : "(started_ms, id) < ((SELECT started_ms FROM runs WHERE id = ?), ?)",
                       *page.cursor);
             where.values.emplace_back(*page.cursor);
         }
         SQLite::Statement select(
             connection_->database,
-            fmt::format("SELECT {}, id FROM runs{} ORDER BY started_ms DESC, id DESC LIMIT {}",
-                        kRunColumns, where.sql, page.limit + 1));
+            fmt::format("SELECT {0}, id FROM runs{1} ORDER BY started_ms {2}, id {2} LIMIT {3}",
+                        kRunColumns, where.sql, oldest ? "ASC" : "DESC", page.limit + 1));
         where.bind(select);
         RunPage answer;
         std::int64_t last_id = 0;
@@ -397,6 +401,86 @@ Result<std::int64_t> SqliteStore::count_runs(const RunFilter& filter) {
         where.bind(select);
         select.executeStep();
         return select.getColumn(0).getInt64();
+    });
+}
+
+Result<std::vector<RunStats>> SqliteStore::stats_of(const RunFilter& filter, StatsBy by) {
+    static constexpr std::array kKeys{"''", "model", "card",
+                                      "strftime('%Y-%m-%d', started_ms / 1000, 'unixepoch')"};
+    return connection_->guarded([&]() -> Result<std::vector<RunStats>> {
+        const Where where = where_of(filter);
+        SQLite::Statement select(
+            connection_->database,
+            fmt::format(
+                "SELECT {} AS key, count(*), sum(outcome = 'done'), "
+                "sum(outcome = 'out_of_memory'), "
+                "avg(CASE WHEN outcome = 'done' THEN observed_seconds END), "
+                "max(observed_peak_bytes), "
+                "avg(CASE WHEN outcome = 'done' AND observed_peak_bytes > 0 THEN "
+                "abs(forecast_peak_bytes - observed_peak_bytes) * 1.0 / observed_peak_bytes END), "
+                "avg(CASE WHEN outcome = 'done' AND observed_seconds > 0 THEN "
+                "abs(forecast_seconds - observed_seconds) / observed_seconds END) "
+                "FROM runs{}{} ORDER BY {} LIMIT {}",
+                kKeys.at(static_cast<std::size_t>(by)), where.sql,
+                by == StatsBy::All ? "" : " GROUP BY key",
+                by == StatsBy::Day ? "key DESC" : "count(*) DESC, key", kStatsGroupsMax));
+        where.bind(select);
+        std::vector<RunStats> groups;
+        const auto number = [&](int at) -> std::optional<double> {
+            if (select.getColumn(at).isNull()) return std::nullopt;
+            return select.getColumn(at).getDouble();
+        };
+        while (select.executeStep()) {
+            RunStats& group = groups.emplace_back();
+            group.key = select.getColumn(0).getString();
+            group.runs = select.getColumn(1).getInt64();
+            group.done = select.getColumn(2).getInt64();
+            group.out_of_memory = select.getColumn(3).getInt64();
+            group.seconds_mean = number(4);
+            if (!select.getColumn(5).isNull())
+                group.peak_max = Bytes(select.getColumn(5).getInt64());
+            group.forecast_peak_error_mean = number(6);
+            group.forecast_seconds_error_mean = number(7);
+        }
+        return groups;
+    });
+}
+
+Result<void> SqliteStore::keep_job(const KeptJob& job) {
+    return connection_->guarded([&]() -> Result<void> {
+        SQLite::Statement insert(connection_->database,
+                                 "INSERT OR REPLACE INTO jobs (job_id, submitted_ms, started, "
+                                 "request) VALUES (?, ?, ?, ?)");
+        insert.bind(1, job.job_id);
+        insert.bind(2, job.submitted_ms);
+        insert.bind(3, job.started ? 1 : 0);
+        insert.bind(4, job.request_json);
+        insert.exec();
+        return {};
+    });
+}
+
+Result<void> SqliteStore::drop_job(std::string_view job_id) {
+    return connection_->guarded([&]() -> Result<void> {
+        SQLite::Statement remove(connection_->database, "DELETE FROM jobs WHERE job_id = ?");
+        remove.bind(1, std::string(job_id));
+        remove.exec();
+        return {};
+    });
+}
+
+Result<std::vector<KeptJob>> SqliteStore::list_jobs() {
+    return connection_->guarded([&]() -> Result<std::vector<KeptJob>> {
+        SQLite::Statement select(connection_->database,
+                                 "SELECT job_id, submitted_ms, started, request FROM jobs "
+                                 "ORDER BY submitted_ms, job_id");
+        std::vector<KeptJob> jobs;
+        while (select.executeStep())
+            jobs.push_back({.job_id = select.getColumn(0).getString(),
+                            .submitted_ms = select.getColumn(1).getInt64(),
+                            .started = select.getColumn(2).getInt() != 0,
+                            .request_json = select.getColumn(3).getString()});
+        return jobs;
     });
 }
 

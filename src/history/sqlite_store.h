@@ -15,7 +15,7 @@
 
 namespace plimsoll::history {
 
-inline constexpr int kSchemaVersion = 3;
+inline constexpr int kSchemaVersion = 4;
 
 enum class Access : std::uint8_t { ReadWrite, ReadOnly };
 
@@ -39,6 +39,11 @@ class SqliteStore final : public Store {
     [[nodiscard]] Result<RunRecord> read_run(std::string_view run_id) override;
     [[nodiscard]] Result<RunPage> list_runs(const RunFilter& filter, const Page& page) override;
     [[nodiscard]] Result<std::int64_t> count_runs(const RunFilter& filter) override;
+    [[nodiscard]] Result<std::vector<RunStats>> stats_of(const RunFilter& filter,
+                                                         StatsBy by) override;
+    [[nodiscard]] Result<void> keep_job(const KeptJob& job) override;
+    [[nodiscard]] Result<void> drop_job(std::string_view job_id) override;
+    [[nodiscard]] Result<std::vector<KeptJob>> list_jobs() override;
     [[nodiscard]] Result<void> save_preset(const Preset& preset) override;
     [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
     [[nodiscard]] Result<std::vector<Preset>> list_presets() override;

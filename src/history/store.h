@@ -25,9 +25,19 @@ class Store {
     [[nodiscard]] virtual Result<void> record_run(const RunRecord& run) = 0;
     // NotFound names the way to list runs. A unique prefix of the id will do.
     [[nodiscard]] virtual Result<RunRecord> read_run(std::string_view run_id) = 0;
-    // Newest first (by start; of equal starts the one recorded later).
+    // By start, newest first or oldest first; of equal starts in the order of recording.
     [[nodiscard]] virtual Result<RunPage> list_runs(const RunFilter& filter, const Page& page) = 0;
     [[nodiscard]] virtual Result<std::int64_t> count_runs(const RunFilter& filter) = 0;
+    // One group for each key, at most kStatsGroupsMax: days newest first, others by the number of
+    // their runs. All: exactly one.
+    [[nodiscard]] virtual Result<std::vector<RunStats>> stats_of(const RunFilter& filter,
+                                                                 StatsBy by) = 0;
+
+    // Writes the job, or replaces the one with the same id.
+    [[nodiscard]] virtual Result<void> keep_job(const KeptJob& job) = 0;
+    // Nothing happens where there is none.
+    [[nodiscard]] virtual Result<void> drop_job(std::string_view job_id) = 0;
+    [[nodiscard]] virtual Result<std::vector<KeptJob>> list_jobs() = 0;  // oldest first
 
     // Replaces a preset of the same name.
     [[nodiscard]] virtual Result<void> save_preset(const Preset& preset) = 0;
@@ -53,6 +63,11 @@ class MemoryStore final : public Store {
     [[nodiscard]] Result<RunRecord> read_run(std::string_view run_id) override;
     [[nodiscard]] Result<RunPage> list_runs(const RunFilter& filter, const Page& page) override;
     [[nodiscard]] Result<std::int64_t> count_runs(const RunFilter& filter) override;
+    [[nodiscard]] Result<std::vector<RunStats>> stats_of(const RunFilter& filter,
+                                                         StatsBy by) override;
+    [[nodiscard]] Result<void> keep_job(const KeptJob& job) override;
+    [[nodiscard]] Result<void> drop_job(std::string_view job_id) override;
+    [[nodiscard]] Result<std::vector<KeptJob>> list_jobs() override;
     [[nodiscard]] Result<void> save_preset(const Preset& preset) override;
     [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
     [[nodiscard]] Result<std::vector<Preset>> list_presets() override;
@@ -62,6 +77,7 @@ class MemoryStore final : public Store {
     [[nodiscard]] Result<void> take_call();
 
     std::vector<RunRecord> runs_;  // in order of first recording
+    std::vector<KeptJob> jobs_;    // in order of first keeping
     std::map<std::string, Preset, std::less<>> presets_;
     int calls_until_failure_ = -1;
 };

@@ -211,6 +211,88 @@ TEST_P(EveryStore, refuses_presets_with_bad_names_or_settings) {
     EXPECT_EQ(store().list_presets().value().size(), 1U);
 }
 
+TEST_P(EveryStore, pages_lead_from_the_oldest_too_and_show_every_run_once) {
+    for (int i = 0; i < 5; ++i)
+        ASSERT_TRUE(store().record_run(sample_run(fmt::format("r{}", i), 1000 * (i / 2))));
+    std::vector<std::string> seen;
+    Page page{.limit = 2, .cursor = std::nullopt, .order = Order::OldestFirst};
+    do {
+        const auto answer = store().list_runs({}, page).value();
+        for (const RunRecord& run : answer.runs) seen.push_back(run.run_id);
+        page.cursor = answer.next;
+    } while (page.cursor);
+    EXPECT_EQ(seen, (std::vector<std::string>{"r0", "r1", "r2", "r3", "r4"}));
+}
+
+TEST_P(EveryStore, finds_runs_by_words_of_their_prompt_and_takes_wildcards_as_letters) {
+    RunRecord run = sample_run("a", 1);
+    run.prompt = "A Lighthouse, 100% sea";
+    ASSERT_TRUE(store().record_run(run));
+    run.run_id = "b";
+    run.prompt = "a dragon";
+    ASSERT_TRUE(store().record_run(run));
+    EXPECT_EQ(store().count_runs({.text = "lightHOUSE"}), 1);
+    EXPECT_EQ(store().count_runs({.text = "0% s"}), 1);
+    EXPECT_EQ(store().count_runs({.text = "a%d"}), 0);
+    EXPECT_EQ(store().count_runs({.text = "a_d"}), 0);
+    EXPECT_EQ(store().count_runs({.text = "A"}), 2);
+}
+
+TEST_P(EveryStore, stats_group_runs_and_mean_only_what_is_done_and_measured) {
+    RunRecord run = sample_run("a", 1'700'000'000'000);  // 2023-11-14
+    run.outcome = Outcome::Done;
+    run.forecast_peak = Bytes(110);
+    run.observed_peak = Bytes(100);
+    run.forecast_seconds = 9;
+    run.observed_seconds = 10;
+    ASSERT_TRUE(store().record_run(run));
+    run.run_id = "b";
+    run.observed_seconds = std::nullopt;
+    run.observed_peak = std::nullopt;
+    ASSERT_TRUE(store().record_run(run));
+    run.run_id = "c";
+    run.started_ms += 86'400'000;
+    run.model = "3d-cartoon";
+    run.outcome = Outcome::OutOfMemory;
+    run.observed_seconds = 99;
+    run.observed_peak = Bytes(500);
+    ASSERT_TRUE(store().record_run(run));
+
+    const auto all = store().stats_of({}, StatsBy::All).value();
+    ASSERT_EQ(all.size(), 1U);
+    EXPECT_EQ(all[0].runs, 3);
+    EXPECT_EQ(all[0].done, 2);
+    EXPECT_EQ(all[0].out_of_memory, 1);
+    EXPECT_EQ(all[0].seconds_mean, 10);
+    EXPECT_EQ(all[0].peak_max, Bytes(500));
+    EXPECT_NEAR(all[0].forecast_peak_error_mean.value(), 0.1, 1e-12);
+    EXPECT_NEAR(all[0].forecast_seconds_error_mean.value(), 0.1, 1e-12);
+
+    const auto models = store().stats_of({}, StatsBy::Model).value();
+    ASSERT_EQ(models.size(), 2U);
+    EXPECT_EQ(models[0].key, "sdxl-base");
+    EXPECT_EQ(models[1].seconds_mean, std::nullopt);
+    const auto days = store().stats_of({.model = "sdxl-base"}, StatsBy::Day).value();
+    ASSERT_EQ(days.size(), 1U);
+    EXPECT_EQ(days[0].key, "2023-11-14");
+    EXPECT_EQ(store().stats_of({.model = "none"}, StatsBy::All).value().at(0).runs, 0);
+    EXPECT_TRUE(store().stats_of({.model = "none"}, StatsBy::Card).value().empty());
+}
+
+TEST_P(EveryStore, jobs_are_kept_until_they_are_dropped_oldest_first) {
+    const KeptJob second{"b", 20, false, R"({"model":"sdxl-base"})"};
+    const KeptJob first{"a", 10, false, "{}"};
+    ASSERT_TRUE(store().keep_job(second));
+    ASSERT_TRUE(store().keep_job(first));
+    EXPECT_EQ(store().list_jobs().value(), (std::vector<KeptJob>{first, second}));
+    KeptJob begun = first;
+    begun.started = true;
+    ASSERT_TRUE(store().keep_job(begun));
+    ASSERT_TRUE(store().drop_job("b"));
+    ASSERT_TRUE(store().drop_job("b"));
+    EXPECT_EQ(store().list_jobs().value(), std::vector<KeptJob>{begun});
+}
+
 TEST(Outcome, names_lead_back_to_the_outcome) {
     for (const Outcome outcome :
          {Outcome::Running, Outcome::Done, Outcome::OutOfMemory, Outcome::Failed,

@@ -7,9 +7,9 @@
 #include "library/place.h"
 #include "service/forecast.h"
 #include "service/past_runs.h"
-#include "workflow/parse.h"
+#include "service/resource_desk.h"
 
-#include <map>
+#include <filesystem>
 #include <utility>
 
 namespace plimsoll {
@@ -17,49 +17,19 @@ namespace plimsoll {
 struct ResourceManager::Parts {
     explicit Parts(library::Place of_place) : place(std::move(of_place)) {}
 
-    // A workflow names its checkpoint; the networks of each are built once.
-    Result<advisor::PricedForecast> forecast(const advisor::Scenario& scenario) {
-        TRY_ASSIGN(const workflow::Graph graph, workflow::parse_api_workflow(scenario.workflow));
-        std::string checkpoint;
-        for (const workflow::Node& node : graph.nodes)
-            if (const auto name = node.text_of("ckpt_name")) checkpoint = *name;
-        auto known = forecasters.find(checkpoint);
-        if (known == forecasters.end()) {
-            advisor::Surroundings around{
-                .files = place.models.files_of(graph, warnings[checkpoint]),
-                .server = place.site.server,
-                .device = place.site.device,
-                .card = place.site.card};
-            known =
-                forecasters.emplace(checkpoint, advisor::make_forecaster(std::move(around))).first;
-        }
-        return known->second(scenario);
-    }
-
     // The history is opened anew each time: other processes write to it.
-    std::vector<advisor::PastRun> past_runs(std::string_view model) {
+    Result<std::vector<advisor::PastRun>> past_runs(std::string_view model) const {
         const auto path = place.config.history_file();
         std::error_code ignored;
-        if (!std::filesystem::exists(path, ignored)) return {};
-        auto store = history::SqliteStore::create(path, {.access = history::Access::ReadOnly});
-        auto runs = store ? service::past_runs_of(**store, model, place.profiles.all)
-                          : Result<std::vector<advisor::PastRun>>(std::unexpected(store.error()));
-        if (!runs) history_error = runs.error();
-        return runs ? std::move(*runs) : std::vector<advisor::PastRun>{};
-    }
-
-    advisor::ResourceManager inner() {
-        return advisor::ResourceManager(
-            {.forecaster = [this](const advisor::Scenario& s) { return forecast(s); },
-             .budget = place.budget,
-             .profiles = place.profiles.all,
-             .history = [this](std::string_view model) { return past_runs(model); }});
+        if (!std::filesystem::exists(path, ignored)) return std::vector<advisor::PastRun>();
+        TRY_ASSIGN(const auto store,
+                   history::SqliteStore::create(path, {.access = history::Access::ReadOnly}));
+        return service::past_runs_of(*store, model, place.profiles.all);
     }
 
     library::Place place;
-    std::map<std::string, advisor::Forecaster> forecasters;
-    std::map<std::string, std::vector<std::string>> warnings;  // by checkpoint
-    std::optional<Error> history_error;
+    service::ResourceDesk desk{place.profiles, place.models, place.site, place.budget,
+                               [this](std::string_view model) { return past_runs(model); }};
     std::vector<std::string> place_warnings;
 };
 
@@ -80,19 +50,19 @@ Result<ResourceManager> ResourceManager::create(const Options& options) {
 Result<Settings> ResourceManager::calculate_optimal_settings(int width, int height, Quality quality,
                                                              std::string_view model) const {
     TRY_ASSIGN(const advisor::Settings settings,
-               parts_->inner().calculate_optimal_settings(width, height,
-                                                          library::from_public(quality), model));
+               parts_->desk.manager().calculate_optimal_settings(
+                   width, height, library::from_public(quality), model));
     return library::to_public(settings);
 }
 
 Result<Safety> ResourceManager::is_settings_safe(const Settings& settings) const {
     TRY_ASSIGN(advisor::Safety safety,
-               parts_->inner().is_settings_safe(library::from_public(settings)));
+               parts_->desk.manager().is_settings_safe(library::from_public(settings)));
     return Safety{safety.safe, std::move(safety.reasons)};
 }
 
 Result<Summary> ResourceManager::get_resource_summary(const Settings& settings) const {
-    const advisor::ResourceManager inner = parts_->inner();
+    const advisor::ResourceManager inner = parts_->desk.manager();
     TRY_ASSIGN(const advisor::Summary summary,
                inner.get_resource_summary(library::from_public(settings)));
     Summary out{
@@ -105,17 +75,15 @@ Result<Summary> ResourceManager::get_resource_summary(const Settings& settings) 
         .warnings = summary.warnings};
     TRY_ASSIGN(const advisor::ModelProfile profile,
                advisor::find_profile(settings.model, inner.profiles()));
-    const std::vector<std::string>& of_file = parts_->warnings[profile.checkpoint];
+    const std::vector<std::string>& of_file = parts_->desk.warnings_of(profile.checkpoint);
     out.warnings.insert(out.warnings.end(), of_file.begin(), of_file.end());
     return out;
 }
 
 Result<std::optional<Settings>> ResourceManager::get_best_settings(std::string_view model,
                                                                    double min_quality) const {
-    parts_->history_error.reset();
     TRY_ASSIGN(const std::optional<advisor::Settings> best,
-               parts_->inner().get_best_settings(model, min_quality));
-    if (parts_->history_error) return std::unexpected(*parts_->history_error);
+               parts_->desk.best_settings(model, min_quality));
     if (!best) return std::nullopt;
     return library::to_public(*best);
 }

@@ -61,7 +61,8 @@ void compare_size(const Network& network, std::int64_t not_of_file,
 void build_text_encoders(const modelfile::Contents& c, BuiltFile& file) {
     constexpr std::int64_t kLogitScale = 1;  // of ComfyUI's wrapper, whatever it wraps
     for (const auto& encoder : c.text_encoders) {
-        if (!runs_as_stored(encoder.weights, "text encoder", file)) continue;
+        const bool packed = encoder.weights.linear_millibits > 0;
+        if (!packed && !runs_as_stored(encoder.weights, "text encoder", file)) continue;
         auto built = build_text_encoder(encoder);
         if (!built) {
             file.notes.push_back("text encoder: " + built.error().message);
@@ -98,35 +99,54 @@ modelfile::PartWeights weights_of(const Network& network, modelfile::DType dtype
             .bytes = network.weights(type_in_file(dtype).value_or(ComputeType::Float16)),
             .dtype = dtype,
             .scaled_fp8 = scaled,
-            .network_params = 0};
+            .network_params = 0,
+            .linear_millibits = 0};
 }
 
 // Puts catalogued networks together to what a file of them would hold.
 class CatalogueFile {
   public:
-    CatalogueFile(modelfile::DType dtype, bool scaled)
-        : contents_(std::make_shared<modelfile::Contents>()), dtype_(dtype), scaled_(scaled) {}
+    CatalogueFile(modelfile::DType dtype, bool scaled, int linear_millibits = 0)
+        : contents_(std::make_shared<modelfile::Contents>()),
+          dtype_(dtype),
+          scaled_(scaled),
+          linear_millibits_(linear_millibits) {}
 
     Result<void> add_denoiser(const modelfile::KnownModel& model) {
-        TRY_ASSIGN(const auto network, build_denoiser(model.denoiser));
+        modelfile::DenoiserConfig config = model.denoiser;
+        if (auto* minimax = std::get_if<modelfile::MiniMaxH3Config>(&config))
+            minimax->int8_blocks = dtype_ == modelfile::DType::Int8;
+        TRY_ASSIGN(const auto network, build_denoiser(config));
         contents_->family = model.family;
-        contents_->denoiser = {model.denoiser, weigh(*network), "model.diffusion_model."};
+        contents_->denoiser = {std::move(config), weigh(*network), "model.diffusion_model."};
         return {};
     }
     Result<void> add_vae(std::string_view name) {
         TRY_ASSIGN(modelfile::VaeConfig config, modelfile::known_vae(name));
+        if (auto* minimax = std::get_if<modelfile::MiniMaxVaeConfig>(&config))
+            minimax->int8_decoder = dtype_ == modelfile::DType::Int8;
         TRY_ASSIGN(const auto network, build_vae(config));
         contents_->vae = {std::move(config), weigh(*network), "first_stage_model."};
         return {};
     }
+    Result<void> add_sound_vae(std::string_view name) {
+        TRY_DO(add_vae(name));
+        contents_->sound_vae = std::exchange(contents_->vae, std::nullopt);
+        return {};
+    }
     Result<void> add_text_encoder(std::string_view name) {
         TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
-        modelfile::Part<modelfile::TextEncoderConfig> part{
-            std::move(config),
-            {.params = 0, .bytes = {}, .dtype = dtype_, .scaled_fp8 = scaled_, .network_params = 0},
-            "cond_stage_model."};
+        modelfile::Part<modelfile::TextEncoderConfig> part{std::move(config),
+                                                           {.params = 0,
+                                                            .bytes = {},
+                                                            .dtype = dtype_,
+                                                            .scaled_fp8 = scaled_,
+                                                            .network_params = 0,
+                                                            .linear_millibits = linear_millibits_},
+                                                           "cond_stage_model."};
         TRY_ASSIGN(const BuiltTextEncoder encoder, build_text_encoder(part));
         part.weights = weigh(encoder.network());
+        part.weights.linear_millibits = linear_millibits_;
         contents_->text_encoders.push_back(std::move(part));
         return {};
     }
@@ -146,6 +166,7 @@ class CatalogueFile {
     std::shared_ptr<modelfile::Contents> contents_;
     modelfile::DType dtype_;
     bool scaled_;
+    int linear_millibits_;
 };
 
 }  // namespace
@@ -162,6 +183,13 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
     if (c.vae) {
         keep(build_vae(c.vae->config), "VAE", file.vae, file);
         if (file.vae) compare_size(*file.vae, 0, c.vae->weights, "VAE", file);
+    }
+    if (c.tiny_vae && !c.vae) keep(build_vae(c.tiny_vae->config), "VAE", file.vae, file);
+    if (c.sound_vae) {
+        auto alone = std::make_shared<modelfile::Contents>();
+        alone->vae = c.sound_vae;
+        alone->everything = c.everything;  // it is read whole
+        file.sound = std::make_shared<const BuiltFile>(build_file(std::move(alone)));
     }
     if (c.controlnet)
         keep(build_controlnet(c.controlnet->config), "ControlNet", file.controlnet, file);
@@ -188,7 +216,8 @@ Result<std::shared_ptr<const modelfile::Contents>> known_checkpoint(std::string_
                        .name = std::string(family),
                        .dtype = model.dtype,
                        .dtype_is_said = true,
-                       .scaled_fp8 = false},
+                       .scaled_fp8 = false,
+                       .linear_millibits = 0},
                       true);
 }
 
@@ -201,7 +230,7 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
         return made.finish();
     }
     if (file.kind == Kind::TextEncoder) {
-        CatalogueFile made(file.dtype, file.scaled_fp8);
+        CatalogueFile made(file.dtype, file.scaled_fp8, file.linear_millibits);
         TRY_DO(made.add_text_encoder(file.name));
         return made.finish();
     }
@@ -209,7 +238,9 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     CatalogueFile made(file.dtype_is_said ? file.dtype : model.dtype, file.scaled_fp8);
     TRY_DO(made.add_denoiser(model));
     if (!whole_checkpoint) return made.finish();
-    if (!model.vae.empty()) TRY_DO(made.add_vae(model.vae));
+    if (!model.sound_vae.empty()) TRY_DO(made.add_sound_vae(model.sound_vae));
+    const std::string& vae = file.vae.empty() ? model.vae : file.vae;
+    if (!vae.empty()) TRY_DO(made.add_vae(vae));
     for (const std::string& name : model.text_encoders) TRY_DO(made.add_text_encoder(name));
     return made.finish();
 }

@@ -38,6 +38,8 @@ struct BuiltFile {
     std::shared_ptr<const Denoiser> denoiser;
     std::vector<BuiltTextEncoder> text_encoders;
     std::shared_ptr<const Vae> vae;
+    // What a loader of its VAE for sound sees: a file of that alone.
+    std::shared_ptr<const BuiltFile> sound;
     std::shared_ptr<const ControlNetNetwork> controlnet;
     std::vector<std::string> notes;
 };

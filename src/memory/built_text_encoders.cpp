@@ -46,6 +46,8 @@ constexpr std::array kT5Kinds = std::to_array<T5Kind>({
     {"t5_xxl", "t5xxl", "T5XXLModel", 4096, false},
     {"umt5_xxl", "umt5xxl", "UMT5XXlModel", 4096, true},
     {"byt5_small", "byt5_small", "ByT5SmallModel", 1472, false},
+    {"t5_base", "t5base", "T5BaseModel", 768, false},
+    {"umt5_base", "umt5base", "UMT5BaseModel", 768, true},
 });
 
 Result<BuiltTextEncoder> build(const modelfile::ClipTextConfig& config) {
@@ -152,9 +154,13 @@ Result<BuiltTextEncoder> build_text_encoder(
         if (auto* t5 = std::get_if<T5Config>(&config)) t5->scaled_fp8 = true;
         if (auto* decoder = std::get_if<DecoderConfig>(&config)) decoder->scaled_fp8 = true;
     }
+    const int millibits = part.weights.linear_millibits;
+    if (auto* t5 = std::get_if<T5Config>(&config)) t5->linear_millibits = millibits;
+    if (auto* decoder = std::get_if<DecoderConfig>(&config)) decoder->linear_millibits = millibits;
     TRY_ASSIGN(BuiltTextEncoder built, std::visit([](const auto& c) { return build(c); }, config));
     if (built.clip) return built;
-    built.stored = kept_type(part.weights.dtype);
+    // What is not packed is in 16 bit.
+    built.stored = millibits > 0 ? ComputeType::BFloat16 : kept_type(part.weights.dtype);
     const bool fp8 =
         built.stored == ComputeType::Float8E4M3 || built.stored == ComputeType::Float8E5M2;
     if (part.weights.scaled_fp8 && !fp8) built.stored = ComputeType::Float8E4M3;

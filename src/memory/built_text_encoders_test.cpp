@@ -4,8 +4,10 @@
 // `type` for models that share one encoder.
 #include "memory/built_text_encoders.h"
 
+#include "memory/built_models.h"
 #include "memory/networks/text/decoder.h"
 #include "modelfile/architectures.h"
+#include "modelfile/file_names.h"
 
 #include <gtest/gtest.h>
 
@@ -34,6 +36,18 @@ TEST(TextEncoderOutput, is_that_of_the_model_it_serves) {
     EXPECT_EQ(output_for(llama, "hunyuan_video"), nullptr);  // its usual
 }
 
+// 109,628,544: the encoder of the published t5-base; UMT5's is counted out of its published
+// numbers: a table of 256384 rows, and in each layer four square matrices, three of the
+// feed-forward, two norms and 32 x 12 biases. Besides, CLIP's scale.
+TEST(BuiltTextEncoder, small_t5s_have_their_published_size) {
+    EXPECT_EQ(encoder("t5_base").network().params(), 109'628'544 + 1);
+    constexpr std::int64_t kWidth = 768;
+    constexpr std::int64_t kLayer =
+        4 * kWidth * kWidth + 3 * kWidth * 2048 + 2 * kWidth + std::int64_t{32} * 12;
+    EXPECT_EQ(encoder("umt5_base").network().params(), 256'384 * kWidth + 12 * kLayer + kWidth + 1);
+    EXPECT_EQ(encoder("umt5_base").name, "umt5_base");
+}
+
 TEST(TextEncoderOutput, changes_what_is_alive) {
     const BuiltTextEncoder qwen = encoder("qwen3_4b");
     TextCall call{.batch = 1, .tokens = 512};
@@ -43,6 +57,35 @@ TEST(TextEncoderOutput, changes_what_is_alive) {
     };
     // Three layers of 512 tokens in fp32, and their stack.
     EXPECT_GT(peak("flux2"), peak("lumina2"));
+}
+
+// Goal: packed encoders take their files' sizes and are unpacked matrix by matrix. Method: names of
+// published files against their published sizes, and the largest matrix of the layers in fp32.
+TEST(PackedTextEncoder, takes_its_published_size_and_unpacks_as_it_runs) {
+    const auto named =
+        modelfile::guess_file("gemma_3_12B_it_fp4_mixed.safetensors", "text_encoders");
+    ASSERT_TRUE(named.has_value());
+    const auto contents = known_file(*named, false).value();
+    const auto built = build_text_encoder(contents->text_encoders.front()).value();
+    EXPECT_EQ(types_of(built, {}).storage, ComputeType::BFloat16);
+    const double bytes = static_cast<double>(built.network().weights(built.stored).count);
+    EXPECT_NEAR(bytes, 9.4e9, 0.05e9);
+    const Walk walk = simulate_text_encode(*built.text, {.storage = ComputeType::BFloat16});
+    EXPECT_GE(walk.max_cast, Bytes(std::int64_t{3840} * 15360 * 4));
+}
+
+TEST(PackedTextEncoder, has_the_bits_of_its_format) {
+    const auto weights = [](std::string_view file) {
+        const auto named = modelfile::guess_file(file, "text_encoders").value();
+        const auto contents = known_file(named, false).value();
+        const auto built = build_text_encoder(contents->text_encoders.front()).value();
+        return built.network().weights(built.stored);
+    };
+    // Matrices of one layer: queries and output 4096 x 4096, keys and values 1024 x 4096, and
+    // three of 12288 x 4096; 36 layers. nvfp4 has 4.5 bits where bf16 has 16.
+    constexpr std::int64_t kMatrices = std::int64_t{36} * 4096 * (2 * 4096 + 2 * 1024 + 3 * 12288);
+    EXPECT_EQ(weights("qwen_3_8b_bf16.safetensors") - weights("qwen_3_8b_nvfp4.safetensors"),
+              Bytes(kMatrices * 23 / 16));
 }
 
 }  // namespace

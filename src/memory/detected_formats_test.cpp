@@ -227,5 +227,31 @@ TEST(TextEncoder, in_scaled_fp8_is_told_from_plain) {
     EXPECT_TRUE(std::get<modelfile::T5Config>(part.config).scaled_fp8);
 }
 
+TEST(TextEncoder, in_nvfp4_has_the_bits_of_its_own_tensors) {
+    const TensorTable whole = listing("te_t5xxl");
+    TensorTable table;
+    for (const TensorEntry& tensor : whole.tensors) {
+        const bool is_linear = tensor.shape.size() == 2 && tensor.name.contains("layer.") &&
+                               !tensor.name.contains("relative_attention_bias");
+        if (!is_linear) {
+            add_tensor(table, tensor.name, tensor.dtype, tensor.shape);
+            continue;
+        }
+        const auto rows = tensor.shape[0];
+        const auto columns = tensor.shape[1];
+        add_tensor(table, tensor.name, DType::UInt8, {rows, columns / 2});
+        add_tensor(table, tensor.name + "_scale", DType::Float8E4M3, {rows, columns / 16});
+        add_tensor(table, tensor.name + "_scale_2", DType::Float32, {});
+    }
+    table.index();
+    const BuiltFile file = build(table);
+    ASSERT_EQ(file.text_encoders.size(), 1U);
+    const auto& part = file.contents->text_encoders.front();
+    EXPECT_EQ(part.weights.linear_millibits, 4500);  // four bits, and eight for each sixteen
+    const BuiltTextEncoder& encoder = file.text_encoders.front();
+    const double built = static_cast<double>(encoder.network().weights(encoder.stored).count);
+    EXPECT_NEAR(built / static_cast<double>(part.weights.bytes.count), 1.0, 0.0005);
+}
+
 }  // namespace
 }  // namespace plimsoll::memory

@@ -28,7 +28,10 @@ constexpr LatentFormat kHunyuanVideo15{32, 16, 4};
 constexpr LatentFormat kLtxv{128, 32, 8};
 constexpr LatentFormat kAceStep{8, 1, 1, true};  // along the sound, by 16 frequencies
 constexpr LatentFormat kSound{64, 1, 1, true};   // along the sound
-constexpr int kLtxSoundElements = 8 * 16;        // channels, frequencies
+constexpr LatentFormat kMusic3{128, 1, 1, true};
+constexpr int kLtxSoundElements = 8 * 16;  // channels, frequencies
+constexpr LatentFormat kMiniMax{24, 16, 4};
+constexpr int kMiniMaxSoundElements = 32 * 2;  // channels, left and right
 constexpr LatentFormat kHunyuanImage{64, 32, 1};
 constexpr LatentFormat kHunyuanRefiner{64, 16, 4};
 constexpr LatentFormat kPixels{3, 1, 1};
@@ -186,6 +189,13 @@ FamilyTraits family_traits(Family family, const modelfile::DenoiserConfig& confi
                     .types = kBrainOnly,
                     .latent = kLtxv,
                     .sound_elements = kLtxSoundElements};
+        case Family::MiniMaxH3:
+            return {.usage_factor = 0.114,
+                    .types = kBrainOnly,
+                    .latent = kMiniMax,
+                    .sound_elements = kMiniMaxSoundElements,
+                    .needs_sound = true,
+                    .alone = true};
         case Family::Kandinsky5:
             return {.usage_factor = 1.25,
                     .types = kBrainOnly,
@@ -197,6 +207,8 @@ FamilyTraits family_traits(Family family, const modelfile::DenoiserConfig& confi
             return {.usage_factor = 4.7, .types = kBrainOnly, .latent = kSound};
         case Family::StableAudio:
             return {.usage_factor = 2.0, .types = kHalfFirst, .latent = kSound};
+        case Family::MiniMaxMusic3:  // ComfyUI of August 2026, which has the model first
+            return {.usage_factor = 2.0, .types = kHalfFirst, .latent = kMusic3};
         case Family::Wan:
             return wan_traits(as<modelfile::WanConfig>(config), 1.0);
         case Family::WanVace:

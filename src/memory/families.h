@@ -31,6 +31,8 @@ struct FamilyTraits {
     // Of one cell of time of a sound that is sampled along, packed with the video into one long
     // row. Above 0: the estimate counts the elements of both instead of the video's cells.
     int sound_elements = 0;
+    bool needs_sound = false;  // beside its video
+    bool alone = false;        // one condition of one video at a time
     // Latent frames that the walk knows. frames_max 0: any number above.
     int frames_min = 1;
     int frames_max = 0;

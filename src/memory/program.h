@@ -91,6 +91,7 @@ struct TextEncodeStep {
 // One condition: a text, perhaps with ControlNets on it.
 struct ConditionUse {
     int tokens = 77;                      // that the network takes
+    int lyrics = 0;                       // tokens of what is sung, beside the text
     std::vector<LatentShape> references;  // latents of images beside the text
     std::vector<ModelIndex> controlnets;
     std::uint64_t control_id = 0;  // equal ids: the same control objects, 0: none
@@ -121,8 +122,9 @@ struct VaeStep {
     int overlap = 64;
     int tile_frames = 64;  // of pixels, of a tile of a video
     int frame_overlap = 8;
-    // Above 0: a sound of so many seconds instead of the image.
-    double sound_seconds = 0;
+    // Above 0: a sound of so many latents along the time, instead of the images. `image.batch` is
+    // how many sounds, `tile_size` and `overlap` count latents.
+    int sound_latents = 0;
 };
 
 struct CpuStep {};  // runs without the card

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/described.h"
 #include "base/json.h"
+#include "modelfile/parse_ltx_vae.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -92,6 +93,7 @@ KlVaeConfig parse_vae(const json::value& from) {
     read_int(from, "embed_dim", c.embed_dim);
     read_bool(from, "quant_conv", c.quant_conv);
     read_bool(from, "batch_norm_latent", c.batch_norm_latent);
+    read_int(from, "decoder_channels", c.decoder_channels);
     return c;
 }
 
@@ -149,7 +151,9 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "ltxav") return parse_described<LtxavConfig>(config);
     if (network == "ace_step") return parse_described<AceStepConfig>(config);
     if (network == "ace_step15") return parse_described<AceStep15Config>(config);
+    if (network == "minimax_music3") return parse_described<MiniMaxMusic3Config>(config);
     if (network == "stable_audio") return parse_described<StableAudioConfig>(config);
+    if (network == "minimax_h3") return parse_described<MiniMaxH3Config>(config);
     CHECK(network == "wan");
     return parse_described<WanConfig>(config);
 }
@@ -163,6 +167,7 @@ KnownModel parse_model(const json::value& from) {
         .family = parse_family(find_string(from, "family").value_or("")).value_or(Family::Unknown),
         .text_encoders = {},
         .vae = std::string(find_string(from, "vae").value_or("")),
+        .sound_vae = std::string(find_string(from, "audio_vae").value_or("")),
         .dtype = find_string(from, "dtype") == "BF16" ? DType::BFloat16 : DType::Float16};
     for (const json::value& name : encoders->get_array())
         model.text_encoders.emplace_back(name.as_string());
@@ -177,19 +182,63 @@ std::vector<std::string> encoders_of(const UnetConfig& unet) {
     return {"clip_l", "clip_g"};
 }
 
+template <class Config>
+Config checked(Result<Config> parsed) {
+    CHECK(parsed.has_value());
+    return *std::move(parsed);
+}
+
+VaeConfig parse_other_vae(const json::value& from) {
+    const std::string_view kind = find_string(from, "kind").value_or("");
+    if (kind == "cosmos") return CosmosVaeConfig{};
+    if (kind == "mage") return MageVaeConfig{};
+    if (kind == "pixel_space") return PixelSpaceVaeConfig{};
+    if (kind == "temporal") return TemporalVaeConfig{};
+    CHECK(kind == "tiny");
+    TinyVaeConfig tiny;
+    read_int(from, "latent_channels", tiny.latent_channels);
+    return tiny;
+}
+
+// VAEs of other kinds, after the KL autoencoders.
+void parse_vaes(const json::value& catalogue, Named<VaeConfig>& vaes) {
+    for_each_in(catalogue, "hunyuan_video_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, parse_described<HunyuanVideoVaeConfig>(v));
+    });
+    for_each_in(catalogue, "pixel_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, parse_described<PixelVaeConfig>(v));
+    });
+    for_each_in(catalogue, "wan_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, parse_described<WanVaeConfig>(v));
+    });
+    for_each_in(catalogue, "ltx_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, checked(parse_ltx_vae(v)));
+    });
+    for_each_in(catalogue, "ltx24_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, checked(parse_ltx24_vae(v)));
+    });
+    for_each_in(catalogue, "ltx_audio_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, parse_described<LtxAudioVaeConfig>(v));
+    });
+    for_each_in(catalogue, "minimax_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, parse_described<MiniMaxVaeConfig>(v));
+    });
+    for_each_in(catalogue, "oobleck_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, parse_described<OobleckConfig>(v));
+    });
+    for_each_in(catalogue, "music_dcaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, parse_described<MusicDcaeConfig>(v));
+    });
+    for_each_in(catalogue, "other_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, parse_other_vae(v));
+    });
+}
+
 // Sections that hold other kinds of networks in the same role, and the UNets as models.
 void parse_roles(const json::value& catalogue, Catalogue& c) {
     for (const auto& [name, config] : c.vaes) c.all_vaes.emplace(name, config);
     for (const auto& [name, config] : c.clips) c.text_encoders.emplace(name, config);
-    for_each_in(catalogue, "hunyuan_video_vaes", [&](std::string_view n, const json::value& v) {
-        c.all_vaes.emplace(n, parse_described<HunyuanVideoVaeConfig>(v));
-    });
-    for_each_in(catalogue, "pixel_vaes", [&](std::string_view n, const json::value& v) {
-        c.all_vaes.emplace(n, parse_described<PixelVaeConfig>(v));
-    });
-    for_each_in(catalogue, "wan_vaes", [&](std::string_view n, const json::value& v) {
-        c.all_vaes.emplace(n, parse_described<WanVaeConfig>(v));
-    });
+    parse_vaes(catalogue, c.all_vaes);
     for_each_in(catalogue, "t5s", [&](std::string_view n, const json::value& v) {
         c.text_encoders.emplace(n, parse_described<T5Config>(v));
     });
@@ -201,6 +250,7 @@ void parse_roles(const json::value& catalogue, Catalogue& c) {
                                           .family = config.family,
                                           .text_encoders = encoders_of(config),
                                           .vae = "kl4",
+                                          .sound_vae = {},
                                           .dtype = DType::Float16});
     for_each_in(catalogue, "models", [&](std::string_view n, const json::value& v) {
         c.models.emplace(n, parse_model(v));

@@ -30,6 +30,7 @@ struct KnownModel {
     Family family = Family::Unknown;
     std::vector<std::string> text_encoders;  // names of known_text_encoder
     std::string vae;                         // of known_vae; empty: one that is not modelled
+    std::string sound_vae;                   // beside it; empty: none, or not modelled
     DType dtype = DType::Float16;            // of the published file
 };
 // Names: those of the UNets, "flux_dev", "wan_t2v_14b", ...

@@ -56,6 +56,7 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::Boogu, "boogu"},
     {Family::CosmosPredict2, "cosmos_predict2"},
     {Family::Anima, "anima"},
+    {Family::MiniMaxH3, "minimax_h3"},
     {Family::HunyuanVideo, "hunyuan_video"},
     {Family::HunyuanVideo15, "hunyuan_video15"},
     {Family::HunyuanImage21, "hunyuanimage21"},
@@ -66,6 +67,7 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::AceStep, "ace_step"},
     {Family::AceStep15, "ace_step15"},
     {Family::StableAudio, "stable_audio"},
+    {Family::MiniMaxMusic3, "minimax_music3"},
     {Family::Wan, "wan"},
     {Family::WanVace, "wan_vace"},
     {Family::WanAnimate, "wan_animate"},
@@ -74,7 +76,8 @@ constexpr FamilyName kFamilyNames[] = {
 constexpr std::array<std::string_view, 6> kDenoiserPrefixes = {
     "model.diffusion_model.", "model.model.", "net.", "diffusion_model.", "model.", ""};
 constexpr std::array<std::string_view, 3> kControlPrefixes = {"control_model.", "controlnet.", ""};
-constexpr std::array<std::string_view, 3> kVaePrefixes = {"first_stage_model.", "vae.", ""};
+constexpr std::array<std::string_view, 4> kVaePrefixes = {"first_stage_model.", "vae.",
+                                                          "pretransform.model.", ""};
 constexpr std::array<std::string_view, 2> kAdapterPrefixes = {"adapter.", ""};
 
 PartWeights sum_part(const PackedTable& table, std::string_view prefix) {
@@ -149,7 +152,10 @@ void find_adapter(const TensorTable& table, Contents& contents) {
 PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
     WeightSum sum;
     for (const std::string_view own :
-         {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2.", "bn."})
+         {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2.", "bn.",
+          "per_channel_statistics.mean-of-means", "per_channel_statistics.std-of-means",
+          "dconv_encoder.", "decoder_model.", "latent_mean", "latent_std", "latents_", "dcae.",
+          "vocoder."})
         for (const std::uint32_t at : table.with_prefix(std::string(prefix) + std::string(own)))
             sum.add(table.tensors[at]);
     return sum.total();
@@ -162,7 +168,23 @@ void find_vae(const TensorTable& table, Contents& contents) {
             contents.vae = {*config, sum_vae(table, prefix), std::string(prefix)};
             return;
         }
+        if (const std::optional<MiniMaxVaeConfig> config = detect_minimax_vae(view)) {
+            contents.vae = {*config, sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
         if (std::optional<VaeConfig> config = detect_hunyuan_vae(view)) {
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<MusicDcaeConfig> config = detect_music_dcae(view, contents.notes)) {
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<OobleckConfig> config = detect_oobleck(view, contents.notes)) {
+            contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<VaeConfig> config = detect_published_vae(view)) {
             contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
             return;
         }
@@ -196,6 +218,15 @@ std::optional<Family> parse_family(std::string_view name) {
     return at->family;
 }
 
+namespace {
+// Of a text encoder's own stack, not of an eye that stands beside it.
+bool in_repeated_layer(std::string_view name) {
+    const bool repeated = name.find("layers.") != std::string_view::npos ||
+                          name.find("block.") != std::string_view::npos;
+    return repeated && name.find("vis") == std::string_view::npos;
+}
+}  // namespace
+
 void WeightSum::add(const TensorEntry& stored, const TensorEntry& unpacked, Counts counts) {
     const std::int64_t elements = element_count(unpacked.shape);
     sum_.params += element_count(stored.shape);
@@ -205,6 +236,12 @@ void WeightSum::add(const TensorEntry& stored, const TensorEntry& unpacked, Coun
     const bool is_scale = name.ends_with(".weight_scale") || name.ends_with(".comfy_quant");
     has_scales_ = has_scales_ || is_scale;
     if (name.ends_with("scaled_fp8") || name.ends_with(".scale_weight")) sum_.scaled_fp8 = true;
+    if (in_repeated_layer(name)) {
+        const bool is_matrix = name.ends_with(".weight") && unpacked.shape.size() == 2;
+        if (is_matrix) linear_elements_ += elements;
+        if (is_matrix || name.find(".weight_scale") != std::string_view::npos)
+            linear_bytes_ += stored.bytes;
+    }
     if (counts == Counts::AsParameter && !is_beside_network(name)) sum_.network_params += elements;
 }
 
@@ -218,6 +255,16 @@ PartWeights WeightSum::total() const {
         }
     const bool is_fp8 = total.dtype == DType::Float8E4M3 || total.dtype == DType::Float8E5M2;
     if (has_scales_ && is_fp8) total.scaled_fp8 = true;
+    const bool is_packed = dtype_traits(total.dtype).block_elements > 1 ||
+                           total.dtype == DType::Float4E2M1 || total.dtype == DType::UInt8 ||
+                           (total.dtype == DType::Int8 && has_scales_);
+    constexpr double kMillibitsOfByte = 8000;
+    constexpr double kMillibitsMax = 32'000;  // of fp32: more is no packing
+    if (is_packed && linear_elements_ > 0) {
+        const double millibits = static_cast<double>(linear_bytes_.count) * kMillibitsOfByte /
+                                 static_cast<double>(linear_elements_);
+        if (millibits <= kMillibitsMax) total.linear_millibits = static_cast<int>(millibits + 0.5);
+    }
     return total;
 }
 
@@ -247,6 +294,10 @@ Contents detect_contents(const TensorTable& table) {
     // all that is there.
     if (transformer != "") {
         find_vae(table, contents);
+        contents.sound_vae = detect_sound_vae(table, contents.notes);
+        if (contents.sound_vae && !contents.vae) {  // alone in its file
+            contents.vae = std::exchange(contents.sound_vae, std::nullopt);
+        }
         contents.text_encoders = detect_text_encoders(table, contents.notes);
         std::ranges::move(detect_language_models(packed, transformer, contents.notes),
                           std::back_inserter(contents.text_encoders));

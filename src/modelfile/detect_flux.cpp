@@ -87,11 +87,11 @@ std::optional<DetectedDenoiser> detect_chroma(const TensorView& view, Notes& not
 }
 
 std::optional<DetectedDenoiser> detect_chroma_radiance(const TensorView& view, Notes& notes) {
-    if (view.has("__x0__")) return not_modelled(notes, "Chroma Radiance that predicts the image");
     if (!view.has("nerf_final_layer_conv.conv.weight"))
         return not_modelled(notes, "Chroma Radiance without a last convolution");
     NumberReader read(view, "Chroma Radiance");
     ChromaRadianceConfig c;
+    c.use_x0 = view.has("__x0__");
     c.hidden_size = read.length("img_in_patch.weight", 0, 4);
     c.in_channels = read.length("img_in_patch.weight", 1, 4);
     c.patch_size = read.length("img_in_patch.weight", 2, 4);

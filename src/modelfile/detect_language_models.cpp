@@ -25,8 +25,6 @@ bool ends_with_component(std::string_view text, std::string_view suffix) {
 }
 
 std::optional<T5Config> read_t5(const TensorView& base, Notes& notes) {
-    if (base.has("encoder.block.0.layer.1.DenseReluDense.wi.weight"))
-        return not_modelled(notes, "a T5 whose feed-forward has no gate");
     NumberReader read(base, "a T5 text encoder");
     const std::string_view table =
         base.has("shared.weight") ? "shared.weight" : "encoder.embed_tokens.weight";
@@ -41,12 +39,15 @@ std::optional<T5Config> read_t5(const TensorView& base, Notes& notes) {
     c.relative_attention_num_buckets = read.length(positions, 0, 2);
     c.num_heads = read.length(positions, 1, 2);
     c.d_kv = read.quotient(read.length(first("0.SelfAttention.q"), 0, 2), c.num_heads, "heads");
-    c.d_ff = read.length(first("1.DenseReluDense.wi_0"), 0, 2);
+    c.gated = !base.has("encoder.block.0.layer.1.DenseReluDense.wi.weight");
+    c.d_ff = read.length(first(c.gated ? "1.DenseReluDense.wi_0" : "1.DenseReluDense.wi"), 0, 2);
     c.bias_in_every_layer =
         base.has("encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight");
-    // ComfyUI's classes of UMT5 and ByT5 mask the padding; no tensor shows it.
+    // Some of ComfyUI's classes mask the padding; no tensor shows it.
     constexpr int kByT5Width = 1472;
-    c.masked = c.zero_out_masked = c.bias_in_every_layer || c.d_model == kByT5Width;
+    constexpr int kBaseWidth = 768;  // of T5 base and UMT5 base
+    c.masked = c.bias_in_every_layer || c.d_model == kByT5Width || c.d_model == kBaseWidth;
+    c.zero_out_masked = c.masked && !(c.bias_in_every_layer && c.d_model == kBaseWidth);
     if (!read.sound(notes)) return std::nullopt;
     return c;
 }

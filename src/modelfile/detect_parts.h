@@ -32,6 +32,9 @@ class WeightSum {
   private:
     PartWeights sum_;
     std::map<DType, std::int64_t> elements_of_;
+    // Matrices of repeated layers, and what they and their scales take.
+    std::int64_t linear_elements_ = 0;
+    Bytes linear_bytes_;
     bool has_scales_ = false;
 };
 
@@ -86,9 +89,11 @@ DetectDenoiser detect_hunyuan_video;    // HunyuanVideo and 1.5, HunyuanImage 2.
 DetectDenoiser detect_ltxv;             // LTX-Video
 DetectDenoiser detect_ltxav;            // LTX-2, 2.3
 DetectDenoiser detect_kandinsky5;       // Kandinsky 5, image and video
+DetectDenoiser detect_minimax_h3;       // MiniMax H3, whole and pruned
 DetectDenoiser detect_ace_step;         // ACE-Step
 DetectDenoiser detect_ace_step15;       // ACE-Step 1.5
 DetectDenoiser detect_stable_audio;     // Stable Audio Open
+DetectDenoiser detect_minimax_music3;   // MiniMax Music 3
 DetectDenoiser detect_wan;              // Wan 2.1, 2.2
 
 [[nodiscard]] Family family_of(const FluxConfig& config);
@@ -104,7 +109,18 @@ struct TransformerVerdict {
 // HunyuanVideo's and those that fold pixels into channels (HunyuanImage, HunyuanVideo 1.5): the
 // published ones only.
 [[nodiscard]] std::optional<VaeConfig> detect_hunyuan_vae(const TensorView& view);
+[[nodiscard]] std::optional<MiniMaxVaeConfig> detect_minimax_vae(const TensorView& view);
+// Those of LTX, Cosmos 1, Mage-Flow and Stable Video Diffusion: the published ones only.
+[[nodiscard]] std::optional<VaeConfig> detect_published_vae(const TensorView& view);
+// LTX-2's for sound, its vocoder beside it: below "audio_vae." or "autoencoder.", and "vocoder.".
+[[nodiscard]] std::optional<Part<VaeConfig>> detect_sound_vae(const TensorTable& table,
+                                                              Notes& notes);
 [[nodiscard]] std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes);
+
+[[nodiscard]] std::optional<MusicDcaeConfig> detect_music_dcae(const TensorView& view,
+                                                               Notes& notes);  // of ACE-Step
+// Of Stable Audio and ACE-Step 1.5.
+[[nodiscard]] std::optional<OobleckConfig> detect_oobleck(const TensorView& view, Notes& notes);
 
 // What a file that holds none of the above looks like, empty when nothing is recognised.
 [[nodiscard]] std::string_view other_network_hint(const TensorTable& table);

@@ -88,4 +88,83 @@ std::optional<DetectedDenoiser> detect_ace_step15(const TensorView& view, Notes&
     return DetectedDenoiser{std::move(c), Family::AceStep15};
 }
 
+std::optional<DetectedDenoiser> detect_minimax_music3(const TensorView& view, Notes& notes) {
+    NumberReader read(view, "MiniMax Music 3");
+    MiniMaxMusic3Config c;
+    c.context_layers = read.length("cond_layer_logits", 0, 1);
+    c.context_width = read.length("latent_conditioners.0.weight", 1, 3);
+    c.embed_dim = read.length("latent_conditioners.0.weight", 0, 3);
+    c.latent_channels = read.length("diffusion_transformer.postprocess_conv.weight", 0, 3);
+    c.depth = read.blocks("diffusion_transformer.transformer.layers.{}.", "layers");
+    c.ff_dim = read.length("diffusion_transformer.transformer.layers.0.ff.ff.2.weight", 1, 2);
+    constexpr int kHeadWidth = 64;  // as published; twice the rotated channels
+    c.num_heads = read.quotient(c.embed_dim, kHeadWidth, "heads");
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{c, Family::MiniMaxMusic3};
+}
+
+namespace {
+
+// Weights of normed convolutions go by the name of whoever wrote the file.
+std::string normed_weight(const TensorView& view, std::string_view layer) {
+    std::string older = fmt::format("{}.weight_v", layer);
+    if (view.has(older)) return older;
+    return fmt::format("{}.parametrizations.weight.original1", layer);
+}
+
+}  // namespace
+
+std::optional<MusicDcaeConfig> detect_music_dcae(const TensorView& view, Notes& notes) {
+    if (!view.has("vocoder.backbone.channel_layers.0.0.bias")) return std::nullopt;
+    NumberReader read(view, "the VAE of ACE-Step");
+    MusicDcaeConfig c;
+    c.in_channels = read.length("dcae.encoder.conv_in.weight", 1, 4);
+    c.latent_channels = read.length("dcae.decoder.conv_in.weight", 1, 4);
+    // Where the rate changes, the width does: all levels but the last end in such a layer.
+    const auto level = [&](std::string_view half, std::size_t i) {
+        return view.below(fmt::format("dcae.{}.{}.", half, i));
+    };
+    const auto blocks = [](const TensorView& of) { return of.count("{}."); };
+    const std::size_t depth = c.block_out_channels.size();
+    for (std::size_t i = 0; i < depth; ++i) {
+        const int changes = i + 1 < depth ? 1 : 0;
+        const TensorView down = level("encoder.down_blocks", i);
+        c.encoder_layers_per_block[i] = blocks(down) - changes;
+        c.decoder_layers_per_block[i] = blocks(level("decoder.up_blocks", i)) - changes;
+        c.block_out_channels[i] = down.axis(i + 1 < depth ? "0.conv1.weight" : "0.attn.to_q.weight",
+                                            0, i + 1 < depth ? 4 : 2);
+    }
+    read.expect(!view.has_any(fmt::format("dcae.decoder.up_blocks.{}.", depth)),
+                "it has more levels than the one published");
+    c.attention_head_dim = read.length(
+        fmt::format("dcae.decoder.up_blocks.{}.0.attn.to_qkv_multiscale.0.proj_out.weight",
+                    depth - 1),
+        1, 4);
+    if (!read.sound(notes)) return std::nullopt;
+    return c;
+}
+
+std::optional<OobleckConfig> detect_oobleck(const TensorView& view, Notes& notes) {
+    if (!view.has("decoder.layers.1.layers.0.beta")) return std::nullopt;
+    constexpr int kLevelsMax = 16;
+    NumberReader read(view, "the VAE of Stable Audio");
+    const auto weight = [&](std::string_view layer) { return normed_weight(view, layer); };
+    OobleckConfig c;
+    c.channels = read.length(weight("encoder.layers.0"), 0, 3);
+    c.in_channels = read.length(weight("encoder.layers.0"), 1, 3);
+    c.latent_dim = read.length(weight("decoder.layers.0"), 1, 3);
+    c.c_mults.clear();
+    c.strides.clear();
+    // An encoder's level ends in the convolution that changes the rate, twice its stride wide.
+    for (int i = 1; i <= kLevelsMax; ++i) {
+        const std::string level = weight(fmt::format("encoder.layers.{}.layers.4", i));
+        if (!view.has(level)) break;
+        c.c_mults.push_back(read.quotient(read.length(level, 0, 3), c.channels, "channels"));
+        c.strides.push_back(read.quotient(read.length(level, 2, 3), 2, "samples of a stride"));
+    }
+    read.expect(!c.strides.empty(), "it has no levels");
+    if (!read.sound(notes)) return std::nullopt;
+    return c;
+}
+
 }  // namespace plimsoll::modelfile

@@ -23,7 +23,8 @@ constexpr Row kRows[] = {
     {"joint_blocks.0.context_block.attn.qkv.weight", "Stable Diffusion 3", detect_mmdit},
     {"clf.1.weight", "Stable Cascade"},
     {"transformer.rotary_pos_emb.inv_freq", "Stable Audio", detect_stable_audio},
-    {"diffusion_transformer.transformer.rotary_pos_emb.inv_freq", "MiniMax Music 3"},
+    {"diffusion_transformer.transformer.rotary_pos_emb.inv_freq", "MiniMax Music 3",
+     detect_minimax_music3},
     {"double_layers.0.attn.w1q.weight", "AuraFlow"},
     {"mlp_t5.0.weight", "HunyuanDiT"},
     {"txt_in.individual_token_refiner.blocks.0.norm1.weight", "HunyuanVideo", detect_hunyuan_video},
@@ -55,7 +56,7 @@ constexpr Row kRows[] = {
     {"vid_in.proj.weight", "SeedVR 2"},
     {"x_embedder.proj1.weight", "HiDream O1"},
     {"encoder.lyric_encoder.layers.0.self_attn.q_proj.weight", "ACE-Step 1.5", detect_ace_step15},
-    {"video_patch_proj.weight", "MiniMax H3"},
+    {"video_patch_proj.weight", "MiniMax H3", detect_minimax_h3},
     // Formats under other names.
     {"transformer_blocks.0.attn.norm_added_k.weight", "Flux", detect_diffusers_flux,
      "x_embedder.weight"},

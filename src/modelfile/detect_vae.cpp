@@ -62,8 +62,7 @@ std::optional<KlVaeConfig> detect_kl_vae(const TensorView& view, Notes& notes) {
     // Video VAEs share the names but convolve in 3-D, or stack frames.
     if (decoder.rank("conv_in.weight") != 4 || decoder.rank("conv_out.weight") != 4)
         return std::nullopt;
-    if (decoder.has_any("mid.block_1.time_stack.") ||
-        decoder.has_any("up_blocks.0.resnets.0.temporal_res_block.") ||
+    if (decoder.has_any("up_blocks.0.resnets.0.temporal_res_block.") ||
         decoder.has_any("time_conv_out.")) {
         notes.emplace_back("VAE with a temporal decoder (video): not modelled");
         return std::nullopt;
@@ -104,6 +103,11 @@ std::optional<KlVaeConfig> detect_kl_vae(const TensorView& view, Notes& notes) {
     config.has_encoder = encoder.has("conv_in.weight");
     if (config.has_encoder) {
         config.in_channels = encoder.axis("conv_in.weight", 1, 4);
+        const int base = encoder.axis("conv_in.weight", 0, 4);
+        if (base != config.base_channels) {  // a smaller decoder was trained for the same latent
+            config.decoder_channels = config.base_channels;
+            config.base_channels = base;
+        }
         const int moments = encoder.axis("conv_out.weight", 0, 4);
         config.double_z = moments == 2 * config.z_channels;
         if (moments != config.z_channels && !config.double_z)

@@ -113,9 +113,8 @@ std::optional<DetectedDenoiser> detect_wan(const TensorView& view, Notes& notes)
         c.vace_layers = read.blocks("vace_blocks.{}.", "control blocks");
         c.vace_in_dim = read.length("vace_patch_embedding.weight", 1, 5);
     } else if (view.has("control_adapter.conv.weight")) {
-        if (!has_image) return not_modelled(notes, "Wan 2.2 Fun Camera");
         constexpr int kFolded = 64;  // pixels of a cell
-        c.model_type = "camera";
+        c.model_type = has_image ? "camera" : "camera_2.2";
         c.in_dim_control_adapter = read.quotient(read.length("control_adapter.conv.weight", 1, 4),
                                                  kFolded, "channels of the camera's path");
     } else {

@@ -53,6 +53,22 @@ std::vector<Level> read_levels(const TensorView& half, std::string_view group) {
     return layers.levels;
 }
 
+// Wan 2.2 folds 2 x 2 pixels of three colours; the others fold none, and may keep transparency.
+void read_colours(const TensorView& view, NumberReader& read, WanVaeConfig& c) {
+    constexpr int kFolded = 3 * 2 * 2;
+    const int in = read.length("encoder.conv1.weight", 1, 5);
+    const int out = view.axis("decoder.head.2.weight", 0, 5);
+    if (in == kFolded) {
+        c.patch_size = 2;
+        read.expect(out == in, "it decodes other colours than it encodes");
+        return;
+    }
+    constexpr int kTransparent = 4;
+    read.expect(in <= kTransparent, "its folded pixels are no square");
+    c.image_channels = in;
+    c.conv_out_channels = out;
+}
+
 }  // namespace
 
 std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes) {
@@ -63,11 +79,7 @@ std::optional<WanVaeConfig> detect_wan_vae(const TensorView& view, Notes& notes)
     c.dim = read.length("encoder.conv1.weight", 0, 5);
     c.z_dim = read.length("conv2.weight", 0, 5);
     c.dec_dim = read.length("decoder.head.0.gamma", 0, 4);
-    constexpr int kColours = 3;
-    const int folded =
-        read.quotient(read.length("encoder.conv1.weight", 1, 5), kColours, "folded pixels");
-    c.patch_size = static_cast<int>(std::lround(std::sqrt(folded)));
-    read.expect(c.patch_size * c.patch_size == folded, "its folded pixels are no square");
+    read_colours(view, read, c);
 
     const std::vector<Level> down = read_levels(view.below("encoder.downsamples."), "downsamples.");
     const std::vector<Level> up = read_levels(view.below("decoder.upsamples."), "upsamples.");

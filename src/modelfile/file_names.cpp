@@ -23,6 +23,8 @@ struct NameRule {
     std::vector<std::string> has;  // all of them occur
     std::vector<std::string> none;
     std::string means;
+    int linear_millibits = 0;  // of a dtype
+    std::string vae = {};
 
     [[nodiscard]] bool fits(std::string_view lower) const {
         const auto occurs = [&](const std::string& word) {
@@ -55,7 +57,10 @@ std::map<std::string, Rules, std::less<>> read_rules() {
                  .has = words_of(rule, "has"),
                  .none = words_of(rule, "not"),
                  .means = std::string(
-                     find_string(rule, "name").value_or(find_string(rule, "dtype").value_or("")))});
+                     find_string(rule, "name").value_or(find_string(rule, "dtype").value_or(""))),
+                 .linear_millibits =
+                     static_cast<int>(find_int(rule, "linear_millibits").value_or(0)),
+                 .vae = std::string(find_string(rule, "vae").value_or(""))});
         by_folder.emplace(folder, std::move(rules));
     }
     return by_folder;
@@ -107,9 +112,17 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     if (rule == nullptr || rule->means.empty()) return std::nullopt;
     NamedFile file;
     file.name = rule->means;
+    file.vae = rule->vae;
     if (folder == "text_encoders") file.kind = NamedFile::Kind::TextEncoder;
     if (folder == "vae") file.kind = NamedFile::Kind::Vae;
     if (const NameRule* type = first_fitting("dtypes", lower)) {
+        if (file.kind == NamedFile::Kind::TextEncoder && type->linear_millibits > 0) {
+            // The matrices of its layers are packed, all else is in 16 bit.
+            file.dtype = DType::BFloat16;
+            file.dtype_is_said = true;
+            file.linear_millibits = type->linear_millibits;
+            return file;
+        }
         const auto dtype = dtype_named(type->means);
         if (!dtype) return std::nullopt;  // a quantisation that is not modelled
         file.dtype = *dtype;

@@ -34,7 +34,7 @@ TEST(FileNames, tell_the_published_networks) {
 TEST(FileNames, leave_networks_alone_that_are_not_modelled) {
     EXPECT_EQ(name_of("Wan2_1_InfiniteTalk_s2v_14B.safetensors", "diffusion_models"), "");
     EXPECT_EQ(name_of("ltx-2.5-22b-distilled.safetensors", "diffusion_models"), "");
-    EXPECT_EQ(name_of("chroma-radiance-x0.safetensors", "diffusion_models"), "");
+    EXPECT_EQ(name_of("wan2.1_fun_control_1.3B.safetensors", "diffusion_models"), "");
     EXPECT_EQ(name_of("qwen_image_layered_control_bf16.safetensors", "diffusion_models"), "");
     EXPECT_EQ(name_of("my_own_training.safetensors", "diffusion_models"), "");
     EXPECT_EQ(name_of("ae.safetensors", "no such folder"), "");

@@ -13,6 +13,7 @@
 #include "modelfile/networks/cosmos_predict2_config.h"
 #include "modelfile/networks/decoder_config.h"
 #include "modelfile/networks/ernie_config.h"
+#include "modelfile/networks/fixed_vae_configs.h"
 #include "modelfile/networks/flux_config.h"
 #include "modelfile/networks/hidream_config.h"
 #include "modelfile/networks/hunyuan_vae_config.h"
@@ -20,12 +21,20 @@
 #include "modelfile/networks/ideogram4_config.h"
 #include "modelfile/networks/kandinsky5_config.h"
 #include "modelfile/networks/krea2_config.h"
+#include "modelfile/networks/ltx24_vae_config.h"
+#include "modelfile/networks/ltx_audio_vae_config.h"
+#include "modelfile/networks/ltx_vae_config.h"
 #include "modelfile/networks/ltxav_config.h"
 #include "modelfile/networks/ltxv_config.h"
 #include "modelfile/networks/lumina2_config.h"
 #include "modelfile/networks/mage_flow_config.h"
+#include "modelfile/networks/minimax_h3_config.h"
+#include "modelfile/networks/minimax_music3_config.h"
+#include "modelfile/networks/minimax_vae_config.h"
 #include "modelfile/networks/mmdit_config.h"
+#include "modelfile/networks/music_dcae_config.h"
 #include "modelfile/networks/omnigen2_config.h"
+#include "modelfile/networks/oobleck_config.h"
 #include "modelfile/networks/pixart_config.h"
 #include "modelfile/networks/pixeldit_config.h"
 #include "modelfile/networks/qwen_image_config.h"
@@ -91,10 +100,12 @@ enum class Family : std::uint8_t {
     HunyuanImage21Refiner,
     Ltxv,
     Ltxav,
+    MiniMaxH3,
     Kandinsky5,
     AceStep,
     AceStep15,
     StableAudio,
+    MiniMaxMusic3,
     Wan,
     WanVace,
     WanAnimate,
@@ -155,6 +166,7 @@ struct KlVaeConfig {
     bool double_z = true;
     bool quant_conv = true;  // quant_conv / post_quant_conv present (absent in Flux / SD3 VAEs)
     bool has_encoder = true;
+    int decoder_channels = 0;  // base of the decoder's; 0: that of the encoder
     // 2 x 2 cells of the latent are handed on as channels of one, normalised (Flux 2).
     bool batch_norm_latent = false;
 };
@@ -185,8 +197,11 @@ using DenoiserConfig =
                  Ideogram4Config, ErnieConfig, HiDreamConfig, Kandinsky5Config, PixelDitConfig,
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
-                 StableAudioConfig, WanConfig>;
-using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig>;
+                 StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config>;
+using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig,
+                               LtxVaeConfig, Ltx24VaeConfig, LtxAudioVaeConfig, CosmosVaeConfig,
+                               MageVaeConfig, PixelSpaceVaeConfig, TemporalVaeConfig, TinyVaeConfig,
+                               MiniMaxVaeConfig, OobleckConfig, MusicDcaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 
 // Params and bytes of one part of a file, as stored.
@@ -198,6 +213,9 @@ struct PartWeights {
     // Elements of the network's own tensors once unpacked: without scales, tokenizers and copies.
     // 0: not counted.
     std::int64_t network_params = 0;
+    // Thousandths of a bit that an element of a repeated layer's matrix takes on average, scales
+    // included, where such weights are unpacked layer by layer as they are used. 0: they are not.
+    int linear_millibits = 0;
 };
 
 template <class Config>
@@ -212,6 +230,7 @@ struct Contents {
     Family family = Family::Unknown;
     std::optional<Part<DenoiserConfig>> denoiser;
     std::optional<Part<VaeConfig>> vae;
+    std::optional<Part<VaeConfig>> sound_vae;  // beside the one of videos
     std::optional<Part<TinyVaeConfig>> tiny_vae;
     std::vector<Part<TextEncoderConfig>> text_encoders;
     std::optional<Part<ControlNetConfig>> controlnet;

@@ -44,6 +44,7 @@ struct ServerOptions {
     std::chrono::milliseconds header_wait{60'000};   // from the first byte to the blank line
     std::chrono::milliseconds idle_wait{3'630'000};  // between requests; aiohttp 3.14 has 3630 s
     std::chrono::milliseconds body_wait{60'000};     // between two pieces of a body
+    std::chrono::milliseconds body_whole{600'000};   // from its first piece to its last
     std::chrono::milliseconds write_wait{60'000};    // until the other side took a piece
     std::uint64_t drain_bytes_max = 256ULL << 20U;   // of a body that the handler did not want
     // The answer to a request that cannot be read. Default: 400 and the message.
@@ -106,6 +107,11 @@ class Exchange {
 
     // Waits; ends early when the server stops.
     [[nodiscard]] virtual Task<void> pause(std::chrono::milliseconds time) = 0;
+    // A function that ends the pause in progress, or the next one at once. From any thread, also
+    // after the exchange is over.
+    [[nodiscard]] virtual std::function<void()> waker() = 0;
+    // The server stops: a handler that waits without end should end.
+    [[nodiscard]] virtual bool is_ending() const = 0;
     // Waits until the client or the server gives up.
     [[nodiscard]] virtual Task<void> wait_gone() = 0;
     // Closes the connection without an answer.

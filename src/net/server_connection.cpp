@@ -64,6 +64,7 @@ Task<void> Connection::run() {
 
 Task<bool> Connection::read_head() {
     parser_.emplace();
+    body_deadline_.reset();
     parser_->header_limit(shared_.options.header_bytes_max);
     parser_->body_limit(boost::none);
     if (buffer_.size() == 0) {
@@ -144,7 +145,9 @@ Task<Result<std::size_t>> Connection::read_some(std::span<char> into) {
         body.data = into.data();
         body.size = into.size();
         body.more = true;
-        stream_.expires_after(shared_.options.body_wait);
+        const auto now = std::chrono::steady_clock::now();
+        if (!body_deadline_) body_deadline_ = now + shared_.options.body_whole;
+        stream_.expires_at(std::min(now + shared_.options.body_wait, *body_deadline_));
         const auto [error, bytes] =
             co_await http::async_read_some(stream_, buffer_, *parser_, kToken);
         if (error && error != http::error::need_buffer) {
@@ -287,9 +290,22 @@ Task<Result<std::shared_ptr<ServerSocket>>> Connection::accept_websocket(SocketO
 }
 
 Task<void> Connection::pause(std::chrono::milliseconds time) {
-    if (cut_) co_return;
+    if (cut_ || std::exchange(woken_, false)) co_return;
     pause_.expires_after(time);
     (void)co_await pause_.async_wait(kToken);
+    woken_ = false;
+}
+
+std::function<void()> Connection::waker() {
+    // On the strand: between a look at what there is and the pause after it nothing gets lost.
+    return [weak = weak_from_this()] {
+        const auto self = weak.lock();
+        if (!self) return;
+        asio::post(self->executor(), [self] {
+            self->woken_ = true;
+            self->pause_.cancel();
+        });
+    };
 }
 
 Task<void> Connection::wait_gone() {

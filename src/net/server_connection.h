@@ -51,6 +51,8 @@ class Connection final : public Exchange,
     [[nodiscard]] Task<Result<std::shared_ptr<ServerSocket>>> accept_websocket(
         SocketOptions options) override;
     [[nodiscard]] Task<void> pause(std::chrono::milliseconds time) override;
+    [[nodiscard]] std::function<void()> waker() override;
+    [[nodiscard]] bool is_ending() const override { return ending_ || cut_ || shared_.stopping; }
     [[nodiscard]] Task<void> wait_gone() override;
     void hang_up() override { close(); }
 
@@ -83,6 +85,8 @@ class Connection final : public Exchange,
     bool idle_ = false;         // waits for the first byte of a request
     bool ending_ = false;
     bool cut_ = false;
+    bool woken_ = false;  // a waker was called since the last pause
+    std::optional<std::chrono::steady_clock::time_point> body_deadline_;
 };
 
 // Takes over the connection's stream; answers the handshake.

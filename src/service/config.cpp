@@ -4,6 +4,7 @@
 #include "base/byte_source.h"
 #include "base/text.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <toml++/toml.h>
@@ -101,6 +102,14 @@ Result<void> set_policy(Setting<std::string>& setting, const Raw& raw) {
     return {};
 }
 
+Result<void> set_listen(Setting<std::string>& setting, const Raw& raw) {
+    if (!parse_listen(raw.text))
+        return out_of_range(raw,
+                            "an address in digits and a port, such as 127.0.0.1:8190, "
+                            "0.0.0.0:8190 or [::1]:8190");
+    return set_text(setting, raw);
+}
+
 Result<void> set_timeout(Setting<Millis>& setting, const Raw& raw) {
     Setting<int> milliseconds;
     TRY_DO(set_integer(milliseconds, raw, 1000, 86'400'000, " milliseconds"));
@@ -181,6 +190,9 @@ constexpr std::array kKeys{
     Key{"memory_policy", "PLIMSOLL_MEMORY_POLICY",
         [](Config& c, const Raw& raw) { return set_policy(c.memory_policy, raw); },
         [](const Config& c) { return line(c.memory_policy, c.memory_policy.value); }},
+    Key{"listen", "PLIMSOLL_LISTEN",
+        [](Config& c, const Raw& raw) { return set_listen(c.listen, raw); },
+        [](const Config& c) { return line(c.listen, c.listen.value); }},
 };
 
 std::string flag_name(std::string_view key) {
@@ -275,6 +287,29 @@ Result<void> settle_port(Config& config) {
 }
 
 }  // namespace
+
+Result<ListenAddress> parse_listen(std::string_view text) {
+    const std::string_view whole = trim(text);
+    const std::size_t colon = whole.rfind(':');
+    const auto refuse = [&] {
+        return fail(Errc::InvalidInput,
+                    fmt::format("'{}' is no address to listen on, such as 127.0.0.1:8190",
+                                whole.substr(0, 80)));
+    };
+    if (colon == std::string_view::npos) return refuse();
+    const auto port = parse_integer(whole.substr(colon + 1));
+    if (!port || *port < 0 || *port > 65535) return refuse();
+    std::string address(whole.substr(0, colon));
+    if (address == "localhost") address = "127.0.0.1";
+    const bool v6 = address.starts_with('[') && address.ends_with(']');
+    if (v6) address = address.substr(1, address.size() - 2);
+    std::array<unsigned char, 16> bytes{};
+    if (::inet_pton(v6 ? AF_INET6 : AF_INET, address.c_str(), bytes.data()) != 1) return refuse();
+    constexpr std::array<unsigned char, 16> kOne{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+    return ListenAddress{.address = std::move(address),
+                         .port = static_cast<int>(*port),
+                         .is_loopback = v6 ? bytes == kOne : bytes[0] == 127};
+}
 
 std::string Config::base_url() const {
     return fmt::format("{}:{}", server_url.value, port.value);

@@ -50,6 +50,8 @@ struct Config {
     Setting<std::string> comfyui_flags;  // PLIMSOLL_COMFYUI_FLAGS; used where ComfyUI is not asked
     Setting<std::string> memory_policy;  // PLIMSOLL_MEMORY_POLICY: "", "estimate", "dynamic"
 
+    Setting<std::string> listen{"127.0.0.1:8190"};  // PLIMSOLL_LISTEN; of the daemon
+
     std::optional<std::filesystem::path> file;  // the plimsoll.toml that was read
     std::vector<std::string> warnings;          // unknown keys, a port given twice
 
@@ -57,6 +59,14 @@ struct Config {
     [[nodiscard]] std::string base_url() const;
     [[nodiscard]] std::filesystem::path history_file() const { return home.value / "history.db"; }
 };
+
+// "127.0.0.1:8190", "localhost:0", "[::1]:8190" as an address in digits and a port.
+struct ListenAddress {
+    std::string address;
+    int port = 0;
+    bool is_loopback = false;  // nobody beyond this machine reaches it
+};
+[[nodiscard]] Result<ListenAddress> parse_listen(std::string_view text);
 
 struct ConfigInputs {
     std::map<std::string, std::string>

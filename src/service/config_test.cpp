@@ -54,6 +54,19 @@ TEST_F(ConfigTest, built_in_values_are_those_of_the_manual) {
     EXPECT_EQ(config.output_dir.value, root_ / "home" / "output");
 }
 
+TEST(ParseListen, says_whether_others_reach_it_and_takes_no_names) {
+    EXPECT_EQ(parse_listen("localhost:0")->address, "127.0.0.1");
+    EXPECT_TRUE(parse_listen("127.3.2.1:80")->is_loopback);
+    EXPECT_TRUE(parse_listen("[::1]:8190")->is_loopback);
+    EXPECT_EQ(parse_listen("[::1]:8190")->address, "::1");
+    EXPECT_FALSE(parse_listen("0.0.0.0:8190")->is_loopback);
+    EXPECT_FALSE(parse_listen("[::]:8190")->is_loopback);
+    EXPECT_FALSE(parse_listen("192.168.1.2:8190")->is_loopback);
+    for (const char* const bad : {"", "8190", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000",
+                                  "example.com:80", "::1:80", "[127.0.0.1]:80", "127.0.0.1:x"})
+        EXPECT_FALSE(parse_listen(bad)) << bad;
+}
+
 TEST_F(ConfigTest, flags_beat_environment_beats_file_beats_built_in) {
     EXPECT_EQ(read()->max_vram_mb.origin, Origin::BuiltIn);
     write("work", "max_vram_mb = 2048");

@@ -189,6 +189,7 @@ class Generator {
         follow.timeout = options_.timeout;
         follow.cancelled = options_.cancelled;
         follow.sleep = options_.sleep;
+        follow.on_preview = options_.on_preview;
         // Waits are in our time: a faster server is looked at more often.
         if (parts_.own != nullptr) {
             follow.tick = tick_at(parts_.own->speed(), follow.tick);

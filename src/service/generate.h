@@ -44,7 +44,8 @@ struct GenerateOptions {
     const std::atomic<bool>* cancelled = nullptr;
     std::function<void(const PlanAnswer&, const Site&)> on_plan;  // before anything is submitted
     std::function<void(const GenerateProgress&)> on_progress;
-    std::function<void(std::chrono::milliseconds)> sleep;  // for tests, see FollowOptions
+    std::function<void(const std::string& image)> on_preview;  // JPEG or PNG
+    std::function<void(std::chrono::milliseconds)> sleep;      // for tests, see FollowOptions
 };
 
 // The parts of the outside; all outlive the call. Exactly one of `upstream` (the user's server: its

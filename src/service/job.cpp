@@ -3,6 +3,7 @@
 
 #include "advisor/text_to_image.h"
 #include "service/conversion.h"
+#include "workflow/convert/ui_workflow.h"
 #include "workflow/parse.h"
 
 #include <fmt/format.h>
@@ -52,19 +53,24 @@ Result<Job> job_of_workflow(std::string text, std::string name, ModelLibrary& li
     return job;
 }
 
-Result<Job> job_of_file(const std::filesystem::path& path, const ObjectInfoSource& object_info,
-                        ModelLibrary& library) {
-    const std::string name = path.filename().string();
-    TRY_ASSIGN(WorkflowText workflow, read_workflow_file(path));
+Result<Job> job_of_text(WorkflowText workflow, const std::string& name,
+                        const ObjectInfoSource& object_info, ModelLibrary& library) {
     if (!workflow.is_ui_format) return job_of_workflow(std::move(workflow.text), name, library);
+    const std::string subject = name.empty() ? "workflow" : name;
     const auto info = read_object_info(object_info);
-    if (!info) return fail_at(name, info.error());
+    if (!info) return fail_at(subject, info.error());
     auto converted = workflow::convert_workflow(workflow.text, *info);
-    if (!converted) return fail_at(name, std::move(converted).error());
+    if (!converted) return fail_at(subject, std::move(converted).error());
     TRY_ASSIGN(Job job, job_of_workflow(std::move(converted->text), name, library));
     job.warnings.insert(job.warnings.begin(), converted->warnings.begin(),
                         converted->warnings.end());
     return job;
+}
+
+Result<Job> job_of_file(const std::filesystem::path& path, const ObjectInfoSource& object_info,
+                        ModelLibrary& library) {
+    TRY_ASSIGN(WorkflowText workflow, read_workflow_file(path));
+    return job_of_text(std::move(workflow), path.filename().string(), object_info, library);
 }
 
 advisor::Settings settings_of(const JobRequest& request, const advisor::ModelProfile& profile,
@@ -138,10 +144,22 @@ Result<Job> job_of_model(const JobRequest& request, const Profiles& profiles,
 
 }  // namespace
 
+Result<advisor::Settings> settings_of_wishes(const JobRequest& request, const Profiles& profiles) {
+    TRY_ASSIGN(const advisor::ModelProfile profile,
+               advisor::find_profile(request.model.value_or(""), profiles.all));
+    const advisor::Settings settings =
+        settings_of(request, profile, request.quality.value_or(advisor::Quality::Optimized));
+    TRY_DO(advisor::check_ranges(settings));
+    return settings;
+}
+
 Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles, ModelLibrary& library,
                         Upstream* comfyui) {
     TRY_DO(check_sources(request));
-    if (request.workflow) return job_of_workflow(*request.workflow, {}, library);
+    if (request.workflow)
+        return job_of_text({.text = *request.workflow,
+                            .is_ui_format = workflow::is_ui_workflow(*request.workflow)},
+                           {}, {.file = request.object_info, .comfyui = comfyui}, library);
     if (request.file) {
         return job_of_file(*request.file, {.file = request.object_info, .comfyui = comfyui},
                            library);

@@ -27,8 +27,8 @@ struct JobRequest {
     std::optional<std::filesystem::path> model_file;
     std::optional<std::string> family;          // "sdxl"
     std::optional<std::filesystem::path> file;  // WORKFLOW.json or IMAGE.png
-    std::optional<std::string> workflow;        // API format, as text
-    // What a server says about its nodes (GET /object_info), for a file in UI format.
+    std::optional<std::string> workflow;        // API or UI format, as text
+    // What a server says about its nodes (GET /object_info), for a workflow in UI format.
     std::optional<std::filesystem::path> object_info;
 
     std::string prompt;
@@ -59,8 +59,12 @@ struct Job {
 };
 
 // InvalidInput names the value and its range; NotFound lists the nearest names. `comfyui` is asked
-// for object_info where a file is in UI format and none is given; nullptr: such a file is refused.
+// for object_info where a workflow is in UI format and none is given; nullptr: it is refused.
 [[nodiscard]] Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles,
                                       ModelLibrary& library, Upstream* comfyui = nullptr);
+
+// All settings of a job that names a model: what it leaves open comes from the model's profile.
+[[nodiscard]] Result<advisor::Settings> settings_of_wishes(const JobRequest& request,
+                                                           const Profiles& profiles);
 
 }  // namespace plimsoll::service

@@ -24,6 +24,9 @@ constexpr std::array<std::string_view, 11> kSubfolders{
     "",     "checkpoints", "diffusion_models", "unet",  "vae",           "text_encoders",
     "clip", "controlnet",  "t2i_adapter",      "loras", "upscale_models"};
 
+// A VAE that ComfyUI has without a file.
+constexpr std::string_view kPixelSpace = "pixel_space";
+
 bool looks_like_model(std::string_view name) {
     const std::string lower = to_lower_ascii(name);
     return std::ranges::any_of(kModelEndings,
@@ -82,7 +85,8 @@ std::string_view folder_of(std::string_view input) {
     if (input == "ckpt_name") return "checkpoints";
     if (input == "unet_name") return "diffusion_models";
     if (input == "vae_name") return "vae";
-    return input.starts_with("clip_name") ? "text_encoders" : "";
+    const bool is_encoder = input.starts_with("clip_name") || input == "text_encoder";
+    return is_encoder ? "text_encoders" : "";
 }
 
 // What a file that is not on this machine would hold by its name, with a warning in any case.
@@ -118,8 +122,15 @@ memory::ModelFiles ModelLibrary::files_of(const workflow::Graph& graph,
     for (const workflow::Node& node : graph.nodes)
         for (const workflow::Input& input : node.inputs) {
             const auto* const name = std::get_if<std::string>(&input.value);
-            if (name == nullptr || !looks_like_model(*name) || files.by_name.contains(*name))
+            if (name == nullptr || files.by_name.contains(*name)) continue;
+            if (input.name == "vae_name" && *name == kPixelSpace) {
+                if (auto none = memory::known_file(
+                        {.kind = modelfile::NamedFile::Kind::Vae, .name = *name}, false))
+                    files.by_name.emplace(*name, std::move(*none));
                 continue;
+            }
+            const bool is_preview = input.name == "vae_name" && name->starts_with("tae");
+            if (!is_preview && !looks_like_model(*name)) continue;
             if (const auto path = find(*name)) {
                 if (auto contents = read(*path))
                     files.by_name.emplace(*name, std::move(*contents));

@@ -1,29 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/encode.h"
 
+#include "wire/encode_parts.h"
+
 #include <string>
 #include <utility>
 
 namespace plimsoll::wire {
 
 namespace {
-
-json::array texts(const std::vector<std::string>& list) {
-    json::array array;
-    for (const std::string& text : list) array.emplace_back(text);
-    return array;
-}
-
-template <class T>
-json::value or_null(const std::optional<T>& value) {
-    if (value) return json::value(*value);
-    return nullptr;
-}
-
-json::value bytes_or_null(const std::optional<Bytes>& value) {
-    if (value) return json::value(value->count);
-    return nullptr;
-}
 
 json::object encode_residency(const memory::Residency& model) {
     return {{"model", model.model},
@@ -78,39 +63,6 @@ json::object encode_phase(const memory::Phase& phase, const timing::PhaseSeconds
             {"reasons", texts(reasons)}};
 }
 
-json::object encode_judgement(const advisor::Judgement& judged) {
-    return {{"standing", advisor::standing_name(judged.standing)},
-            {"overByBytes", judged.over_by.count},
-            {"inTime", judged.in_time},
-            {"sentence", judged.sentence}};
-}
-
-// The numbers that every answer about a forecast has.
-json::object encode_priced(const advisor::PricedForecast& priced, const advisor::Budget& budget,
-                           memory::Verdict verdict, const advisor::Judgement& judged) {
-    const memory::Forecast& forecast = priced.memory;
-    json::array phases;
-    for (std::size_t i = 0; i < forecast.phases.size(); ++i)
-        phases.emplace_back(encode_phase(forecast.phases[i], i < priced.seconds.phases.size()
-                                                                 ? priced.seconds.phases[i]
-                                                                 : timing::PhaseSeconds{}));
-    return {{"verdict", memory::verdict_name(verdict)},
-            {"cardVerdict", memory::verdict_name(forecast.verdict)},
-            {"loadLineBytes", budget.load_line.count},
-            {"peakBytes", forecast.peak.count},
-            {"floorBytes", forecast.floor.count},
-            {"comfortBytes", forecast.comfort.count},
-            {"workingSetBytes", forecast.working_set.count},
-            {"reservedBytes", forecast.reserved.count},
-            {"cardLimitBytes", forecast.card_limit.count},
-            {"seconds", priced.seconds.total},
-            {"secondsWithoutLoad", priced.seconds.without_load},
-            {"secondsMax", budget.seconds_max},
-            {"judgement", encode_judgement(judged)},
-            {"phases", std::move(phases)},
-            {"unknownNodes", texts(forecast.unknown_nodes)}};
-}
-
 json::object encode_change(const advisor::Change& change) {
     json::array values;
     for (const auto& value : change.values)
@@ -148,6 +100,42 @@ json::value encode_workflow(const std::string& workflow) {
 }
 
 }  // namespace
+
+json::object encode_judgement(const advisor::Judgement& judged) {
+    return {{"standing", advisor::standing_name(judged.standing)},
+            {"overByBytes", judged.over_by.count},
+            {"inTime", judged.in_time},
+            {"sentence", judged.sentence}};
+}
+
+json::array encode_phases(const advisor::PricedForecast& priced) {
+    json::array phases;
+    for (std::size_t i = 0; i < priced.memory.phases.size(); ++i)
+        phases.emplace_back(encode_phase(priced.memory.phases[i], i < priced.seconds.phases.size()
+                                                                      ? priced.seconds.phases[i]
+                                                                      : timing::PhaseSeconds{}));
+    return phases;
+}
+
+json::object encode_priced(const advisor::PricedForecast& priced, const advisor::Budget& budget,
+                           memory::Verdict verdict, const advisor::Judgement& judged) {
+    const memory::Forecast& forecast = priced.memory;
+    return {{"verdict", memory::verdict_name(verdict)},
+            {"cardVerdict", memory::verdict_name(forecast.verdict)},
+            {"loadLineBytes", budget.load_line.count},
+            {"peakBytes", forecast.peak.count},
+            {"floorBytes", forecast.floor.count},
+            {"comfortBytes", forecast.comfort.count},
+            {"workingSetBytes", forecast.working_set.count},
+            {"reservedBytes", forecast.reserved.count},
+            {"cardLimitBytes", forecast.card_limit.count},
+            {"seconds", priced.seconds.total},
+            {"secondsWithoutLoad", priced.seconds.without_load},
+            {"secondsMax", budget.seconds_max},
+            {"judgement", encode_judgement(judged)},
+            {"phases", encode_phases(priced)},
+            {"unknownNodes", texts(forecast.unknown_nodes)}};
+}
 
 json::object encode_error(const Error& error, json::value details) {
     return {{"error", json::object{{"code", error_door(error.code).json_name},
@@ -196,6 +184,16 @@ json::object encode_plan(const service::PlanAnswer& answer) {
             {"model", answer.model},
             {"where", answer.where},
             {"warnings", texts(answer.warnings)}};
+}
+
+json::object encode_forecast_event(const std::string& job_id, const service::PlanAnswer& answer,
+                                   bool anyway) {
+    const advisor::Plan& plan = answer.plan;
+    return {{"jobId", job_id},
+            {"forecast", anyway ? encode_priced(plan.before, answer.budget, answer.verdict_before,
+                                                plan.judged_before)
+                                : encode_priced(plan.after, answer.budget, answer.verdict_after,
+                                                plan.judged_after)}};
 }
 
 json::object encode_largest(const service::LargestAnswer& answer) {

@@ -13,6 +13,7 @@
 #include "service/forecast.h"
 #include "service/generate.h"
 
+#include <string>
 #include <vector>
 
 namespace plimsoll::wire {
@@ -25,6 +26,9 @@ namespace plimsoll::wire {
 // seconds, phases[], warnings[]...
 [[nodiscard]] json::object encode_forecast(const service::ForecastAnswer& answer);
 [[nodiscard]] json::object encode_plan(const service::PlanAnswer& answer);
+// {jobId, forecast}: what is about to run, of the two in the plan.
+[[nodiscard]] json::object encode_forecast_event(const std::string& job_id,
+                                                 const service::PlanAnswer& answer, bool anyway);
 [[nodiscard]] json::object encode_largest(const service::LargestAnswer& answer);
 [[nodiscard]] json::object encode_generation(const service::Generation& generation);
 

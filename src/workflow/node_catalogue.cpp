@@ -208,6 +208,7 @@ class CatalogueReader {
         kind.references = texts_of(entry, "references");
         kind.files = texts_of(entry, "files");
         kind.texts = texts_of(entry, "texts");
+        if (const auto lyrics = find_string(entry, "lyrics")) kind.lyrics = *lyrics;
         kind.positives = texts_of(entry, "positives");
         kind.combined = texts_of(entry, "combined");
         kind.network = find_string(entry, "network").value_or("");

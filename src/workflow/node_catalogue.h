@@ -85,7 +85,7 @@ struct NodeKind {
     NodeVerb verb = NodeVerb::Compute;
     bool output_node = false;             // ComfyUI runs it although nothing reads it
     bool tiled = false;                   // VaeDecode, VaeEncode
-    bool sound = false;                   // VaeDecode, VaeEncode: of sound
+    bool sound = false;                   // VaeDecode, VaeEncode, LoadVae: of sound
     bool refers_to_encoded = false;       // what it encodes becomes references of conditionings
     int image_tokens = 0;                 // EncodeText: tokens of each image beside the text
     std::vector<NodeOutput> outputs;      // by slot; the last one stands for all that follow
@@ -93,6 +93,7 @@ struct NodeKind {
     std::vector<std::string> references;  // inputs whose latents become references
     std::vector<std::string> files;       // LoadClip, LoadOther, LoadMedia: inputs
     std::vector<std::string> texts;       // EncodeText: inputs
+    std::string lyrics;                   // EncodeText: the input whose text is sung
     std::vector<std::string> positives;   // Guide: inputs
     std::vector<std::string> combined;    // CombineConditioning: inputs
     std::string network;                  // LoadOther, RunOther: what it is

@@ -44,6 +44,14 @@ int image_tokens(NodeScope& scope) {
     return std::min(images * scope.kind().image_tokens, kTokensMax);
 }
 
+// About: lyrics have a vocabulary of their own, and the networks that sing take this many at most.
+int lyric_tokens(const NodeScope& scope) {
+    constexpr int kLyricsMax = 5000;
+    if (scope.kind().lyrics.empty()) return 0;
+    const auto lyrics = scope.text(scope.kind().lyrics);
+    return std::clamp(estimate_prompt_length(lyrics.value_or("")).tokens, 1, kLyricsMax);
+}
+
 Values encode_text(NodeScope& scope) {
     std::vector<LatentShape> encoded;
     const bool sees = run_encodes(scope, encoded);
@@ -61,6 +69,7 @@ Values encode_text(NodeScope& scope) {
     scope.step(TextEncodeStep{.text_encoder = clip->use, .runs = std::move(use.runs)});
     ConditionUse condition;
     condition.tokens = use.tokens;
+    condition.lyrics = lyric_tokens(scope);
     const Value conditioning{ConditioningValue{{std::move(condition)}}};
     Values values{conditioning};
     // A node with further outputs names the conditioning by what makes it.

@@ -48,8 +48,8 @@ std::string described(const Step& step, const SampleStep& what) {
 
 std::string described(const Step& step, const VaeStep& what) {
     const char* verb = what.direction == VaeDirection::Decode ? "decode" : "encode";
-    if (what.sound_seconds > 0)
-        return fmt::format("{} {} sound {:.2f}", step.node_id, verb, what.sound_seconds);
+    if (what.sound_latents > 0)
+        return fmt::format("{} {} sound {}", step.node_id, verb, what.sound_latents);
     return fmt::format("{} {} {} x {} x {}", step.node_id, verb, what.image.batch, what.image.width,
                        what.image.height);
 }

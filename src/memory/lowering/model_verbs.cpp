@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/lowering/verbs.h"
 
+#include "memory/networks/vae.h"
+
 #include <fmt/format.h>
 
 #include <utility>
@@ -33,6 +35,12 @@ std::string why_not(const std::string& name, const BuiltFile* file, ModelRole ro
     return fmt::format("{} holds no {} that is known", name, model_role_name(role));
 }
 
+// Of a file's VAEs the one for sound; nullptr where it has none that is known.
+std::shared_ptr<const BuiltFile> sound_of(std::shared_ptr<const BuiltFile> file) {
+    if (file == nullptr || file->sound != nullptr) return file == nullptr ? file : file->sound;
+    return file->vae != nullptr && file->vae->sound() ? file : nullptr;
+}
+
 // What a text encoder is loaded for: the loader says it, or the checkpoint's family.
 std::string purpose_of(const NodeScope& scope, const ProgramModel& model) {
     if (auto type = scope.text("type")) return *type;
@@ -52,6 +60,11 @@ Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
     if (files.empty()) model.why_unknown = "the loader names no file";
     for (const std::string& file : files) {
         model.built.push_back(models.find(file));
+        if (role == ModelRole::Vae && scope.kind().sound && model.built.back() != nullptr) {
+            model.built.back() = sound_of(model.built.back());
+            if (model.built.back() == nullptr && model.known())
+                model.why_unknown = fmt::format("{} holds no VAE for sound that is known", file);
+        }
         const BuiltFile* built = model.built.back().get();
         if (model.known() && (built == nullptr || !has_role(*built, role)))
             model.why_unknown = why_not(file, built, role);
@@ -143,7 +156,9 @@ Values lower_model_verb(NodeScope& scope, const BuiltModels& models) {
         case NodeVerb::LoadClip:
             return load(scope, models, ModelRole::TextEncoder, scope.kind().files);
         case NodeVerb::LoadVae:
-            return load(scope, models, ModelRole::Vae, {"vae_name"});
+            return load(scope, models, ModelRole::Vae,
+                        scope.kind().files.empty() ? std::vector<std::string>{"vae_name"}
+                                                   : scope.kind().files);
         case NodeVerb::LoadControlNet:
             return load(scope, models, ModelRole::ControlNet, {"control_net_name"});
         case NodeVerb::LoadOther:

@@ -19,7 +19,7 @@ struct TextRule {
     std::string_view purpose;  // empty: any
     int around = 0;            // tokens of the template and of marks around the prompt
     int shortest = 1;          // padded to it
-    int cut_off = 0;           // of the output: the template's part before the prompt
+    int cut_off = 0;  // of the output: the template's part before the prompt; below 0: added to it
 };
 constexpr std::array kRules = std::to_array<TextRule>({
     {"t5_xxl", "sd3", 1, 77, 0},
@@ -30,6 +30,8 @@ constexpr std::array kRules = std::to_array<TextRule>({
     {"t5_xxl", "", 1, 1, 0},
     {"umt5_xxl", "", 1, 512, 0},
     {"byt5_small", "", 1, 1, 0},
+    {"t5_base", "", 1, 128, -2},  // the start and the length of the sound are tokens too
+    {"umt5_base", "", 1, 1, 0},
     // A long instruction comes first; of all that, 300 tokens are the condition.
     {"gemma2_2b", "pixeldit", 206, 504, 204},
     {"gemma2_2b", "", 40, 1, 0},

@@ -23,6 +23,12 @@ TEST(TextRules, templates_are_read_but_their_first_part_is_no_condition) {
     EXPECT_EQ(use_of({"gemma2_2b"}, "pixeldit").tokens, 300);
 }
 
+TEST(TextRules, start_and_length_of_a_sound_are_tokens_of_its_condition) {
+    EXPECT_EQ(use_of({"t5_base"}, "stable_audio").runs.front().tokens, 128);
+    EXPECT_EQ(use_of({"t5_base"}, "stable_audio").tokens, 128 + 2);
+    EXPECT_EQ(use_of({"umt5_base"}, "ace_step").tokens, kWords + 1);
+}
+
 TEST(TextRules, of_four_encoders_clip_is_pooled_only_and_of_three_it_is_joined) {
     const PromptUse four = use_of({"clip_l", "clip_g", "t5_xxl", "llama3_8b_hv"}, "unknown");
     EXPECT_EQ(four.runs.size(), 4U);

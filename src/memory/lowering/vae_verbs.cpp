@@ -2,6 +2,8 @@
 #include "memory/lowering/verbs.h"
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 namespace plimsoll::memory {
 
@@ -37,7 +39,8 @@ Values decode(NodeScope& scope, const ModelValue& vae, const LatentShape& latent
                                             : VaeGrid{.pixels_per_cell = latent.pixels_per_cell,
                                                       .frames_per_cell = latent.frames_per_cell,
                                                       .latent_channels = latent.channels};
-    const int frames = clamped((latent.frames - 1.0) * grid.frames_per_cell + 1, 1, kFramesMax);
+    const int frames =
+        clamped(static_cast<double>(grid.pixel_frames(latent.frames)), 1, kFramesMax);
     // An empty latent of another cell size is made anew for the model, in the same pixels.
     const auto pixels = [&](int cells) {
         const int side = clamped(static_cast<double>(cells) * latent.pixels_per_cell, 1, kSideMax);
@@ -51,23 +54,60 @@ Values decode(NodeScope& scope, const ModelValue& vae, const LatentShape& latent
     return {{step.image}};
 }
 
-// The shapes of a sound are those of the catalogue's outputs.
-Values run_on_sound(NodeScope& scope, const ModelValue& vae, VaeDirection direction) {
-    constexpr double kSecondsMax = 1e6;  // chosen: a week and a half
-    Values values = make_outputs(scope);
-    const auto* made = std::get_if<SoundShape>(&values.front().what);
+// Latents of a sound of so many seconds, as the VAE cuts them; a VAE that is not known leaves the
+// catalogue's.
+std::optional<LatentShape> sound_latents(const NodeScope& scope, const ModelValue& vae,
+                                         double seconds) {
+    const Vae* network = known_vae(scope, vae);
+    const auto grid = network != nullptr ? network->sound() : std::nullopt;
+    if (!grid) return std::nullopt;
+    const double samples = std::floor(seconds * grid->samples_per_second);
+    const int latents = clamped(samples / grid->samples_per_latent, 1, kSideMax);
+    return LatentShape{.channels = grid->latent_channels,
+                       .height = grid->rows_are_time ? latents : grid->latent_rows,
+                       .width = grid->rows_are_time ? grid->latent_rows : latents,
+                       .pixels_per_cell = 1};
+}
+
+int along_time(const LatentShape& latent, const SoundGrid& grid) {
+    return grid.rows_are_time ? latent.height : latent.width;
+}
+
+// What comes out are the catalogue's outputs.
+Values decode_sound(NodeScope& scope, const ModelValue& vae) {
+    const auto* latent = scope.get<LatentShape>("samples");
+    if (latent == nullptr) return {scope.unknown_step()};
+    VaeStep step;
+    step.vae = vae.use;
+    step.image = {latent->batch, 1, 1};
+    // The time is what is longest where nobody says what a latent's rows are.
+    const Vae* network = known_vae(scope, vae);
+    const auto grid = network != nullptr ? network->sound() : std::nullopt;
+    const int longest = std::max(latent->height, latent->width);
+    step.sound_latents = std::max(latent->sound, grid ? along_time(*latent, *grid) : longest);
+    if (scope.kind().tiled) take_tiles(scope, step);
+    scope.step(step);
+    return make_outputs(scope);
+}
+
+Values encode_sound(NodeScope& scope, const ModelValue& vae) {
     const auto* given = scope.look<SoundShape>("audio");
-    const double seconds = made != nullptr ? made->seconds : given != nullptr ? given->seconds : 0;
-    if (seconds <= 0) {
+    Values values = make_outputs(scope);
+    if (given == nullptr || given->seconds <= 0) {
         scope.missing("the length of the sound is not known");
         (void)scope.unknown_step();
         return values;
     }
+    if (const auto latent = sound_latents(scope, vae, given->seconds)) values = {{*latent}};
     VaeStep step;
     step.vae = vae.use;
-    step.direction = direction;
+    step.direction = VaeDirection::Encode;
     step.image = {1, 1, 1};
-    step.sound_seconds = std::min(seconds, kSecondsMax);
+    const auto* made = std::get_if<LatentShape>(&values.front().what);
+    const Vae* network = known_vae(scope, vae);
+    const auto grid = network != nullptr ? network->sound() : std::nullopt;
+    step.sound_latents =
+        made != nullptr ? std::max(1, along_time(*made, grid.value_or(SoundGrid{}))) : 1;
     scope.step(step);
     return values;
 }
@@ -92,7 +132,7 @@ LatentShape latent_of(const ImageShape& image, const VaeGrid& grid) {
     const bool video = grid.frames_per_cell > 1;
     return {.batch = video ? 1 : image.batch,
             .channels = grid.latent_channels,
-            .frames = video ? (image.batch - 1) / grid.frames_per_cell + 1 : 1,
+            .frames = video ? static_cast<int>(grid.latent_frames(image.batch)) : 1,
             .height = std::max(1, image.height / grid.pixels_per_cell),
             .width = std::max(1, image.width / grid.pixels_per_cell),
             .pixels_per_cell = grid.pixels_per_cell,
@@ -107,9 +147,8 @@ std::optional<LatentShape> encode_pixels(NodeScope& scope, const ModelValue& vae
     step.direction = VaeDirection::Encode;
     // ComfyUI cuts an image to whole cells, a video to whole cells of time.
     step.video = grid.frames_per_cell > 1 && pixels.batch > 1;
-    const int frames = step.video
-                           ? (pixels.batch - 1) / grid.frames_per_cell * grid.frames_per_cell + 1
-                           : pixels.batch;
+    const int frames =
+        step.video ? static_cast<int>(grid.coded_frames(pixels.batch)) : pixels.batch;
     step.image = {frames, pixels.height / grid.pixels_per_cell * grid.pixels_per_cell,
                   pixels.width / grid.pixels_per_cell * grid.pixels_per_cell};
     if (step.image.height < 1 || step.image.width < 1) {
@@ -127,7 +166,7 @@ Values lower_vae_verb(NodeScope& scope) {
     const auto* vae = scope.get<ModelValue>(kind.input_of("vae"));
     if (kind.sound) {
         if (vae == nullptr) return unknown_run(scope);
-        return run_on_sound(scope, *vae, decodes ? VaeDirection::Decode : VaeDirection::Encode);
+        return decodes ? decode_sound(scope, *vae) : encode_sound(scope, *vae);
     }
     if (decodes) {
         const auto* latent = scope.get<LatentShape>("samples");

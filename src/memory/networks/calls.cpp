@@ -61,14 +61,16 @@ Walk finish_walk(ghost::Tape& tape, const Network& network, ComputeType storage,
     return walk;
 }
 
+KeepMiddle keep_middle(const ForwardRules& rules) {
+    constexpr int kKeepsMiddleSince = 33000;  // ComfyUI 0.33.0, traced; 0.3.64 does not
+    return rules.comfyui_minor_key >= kKeepsMiddleSince ? KeepMiddle::Yes : KeepMiddle::No;
+}
+
 Walk simulate_vae_decode(const KlVaeNetwork& vae, const VaeCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     const Tensor z = tape.input(vae.latent_shape(call.batch, call.height, call.width),
                                 element_type(call.compute));
-    constexpr int kKeepsMiddleSince = 33000;  // ComfyUI 0.33.0, traced; 0.3.64 does not
-    const KeepMiddle keep =
-        call.rules.comfyui_minor_key >= kKeepsMiddleSince ? KeepMiddle::Yes : KeepMiddle::No;
-    const Tensor image = vae.decode(tape, z, keep);
+    const Tensor image = vae.decode(tape, z, keep_middle(call.rules));
     return finish_walk(tape, vae, call.storage, call.rules);
 }
 

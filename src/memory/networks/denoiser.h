@@ -65,6 +65,9 @@ class Denoiser : public RegisteredNetwork {
     [[nodiscard]] virtual StepInputs make_inputs(Tape& tape, const InputWish& wish) const = 0;
     [[nodiscard]] virtual Tensor forward(Tape& tape, const StepInputs& inputs) const = 0;
     [[nodiscard]] virtual Prediction prediction() const = 0;
+    // Whether weights that are stored in another type than they run in are cast to it layer by
+    // layer. Networks whose layers differ in this say no, and account for it themselves.
+    [[nodiscard]] virtual bool casts_weights() const { return true; }
     // Buffers of ComfyUI's model object around the network, which its loader counts too: sigma
     // tables, SDXL's noise augmentor. Not part of modules().
     [[nodiscard]] virtual std::vector<ModuleEntry> model_buffers() const = 0;

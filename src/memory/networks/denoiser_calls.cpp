@@ -157,8 +157,13 @@ ControlTensors control_inputs(Tape& tape, const ControlNetNetwork& controlnet, c
     return control;
 }
 
+// What the walk is told that weights are stored in.
+ComputeType stored_as(const Denoiser& model, const StepCall& call) {
+    return model.casts_weights() ? call.storage : call.compute;
+}
+
 Walk walk_forward(const Denoiser& model, const StepCall& call) {
-    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    Tape tape(tape_options(stored_as(model, call), call.compute, call.rules));
     StepInputs in = model.make_inputs(tape, {.call = call,
                                              .batch = call.batch,
                                              .cond_batch = call.batch,
@@ -175,7 +180,7 @@ Walk walk_forward(const Denoiser& model, const StepCall& call) {
 }
 
 Walk walk_apply_model(const Denoiser& model, const StepCall& call) {
-    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    Tape tape(tape_options(stored_as(model, call), call.compute, call.rules));
     const StepInputs in =
         model.make_inputs(tape, {.call = call, .batch = call.batch, .cond_batch = call.batch});
     std::vector<Tensor> held;
@@ -297,7 +302,7 @@ StepInputs other_conditions(Tape& tape, const StepInputs& cond) {
 // sampling_function: the conditions in one forward, then combined. Without an uncond its sums are
 // there all the same.
 Walk walk_sampling_function(const Denoiser& model, const StepCall& call) {
-    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    Tape tape(tape_options(stored_as(model, call), call.compute, call.rules));
     const Module m = no_module();
     const std::size_t conds =
         call.conds >= 1 && call.batch % call.conds == 0 ? static_cast<std::size_t>(call.conds) : 1;

@@ -116,14 +116,20 @@ Tensor VaeEncoder::forward(Tape& tape, const Tensor& x) const {
     return conv_out_->forward(tape, h);
 }
 
+namespace {
+std::int64_t decoder_channels(const modelfile::KlVaeConfig& config) {
+    return config.decoder_channels > 0 ? config.decoder_channels : config.base_channels;
+}
+}  // namespace
+
 VaeDecoder::VaeDecoder(Registry& r, const modelfile::KlVaeConfig& config)
     : path_(r.path("decoder", "")),
       conv_in_(r, r.path("decoder", "conv_in"), config.z_channels,
-               std::int64_t{config.base_channels} * config.channel_mult.back()),
-      middle_(r, "decoder.mid", std::int64_t{config.base_channels} * config.channel_mult.back()) {
+               decoder_channels(config) * config.channel_mult.back()),
+      middle_(r, "decoder.mid", decoder_channels(config) * config.channel_mult.back()) {
     levels_.resize(config.channel_mult.size());
     const auto channels = [&](std::size_t i) {
-        return std::int64_t{config.base_channels} * config.channel_mult[i];
+        return decoder_channels(config) * config.channel_mult[i];
     };
     for (std::size_t i = 0; i < levels_.size();
          ++i) {  // named_modules() goes from the finest level up
@@ -250,20 +256,21 @@ Tensor KlVaeNetwork::decode(Tape& tape, const Tensor& packed, KeepMiddle keep) c
     return decoder_.forward(tape, latent, keep);
 }
 
+Tensor kl_mean(Tape& tape, Module regularization, const Tensor& moments) {
+    const Shape& s = moments.shape();
+    Tensor mean = moments.view({s[0], s[1] / 2, s[2], s[3]});
+    const Tensor log_variance = ghost::unary(tape, "clamp", regularization, mean);
+    const Tensor deviation = ghost::unary(tape, "exp", regularization,
+                                          ghost::unary(tape, "mul", regularization, log_variance));
+    const Tensor variance = ghost::unary(tape, "exp", regularization, log_variance);
+    return mean;
+}
+
 Tensor KlVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
     Tensor moments = encoder_->forward(tape, pixels);
     if (quant_conv_) moments = quant_conv_->forward(tape, moments);
     if (!config_.double_z) return moments;
-    // The Gaussian posterior: its deviation and variance are computed even where only the mean is
-    // used.
-    const Shape& s = moments.shape();
-    Tensor mean = moments.view({s[0], s[1] / 2, s[2], s[3]});
-    {
-        const Tensor log_variance = ghost::unary(tape, "clamp", regularization_, mean);
-        const Tensor deviation = ghost::unary(
-            tape, "exp", regularization_, ghost::unary(tape, "mul", regularization_, log_variance));
-        const Tensor variance = ghost::unary(tape, "exp", regularization_, log_variance);
-    }
+    const Tensor mean = kl_mean(tape, regularization_, moments);
     return latent_norm_ ? latent_norm_->pack(tape, mean) : mean;
 }
 

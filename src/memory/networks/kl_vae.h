@@ -70,6 +70,7 @@ class VaeEncoder {
 // Whether the middle block's result stays alive while the levels run: ComfyUI 0.33.0 does, 0.3.64
 // did not.
 enum class KeepMiddle : std::uint8_t { No, Yes };
+[[nodiscard]] KeepMiddle keep_middle(const ForwardRules& rules);
 
 class VaeDecoder {
   public:
@@ -89,6 +90,10 @@ class VaeDecoder {
     std::optional<GroupNorm> norm_out_;
     std::optional<Conv2d> conv_out_;
 };
+
+// The Gaussian posterior's mean, a view of `moments`: its deviation and variance are computed even
+// where only the mean is used.
+[[nodiscard]] Tensor kl_mean(Tape& tape, Module regularization, const Tensor& moments);
 
 // Flux 2's latent: 2 x 2 cells as channels of one, normalised by statistics that were learned.
 class LatentNorm {

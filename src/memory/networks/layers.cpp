@@ -15,13 +15,21 @@ Linear::Linear(Registry& registry, Module path, std::int64_t in, std::int64_t ou
       in_(in),
       out_(out),
       bias_(bias == Bias::Yes),
-      scaled_(registry.scales_linears()) {
+      scaled_(registry.scales_linears()),
+      packed_(registry.packs_linears()) {
     registry.add(path, "Linear", in * out + (bias_ ? out : 0), storage);
+    if (packed_) registry.pack_matrix(in * out);
+}
+
+Tape::Cast Linear::cast_matrix(Tape& tape) const {
+    // What is packed is of no type that computes: it is always unpacked, whatever the card.
+    return packed_ ? tape.cast_weight({out_, in_}, path_, ElementType::Opaque)
+                   : tape.cast_weight({out_, in_}, path_);
 }
 
 Tensor Linear::forward(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
-    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tape::Cast weight = cast_matrix(tape);
     const Tensor scaled = apply_scale(tape, x);
     const std::int64_t rows = x.elements() / in_;
     const std::string_view op = bias_ ? "addmm" : "mm";
@@ -34,7 +42,7 @@ Tensor Linear::forward(Tape& tape, const Tensor& x) const {
 
 Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
-    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tape::Cast weight = cast_matrix(tape);
     const Tensor copy = ghost::clone(tape, path_, x, x.shape());
     const Tensor scaled = apply_scale(tape, copy);
     return multiply(tape, "mm", copy);
@@ -42,7 +50,7 @@ Tensor Linear::forward_strided(Tape& tape, const Tensor& x) const {
 
 Tensor Linear::forward_batched(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
-    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tape::Cast weight = cast_matrix(tape);
     const Tensor scaled = apply_scale(tape, x);
     return multiply(tape, "bmm", x);
 }
@@ -60,14 +68,14 @@ Tensor Linear::apply_scale(Tape& tape, const Tensor& x) const {
 
 Tensor Linear::forward_transposed(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
-    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tape::Cast weight = cast_matrix(tape);
     const Tensor scaled = apply_scale(tape, x);
     return multiply(tape, x.shape()[0] == 1 ? "mm" : "bmm", x);
 }
 
 Tensor Linear::forward_rows(Tape& tape, const Tensor& x) const {
     const Tape::Cast bias = bias_ ? tape.cast_weight({out_}, path_) : Tape::Cast{};
-    const Tape::Cast weight = tape.cast_weight({out_, in_}, path_);
+    const Tape::Cast weight = cast_matrix(tape);
     const Tensor scaled = apply_scale(tape, x);
     return multiply(tape, "mm", x);
 }
@@ -113,9 +121,10 @@ Tensor Conv2d::forward(Tape& tape, const Tensor& x) const {
     return out;
 }
 
-GroupNorm::GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups)
+GroupNorm::GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups,
+                     std::string_view class_name)
     : path_(path), channels_(channels), groups_(groups) {
-    registry.add(path, "GroupNorm", 2 * channels);
+    registry.add(path, class_name, 2 * channels);
 }
 
 Tensor GroupNorm::forward(Tape& tape, const Tensor& x) const {

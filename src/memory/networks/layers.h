@@ -12,8 +12,6 @@ using ghost::Shape;
 using ghost::Tape;
 using ghost::Tensor;
 
-enum class Bias : std::uint8_t { No, Yes };
-
 class Linear {
   public:
     Linear(Registry& registry, Module path, std::int64_t in, std::int64_t out,
@@ -36,6 +34,8 @@ class Linear {
 
   private:
     [[nodiscard]] Tensor multiply(Tape& tape, std::string_view op, const Tensor& x) const;
+    // The matrix in compute type, as long as it is multiplied with.
+    [[nodiscard]] Tape::Cast cast_matrix(Tape& tape) const;
     // The product of the scale of a scaled fp8 weight with what is smaller, the weight or `x`;
     // nothing where the weight has no scale.
     [[nodiscard]] Tensor apply_scale(Tape& tape, const Tensor& x) const;
@@ -45,6 +45,7 @@ class Linear {
     std::int64_t out_;
     bool bias_;
     bool scaled_;
+    bool packed_;
 };
 
 struct ConvShape {
@@ -72,7 +73,8 @@ class Conv2d {
 
 class GroupNorm {
   public:
-    GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups = 32);
+    GroupNorm(Registry& registry, Module path, std::int64_t channels, std::int64_t groups = 32,
+              std::string_view class_name = "GroupNorm");
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
     // The same for an input that is not contiguous: its kernel reads a copy.
     [[nodiscard]] Tensor forward_strided(Tape& tape, const Tensor& x) const;

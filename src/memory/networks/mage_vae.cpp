@@ -476,20 +476,31 @@ Tensor MageDecoder::forward(Tape& tape, const Tensor& z) const {
 MageVaeNetwork::MageVaeNetwork()
     : encoder_(registry_, "dconv_encoder"), decoder_(registry_, "decoder_model") {}
 
-Walk simulate_mage_vae_decode(const MageVaeNetwork& vae, const VaeCall& call) {
+VaeGrid MageVaeNetwork::grid() const {
+    return {.pixels_per_cell = kMageVaePixels,
+            .frames_per_cell = 1,
+            .latent_channels = static_cast<int>(kLatent)};
+}
+
+bool MageVaeNetwork::knows(const VaeCall& call) const {
+    constexpr int kSince = 33000;
+    return call.rules.comfyui_minor_key >= kSince;
+}
+
+Walk MageVaeNetwork::simulate_decode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     const Tensor z = tape.input({call.batch, kLatent, call.height / kSide, call.width / kSide},
                                 element_type(call.compute));
-    const Tensor image = vae.decode(tape, z);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const Tensor image = decode(tape, z);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
-Walk simulate_mage_vae_encode(const MageVaeNetwork& vae, const VaeCall& call) {
+Walk MageVaeNetwork::simulate_encode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     const Tensor pixels =
         tape.input({call.batch, kColours, call.height, call.width}, element_type(call.compute));
-    const Tensor latent = vae.encode(tape, pixels);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const Tensor latent = encode(tape, pixels);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
 }  // namespace plimsoll::memory

@@ -4,6 +4,7 @@
 // the pixels of each patch with a small network of its own.
 #pragma once
 #include "memory/networks/layers.h"
+#include "memory/networks/vae.h"
 
 #include <cstdint>
 #include <memory>
@@ -182,7 +183,9 @@ class MageDecoder {
     MageConditioner conditioner_;
 };
 
-class MageVaeNetwork final : public RegisteredNetwork {
+inline constexpr int kMageVaePixels = 16;  // of a cell of the latent along a side
+
+class MageVaeNetwork final : public Vae {
   public:
     MageVaeNetwork();
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const {
@@ -192,14 +195,16 @@ class MageVaeNetwork final : public RegisteredNetwork {
         return decoder_.forward(tape, z);
     }
 
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::Mage; }
+    [[nodiscard]] VaeGrid grid() const override;
+    // Recorded of ComfyUI 0.33.0.
+    [[nodiscard]] bool knows(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
+
   private:
     MageEncoder encoder_;
     MageDecoder decoder_;
 };
-
-inline constexpr int kMageVaePixels = 16;  // of a cell of the latent along a side
-
-[[nodiscard]] Walk simulate_mage_vae_decode(const MageVaeNetwork& vae, const VaeCall& call);
-[[nodiscard]] Walk simulate_mage_vae_encode(const MageVaeNetwork& vae, const VaeCall& call);
 
 }  // namespace plimsoll::memory

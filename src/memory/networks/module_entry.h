@@ -10,9 +10,9 @@
 namespace plimsoll::memory {
 
 // How a module's parameters are stored: as the network is, or in fp32 whatever the network's type
-// (CLIP's logit_scale), or in fp16 (what is not scaled in a scaled fp8 file), or whole numbers of
-// 64 bits.
-enum class ModuleStorage : std::uint8_t { AsNetwork, Float32, Float16, Int64 };
+// (CLIP's logit_scale), or in fp16 (what is not scaled in a scaled fp8 file), or in int8 (a
+// quantised layer), or whole numbers of 64 bits.
+enum class ModuleStorage : std::uint8_t { AsNetwork, Float32, Float16, Int8, Int64 };
 
 // One module that owns parameters or buffers, in named_modules() order; a leaf is a load unit of
 // ComfyUI's loader.
@@ -26,8 +26,10 @@ struct ModuleEntry {
     std::int64_t unsaved_elements = 0;  // of `elements`: buffers that are in no state dict
     std::int64_t buffer_elements = 0;   // of `elements`: no parameters, of a network's own
     std::int64_t scales = 0;  // parameters more, in fp32: the scale of a scaled fp8 Linear layer
-    std::int64_t whole_numbers = 0;  // of `elements`: whole numbers, whatever the network's type
-    std::int64_t whole_bytes = 0;    // that those take
+    std::int64_t whole_numbers = 0;    // of `elements`: whole numbers, whatever the network's type
+    std::int64_t whole_bytes = 0;      // that those take
+    std::int64_t packed_elements = 0;  // of `elements`: unpacked as they are used
+    std::int64_t packed_bytes = 0;     // that those take, scales included
 
     [[nodiscard]] Bytes weights(ComputeType network_storage) const;
 };

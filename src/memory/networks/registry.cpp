@@ -15,14 +15,32 @@ Module Registry::path(std::string_view parent, std::string_view name) {
 void Registry::add(Module path, std::string_view class_name, std::int64_t parameters,
                    ModuleStorage storage) {
     const bool linear = class_name == "Linear";
-    if (scales_linears_ && !linear && storage == ModuleStorage::AsNetwork)
-        storage = ModuleStorage::Float16;
+    const bool in_16_bit = in_16_bit_ || (scales_linears_ && !linear);
+    if (in_16_bit && storage == ModuleStorage::AsNetwork) storage = ModuleStorage::Float16;
     modules_.push_back({.path = *path,
                         .class_name = class_name,
                         .elements = parameters,
                         .castable = castable_,
                         .storage = storage,
                         .scales = scales_linears_ && linear ? 1 : 0});
+}
+
+void Registry::pack_matrix(std::int64_t elements) {
+    constexpr std::int64_t kMillibitsOfByte = 8000;
+    modules_.back().packed_elements = elements;
+    // Width by width is far below what 64 bits hold (kWidthMax).
+    modules_.back().packed_bytes = elements * linear_millibits_ / kMillibitsOfByte;
+}
+
+void Registry::add_int8_linear(Module path, std::int64_t in, std::int64_t out, Bias bias) {
+    add(path, "Linear", in * out, ModuleStorage::Int8);
+    constexpr std::int64_t kHalfBytes = 2;  // of the bias
+    ModuleEntry& layer = modules_.back();
+    layer.scales = out;
+    if (bias == Bias::No) return;
+    layer.elements += out;
+    layer.whole_numbers = out;
+    layer.whole_bytes = out * kHalfBytes;
 }
 
 void Registry::add_plain(Module path, std::string_view class_name, std::int64_t parameters,
@@ -32,13 +50,14 @@ void Registry::add_plain(Module path, std::string_view class_name, std::int64_t 
 }
 
 void Registry::add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
-                                  ModuleStorage storage) {
+                                  ModuleStorage storage, std::int64_t unsaved) {
     modules_.push_back({.path = *path,
                         .class_name = class_name,
                         .elements = parameters,
                         .castable = false,
                         .storage = storage,
-                        .leaf = false});
+                        .leaf = false,
+                        .unsaved_elements = unsaved});
 }
 
 void Registry::add_computed(Module path, std::string_view class_name, std::int64_t parameters,

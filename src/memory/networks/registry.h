@@ -14,6 +14,7 @@ namespace plimsoll::memory {
 
 using ghost::Module;
 
+enum class Bias : std::uint8_t { No, Yes };
 enum class Saved : std::uint8_t { No, Yes };  // whether a buffer is in the state dict
 
 struct WholeNumbers {
@@ -30,18 +31,30 @@ class Registry {
     // For what is registered from here on: the network's own type is fp8, Linear layers have a
     // scale each, everything else is kept in 16 bit.
     void scale_linears() { scales_linears_ = true; }
+    // For what is registered from here on: it stays in 16 bit whatever the network's own type.
+    void stay_in_16_bit() { in_16_bit_ = true; }
     [[nodiscard]] bool scales_linears() const { return scales_linears_; }
+
+    // For what is registered from here on: matrices of Linear layers are packed and take so many
+    // thousandths of a bit for an element, scales included. 0: they are not.
+    void pack_linears(int millibits) { linear_millibits_ = millibits; }
+    [[nodiscard]] bool packs_linears() const { return linear_millibits_ > 0; }
+    // Of the module that was added last.
+    void pack_matrix(std::int64_t elements);
 
     // A path that lives as long as the registry. "" + name gives name.
     [[nodiscard]] Module path(std::string_view parent, std::string_view name);
     void add(Module path, std::string_view class_name, std::int64_t parameters,
              ModuleStorage storage = ModuleStorage::AsNetwork);
+    // A Linear layer in int8 with a scale in fp32 for each row, and a bias of 16 bit.
+    void add_int8_linear(Module path, std::int64_t in, std::int64_t out, Bias bias = Bias::Yes);
     // A leaf that is none of ComfyUI's ops.
     void add_plain(Module path, std::string_view class_name, std::int64_t parameters,
                    ModuleStorage storage = ModuleStorage::AsNetwork);
     // Parameters that belong to a container itself, not to one of ComfyUI's ops.
+    // `unsaved`: of them, what it computes at start.
     void add_own_parameters(Module path, std::string_view class_name, std::int64_t parameters,
-                            ModuleStorage storage);
+                            ModuleStorage storage, std::int64_t unsaved = 0);
     // A leaf of tables only: in the network's type, and whole numbers beside them.
     void add_tables(Module path, std::string_view class_name, std::int64_t elements,
                     const WholeNumbers& whole, Saved saved);
@@ -59,6 +72,8 @@ class Registry {
   private:
     bool castable_;
     bool scales_linears_ = false;
+    int linear_millibits_ = 0;
+    bool in_16_bit_ = false;
     std::deque<std::string> paths_;
     std::vector<ModuleEntry> modules_;
 };

@@ -51,7 +51,7 @@ Tensor TaesdBlock::forward(Tape& tape, const Tensor& x) const {
 }
 
 TaesdNetwork::TaesdNetwork(std::int64_t latent_channels)
-    : RegisteredNetwork(false), latent_channels_(latent_channels), root_(registry_.path("", "")) {
+    : Vae(false), latent_channels_(latent_channels), root_(registry_.path("", "")) {
     registry_.add_own_parameters(root_, "TAESD", 2, ModuleStorage::AsNetwork);  // scale and shift
     register_encoder();
     Numbering layers(registry_, "taesd_decoder");
@@ -111,14 +111,19 @@ Result<std::shared_ptr<const TaesdNetwork>> build_taesd(std::int64_t latent_chan
     return std::make_shared<const TaesdNetwork>(latent_channels);
 }
 
-Walk simulate_taesd_decode(const TaesdNetwork& vae, const VaeCall& call) {
+VaeGrid TaesdNetwork::grid() const {
+    return {.pixels_per_cell = kDownscale,
+            .frames_per_cell = 1,
+            .latent_channels = static_cast<int>(latent_channels_)};
+}
+
+Walk TaesdNetwork::simulate_decode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const Tensor latent =
-        tape.input({call.batch, vae.latent_channels(), call.height / TaesdNetwork::kDownscale,
-                    call.width / TaesdNetwork::kDownscale},
-                   element_type(call.compute));
-    const Tensor pixels = vae.decode(tape, latent);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const Tensor latent = tape.input(
+        {call.batch, latent_channels_, call.height / kDownscale, call.width / kDownscale},
+        element_type(call.compute));
+    const Tensor pixels = decode(tape, latent);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
 }  // namespace plimsoll::memory

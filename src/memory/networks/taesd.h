@@ -3,6 +3,7 @@
 // TAESD (Boer Bohan 2023): a small autoencoder for previews, in the latent space of a larger one.
 #pragma once
 #include "memory/networks/layers.h"
+#include "memory/networks/vae.h"
 
 #include <array>
 #include <memory>
@@ -25,13 +26,19 @@ class TaesdBlock {
     Module fuse_;
 };
 
-class TaesdNetwork final : public RegisteredNetwork {
+class TaesdNetwork final : public Vae {
   public:
     explicit TaesdNetwork(std::int64_t latent_channels);
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& latent) const;
     [[nodiscard]] std::int64_t latent_channels() const { return latent_channels_; }
 
-    static constexpr std::int64_t kDownscale = 8;  // pixels to a cell, along a side
+    static constexpr int kDownscale = 8;  // pixels to a cell, along a side
+
+    // ComfyUI's estimate for it is the one for AutoencoderKL.
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::AutoencoderKl; }
+    [[nodiscard]] VaeGrid grid() const override;
+    [[nodiscard]] bool encodes() const override { return false; }
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
 
   private:
     static constexpr std::size_t kLevels = 3;
@@ -53,6 +60,5 @@ class TaesdNetwork final : public RegisteredNetwork {
 
 // Fails with InvalidInput where a latent of so many channels cannot be.
 [[nodiscard]] Result<std::shared_ptr<const TaesdNetwork>> build_taesd(std::int64_t latent_channels);
-[[nodiscard]] Walk simulate_taesd_decode(const TaesdNetwork& vae, const VaeCall& call);
 
 }  // namespace plimsoll::memory

@@ -3,9 +3,13 @@
 
 #include "memory/networks/audio/ace_step.h"
 #include "memory/networks/audio/ace_step15.h"
+#include "memory/networks/audio/minimax_music3.h"
+#include "memory/networks/audio/music_dcae.h"
+#include "memory/networks/audio/oobleck.h"
 #include "memory/networks/audio/stable_audio.h"
 #include "memory/networks/clip_text.h"
 #include "memory/networks/controlnet.h"
+#include "memory/networks/cosmos/cosmos_vae.h"
 #include "memory/networks/dit/chroma.h"
 #include "memory/networks/dit/chroma_radiance.h"
 #include "memory/networks/dit/cosmos_predict2.h"
@@ -17,18 +21,27 @@
 #include "memory/networks/dit/krea2.h"
 #include "memory/networks/dit/lumina2.h"
 #include "memory/networks/dit/mage_flow.h"
+#include "memory/networks/dit/minimax_h3.h"
 #include "memory/networks/dit/mmdit.h"
 #include "memory/networks/dit/omnigen2.h"
 #include "memory/networks/dit/pixart.h"
 #include "memory/networks/dit/pixeldit.h"
 #include "memory/networks/dit/qwen_image.h"
 #include "memory/networks/kl_vae.h"
+#include "memory/networks/ltx/ltx24_vae.h"
+#include "memory/networks/ltx/ltx_audio_vae.h"
+#include "memory/networks/ltx/ltx_vae.h"
 #include "memory/networks/ltx/ltxav.h"
 #include "memory/networks/ltx/ltxv.h"
+#include "memory/networks/mage_vae.h"
 #include "memory/networks/t2i_adapter.h"
+#include "memory/networks/taesd.h"
 #include "memory/networks/unet.h"
 #include "memory/networks/vae/hunyuan_vae.h"
+#include "memory/networks/vae/minimax_vae.h"
+#include "memory/networks/vae/pixel_space_vae.h"
 #include "memory/networks/vae/pixel_vae.h"
+#include "memory/networks/vae/temporal_vae.h"
 #include "memory/networks/wan/wan.h"
 #include "memory/networks/wan/wan_vae.h"
 
@@ -108,7 +121,13 @@ struct DenoiserBuilder {
     BuiltDenoiser operator()(const modelfile::StableAudioConfig& c) const {
         return build_stable_audio(c);
     }
+    BuiltDenoiser operator()(const modelfile::MiniMaxMusic3Config& c) const {
+        return build_minimax_music3(c);
+    }
     BuiltDenoiser operator()(const modelfile::WanConfig& c) const { return build_wan(c); }
+    BuiltDenoiser operator()(const modelfile::MiniMaxH3Config& c) const {
+        return build_minimax_h3(c);
+    }
 };
 
 struct VaeBuilder {
@@ -124,9 +143,48 @@ struct VaeBuilder {
         TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_pixel_vae(c));
         return vae;
     }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::MiniMaxVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_minimax_vae(c));
+        return vae;
+    }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::WanVaeConfig& c) const {
         TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_wan_vae(c));
         return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::OobleckConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_oobleck(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::MusicDcaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_music_dcae(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::LtxVaeConfig& c) const {
+        return build_ltx_vae(c);
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::Ltx24VaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_ltx24_vae(c.encoder, c.decoder));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::LtxAudioVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_ltx_audio_vae(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::TinyVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_taesd(c.latent_channels));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::CosmosVaeConfig&) const {
+        return std::make_shared<const CosmosVaeNetwork>();
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::MageVaeConfig&) const {
+        return std::make_shared<const MageVaeNetwork>();
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::PixelSpaceVaeConfig&) const {
+        return std::make_shared<const PixelSpaceVae>();
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::TemporalVaeConfig&) const {
+        return std::make_shared<const TemporalVaeNetwork>();
     }
 };
 
@@ -186,7 +244,10 @@ Result<std::shared_ptr<const KlVaeNetwork>> build_kl_vae(const modelfile::KlVaeC
                  config.embed_dim <= 4096 && config.in_channels >= 1 && config.in_channels <= 64 &&
                  config.out_channels >= 1 && config.out_channels <= 64 &&
                  config.base_channels >= 32 && config.base_channels <= (1 << 13) &&
-                 config.base_channels % 32 == 0;
+                 config.base_channels % 32 == 0 &&
+                 (config.decoder_channels == 0 ||
+                  (config.decoder_channels >= 32 && config.decoder_channels <= (1 << 13) &&
+                   config.decoder_channels % 32 == 0));
     for (const int mult : config.channel_mult) sound = sound && mult >= 1 && mult <= 16;
     if (!sound)
         return fail(Errc::InvalidInput,

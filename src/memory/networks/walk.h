@@ -42,6 +42,7 @@ struct ForwardRules {
     bool fused_rope = false;             // ComfyUI's own kernels, cu130 builds
     bool efficient_attention = false;    // mem-efficient instead of flash where both could run
     bool math_attention_in_vae = false;  // the VAE's single head of 512 as the math kernel
+    double card_gib = 0;  // of the whole card, by which some networks cut their work; 0: not known
     Accounting accounting = Accounting::CastsApart;
     const OpObserver* observer = nullptr;  // outlives the call
 };
@@ -137,6 +138,7 @@ struct StepCall {
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
     int latent_frames = 1;
     int audio_latents = 0;            // of the sound beside a video
+    int lyrics = 512;                 // tokens of what is sung; those of the recordings
     bool timestep_per_frame = false;  // rather than one for each latent
     bool timestep_per_token = false;  // the same for networks that take one for each token
     // Of reference images. Initialised, so that designated initialisers may leave it out.
@@ -157,6 +159,7 @@ struct VaeCall {
     int frames = 1;     // of pixels; the networks of images take one
     int height = 1024;  // pixels
     int width = 1024;
+    int latents = 0;  // of a sound, along the time; instead of frames and sizes
     ComputeType compute = ComputeType::BFloat16;
     ComputeType storage = ComputeType::BFloat16;
     ForwardRules rules = {};

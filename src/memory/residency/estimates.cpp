@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 
 namespace plimsoll::memory {
@@ -21,6 +22,12 @@ constexpr int kPixelsPerCell = 8 * 8;
 constexpr int kRepeatMax = 4;
 // Elements for a pixel that the other VAEs take are in the functions below, from the same tables.
 constexpr std::int64_t kFewFrames = 4;
+// Elements for a pixel and frame of MiniMax-H3's clips (ComfyUI of August 2026).
+constexpr double kMiniMaxElements = 9.5;
+constexpr double kMiniMaxMargin = 1.03;
+// Elements for a sample of Oobleck's sound, whatever its strides.
+constexpr double kSoundElements = 1000;
+constexpr double kOobleckSamples = 2048;
 
 // Of pixels, where four share a cell of time but for the first.
 std::int64_t frames_of(const VaeExtent& latent) {
@@ -72,8 +79,36 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
             return 2800 * static_cast<double>(latent.frames) * cells * (16 * 16) * element;
         case VaeKind::HunyuanImage:
             return 700 * cells * (32 * 32) * element;
+        case VaeKind::Ltx:
+            return (version >= kNewerTables ? 1200 : 900) * static_cast<double>(latent.frames) *
+                   cells * (8 * kPixelsPerCell) * element;
+        case VaeKind::LtxSound:
+            return 87000 * cells * element;
+        case VaeKind::Cosmos1:
+            return 50 * static_cast<double>(latent.frames) * cells * (8 * kPixelsPerCell) * element;
+        case VaeKind::PixelSpace:
+            return cells * element;
+        case VaeKind::Mage:
+            // Its table was not read: AutoencoderKL's for as many pixels.
+            return kDecodeElements * cells * (16 * 16) * element;
+        case VaeKind::LtxDiffusion:
+            // Neither: the one of LTX's other VAEs.
+            return 1200 * static_cast<double>(latent.frames) * cells * (8 * kPixelsPerCell) *
+                   element;
         case VaeKind::Flux2:
             return 4 * kDecodeElements * cells * kPixelsPerCell * element;
+        case VaeKind::MiniMaxH3: {
+            // One clip and two frames more are ever there; short videos are one clip.
+            const std::int64_t frames = latent.frames <= 1 ? 1 : (latent.frames - 2) / 5 * 17 + 5;
+            const double fixed = frames <= 22 ? 110e6 : 270e6;
+            const auto together = static_cast<double>(std::min<std::int64_t>(frames, 28 + 2));
+            return (kMiniMaxElements * together * cells * (16 * 16) + fixed) * element *
+                   kMiniMaxMargin;
+        }
+        case VaeKind::Oobleck:
+            return kSoundElements * kOobleckSamples * cells * element;
+        case VaeKind::MusicDcae:
+            return 87'000 * cells * element;
         case VaeKind::AutoencoderKl:
             break;
     }
@@ -100,6 +135,31 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
             return (version >= kNewerTables ? 1400 * 9 : 2800) * area * element;
         case VaeKind::HunyuanImage:
             return 700 * area * element;
+        case VaeKind::MiniMaxH3: {
+            const bool image = pixels.frames == 1;
+            const auto clip = static_cast<double>(std::min<std::int64_t>(pixels.frames, 17));
+            return ((image ? 7 : kMiniMaxElements) * clip * area + (image ? 110e6 : 1300e6)) *
+                   element * kMiniMaxMargin;
+        }
+        case VaeKind::Oobleck:
+            return kSoundElements * area * element;
+        case VaeKind::MusicDcae:
+            return 330 * area * element;
+        case VaeKind::Ltx:
+        case VaeKind::LtxDiffusion: {
+            constexpr double kFramesMin = 7;
+            return (version >= kNewerTables ? 80 : 70) *
+                   std::max(kFramesMin, static_cast<double>(pixels.frames)) * area * element;
+        }
+        case VaeKind::Cosmos1: {
+            // Whole cells of time, halves to the even one.
+            const double times = std::nearbyint(static_cast<double>(pixels.frames + 7) / 8);
+            return 50 * times * 8 * area * element;
+        }
+        case VaeKind::PixelSpace:
+            return area * element;
+        case VaeKind::LtxSound:  // by samples; its encoder is not simulated
+        case VaeKind::Mage:
         case VaeKind::Flux2:
         case VaeKind::AutoencoderKl:
             break;
@@ -113,8 +173,27 @@ std::span<const ComputeType> vae_types(VaeKind kind) {
                                           ComputeType::Float32};
     static constexpr std::array kHalfFirst = {ComputeType::Float16, ComputeType::BFloat16,
                                               ComputeType::Float32};
-    if (kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2) return kKl;
-    if (kind == VaeKind::HunyuanVideo15 || kind == VaeKind::HunyuanImage) return kHalfFirst;
+    static constexpr std::array kMiniMax = {ComputeType::Float16, ComputeType::Float32};
+    static constexpr std::array kSingle = {ComputeType::Float32};
+    switch (kind) {
+        case VaeKind::MiniMaxH3:
+            return kMiniMax;
+        case VaeKind::LtxSound:
+            return kSingle;
+        case VaeKind::AutoencoderKl:
+        case VaeKind::Flux2:
+        case VaeKind::Ltx:
+        case VaeKind::LtxDiffusion:
+        case VaeKind::Cosmos1:
+        case VaeKind::Mage:
+        case VaeKind::PixelSpace:
+            return kKl;
+        default:
+            break;
+    }
+    if (kind == VaeKind::HunyuanVideo15 || kind == VaeKind::HunyuanImage ||
+        kind == VaeKind::Oobleck)
+        return kHalfFirst;
     return kVideo;
 }
 

@@ -33,7 +33,8 @@ struct SamplingEstimate {
 [[nodiscard]] std::int64_t latent_area(const LatentShape& latent);
 
 // What ComfyUI believes that a VAE takes for one image or video of this size, whatever the batch:
-// frames, rows and columns of the latent for decoding, of pixels for encoding.
+// frames, rows and columns of the latent for decoding, of pixels for encoding. A sound is one
+// frame: its latents along the time, or its samples, are the columns.
 struct VaeExtent {
     std::int64_t frames = 1;
     std::int64_t height = 0;

@@ -55,8 +55,10 @@ OpCosts divided(OpCosts costs, std::int64_t by) {
     return costs;
 }
 
-ForwardRules forward_rules(const Server& server) {
+ForwardRules forward_rules(const Server& server, const Device& device) {
+    constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
     ForwardRules rules;
+    rules.card_gib = static_cast<double>(device.total.count) / kGib;
     const ComfyVersion& v = server.version;
     rules.comfyui_minor_key = v.major * 1'000'000 + v.minor * 1000 + v.patch;
     return rules;
@@ -133,6 +135,7 @@ Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
                       .audio_latents = latent.sound,
                       .timestep_per_frame = masked,
                       .timestep_per_token = masked};
+        if (forward.lyrics > 0) call.lyrics = forward.lyrics;
         for (const LatentShape& reference : forward.references)
             call.references.push_back({reference.frames, reference.height, reference.width});
         run(activity, types, rules, 1, [&](const ForwardRules& with) {
@@ -156,7 +159,8 @@ constexpr double kHeldPerTensorVae = 3.3;
 constexpr double kHeldPerTensorVideoVae = 1.27;
 
 double held_per_tensor(VaeKind kind) {
-    const bool images = kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2;
+    const bool images =
+        kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2 || kind == VaeKind::Mage;
     return images ? kHeldPerTensorVae : kHeldPerTensorVideoVae;
 }
 
@@ -167,19 +171,24 @@ Walk walk_vae(const Vae& vae, VaeDirection direction, const VaeCall& call) {
 
 }  // namespace
 
+VaeCall vae_call(const VaeStep& step, ComputeType type, const ForwardRules& rules) {
+    return {.batch = 1,
+            .frames = step.video ? step.image.batch : 1,
+            .height = step.image.height,
+            .width = step.image.width,
+            .latents = step.sound_latents,
+            .compute = type,
+            .storage = type,
+            .rules = rules};
+}
+
 Activity vae_activity(const Vae& vae, const VaeStep& step, int slice, ComputeType type,
                       const ForwardRules& rules) {
     Activity activity;
     activity.held_per_tensor = held_per_tensor(vae.kind());
+    VaeCall call = vae_call(step, type, rules);
     if (step.video) {
-        const Walk walk = walk_vae(vae, step.direction,
-                                   {.batch = 1,
-                                    .frames = step.image.batch,
-                                    .height = step.image.height,
-                                    .width = step.image.width,
-                                    .compute = type,
-                                    .storage = type,
-                                    .rules = rules});
+        const Walk walk = walk_vae(vae, step.direction, call);
         activity.then(walk, walk, 1);
         return activity;
     }
@@ -187,12 +196,7 @@ Activity vae_activity(const Vae& vae, const VaeStep& step, int slice, ComputeTyp
     const int rest = step.image.batch % slice;
     for (const auto& [images, times] : {std::pair{slice, full}, std::pair{rest, 1}}) {
         if (images == 0 || times == 0) continue;
-        const VaeCall call{.batch = images,
-                           .height = step.image.height,
-                           .width = step.image.width,
-                           .compute = type,
-                           .storage = type,
-                           .rules = rules};
+        call.batch = images;
         const Walk walk = walk_vae(vae, step.direction, call);
         activity.then(walk, walk, times);
     }
@@ -215,15 +219,17 @@ Activity tiled_vae_activity(const Vae& vae, VaeDirection direction, std::span<co
     const VaeGrid grid = vae.grid();
     const bool decode = direction == VaeDirection::Decode;
     const int cell = decode ? grid.pixels_per_cell : 1;
+    const bool sound = vae.sound().has_value();
     for (const TileRun& run : sizes) {
-        const VaeCall call{
-            .batch = 1,
-            .frames = decode ? (run.size.frames - 1) * grid.frames_per_cell + 1 : run.size.frames,
-            .height = run.size.height * cell,
-            .width = run.size.width * cell,
-            .compute = type,
-            .storage = type,
-            .rules = rules};
+        const VaeCall call{.batch = 1,
+                           .frames = decode ? static_cast<int>(grid.pixel_frames(run.size.frames))
+                                            : run.size.frames,
+                           .height = run.size.height * cell,
+                           .width = run.size.width * cell,
+                           .latents = sound ? run.size.width : 0,
+                           .compute = type,
+                           .storage = type,
+                           .rules = rules};
         const Walk walk = walk_vae(vae, direction, call);
         activity.then(walk, walk, run.count);
     }

@@ -40,7 +40,7 @@ struct Activity {
 [[nodiscard]] OpCosts divided(OpCosts costs, std::int64_t by);
 
 // Which forwards the server runs.
-[[nodiscard]] ForwardRules forward_rules(const Server& server);
+[[nodiscard]] ForwardRules forward_rules(const Server& server, const Device& device);
 
 // One encode by every encoder of the model, one after the other.
 [[nodiscard]] Activity text_encode_activity(const ProgramModel& model,
@@ -51,6 +51,7 @@ struct Activity {
 struct StepForward {
     int conds = 2;
     int tokens = 77;
+    int lyrics = 0;
     const ControlNetNetwork* controlnet = nullptr;
     std::vector<LatentShape> references;
 };
@@ -58,7 +59,10 @@ struct StepForward {
                                          std::span<const StepForward> forwards, const Types& types,
                                          const ForwardRules& rules);
 
-// Whole images, `slice` at a time.
+// A step's call of its network for one image, one video or one sound.
+[[nodiscard]] VaeCall vae_call(const VaeStep& step, ComputeType type, const ForwardRules& rules);
+
+// Whole images or sounds, `slice` at a time.
 [[nodiscard]] Activity vae_activity(const Vae& vae, const VaeStep& step, int slice,
                                     ComputeType type, const ForwardRules& rules);
 // In tiles.

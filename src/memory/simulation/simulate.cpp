@@ -33,7 +33,7 @@ class Simulation {
           server_(server),
           device_(device),
           session_(session),
-          rules_(forward_rules(server)),
+          rules_(forward_rules(server, device)),
           dynamic_(memory_policy(server, device) == MemoryPolicy::Dynamic) {}
 
     Forecast run() {
@@ -266,14 +266,17 @@ class Simulation {
 
         std::vector<Condition> conditions;
         conditions.reserve(uses.size());
+        int apart = 0;  // conditions of different controls share no forward
         for (const ConditionUse& use : uses)
-            conditions.push_back({.tokens = use.tokens, .control_id = use.control_id});
+            conditions.push_back(
+                {.tokens = use.tokens, .control_id = traits.alone ? --apart : use.control_id});
         const auto groups = group_conditions(conditions, area, estimate, free);
         std::vector<StepForward> forwards;
         for (const ForwardGroup& group : groups) {
             const ConditionUse& first = uses[static_cast<std::size_t>(group.conditions.front())];
             forwards.push_back({.conds = static_cast<int>(group.conditions.size()),
                                 .tokens = group.tokens,
+                                .lyrics = first.lyrics,
                                 .controlnet = first.controlnets.empty()
                                                   ? nullptr
                                                   : controlnets[first.controlnets.front()],
@@ -312,43 +315,35 @@ class Simulation {
         Phase phase = begin(step, decode ? PhaseKind::VaeDecode : PhaseKind::VaeEncode);
         const LiveModel* vae = live(what.vae.model);
         if (vae == nullptr) return unknown_phase(std::move(phase), why_missing(what.vae.model));
-        if (what.sound_seconds > 0)
-            return unknown_phase(std::move(phase), "VAEs of sound are not forecast");
         const Vae& network = *model(what.vae.model).built.front()->vae;
-        const VaeGrid grid = network.grid();
+        const bool sound = network.sound().has_value();
+        if (sound != (what.sound_latents > 0))
+            return unknown_phase(std::move(phase), sound ? "a VAE of sound has no images"
+                                                         : "a VAE of images has no sound");
+        if (!decode && !network.encodes())
+            return unknown_phase(std::move(phase), "how this VAE encodes is not simulated");
         const ComputeType type = vae->types.compute;
-        const int frames = what.video ? what.image.batch : 1;
-        const VaeExtent pixels{frames, what.image.height, what.image.width};
-        const VaeExtent cells{(frames - 1) / grid.frames_per_cell + 1,
-                              pixels.height / grid.pixels_per_cell,
-                              pixels.width / grid.pixels_per_cell};
-        const VaeCall whole{.batch = 1,
-                            .frames = frames,
-                            .height = what.image.height,
-                            .width = what.image.width,
-                            .compute = type,
-                            .storage = type,
-                            .rules = rules_};
-        if (!network.knows(whole))
+        if (!network.knows(vae_call(what, type, rules_)))
             return unknown_phase(std::move(phase),
                                  "how this version of ComfyUI runs this VAE is "
                                  "not known");
+        const VaeExtents extents = extents_of(what, network);
         const double estimate =
-            decode ? vae_decode_estimate(network.kind(), cells, type, server_.version)
-                   : vae_encode_estimate(network.kind(), pixels, type, server_.version);
-        Movement moved =
-            policy().load({.models = {{vae->handle, {}}}, .required = estimate, .minimum = {}});
+            decode ? vae_decode_estimate(network.kind(), extents.cells, type, server_.version)
+                   : vae_encode_estimate(network.kind(), extents.pixels, type, server_.version);
+        Movement moved = policy().load(
+            {.models = {{vae->handle, {}}}, .required = estimate, .minimum = {}, .whole = sound});
         const int slice = std::min(what.video ? 1 : what.image.batch,
                                    vae_batch(static_cast<double>(policy().free_bytes()), estimate));
         phase.compute = type;
         phase.runs_on_card = vae->placement.runs_on == Place::Card;
-        phase.tiled = what.tiled;
+        phase.tiled = what.tiled && !network.tiles_itself();
         Activity activity;
         Bytes attempted;
-        if (!what.tiled) {
+        if (!phase.tiled) {
             activity = vae_activity(network, what, slice, type, rules_);
             phase.batch_per_forward = slice;
-            if (phase.runs_on_card && !has_room(activity, *vae)) {
+            if (phase.runs_on_card && !network.tiles_itself() && !has_room(activity, *vae)) {
                 // The attempt fills the card and fails; ComfyUI goes on in tiles.
                 attempted = activity.activations + largest_unit(vae->handle);
                 phase.tiled = true;
@@ -360,7 +355,7 @@ class Simulation {
         }
         if (phase.tiled) {
             activity =
-                tiled_vae_activity(network, what.direction, tiles_of(what, grid), type, rules_);
+                tiled_vae_activity(network, what.direction, tiles_of(what, network), type, rules_);
             phase.batch_per_forward = 1;
         }
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/simulation/step_shapes.h"
 
-#include "memory/residency/estimates.h"
 #include "memory/samplers.h"
 
 #include <fmt/format.h>
@@ -25,6 +24,10 @@ LatentShape taken_by(LatentShape latent, const LatentFormat& format) {
 std::string why_not_walked(const FamilyTraits& traits, const LatentShape& latent) {
     if (traits.latent.of_sound && latent.pixels_per_cell != 1)
         return "this network makes sound, and the latent is not one of sound";
+    if (traits.needs_sound && latent.sound == 0)
+        return "this network makes sound beside its video, and the latent has none";
+    if (traits.alone && latent.batch > 1)
+        return "this network takes one video at a time, and the latent holds more";
     // Chosen: what drives frames is walked picture by picture, and no card holds as many.
     constexpr std::int64_t kDrivenMax = 1 << 14;
     const bool driven = traits.frames_min > 1;
@@ -71,9 +74,44 @@ std::vector<TileRun> video_tiles_of(const VaeStep& what, const VaeGrid& grid) {
                        tiling);
 }
 
+// Along the time only (ComfyUI 0.3.64, VAE.decode_tiled_1d and encode_tiled_1d).
+std::vector<TileRun> sound_tiles_of(const VaeStep& what, const SoundGrid& grid) {
+    constexpr VideoTiling kDecode{.tile = 128, .overlap = 32};  // latents
+    // Samples; a sound whose latents have rows is cut that much finer.
+    constexpr int kEncodeTile = 256 * 2048;
+    constexpr int kEncodeOverlap = 64 * 2048;
+    VideoTiling tiling = kDecode;
+    if (what.direction == VaeDirection::Encode) {
+        const int per_latent = grid.samples_per_latent * grid.latent_rows;
+        tiling = {.tile = std::max(1, kEncodeTile / per_latent),
+                  .overlap = kEncodeOverlap / per_latent};
+    }
+    if (what.tiled) {
+        tiling.tile = what.tile_size;
+        tiling.overlap = what.overlap;
+    }
+    return video_tiles(what.image.batch, {.height = 1, .width = what.sound_latents}, tiling);
+}
+
 }  // namespace
 
-std::vector<TileRun> tiles_of(const VaeStep& what, const VaeGrid& grid) {
+VaeExtents extents_of(const VaeStep& what, const Vae& vae) {
+    if (const auto sound = vae.sound()) {
+        const auto latents = std::int64_t{what.sound_latents};
+        return {.pixels = {1, 1, latents * sound->samples_per_latent},
+                .cells = {1, sound->latent_rows, latents}};
+    }
+    const VaeGrid grid = vae.grid();
+    const int frames = what.video ? what.image.batch : 1;
+    const VaeExtent pixels{frames, what.image.height, what.image.width};
+    return {.pixels = pixels,
+            .cells = {grid.latent_frames(frames), pixels.height / grid.pixels_per_cell,
+                      pixels.width / grid.pixels_per_cell}};
+}
+
+std::vector<TileRun> tiles_of(const VaeStep& what, const Vae& vae) {
+    if (const auto sound = vae.sound()) return sound_tiles_of(what, *sound);
+    const VaeGrid grid = vae.grid();
     const ImageShape& image = what.image;
     const int cell = grid.pixels_per_cell;
     if (grid.frames_per_cell > 1) return video_tiles_of(what, grid);

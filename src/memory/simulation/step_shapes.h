@@ -6,6 +6,7 @@
 #include "memory/families.h"
 #include "memory/networks/vae.h"
 #include "memory/program.h"
+#include "memory/residency/estimates.h"
 #include "memory/residency/tiles.h"
 
 #include <cstdint>
@@ -29,7 +30,15 @@ namespace plimsoll::memory {
 // where CFG is 1 and the sampler does not ask for them.
 [[nodiscard]] std::vector<ConditionUse> conditions_of(const SampleStep& what);
 
-// The tiles that the node asks for, or else those after running out of memory.
-[[nodiscard]] std::vector<TileRun> tiles_of(const VaeStep& what, const VaeGrid& grid);
+// What ComfyUI's estimate of a VAE's step goes by.
+struct VaeExtents {
+    VaeExtent pixels;  // of a sound: samples
+    VaeExtent cells;
+};
+[[nodiscard]] VaeExtents extents_of(const VaeStep& what, const Vae& vae);
+
+// The tiles that the node asks for, or else those after running out of memory. Of a sound their
+// widths are latents.
+[[nodiscard]] std::vector<TileRun> tiles_of(const VaeStep& what, const Vae& vae);
 
 }  // namespace plimsoll::memory

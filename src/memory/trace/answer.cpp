@@ -77,6 +77,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_decode", "vae_stable_audio", answer_oobleck, Medium::Video},
     {"vae_decode", "vae_ace_step15", answer_oobleck, Medium::Video},
     {"vae_encode", "vae_ace_step15", answer_oobleck, Medium::Video},
+    {"vae_decode", "vae_ace", answer_music_dcae, Medium::Video},
     {"unet_step", "hidream", answer_hidream},
     {"unet_step", "hidream_i1", answer_hidream},
     {"unet_step", "ace_step15", answer_ace_step15, Medium::Video},
@@ -86,6 +87,7 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_encode", "vae_cosmos1", answer_cosmos_vae, Medium::Video},
     {"unet_step", "cosmos1", answer_cosmos1, Medium::Video},
     {"unet_step", "stable_audio", answer_stable_audio, Medium::Video},
+    {"unet_step", "minimax_music3", answer_minimax_music3, Medium::Video},
     {"unet_step", "ltxv", answer_ltxv, Medium::Video},
     {"unet_step", "ltxav", answer_ltxav, Medium::Video},
     {"text_encode", "ltxav", answer_ltxav_connector},
@@ -117,6 +119,8 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"unet_step", "hidream_o1", answer_hidream_o1},
     {"vae_decode", "vae_mage", answer_mage_vae},
     {"vae_encode", "vae_mage", answer_mage_vae},
+    {"vae_decode", "vae_minimax_h3", answer_minimax_vae, Medium::Video},
+    {"vae_encode", "vae_minimax_h3", answer_minimax_vae, Medium::Video},
     {"vae_decode", "vae_minimax_h3_audio", answer_minimax_audio_vae, Medium::Video},
 });
 

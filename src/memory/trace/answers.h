@@ -34,11 +34,13 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_seedvr2(const Question& q);
 [[nodiscard]] Result<Walk> answer_svd(const Question& q);
 [[nodiscard]] Result<Walk> answer_oobleck(const Question& q);
+[[nodiscard]] Result<Walk> answer_music_dcae(const Question& q);
 [[nodiscard]] Result<Walk> answer_hidream(const Question& q);
 [[nodiscard]] Result<Walk> answer_ace_step15(const Question& q);
 [[nodiscard]] Result<Walk> answer_ace_step(const Question& q);
 [[nodiscard]] Result<Walk> answer_hunyuandit(const Question& q);
 [[nodiscard]] Result<Walk> answer_stable_audio(const Question& q);
+[[nodiscard]] Result<Walk> answer_minimax_music3(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_cosmos1(const Question& q);
 [[nodiscard]] Result<Walk> answer_ltxv(const Question& q);
@@ -64,5 +66,6 @@ namespace plimsoll::memory::trace {
 [[nodiscard]] Result<Walk> answer_hidream_o1(const Question& q);
 [[nodiscard]] Result<Walk> answer_mage_vae(const Question& q);
 [[nodiscard]] Result<Walk> answer_minimax_audio_vae(const Question& q);
+[[nodiscard]] Result<Walk> answer_minimax_vae(const Question& q);
 
 }  // namespace plimsoll::memory::trace

@@ -12,7 +12,7 @@ Result<Walk> answer_chroma_radiance(const Question& q) {
     config.nerf_embedder_dtype = "torch.float32";  // as ComfyUI detects it
     if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
     const bool fp32_embedder = config.nerf_embedder_dtype == "torch.float32";
-    if (config.use_x0 || config.use_sequential_txt_ids || config.nerf_final_head_type != "conv" ||
+    if (config.use_sequential_txt_ids || config.nerf_final_head_type != "conv" ||
         (config.nerf_embedder_dtype && !fp32_embedder))
         return unknown(q);
     // What is stored in fp32 beside the rest is only known to fit as it is.

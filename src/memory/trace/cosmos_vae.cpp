@@ -16,14 +16,14 @@ Result<Walk> answer_cosmos_vae(const Question& q) {
         return unknown(q);
     TRY_DO(check_size(q));
     const CosmosVaeNetwork vae;
-    const CosmosVaeCall call{.batch = q.batch,
-                             .frames = q.frames,
-                             .height = q.height,
-                             .width = q.width,
-                             .compute = q.types.compute,
-                             .rules = q.rules};
-    Walk walk = q.phase == "vae_decode" ? simulate_cosmos_vae_decode(vae, call)
-                                        : simulate_cosmos_vae_encode(vae, call);
+    const VaeCall call{.batch = q.batch,
+                       .frames = q.frames,
+                       .height = q.height,
+                       .width = q.width,
+                       .compute = q.types.compute,
+                       .storage = q.types.storage,
+                       .rules = q.rules};
+    Walk walk = q.phase == "vae_decode" ? vae.simulate_decode(call) : vae.simulate_encode(call);
     if (q.recorder != 'a')  // the others counted buffers among the parameters
         for (const ModuleEntry& module : vae.modules()) walk.params += module.buffer_elements;
     return walk;

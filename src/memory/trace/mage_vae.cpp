@@ -16,8 +16,7 @@ Result<Walk> answer_mage_vae(const Question& q) {
                        .compute = q.types.compute,
                        .storage = q.types.storage,
                        .rules = q.rules};
-    return q.phase == "vae_decode" ? simulate_mage_vae_decode(vae, call)
-                                   : simulate_mage_vae_encode(vae, call);
+    return q.phase == "vae_decode" ? vae.simulate_decode(call) : vae.simulate_encode(call);
 }
 
 }  // namespace plimsoll::memory::trace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/described.h"
 #include "memory/networks/vae/hunyuan_vae.h"
+#include "memory/networks/vae/minimax_vae.h"
 #include "memory/networks/vae/pixel_vae.h"
 #include "memory/networks/vae/temporal_vae.h"
 #include "memory/trace/answers.h"
@@ -69,6 +70,17 @@ Result<Walk> answer_pixel_vae(const Question& q) {
                                    : vae->simulate_encode(video_call(q));
 }
 
+Result<Walk> answer_minimax_vae(const Question& q) {
+    if (!is_way_of_running(q.variant)) return unknown(q);
+    modelfile::MiniMaxVaeConfig config;
+    if (q.config != nullptr) TRY_DO(read_described(*q.config, config));
+    TRY_ASSIGN(const auto vae, build_minimax_vae(config));
+    if (!vae->knows(video_call(q))) return unknown(q);
+    TRY_DO(check_pixels(q, vae->grid().pixels_per_cell));
+    return q.phase == "vae_decode" ? vae->simulate_decode(video_call(q))
+                                   : vae->simulate_encode(video_call(q));
+}
+
 // Stable Video Diffusion's: all frames of one video in one batch.
 Result<Walk> answer_svd_vae(const Question& q) {
     if (q.variant != "temporal_decoder" || q.batch > 1 || q.rules.comfyui_minor_key >= kComfy033)
@@ -76,7 +88,7 @@ Result<Walk> answer_svd_vae(const Question& q) {
     constexpr int kPixelsPerCell = 8;
     TRY_DO(check_pixels(q, kPixelsPerCell));
     const TemporalVaeNetwork vae;
-    return simulate_temporal_vae_decode(vae, video_call(q));
+    return vae.simulate_decode(video_call(q));
 }
 
 }  // namespace plimsoll::memory::trace

@@ -99,12 +99,12 @@ Result<Walk> answer_taesd(const Question& q) {
     if (!known) return unknown(q);
     TRY_DO(check_size(q));
     TRY_ASSIGN(const auto vae, build_taesd(q.family == "taesd16" ? kChannels16 : kChannels4));
-    return simulate_taesd_decode(*vae, {.batch = q.batch,
-                                        .height = q.height,
-                                        .width = q.width,
-                                        .compute = q.types.compute,
-                                        .storage = q.types.storage,
-                                        .rules = q.rules});
+    return vae->simulate_decode({.batch = q.batch,
+                                 .height = q.height,
+                                 .width = q.width,
+                                 .compute = q.types.compute,
+                                 .storage = q.types.storage,
+                                 .rules = q.rules});
 }
 
 }  // namespace plimsoll::memory::trace

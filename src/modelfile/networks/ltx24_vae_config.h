@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The decoder of LTX 2.4's VAE. Members have the names of the configuration's keys.
+// The VAE of LTX 2.4 and 2.5: the encoder of LTX-Video's kind, and a decoder. Members of the
+// decoder have the names of the configuration's keys.
 #pragma once
+#include "modelfile/networks/ltx_vae_config.h"
+
 #include <boost/describe/class.hpp>
 
 #include <array>
@@ -26,5 +29,10 @@ BOOST_DESCRIBE_STRUCT(Ltx24DecoderConfig, (),
                       (in_channels, out_channels, patch_size, head_dim, stage_channels,
                        stage_depths, stage_kernels, stage5_kernel, t_emb_dim,
                        default_num_inference_steps))
+
+struct Ltx24VaeConfig {
+    LtxVaeConfig encoder;  // its decoder's blocks are not used
+    Ltx24DecoderConfig decoder;
+};
 
 }  // namespace plimsoll::modelfile

@@ -46,5 +46,6 @@ struct LtxAudioVaeConfig {
     LtxAudioCoderConfig coder;
     LtxVocoderConfig vocoder;
 };
+BOOST_DESCRIBE_STRUCT(LtxAudioVaeConfig, (), (coder, vocoder))
 
 }  // namespace plimsoll::modelfile

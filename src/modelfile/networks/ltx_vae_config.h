@@ -36,6 +36,7 @@ struct LtxVaeConfig {
     std::vector<LtxVaeBlock> decoder_blocks;
     bool timestep_conditioning = false;
     bool causal_decoder = false;
+    bool decoder_pads_zeros = false;  // else it mirrors what is at the edge
 };
 
 }  // namespace plimsoll::modelfile

@@ -24,11 +24,16 @@ struct MiniMaxH3Config {
     int time_embed_dim = 2688;
     int rope_inv_freq_len = 16;
     bool gate_compress = false;  // a gate for sparse attention
+    // Where the embedding of time was pruned: rows of the table that stands in its place, each of
+    // `time_embed_dim` numbers.
+    int adaln_curve_grid = 0;
+    bool int8_blocks = false;  // its blocks' Linear layers in int8, with a scale for each row
 };
 BOOST_DESCRIBE_STRUCT(MiniMaxH3Config, (),
                       (hidden_size, num_layers, token_refiner_num_layers, num_attention_heads,
                        attention_head_dim, ffn_hidden_size, latents_dim, audio_latents_dim,
                        patch_size, text_dim, timestep_input_dim, time_embed_hidden_size,
-                       time_embed_dim, rope_inv_freq_len, gate_compress))
+                       time_embed_dim, rope_inv_freq_len, gate_compress, adaln_curve_grid,
+                       int8_blocks))
 
 }  // namespace plimsoll::modelfile

@@ -10,7 +10,9 @@
 namespace plimsoll::modelfile {
 
 struct WanConfig {
-    std::string model_type = "t2v";  // "i2v": an encoded image beside the text; "vace", "camera"
+    // "i2v": an encoded image beside the text; "vace"; "camera", which takes that image too, and
+    // "camera_2.2", which does not.
+    std::string model_type = "t2v";
     int dim = 5120;
     int ffn_dim = 13824;
     int num_heads = 40;

@@ -18,9 +18,11 @@ struct WanVaeConfig {
     std::array<int, 3> temperal_downsample = {0, 1, 1};  // ComfyUI's spelling; 1: halves frames too
     int patch_size = 1;          // pixels that are folded into channels beforehand, each way
     bool avg_shortcuts = false;  // around every level (Wan 2.2)
+    int image_channels = 3;      // that are encoded; with transparency 4
+    int conv_out_channels = 3;   // that are decoded
 };
 BOOST_DESCRIBE_STRUCT(WanVaeConfig, (),
                       (dim, dec_dim, z_dim, dim_mult, num_res_blocks, temperal_downsample,
-                       patch_size, avg_shortcuts))
+                       patch_size, avg_shortcuts, image_channels, conv_out_channels))
 
 }  // namespace plimsoll::modelfile

@@ -109,6 +109,18 @@ TEST(Messages, unknown_broken_and_hostile_messages_are_ignored) {
         EXPECT_TRUE(std::holds_alternative<Ignored>(parse_message(text, "P"))) << text;
 }
 
+TEST(Messages, the_image_of_a_preview_comes_after_its_head_and_a_head_that_lies_gives_none) {
+    const auto image_of = [](std::string_view text) {
+        const auto message = parse_binary_message(std::as_bytes(std::span(text)));
+        return std::get<Preview>(message).image;
+    };
+    using namespace std::string_view_literals;
+    EXPECT_EQ(image_of("\0\0\0\1\0\0\0\1JPEG"sv), "JPEG");
+    EXPECT_EQ(image_of("\0\0\0\4\0\0\0\2{}PNG"sv), "PNG");
+    EXPECT_EQ(image_of("\0\0\0\4\xff\xff\xff\xff{}PNG"sv), "");
+    EXPECT_EQ(image_of("\0\0\0\1\0\0\0\1"sv), "");
+}
+
 TEST(Messages, binary_previews_of_both_kinds_are_counted_and_others_ignored) {
     const auto frame = [](unsigned char event) {
         std::vector<std::byte> bytes(16);

@@ -164,7 +164,10 @@ class Follower {
         }
         if (const auto* const output = std::get_if<NodeOutput>(&message))
             add_images(output->images);
-        if (std::holds_alternative<Preview>(message)) ++report_.previews;
+        if (const auto* const preview = std::get_if<Preview>(&message)) {
+            ++report_.previews;
+            if (options_.on_preview && !preview->image.empty()) options_.on_preview(preview->image);
+        }
         if (const auto* const failed = std::get_if<Failed>(&message))
             return end_with(failed->error);
         if (std::holds_alternative<WasInterrupted>(message)) return end_interrupted();

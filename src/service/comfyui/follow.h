@@ -75,6 +75,7 @@ struct FollowOptions {
     const std::atomic<bool>* cancelled = nullptr;  // set from a signal handler or another thread
     const Clock* stopwatch = nullptr;  // measures durations; nullptr: the clock of the deadlines
     std::function<void(const JobProgress&)> on_progress;
+    std::function<void(const std::string& image)> on_preview;  // JPEG or PNG
     std::function<void(std::chrono::milliseconds)>
         sleep;  // nullptr: the thread sleeps. Tests move a ManualClock
 };

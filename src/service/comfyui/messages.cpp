@@ -75,12 +75,23 @@ Message parse_message(std::string_view text, std::string_view prompt_id) {
 
 Message parse_binary_message(std::span<const std::byte> bytes) {
     if (bytes.size() < 8) return Ignored{};
-    std::uint32_t event = 0;
-    for (std::size_t i = 0; i < 4; ++i)
-        event = event << 8U | std::to_integer<std::uint32_t>(bytes[i]);
+    const auto number_at = [&](std::size_t at) {
+        std::uint32_t number = 0;
+        for (std::size_t i = 0; i < 4; ++i)
+            number = number << 8U | std::to_integer<std::uint32_t>(bytes[at + i]);
+        return number;
+    };
+    const std::uint32_t event = number_at(0);
     // 1 PREVIEW_IMAGE, 4 PREVIEW_IMAGE_WITH_METADATA; 3 is text, others belong to custom nodes.
     if (event != 1 && event != 4) return Ignored{};
-    return Preview{bytes.size()};
+    // Then the image's kind (1), or the length of a JSON text and that text (4).
+    const std::uint64_t begin = event == 1 ? 8 : std::uint64_t{8} + number_at(4);
+    Preview preview{bytes.size()};
+    if (begin <= bytes.size() && bytes.size() - begin <= kPreviewBytesMax) {
+        const auto image = bytes.subspan(static_cast<std::size_t>(begin));
+        preview.image.assign(reinterpret_cast<const char*>(image.data()), image.size());
+    }
+    return preview;
 }
 
 }  // namespace plimsoll::service

@@ -37,8 +37,10 @@ struct NodeOutput {
     std::vector<ImageRef> images;
 };
 struct Preview {
-    std::size_t bytes = 0;
+    std::size_t bytes = 0;              // of the whole message
+    std::string image = std::string();  // JPEG or PNG; empty where it is above kPreviewBytesMax
 };
+inline constexpr std::size_t kPreviewBytesMax = 4U << 20U;  // chosen: a preview has 512 pixels
 struct Succeeded {};  // not the end yet: /history is written after it
 struct Failed {
     NodeError error;
@@ -49,7 +51,7 @@ using Message = std::variant<Ignored, QueueRemaining, Started, Cached, NodeStart
                              NodeOutput, Preview, Succeeded, Failed, WasInterrupted, Ended>;
 
 [[nodiscard]] Message parse_message(std::string_view text, std::string_view prompt_id);
-// Only counted: the first four bytes say what it is.
+// The first four bytes say what it is.
 [[nodiscard]] Message parse_binary_message(std::span<const std::byte> bytes);
 
 }  // namespace plimsoll::service

@@ -15,7 +15,6 @@ using ghost::ElementType;
 namespace {
 
 constexpr std::int64_t kTimestepWidth = 256;  // of the sinusoids
-constexpr std::int64_t kLyricTokens = 512;    // as recorded: the question has no field for them
 constexpr std::int64_t kSigmas = 1000;        // of ComfyUI's discrete flow schedule
 constexpr std::int64_t kLatentHeight = 16;    // bands of the spectrogram's latent
 constexpr std::int64_t kPatchChannels = 256;  // for each channel of the latent
@@ -248,7 +247,7 @@ StepInputs AceStepNetwork::make_inputs(Tape& tape, const InputWish& wish) const 
     in.timesteps = tape.input({wish.batch}, ElementType::Float32);
     in.context = tape.input({wish.cond_batch, call.tokens, config_.text_embedding_dim}, wish.type);
     in.more.push_back(tape.input({wish.cond_batch, config_.speaker_embedding_dim}, wish.type));
-    in.more.push_back(tape.input({wish.cond_batch, kLyricTokens}, ElementType::Int64));
+    in.more.push_back(tape.input({wish.cond_batch, std::int64_t{call.lyrics}}, ElementType::Int64));
     return in;
 }
 

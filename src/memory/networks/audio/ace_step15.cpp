@@ -15,7 +15,6 @@ using ghost::ElementType;
 namespace {
 
 constexpr std::int64_t kTimestepWidth = 256;  // of the sinusoids
-constexpr std::int64_t kLyricTokens = 512;    // as recorded; chosen: the question has no field
 constexpr std::int64_t kSigmas = 1000;        // of ComfyUI's discrete flow schedule
 constexpr int kModulations = 6;
 constexpr int kDetokenizerLayers = 2;
@@ -325,7 +324,7 @@ StepInputs AceStep15Network::make_inputs(Tape& tape, const InputWish& wish) cons
     in.timesteps = tape.input({wish.batch}, ElementType::Float32);
     in.context = tape.input({wish.cond_batch, call.tokens, config_.text_hidden_dim}, wish.type);
     in.more.push_back(
-        tape.input({wish.cond_batch, kLyricTokens, config_.text_hidden_dim}, wish.type));
+        tape.input({wish.cond_batch, call.lyrics, config_.text_hidden_dim}, wish.type));
     in.more.push_back(tape.input(latent.with(1, config_.timbre_hidden_dim), wish.type));
     return in;
 }

@@ -155,13 +155,22 @@ std::int64_t OobleckNetwork::downscale() const {
     return samples;
 }
 
+// The rate is in no tensor: Stable Audio's is 44.1 kHz, ACE-Step 1.5's, which ComfyUI tells by its
+// strides, 48 kHz.
+std::optional<SoundGrid> OobleckNetwork::sound() const {
+    constexpr std::int64_t kOfStableAudio = 2048;
+    return SoundGrid{.samples_per_second = downscale() == kOfStableAudio ? 44'100 : 48'000,
+                     .samples_per_latent = static_cast<int>(downscale()),
+                     .latent_channels = config_.latent_dim};
+}
+
 Tensor OobleckNetwork::decode(Tape& tape, const Tensor& latent) const {
     return decoder_.forward(tape, latent);
 }
 
 // A sample of the distribution, and its divergence from the normal one, which nobody asks for.
-Tensor OobleckNetwork::encode(Tape& tape, const Tensor& sound) const {
-    const Tensor both = encoder_.forward(tape, sound);
+Tensor OobleckNetwork::encode(Tape& tape, const Tensor& samples) const {
+    const Tensor both = encoder_.forward(tape, samples);
     const Tensor mean = both.view(both.shape().with(1, config_.latent_dim));
     const auto unary = [&](std::string_view op, const Tensor& x) {
         return ghost::unary(tape, op, root_, x);
@@ -191,6 +200,22 @@ Tensor OobleckNetwork::encode(Tape& tape, const Tensor& sound) const {
     return latents;
 }
 
+Walk OobleckNetwork::simulate_decode(const VaeCall& call) const {
+    Tape tape(tape_options(call.compute, call.compute, call.rules));
+    const Tensor latent =
+        tape.input({call.batch, config_.latent_dim, call.latents}, element_type(call.compute));
+    const Tensor samples = decode(tape, latent);
+    return finish_walk(tape, *this, call.compute, call.rules);
+}
+
+Walk OobleckNetwork::simulate_encode(const VaeCall& call) const {
+    Tape tape(tape_options(call.compute, call.compute, call.rules));
+    const Tensor samples = tape.input({call.batch, config_.in_channels, call.latents * downscale()},
+                                      element_type(call.compute));
+    const Tensor latent = encode(tape, samples);
+    return finish_walk(tape, *this, call.compute, call.rules);
+}
+
 Result<std::shared_ptr<const OobleckNetwork>> build_oobleck(const modelfile::OobleckConfig& c) {
     bool sound = within(c.in_channels, 1, 64) && within(c.channels, 1, kWidthMax) &&
                  within(c.latent_dim, 1, kWidthMax) && !c.strides.empty() &&
@@ -210,23 +235,6 @@ Result<std::shared_ptr<const OobleckNetwork>> build_oobleck(const modelfile::Oob
                                 "cannot be",
                                 c.channels, c.latent_dim, c.strides.size()));
     return std::make_shared<const OobleckNetwork>(c);
-}
-
-Walk simulate_oobleck_decode(const OobleckNetwork& vae, const AudioVaeCall& call) {
-    Tape tape(tape_options(call.compute, call.compute, call.rules));
-    const Tensor latent =
-        tape.input({call.batch, vae.config().latent_dim, call.latents}, element_type(call.compute));
-    const Tensor sound = vae.decode(tape, latent);
-    return finish_walk(tape, vae, call.compute, call.rules);
-}
-
-Walk simulate_oobleck_encode(const OobleckNetwork& vae, const AudioVaeCall& call) {
-    Tape tape(tape_options(call.compute, call.compute, call.rules));
-    const Tensor sound =
-        tape.input({call.batch, vae.config().in_channels, call.latents * vae.downscale()},
-                   element_type(call.compute));
-    const Tensor latent = vae.encode(tape, sound);
-    return finish_walk(tape, vae, call.compute, call.rules);
 }
 
 }  // namespace plimsoll::memory

@@ -4,6 +4,7 @@
 // activations ("snake", Ziyin et al. 2020; Lee et al. 2023), strided down and up.
 #pragma once
 #include "memory/networks/audio/conv1d.h"
+#include "memory/networks/vae.h"
 #include "modelfile/networks/oobleck_config.h"
 
 #include <cstdint>
@@ -71,14 +72,22 @@ class OobleckCoder {
     std::optional<Conv1d> conv_out_;
 };
 
-class OobleckNetwork final : public RegisteredNetwork {
+class OobleckNetwork final : public Vae {
   public:
     explicit OobleckNetwork(const modelfile::OobleckConfig& config);
 
     [[nodiscard]] const modelfile::OobleckConfig& config() const { return config_; }
     [[nodiscard]] std::int64_t downscale() const;  // samples of one latent
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& latent) const;
-    [[nodiscard]] Tensor encode(Tape& tape, const Tensor& sound) const;
+    [[nodiscard]] Tensor encode(Tape& tape, const Tensor& samples) const;
+
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::Oobleck; }
+    [[nodiscard]] VaeGrid grid() const override {
+        return {.pixels_per_cell = 1, .latent_channels = config_.latent_dim};
+    }
+    [[nodiscard]] std::optional<SoundGrid> sound() const override;
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
 
   private:
     modelfile::OobleckConfig config_;
@@ -87,17 +96,8 @@ class OobleckNetwork final : public RegisteredNetwork {
     OobleckCoder decoder_;
 };
 
-struct AudioVaeCall {
-    int batch = 1;
-    std::int64_t latents = 1;  // along the time
-    ComputeType compute = ComputeType::BFloat16;
-    ForwardRules rules = {};
-};
-
 // Fails with InvalidInput when the numbers contradict each other.
 [[nodiscard]] Result<std::shared_ptr<const OobleckNetwork>> build_oobleck(
     const modelfile::OobleckConfig& config);
-[[nodiscard]] Walk simulate_oobleck_decode(const OobleckNetwork& vae, const AudioVaeCall& call);
-[[nodiscard]] Walk simulate_oobleck_encode(const OobleckNetwork& vae, const AudioVaeCall& call);
 
 }  // namespace plimsoll::memory

@@ -241,23 +241,33 @@ Tensor CosmosVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
     return ghost::unary(tape, "mul", root_, normal);
 }
 
-Walk simulate_cosmos_vae_decode(const CosmosVaeNetwork& vae, const CosmosVaeCall& call) {
-    Tape tape(tape_options(call.compute, call.compute, call.rules));
-    constexpr std::int64_t kFactor = CosmosVaeNetwork::kDownscale;
-    const Tensor latent =
-        tape.input({call.batch, CosmosVaeNetwork::kLatentChannels, (call.frames - 1) / kFactor + 1,
-                    call.height / kFactor, call.width / kFactor},
-                   element_type(call.compute));
-    const Tensor video = vae.decode(tape, latent);
-    return finish_walk(tape, vae, call.compute, call.rules);
+VaeGrid CosmosVaeNetwork::grid() const {
+    return {.pixels_per_cell = kDownscale,
+            .frames_per_cell = kDownscale,
+            .latent_channels = kLatentChannels};
 }
 
-Walk simulate_cosmos_vae_encode(const CosmosVaeNetwork& vae, const CosmosVaeCall& call) {
-    Tape tape(tape_options(call.compute, call.compute, call.rules));
+bool CosmosVaeNetwork::knows(const VaeCall& call) const {
+    constexpr int kUntil = 33000;
+    return call.rules.comfyui_minor_key < kUntil;
+}
+
+Walk CosmosVaeNetwork::simulate_decode(const VaeCall& call) const {
+    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    const Tensor latent =
+        tape.input({call.batch, kLatentChannels, (call.frames - 1) / kDownscale + 1,
+                    call.height / kDownscale, call.width / kDownscale},
+                   element_type(call.compute));
+    const Tensor video = decode(tape, latent);
+    return finish_walk(tape, *this, call.storage, call.rules);
+}
+
+Walk CosmosVaeNetwork::simulate_encode(const VaeCall& call) const {
+    Tape tape(tape_options(call.storage, call.compute, call.rules));
     const Tensor pixels = tape.input({call.batch, kColours, call.frames, call.height, call.width},
                                      element_type(call.compute));
-    const Tensor latent = vae.encode(tape, pixels);
-    return finish_walk(tape, vae, call.compute, call.rules);
+    const Tensor latent = encode(tape, pixels);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
 }  // namespace plimsoll::memory

@@ -4,6 +4,7 @@
 // space and over time in turn, which look back in time only. The whole video passes at once.
 #pragma once
 #include "memory/networks/conv3d.h"
+#include "memory/networks/vae.h"
 
 #include <cstdint>
 #include <memory>
@@ -144,7 +145,7 @@ struct CosmosLevel {
     std::optional<CosmosResampling> resampling;
 };
 
-class CosmosVaeNetwork final : public RegisteredNetwork {
+class CosmosVaeNetwork final : public Vae {
   public:
     CosmosVaeNetwork();
 
@@ -153,6 +154,14 @@ class CosmosVaeNetwork final : public RegisteredNetwork {
     // [N, 16, T, H, W] and back, [N, 3, T, H, W].
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& latent) const;
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
+
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::Cosmos1; }
+    [[nodiscard]] VaeGrid grid() const override;
+    // Recorded of ComfyUI 0.3.64.
+    [[nodiscard]] bool knows(const VaeCall& call) const override;
+    // Frames: 1 more than a multiple of 8, others do not reach the network.
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
 
   private:
     [[nodiscard]] Tensor statistics(Tape& tape, std::int64_t frames) const;
@@ -175,18 +184,5 @@ class CosmosVaeNetwork final : public RegisteredNetwork {
     CosmosConv quant_;
     CosmosConv post_quant_;
 };
-
-struct CosmosVaeCall {
-    int batch = 1;
-    int frames = 1;
-    int height = 0;
-    int width = 0;
-    ComputeType compute = ComputeType::BFloat16;
-    ForwardRules rules = {};
-};
-[[nodiscard]] Walk simulate_cosmos_vae_decode(const CosmosVaeNetwork& vae,
-                                              const CosmosVaeCall& call);
-[[nodiscard]] Walk simulate_cosmos_vae_encode(const CosmosVaeNetwork& vae,
-                                              const CosmosVaeCall& call);
 
 }  // namespace plimsoll::memory

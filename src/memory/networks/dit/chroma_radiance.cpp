@@ -203,7 +203,13 @@ Tensor ChromaRadianceNetwork::forward(Tape& tape, const StepInputs& in) const {
                        img_in_.forward(tape, image)
                            .view({batch, rows * columns, std::int64_t{config_.hidden_size}}),
                        ids, [](const Tensor& own, const Tensor&) { return own; });
-    return make_image(tape, image, tokens);
+    const Tensor predicted = make_image(tape, image, tokens);
+    if (!config_.use_x0) return predicted;
+    // The image itself was predicted: the velocity is what is left to it over the time, which is
+    // fp32 and so is the quotient.
+    const Tensor left = ghost::binary(tape, "sub", root_, in.x, predicted.view(in.x.shape()));
+    const Tensor time = ghost::unary(tape, "add", root_, in.timesteps);
+    return ghost::combine(tape, "div", root_, {&left, &time}, left.shape(), ElementType::Float32);
 }
 
 Result<std::shared_ptr<const Denoiser>> build_chroma_radiance(const ChromaRadianceConfig& c) {
@@ -212,7 +218,7 @@ Result<std::shared_ptr<const Denoiser>> build_chroma_radiance(const ChromaRadian
                        within(c.nerf_depth, 0, kDepthMax) &&
                        within(c.nerf_max_freqs, 1, kFrequenciesMax) &&
                        within(c.nerf_tile_size, 0, 1 << 24) && c.nerf_final_head_type == "conv" &&
-                       !c.use_x0 && !c.use_sequential_txt_ids;
+                       !c.use_sequential_txt_ids;
     if (!sound)
         return fail(Errc::InvalidInput,
                     fmt::format("Chroma Radiance of width {} with {} + {} blocks, and a head of "

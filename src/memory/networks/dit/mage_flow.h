@@ -23,28 +23,11 @@ class MageFlowNetwork final : public Denoiser {
   private:
     [[nodiscard]] Tensor image_positions(Tape& tape, std::int64_t batch, std::int64_t rows,
                                          std::int64_t columns) const;
-    [[nodiscard]] Tensor embed_time(Tape& tape, const Tensor& timesteps,
-                                    ghost::ElementType type) const;
-    [[nodiscard]] Tensor forward_final(Tape& tape, const Tensor& img, const Tensor& time) const;
 
     modelfile::MageFlowConfig config_;
     QwenWidths widths_;
-    Module root_;
-    Module pe_;
-    Module time_;
-    Module time_proj_;
-    Linear time_in_;
-    Module time_act_;
-    Linear time_out_;
-    RmsNorm txt_norm_;
-    Linear img_in_;
-    Linear txt_in_;
-    std::vector<QwenBlock> blocks_;
-    Module final_;
-    Module final_act_;
-    Linear final_modulation_;
-    LayerNorm final_norm_;
-    Linear proj_out_;
+    QwenTrunk trunk_;
+    QwenHead head_;
 };
 
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_mage_flow(

@@ -231,37 +231,67 @@ void QwenBlock::forward_33000(Tape& tape, Tensor& img, Tensor& txt,
     txt = add_gated(tape, txt, feed_forward(tape, txt_, txt_modulated), txt_mod, 0);
 }
 
+QwenTrunk::QwenTrunk(Registry& r, const QwenWidths& w, int layers, std::int64_t token,
+                     std::int64_t text)
+    : root(r.path("", "")),
+      pe(r.path("pe_embedder", "")),
+      time(r.path("time_text_embed", "")),
+      time_proj(r.path("time_text_embed", "time_proj")),
+      time_in(r, r.path("time_text_embed", "timestep_embedder.linear_1"), kTimestepWidth, w.hidden),
+      time_act(r.path("time_text_embed", "timestep_embedder.act")),
+      time_out(r, r.path("time_text_embed", "timestep_embedder.linear_2"), w.hidden, w.hidden),
+      txt_norm(r, r.path("txt_norm", ""), text),
+      img_in(r, r.path("img_in", ""), token, w.hidden),
+      txt_in(r, r.path("txt_in", ""), text, w.hidden) {
+    blocks.reserve(static_cast<std::size_t>(layers));
+    for (int i = 0; i < layers; ++i)
+        blocks.emplace_back(r, fmt::format("transformer_blocks.{}", i), w);
+}
+
+Tensor QwenTrunk::embed_text(Tape& tape, const Tensor& context) const {
+    const Tensor normal = txt_norm.forward(tape, context);
+    return txt_in.forward(tape, normal);
+}
+
+Tensor QwenTrunk::embed_time(Tape& tape, const Tensor& timesteps, ElementType type) const {
+    const Tensor waves = scaled_timestep_embedding(tape, time_proj, timesteps, kTimestepWidth);
+    const Tensor cast = ghost::to_type(tape, time, waves, type);
+    const Tensor hidden = [&] {
+        const Tensor first = time_in.forward(tape, cast);
+        return ghost::unary(tape, "silu", time_act, first);
+    }();
+    return time_out.forward(tape, hidden);
+}
+
+QwenHead::QwenHead(Registry& r, std::int64_t hidden, std::int64_t out)
+    : final_(r.path("norm_out", "")),
+      act_(r.path("norm_out", "silu")),
+      modulation_(r, r.path("norm_out", "linear"), hidden, 2 * hidden),
+      norm_(r, r.path("norm_out", "norm"), hidden, Affine::No),
+      proj_out_(r, r.path("proj_out", ""), hidden, out) {}
+
+Tensor QwenHead::forward(Tape& tape, Tensor img, const Tensor& time) const {
+    const Tensor modulated = [&] {
+        const Tensor modulation = [&] {
+            const Tensor active = ghost::unary(tape, "silu", act_, time);
+            return modulation_.forward(tape, active);
+        }();
+        const Tensor normal = norm_.forward(tape, img);
+        const Tensor part = modulation.view({img.shape()[0], 1, img.shape().last()});
+        return modulate(tape, final_, normal, part, part);
+    }();
+    img = {};
+    return proj_out_.forward(tape, modulated);
+}
+
 QwenImageNetwork::QwenImageNetwork(const modelfile::QwenImageConfig& c)
     : config_(c),
       widths_{.hidden = std::int64_t{c.num_attention_heads} * c.attention_head_dim,
               .heads = c.num_attention_heads,
               .head_dim = c.attention_head_dim},
-      root_(registry_.path("", "")),
-      pe_(registry_.path("pe_embedder", "")),
-      time_(registry_.path("time_text_embed", "")),
-      time_proj_(registry_.path("time_text_embed", "time_proj")),
-      time_in_(registry_, registry_.path("time_text_embed", "timestep_embedder.linear_1"),
-               kTimestepWidth, widths_.hidden),
-      time_act_(registry_.path("time_text_embed", "timestep_embedder.act")),
-      time_out_(registry_, registry_.path("time_text_embed", "timestep_embedder.linear_2"),
-                widths_.hidden, widths_.hidden),
-      txt_norm_(registry_, registry_.path("txt_norm", ""), c.joint_attention_dim),
-      img_in_(registry_, registry_.path("img_in", ""), c.in_channels, widths_.hidden),
-      txt_in_(registry_, registry_.path("txt_in", ""), c.joint_attention_dim, widths_.hidden),
-      blocks_([&] {
-          std::vector<QwenBlock> blocks;
-          blocks.reserve(static_cast<std::size_t>(c.num_layers));
-          for (int i = 0; i < c.num_layers; ++i)
-              blocks.emplace_back(registry_, fmt::format("transformer_blocks.{}", i), widths_);
-          return blocks;
-      }()),
-      final_(registry_.path("norm_out", "")),
-      final_act_(registry_.path("norm_out", "silu")),
-      final_modulation_(registry_, registry_.path("norm_out", "linear"), widths_.hidden,
-                        2 * widths_.hidden),
-      final_norm_(registry_, registry_.path("norm_out", "norm"), widths_.hidden, Affine::No),
-      proj_out_(registry_, registry_.path("proj_out", ""), widths_.hidden,
-                std::int64_t{c.out_channels} * c.patch_size * c.patch_size) {}
+      trunk_(registry_, widths_, c.num_layers, c.in_channels, c.joint_attention_dim),
+      head_(registry_, widths_.hidden, std::int64_t{c.out_channels} * c.patch_size * c.patch_size) {
+}
 
 StepInputs QwenImageNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
@@ -310,14 +340,14 @@ Tensor image_ids(Tape& tape, Module module, const Tensor& like, std::int64_t row
 
 QwenImageNetwork::Tokens QwenImageNetwork::process(Tape& tape, const Tensor& latent) const {
     const Shape& s = latent.shape();
-    Tensor padded =
-        pad_to_patches(tape, root_, latent.view({s[0], s[1], s[3], s[4]}), config_.patch_size);
+    Tensor padded = pad_to_patches(tape, trunk_.root, latent.view({s[0], s[1], s[3], s[4]}),
+                                   config_.patch_size);
     const std::int64_t rows = padded.shape()[2] / config_.patch_size;
     const std::int64_t columns = padded.shape()[3] / config_.patch_size;
     Tokens out;
-    out.tokens = to_tokens(tape, root_, padded, config_.patch_size);
+    out.tokens = to_tokens(tape, trunk_.root, padded, config_.patch_size);
     padded = {};
-    out.ids = image_ids(tape, root_, latent, rows, columns);
+    out.ids = image_ids(tape, trunk_.root, latent, rows, columns);
     return out;
 }
 
@@ -327,30 +357,16 @@ Tensor QwenImageNetwork::position_table(Tape& tape, const StepInputs& in,
     const std::int64_t batch = in.x.shape()[0];
     const Tensor text_ids = [&] {
         const Tensor steps =
-            ghost::create(tape, "arange", root_, {in.context.shape()[1]}, ElementType::Int64);
-        return ghost::produce(tape, OpClass::Copy, "repeat", root_, steps,
+            ghost::create(tape, "arange", trunk_.root, {in.context.shape()[1]}, ElementType::Int64);
+        return ghost::produce(tape, OpClass::Copy, "repeat", trunk_.root, steps,
                               {batch, in.context.shape()[1], 3}, steps.type());
     }();
     const Shape shape = image_ids.shape().with(1, text_ids.shape()[1] + image_ids.shape()[1]);
-    Tensor ids = tape.make(shape, ElementType::Float32, "cat", root_);
-    tape.charge(OpClass::Copy, "cat", root_, 0, text_ids.bytes() + image_ids.bytes() + ids.bytes());
-    const Tensor table = rope_table(tape, pe_, ids, config_.axes_dims_rope);
-    return ghost::to_type(tape, root_, table, in.x.type());
-}
-
-Tensor QwenImageNetwork::embed_text(Tape& tape, const Tensor& context) const {
-    const Tensor normal = txt_norm_.forward(tape, context);
-    return txt_in_.forward(tape, normal);
-}
-
-Tensor QwenImageNetwork::embed_time(Tape& tape, const Tensor& timesteps, ElementType type) const {
-    const Tensor waves = scaled_timestep_embedding(tape, time_proj_, timesteps, kTimestepWidth);
-    const Tensor cast = ghost::to_type(tape, time_, waves, type);
-    const Tensor hidden = [&] {
-        const Tensor first = time_in_.forward(tape, cast);
-        return ghost::unary(tape, "silu", time_act_, first);
-    }();
-    return time_out_.forward(tape, hidden);
+    Tensor ids = tape.make(shape, ElementType::Float32, "cat", trunk_.root);
+    tape.charge(OpClass::Copy, "cat", trunk_.root, 0,
+                text_ids.bytes() + image_ids.bytes() + ids.bytes());
+    const Tensor table = rope_table(tape, trunk_.pe, ids, config_.axes_dims_rope);
+    return ghost::to_type(tape, trunk_.root, table, in.x.type());
 }
 
 Tensor QwenImageNetwork::forward(Tape& tape, const StepInputs& in) const {
@@ -363,15 +379,15 @@ Tensor QwenImageNetwork::forward(Tape& tape, const StepInputs& in) const {
     Tokens last;  // the loop's variables outlive it
     for (const Tensor& reference : in.references) {
         last = process(tape, reference);
-        img = ghost::cat(tape, root_, std::array<Tensor, 2>{img, last.tokens}, 1);
-        image.ids = ghost::cat(tape, root_, std::array<Tensor, 2>{image.ids, last.ids}, 1);
+        img = ghost::cat(tape, trunk_.root, std::array<Tensor, 2>{img, last.tokens}, 1);
+        image.ids = ghost::cat(tape, trunk_.root, std::array<Tensor, 2>{image.ids, last.ids}, 1);
     }
     Tensor timesteps = in.timesteps;
     condition.zero_time =
         !in.references.empty() && config_.default_ref_method == "index_timestep_zero";
     if (condition.zero_time) {
-        const Tensor zero = ghost::unary(tape, "mul", root_, timesteps);
-        timesteps = ghost::cat(tape, root_, std::array<Tensor, 2>{timesteps, zero}, 0);
+        const Tensor zero = ghost::unary(tape, "mul", trunk_.root, timesteps);
+        timesteps = ghost::cat(tape, trunk_.root, std::array<Tensor, 2>{timesteps, zero}, 0);
     }
 
     // The order changed with 0.33.0.
@@ -380,30 +396,19 @@ Tensor QwenImageNetwork::forward(Tape& tape, const StepInputs& in) const {
         image.ids = {};
     };
     if (!newer) embed_positions();
-    img = img_in_.forward(tape, img);
-    Tensor txt = embed_text(tape, in.context);
+    img = trunk_.img_in.forward(tape, img);
+    Tensor txt = trunk_.embed_text(tape, in.context);
     if (newer) embed_positions();
-    condition.timestep = embed_time(tape, timesteps, in.x.type());
+    condition.timestep = trunk_.embed_time(tape, timesteps, in.x.type());
 
-    for (const QwenBlock& block : blocks_) block.forward(tape, img, txt, condition);
-    img = forward_final(tape, img, condition.timestep.view({batch, widths_.hidden}));
-    img = proj_out_.forward(tape, img);
+    for (const QwenBlock& block : trunk_.blocks) block.forward(tape, img, txt, condition);
+    img = head_.forward(tape, std::move(img), condition.timestep.view({batch, widths_.hidden}));
     const std::int64_t patch = config_.patch_size;
     const std::int64_t rows = (in.x.shape()[3] + patch - 1) / patch;
     const std::int64_t columns = (in.x.shape()[4] + patch - 1) / patch;
-    return from_tokens(tape, root_, img.view(with_tokens(img, condition.own)), config_.out_channels,
-                       rows, columns, patch)
+    return from_tokens(tape, trunk_.root, img.view(with_tokens(img, condition.own)),
+                       config_.out_channels, rows, columns, patch)
         .view(in.x.shape());
-}
-
-Tensor QwenImageNetwork::forward_final(Tape& tape, const Tensor& img, const Tensor& time) const {
-    const Tensor modulation = [&] {
-        const Tensor active = ghost::unary(tape, "silu", final_act_, time);
-        return final_modulation_.forward(tape, active);
-    }();
-    const Tensor normal = final_norm_.forward(tape, img);
-    const Tensor part = modulation.view({img.shape()[0], 1, widths_.hidden});
-    return modulate(tape, final_, normal, part, part);
 }
 
 Result<std::shared_ptr<const Denoiser>> build_qwen_image(const modelfile::QwenImageConfig& c) {

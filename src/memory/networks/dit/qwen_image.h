@@ -98,6 +98,42 @@ class QwenBlock {
     QwenAttention attn_;
 };
 
+// What all networks of these blocks have around them.
+struct QwenTrunk {
+    QwenTrunk(Registry& registry, const QwenWidths& widths, int layers, std::int64_t token,
+              std::int64_t text);
+    [[nodiscard]] Tensor embed_text(Tape& tape, const Tensor& context) const;
+    [[nodiscard]] Tensor embed_time(Tape& tape, const Tensor& timesteps,
+                                    ghost::ElementType type) const;
+
+    Module root;
+    Module pe;
+    Module time;
+    Module time_proj;
+    Linear time_in;
+    Module time_act;
+    Linear time_out;
+    RmsNorm txt_norm;
+    Linear img_in;
+    Linear txt_in;
+    std::vector<QwenBlock> blocks;
+};
+
+// From tokens to what they become, `out` numbers each.
+class QwenHead {
+  public:
+    QwenHead(Registry& registry, std::int64_t hidden, std::int64_t out);
+    // Lets go of `img` before the last layer.
+    [[nodiscard]] Tensor forward(Tape& tape, Tensor img, const Tensor& time) const;
+
+  private:
+    Module final_;
+    Module act_;
+    Linear modulation_;
+    LayerNorm norm_;
+    Linear proj_out_;
+};
+
 class QwenImageNetwork final : public Denoiser {
   public:
     explicit QwenImageNetwork(const modelfile::QwenImageConfig& config);
@@ -114,29 +150,11 @@ class QwenImageNetwork final : public Denoiser {
     };
     [[nodiscard]] Tokens process(Tape& tape, const Tensor& latent) const;
     [[nodiscard]] Tensor position_table(Tape& tape, const StepInputs& in, const Tensor& ids) const;
-    [[nodiscard]] Tensor embed_text(Tape& tape, const Tensor& context) const;
-    [[nodiscard]] Tensor embed_time(Tape& tape, const Tensor& timesteps,
-                                    ghost::ElementType type) const;
-    [[nodiscard]] Tensor forward_final(Tape& tape, const Tensor& img, const Tensor& time) const;
 
     modelfile::QwenImageConfig config_;
     QwenWidths widths_;
-    Module root_;
-    Module pe_;
-    Module time_;
-    Module time_proj_;
-    Linear time_in_;
-    Module time_act_;
-    Linear time_out_;
-    RmsNorm txt_norm_;
-    Linear img_in_;
-    Linear txt_in_;
-    std::vector<QwenBlock> blocks_;
-    Module final_;
-    Module final_act_;
-    Linear final_modulation_;
-    LayerNorm final_norm_;
-    Linear proj_out_;
+    QwenTrunk trunk_;
+    QwenHead head_;
 };
 
 [[nodiscard]] Result<std::shared_ptr<const Denoiser>> build_qwen_image(

@@ -21,8 +21,8 @@ namespace {
 constexpr std::int64_t kSets = 7;  // scale and shift of both norms, gates that nothing reads
 constexpr std::int64_t kTimestepWidth = 256;  // of the sinusoids
 constexpr std::int64_t kLatentChannels = 128;
-constexpr std::int64_t kFramesPerCell = 8;
-constexpr std::int64_t kPixelsPerCell = 32;
+constexpr std::int64_t kFramesPerCell = kLtxVaeFrames;
+constexpr std::int64_t kPixelsPerCell = kLtxVaePixels;
 constexpr std::size_t kStages = 5;
 
 // Of the published decoder, the only one whose upsampling was recorded.
@@ -256,6 +256,30 @@ Result<std::shared_ptr<const Ltx24VaeNetwork>> build_ltx24_vae(
                     fmt::format("a decoder of LTX 2.4 with {} stages and heads of {} cannot be",
                                 c.stage_channels.size(), c.head_dim));
     return std::make_shared<const Ltx24VaeNetwork>(encoder, c);
+}
+
+VaeGrid Ltx24VaeNetwork::grid() const {
+    return {.pixels_per_cell = kLtxVaePixels,
+            .frames_per_cell = kLtxVaeFrames,
+            .latent_channels = static_cast<int>(kLatentChannels)};
+}
+
+// Several videos are cut into slices that are not contiguous.
+bool Ltx24VaeNetwork::knows(const VaeCall& call) const {
+    constexpr int kSince = 33000;                               // ComfyUI 0.33.0
+    constexpr std::int64_t kPixelsMax = std::int64_t{1} << 34;  // chosen: 8000 frames of full HD
+    return call.rules.comfyui_minor_key >= kSince && call.batch == 1 &&
+           std::int64_t{call.frames} * call.height * call.width <= kPixelsMax;
+}
+
+Walk Ltx24VaeNetwork::simulate_decode(const VaeCall& call) const {
+    return simulate_ltx24_vae_decode(*this, {.batch = call.batch,
+                                             .frames = call.frames,
+                                             .height = call.height,
+                                             .width = call.width,
+                                             .compute = call.compute,
+                                             .storage = call.storage,
+                                             .rules = call.rules});
 }
 
 Walk simulate_ltx24_vae_decode(const Ltx24VaeNetwork& vae, const LtxVaeCall& call) {

@@ -49,13 +49,20 @@ class Ltx24Upsample {
     Linear proj_;
 };
 
-class Ltx24VaeNetwork final : public RegisteredNetwork {
+class Ltx24VaeNetwork final : public Vae {
   public:
     Ltx24VaeNetwork(const modelfile::LtxVaeConfig& encoder,
                     const modelfile::Ltx24DecoderConfig& decoder);
 
     [[nodiscard]] const modelfile::Ltx24DecoderConfig& config() const { return config_; }
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
+
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::LtxDiffusion; }
+    [[nodiscard]] VaeGrid grid() const override;
+    [[nodiscard]] bool knows(const VaeCall& call) const override;
+    // Its encoder, which keeps a variance of its own, was not recorded.
+    [[nodiscard]] bool encodes() const override { return false; }
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
 
   private:
     [[nodiscard]] Tensor make_context(Tape& tape, const Tensor& z) const;

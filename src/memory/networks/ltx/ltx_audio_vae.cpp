@@ -216,6 +216,30 @@ Result<std::shared_ptr<const LtxAudioVaeNetwork>> build_ltx_audio_vae(
     return std::make_shared<const LtxAudioVaeNetwork>(config);
 }
 
+std::optional<SoundGrid> LtxAudioVaeNetwork::sound() const {
+    constexpr int kRate = 16'000;
+    constexpr int kSamplesPerLatent = 160 * 4;  // 160 to a frame of the spectrogram, 4 to a latent
+    return SoundGrid{.samples_per_second = kRate,
+                     .samples_per_latent = kSamplesPerLatent,
+                     .latent_channels = config_.coder.z_channels,
+                     .latent_rows = config_.coder.mel_bins / static_cast<int>(kBinsPerCell),
+                     .rows_are_time = true};
+}
+
+bool LtxAudioVaeNetwork::knows(const VaeCall& call) const {
+    constexpr int kSince = 33000;           // ComfyUI 0.33.0
+    constexpr int kLatentsMax = 3600 * 25;  // chosen: an hour
+    return call.rules.comfyui_minor_key >= kSince && call.latents <= kLatentsMax;
+}
+
+Walk LtxAudioVaeNetwork::simulate_decode(const VaeCall& call) const {
+    return simulate_ltx_audio_vae_decode(*this, {.batch = call.batch,
+                                                 .latents = call.latents,
+                                                 .compute = call.compute,
+                                                 .storage = call.storage,
+                                                 .rules = call.rules});
+}
+
 Walk simulate_ltx_audio_vae_decode(const LtxAudioVaeNetwork& vae, const LtxAudioVaeCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     const LtxAudioCoderConfig& c = vae.config().coder;

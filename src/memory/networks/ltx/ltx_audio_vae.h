@@ -4,6 +4,7 @@
 // in time; then the vocoder.
 #pragma once
 #include "memory/networks/ltx/ltx_vocoder.h"
+#include "memory/networks/vae.h"
 
 #include <memory>
 #include <optional>
@@ -40,13 +41,21 @@ class LtxAudioResidual {
     std::optional<LtxAudioConv> shortcut_;
 };
 
-class LtxAudioVaeNetwork final : public RegisteredNetwork {
+class LtxAudioVaeNetwork final : public Vae {
   public:
     explicit LtxAudioVaeNetwork(const modelfile::LtxAudioVaeConfig& config);
 
     [[nodiscard]] const modelfile::LtxAudioVaeConfig& config() const { return config_; }
     // `z`: [N, channels, latents, bins]. Gives samples.
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
+
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::LtxSound; }
+    [[nodiscard]] VaeGrid grid() const override { return {}; }  // it has no pixels
+    [[nodiscard]] std::optional<SoundGrid> sound() const override;
+    [[nodiscard]] bool knows(const VaeCall& call) const override;
+    // Its encoder was not recorded.
+    [[nodiscard]] bool encodes() const override { return false; }
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
 
   private:
     struct Level {

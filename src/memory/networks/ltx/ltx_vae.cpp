@@ -19,8 +19,8 @@ using modelfile::LtxVaeConfig;
 namespace {
 
 constexpr std::int64_t kLatentChannels = 128;  // of the statistics that ComfyUI keeps
-constexpr std::int64_t kFramesPerCell = 8;
-constexpr std::int64_t kPixelsPerCell = 32;
+constexpr std::int64_t kFramesPerCell = kLtxVaeFrames;
+constexpr std::int64_t kPixelsPerCell = kLtxVaePixels;
 constexpr std::int64_t kTableSets = 2;  // shift and scale
 
 LtxVaeOptions encoder_options(LtxVaeForm form) {
@@ -31,7 +31,7 @@ LtxVaeOptions encoder_options(LtxVaeForm form) {
 }
 
 LtxVaeOptions decoder_options(const LtxVaeConfig& c, LtxVaeForm form) {
-    return {.padding = LtxPadding::Reflect,
+    return {.padding = c.decoder_pads_zeros ? LtxPadding::Zeros : LtxPadding::Reflect,
             .causal = c.causal_decoder,
             .timestep_conditioning = c.timestep_conditioning,
             .zero_tables = form == LtxVaeForm::Chunked};
@@ -283,9 +283,11 @@ void LtxVaeDecoder::run_up(Tape& tape, Run& run, std::size_t index, Tensor x, bo
     }
 }
 
-LtxVaeNetwork::LtxVaeNetwork(const LtxVaeConfig& c, LtxVaeForm form)
+LtxVaeNetwork::LtxVaeNetwork(const LtxVaeConfig& c, LtxVaeForm form,
+                             std::shared_ptr<const LtxVaeNetwork> older)
     : config_(c),
       form_(form),
+      older_(std::move(older)),
       root_(registry_.path("", "")),
       encoder_(registry_, c, form),
       decoder_(registry_, c, form) {
@@ -353,20 +355,75 @@ bool scales_by(const LtxVaeConfig& c, const std::vector<LtxVaeBlock>& blocks) {
     return frames == kFramesPerCell && cells == kPixelsPerCell;
 }
 
+bool can_be(const LtxVaeConfig& c) {
+    return within(c.in_channels, 1, 64) && within(c.out_channels, 1, 64) &&
+           c.latent_channels == kLatentChannels && within(c.base_channels, 8, kWidthMax) &&
+           c.base_channels % 8 == 0 && within(c.patch_size, 1, 16) &&
+           sound_blocks(c, c.encoder_blocks) && sound_blocks(c, c.decoder_blocks) &&
+           scales_by(c, c.encoder_blocks) && scales_by(c, c.decoder_blocks);
+}
+
+std::unexpected<Error> cannot_be(const LtxVaeConfig& c) {
+    return fail(Errc::InvalidInput,
+                fmt::format("an LTX VAE of width {} with {} and {} blocks cannot be",
+                            c.base_channels, c.encoder_blocks.size(), c.decoder_blocks.size()));
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const LtxVaeNetwork>> build_ltx_vae(const LtxVaeConfig& c, LtxVaeForm form) {
-    const bool sound = within(c.in_channels, 1, 64) && within(c.out_channels, 1, 64) &&
-                       c.latent_channels == kLatentChannels &&
-                       within(c.base_channels, 8, kWidthMax) && c.base_channels % 8 == 0 &&
-                       within(c.patch_size, 1, 16) && sound_blocks(c, c.encoder_blocks) &&
-                       sound_blocks(c, c.decoder_blocks) && scales_by(c, c.encoder_blocks) &&
-                       scales_by(c, c.decoder_blocks);
-    if (!sound)
-        return fail(Errc::InvalidInput,
-                    fmt::format("an LTX VAE of width {} with {} and {} blocks cannot be",
-                                c.base_channels, c.encoder_blocks.size(), c.decoder_blocks.size()));
-    return std::make_shared<const LtxVaeNetwork>(c, form);
+    if (!can_be(c)) return cannot_be(c);
+    return std::make_shared<const LtxVaeNetwork>(c, form, nullptr);
+}
+
+Result<std::shared_ptr<const Vae>> build_ltx_vae(const LtxVaeConfig& c) {
+    if (!can_be(c)) return cannot_be(c);
+    return std::make_shared<const LtxVaeNetwork>(
+        c, LtxVaeForm::Chunked,
+        std::make_shared<const LtxVaeNetwork>(c, LtxVaeForm::Whole, nullptr));
+}
+
+VaeGrid LtxVaeNetwork::grid() const {
+    return {.pixels_per_cell = kLtxVaePixels,
+            .frames_per_cell = kLtxVaeFrames,
+            .latent_channels = config_.latent_channels};
+}
+
+namespace {
+
+constexpr int kChunkedSince = 33000;  // ComfyUI 0.33.0, traced; 0.3.64 does not
+
+LtxVaeCall ltx_call(const VaeCall& call) {
+    return {.batch = call.batch,
+            .frames = (call.frames - 1) / kLtxVaeFrames * kLtxVaeFrames + 1,
+            .height = call.height,
+            .width = call.width,
+            .chunk_bytes = ltx_vae_chunk_bytes(call.rules.card_gib),
+            .compute = call.compute,
+            .storage = call.storage,
+            .rules = call.rules};
+}
+
+}  // namespace
+
+bool LtxVaeNetwork::knows(const VaeCall& call) const {
+    // Chosen: 8000 frames of 1920 x 1080, which keeps the number of chunks countable.
+    constexpr std::int64_t kPixelsMax = std::int64_t{1} << 34;
+    const bool small = std::int64_t{call.frames} * call.height * call.width <= kPixelsMax;
+    const bool chunked = call.rules.comfyui_minor_key >= kChunkedSince;
+    // The timestep is embedded once, for one video.
+    return small && (!chunked || call.rules.card_gib > 0) &&
+           (!config_.timestep_conditioning || call.batch == 1);
+}
+
+Walk LtxVaeNetwork::simulate_decode(const VaeCall& call) const {
+    const bool older = older_ && call.rules.comfyui_minor_key < kChunkedSince;
+    return simulate_ltx_vae_decode(older ? *older_ : *this, ltx_call(call));
+}
+
+Walk LtxVaeNetwork::simulate_encode(const VaeCall& call) const {
+    const bool older = older_ && call.rules.comfyui_minor_key < kChunkedSince;
+    return simulate_ltx_vae_encode(older ? *older_ : *this, ltx_call(call));
 }
 
 Walk simulate_ltx_vae_decode(const LtxVaeNetwork& vae, const LtxVaeCall& call) {

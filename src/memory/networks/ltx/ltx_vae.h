@@ -4,6 +4,7 @@
 // alone. ComfyUI 0.33.0 runs it chunk by chunk, the larger the card, the larger the chunks.
 #pragma once
 #include "memory/networks/ltx/ltx_vae_layers.h"
+#include "memory/networks/vae.h"
 
 #include <memory>
 #include <optional>
@@ -73,18 +74,31 @@ class LtxVaeDecoder {
     std::optional<LtxVaeTimestep> last_time_embedder_;
 };
 
-class LtxVaeNetwork final : public RegisteredNetwork {
+inline constexpr int kLtxVaeFrames = 8;   // of pixels in a cell
+inline constexpr int kLtxVaePixels = 32;  // along a side
+
+class LtxVaeNetwork final : public Vae {
   public:
-    LtxVaeNetwork(const modelfile::LtxVaeConfig& config, LtxVaeForm form);
+    // `older`: the same in the form of ComfyUI before 0.33.0, where its calls go; may be nullptr.
+    LtxVaeNetwork(const modelfile::LtxVaeConfig& config, LtxVaeForm form,
+                  std::shared_ptr<const LtxVaeNetwork> older);
 
     [[nodiscard]] const modelfile::LtxVaeConfig& config() const { return config_; }
     // `chunk_bytes` counts in the chunked form.
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z, std::int64_t chunk_bytes) const;
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels, std::int64_t chunk_bytes) const;
 
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::Ltx; }
+    [[nodiscard]] VaeGrid grid() const override;
+    [[nodiscard]] bool knows(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    // Frames: 1 more than a multiple of 8, others do not reach the network.
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
+
   private:
     modelfile::LtxVaeConfig config_;
     LtxVaeForm form_;
+    std::shared_ptr<const LtxVaeNetwork> older_;
     Module root_;
     LtxVaeEncoder encoder_;
     LtxVaeDecoder decoder_;
@@ -101,8 +115,12 @@ struct LtxVaeCall {
     ForwardRules rules = {};
 };
 
+// In one form.
 [[nodiscard]] Result<std::shared_ptr<const LtxVaeNetwork>> build_ltx_vae(
     const modelfile::LtxVaeConfig& config, LtxVaeForm form);
+// In the form that a call's version of ComfyUI has; its modules are those of the newer one.
+[[nodiscard]] Result<std::shared_ptr<const Vae>> build_ltx_vae(
+    const modelfile::LtxVaeConfig& config);
 [[nodiscard]] Walk simulate_ltx_vae_decode(const LtxVaeNetwork& vae, const LtxVaeCall& call);
 [[nodiscard]] Walk simulate_ltx_vae_encode(const LtxVaeNetwork& vae, const LtxVaeCall& call);
 

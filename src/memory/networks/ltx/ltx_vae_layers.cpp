@@ -326,7 +326,9 @@ Tensor LtxVaeUpsample::to_space(Tape& tape, const Tensor& x) const {
     const std::int64_t channels = s[1] / stride_.volume();
     const Shape moved{s[0], channels, s[2] * stride_.frames, s[3] * stride_.rows,
                       s[4] * stride_.columns};
-    if (x.elements() == 0) return x.view(moved);
+    // Nothing changes places where channels of one frame become two.
+    const bool in_place = s[2] == 1 && stride_.rows * stride_.columns == 1;
+    if (in_place || x.elements() == 0) return x.view(moved);
     return ghost::clone(
                tape, path_, x,
                {s[0], channels, s[2], stride_.frames, s[3], stride_.rows, s[4], stride_.columns})

@@ -17,6 +17,7 @@ using ghost::ElementType;
 namespace {
 
 constexpr std::int64_t kGemma3Window = 1024;  // tokens that a near-only layer looks back
+constexpr int kMillibitsMax = 32'000;         // of fp32
 constexpr int kGemma3Period = 6;              // every sixth layer looks at all of them
 
 bool is_gemma(const modelfile::DecoderConfig& c) {
@@ -203,8 +204,10 @@ DecoderNetwork::DecoderNetwork(const modelfile::DecoderConfig& c, DecoderOutput 
     embed_tokens_.emplace(registry_, registry_.path(*model_, "embed_tokens"), c.vocab_size,
                           c.hidden_size,
                           c.scaled_fp8 ? ModuleStorage::Float16 : ModuleStorage::AsNetwork);
+    registry_.pack_linears(c.linear_millibits);
     for (int i = 0; i < c.num_hidden_layers; ++i)
         layers_.emplace_back(registry_, fmt::format("{}.layers.{}", *model_, i), c, i);
+    registry_.pack_linears(0);
     if (c.final_norm)
         norm_.emplace(registry_, registry_.path(*model_, "norm"), c.hidden_size, is_gemma(c));
     if (c.lm_head) {
@@ -320,6 +323,7 @@ Result<std::shared_ptr<const DecoderNetwork>> build_decoder(const modelfile::Dec
         within(c.vocab_size, 1, kVocabularyMax) && within(c.hidden_size, 1, kWidthMax) &&
         within(c.intermediate_size, 1, 2 * kWidthMax) &&
         within(c.num_hidden_layers, 1, kDepthMax) && within(c.num_attention_heads, 1, kWidthMax) &&
+        within(c.linear_millibits, 0, kMillibitsMax) &&
         within(c.num_key_value_heads, 1, c.num_attention_heads) &&
         c.num_attention_heads % c.num_key_value_heads == 0 && within(c.head_dim, 1, kWidthMax) &&
         c.head_dim % 2 == 0 && (c.transformer_type == "llama" || is_gemma(c)) &&

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The language models that encode prompts, each as one image or video model uses it. Sizes are
-// those of the published configurations.
+// The language models that encode prompts, each as one image or video model uses it. Sizes stand
+// in the catalogue (data/architectures.json).
 #pragma once
 #include "memory/networks/text/decoder.h"
 

@@ -135,17 +135,21 @@ Tensor T5Attention::forward(Tape& tape, const Tensor& x, const Tensor& mask, Ten
 
 T5FeedForward::T5FeedForward(Registry& r, std::string_view path, const modelfile::T5Config& c)
     : path_(r.path(path, "")),
-      wi_0_(r, r.path(path, "wi_0"), c.d_model, c.d_ff, Bias::No),
-      wi_1_(r, r.path(path, "wi_1"), c.d_model, c.d_ff, Bias::No),
+      wi_(r, r.path(path, c.gated ? "wi_0" : "wi"), c.d_model, c.d_ff, Bias::No),
+      linear_(c.gated ? std::optional<Linear>(std::in_place, r, r.path(path, "wi_1"), c.d_model,
+                                              c.d_ff, Bias::No)
+                      : std::nullopt),
       wo_(r, r.path(path, "wo"), c.d_ff, c.d_model, Bias::No) {}
 
 Tensor T5FeedForward::forward(Tape& tape, const Tensor& x) const {
-    const Tensor gate = [&] {
-        const Tensor in = wi_0_.forward(tape, x);
-        return ghost::unary(tape, "gelu", path_, in);
+    Tensor hidden = [&] {
+        const Tensor in = wi_.forward(tape, x);
+        return ghost::unary(tape, linear_ ? "gelu" : "relu", path_, in);
     }();
-    const Tensor linear = wi_1_.forward(tape, x);
-    const Tensor hidden = ghost::binary(tape, "mul", path_, gate, linear);
+    if (!linear_) return wo_.forward(tape, hidden);
+    const Tensor gate = std::exchange(hidden, {});
+    const Tensor linear = linear_->forward(tape, x);
+    hidden = ghost::binary(tape, "mul", path_, gate, linear);
     return wo_.forward(tape, hidden);
 }
 
@@ -178,10 +182,12 @@ T5Network::T5Network(const modelfile::T5Config& config, std::string_view class_n
       transformer_(registry_.path("transformer", "")),
       encoder_(registry_.path("transformer.encoder", "")) {
     if (config.scaled_fp8) registry_.scale_linears();
+    registry_.pack_linears(config.linear_millibits);
     for (int i = 0; i < config.num_layers; ++i) {
         blocks_.emplace_back(registry_, fmt::format("transformer.encoder.block.{}", i), config,
                              i == 0 || config.bias_in_every_layer);
     }
+    registry_.pack_linears(0);
     final_norm_.emplace(registry_, registry_.path("transformer.encoder", "final_layer_norm"),
                         config);
     shared_.emplace(registry_, registry_.path("transformer", "shared"), config.vocab_size,

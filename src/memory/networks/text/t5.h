@@ -52,8 +52,8 @@ class T5FeedForward {
 
   private:
     Module path_;
-    Linear wi_0_;
-    Linear wi_1_;
+    Linear wi_;
+    std::optional<Linear> linear_;  // beside the gate
     Linear wo_;
 };
 

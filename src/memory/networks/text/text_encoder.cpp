@@ -24,6 +24,8 @@ ElementType stored_type(const Tape& tape, ModuleStorage storage) {
             return ElementType::Float32;
         case ModuleStorage::Float16:
             return ElementType::Float16;
+        case ModuleStorage::Int8:
+            return ElementType::Opaque;  // of one byte too
         case ModuleStorage::Int64:
             return ElementType::Int64;
         case ModuleStorage::AsNetwork:

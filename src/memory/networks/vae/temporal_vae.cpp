@@ -110,13 +110,15 @@ TemporalVaeNetwork::TemporalVaeNetwork()
     conv_out_.emplace(registry_, registry_.path("decoder", "conv_out"), kWidth, kColours);
     time_conv_.emplace(registry_, registry_.path("decoder", "conv_out.time_mix_conv"), kColours,
                        kColours, kOverTime);
+    regularization_ = registry_.path("regularization", "");
 }
 
-Tensor TemporalVaeNetwork::decode(Tape& tape, const Tensor& z) const {
+Tensor TemporalVaeNetwork::decode(Tape& tape, const Tensor& z, KeepMiddle keep) const {
     Tensor h = conv_in_.forward(tape, z);
     h = block_1_.forward(tape, h);
     h = attn_1_.forward(tape, h);
     h = block_2_.forward(tape, h);
+    const Tensor kept = keep == KeepMiddle::Yes ? h : Tensor();
     for (std::size_t i = levels_.size(); i-- > 0;) {
         const Level& level = levels_[i];
         for (const TemporalResidual& block : level.blocks) h = block.forward(tape, h);
@@ -140,13 +142,23 @@ Tensor TemporalVaeNetwork::decode(Tape& tape, const Tensor& z) const {
     return video.view(images.shape());
 }
 
-Walk simulate_temporal_vae_decode(const TemporalVaeNetwork& vae, const VaeCall& call) {
+Walk TemporalVaeNetwork::simulate_decode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const Tensor z =
-        tape.input({call.frames, kLatent, call.height / kDownscale, call.width / kDownscale},
+    const Tensor z = tape.input({std::int64_t{call.batch} * call.frames, kLatent,
+                                 call.height / kDownscale, call.width / kDownscale},
+                                element_type(call.compute));
+    const Tensor images = decode(tape, z, keep_middle(call.rules));
+    return finish_walk(tape, *this, call.storage, call.rules);
+}
+
+Walk TemporalVaeNetwork::simulate_encode(const VaeCall& call) const {
+    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    const Tensor pixels =
+        tape.input({std::int64_t{call.batch} * call.frames, kColours, call.height, call.width},
                    element_type(call.compute));
-    const Tensor images = vae.decode(tape, z);
-    return finish_walk(tape, vae, call.storage, call.rules);
+    const Tensor moments = encoder_.forward(tape, pixels);
+    const Tensor mean = kl_mean(tape, regularization_, moments);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
 }  // namespace plimsoll::memory

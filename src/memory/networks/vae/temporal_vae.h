@@ -39,10 +39,17 @@ class TemporalResidual {
     Part second_;
 };
 
-class TemporalVaeNetwork final : public RegisteredNetwork {
+class TemporalVaeNetwork final : public Vae {
   public:
     TemporalVaeNetwork();
-    [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
+    [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z, KeepMiddle keep) const;
+
+    // ComfyUI takes it for a VAE of images.
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::AutoencoderKl; }
+    [[nodiscard]] VaeGrid grid() const override { return {}; }
+    // What is handed in together is a video.
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
 
   private:
     struct Level {
@@ -60,8 +67,7 @@ class TemporalVaeNetwork final : public RegisteredNetwork {
     std::optional<GroupNorm> norm_out_;
     std::optional<Conv2d> conv_out_;
     std::optional<Conv3d> time_conv_;
+    Module regularization_ = nullptr;
 };
-
-[[nodiscard]] Walk simulate_temporal_vae_decode(const TemporalVaeNetwork& vae, const VaeCall& call);
 
 }  // namespace plimsoll::memory

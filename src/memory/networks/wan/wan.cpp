@@ -181,7 +181,7 @@ WanNetwork::WanNetwork(const modelfile::WanConfig& c)
         ref_conv_.emplace(registry_, registry_.path("ref_conv", ""), c.in_dim_ref_conv, c.dim,
                           ConvShape{patch, patch, 0});
     }
-    if (c.model_type == "camera")
+    if (c.model_type == "camera" || c.model_type == "camera_2.2")
         camera_.emplace(registry_, "control_adapter", c.in_dim_control_adapter, c.dim,
                         c.patch_size[1]);
     if (c.model_type != "vace") return;
@@ -399,8 +399,9 @@ Tensor WanNetwork::forward(Tape& tape, const StepInputs& in) const {
 namespace {
 
 Result<void> check_wan_config(const modelfile::WanConfig& c) {
-    constexpr std::array<std::string_view, 9> kTypes = {
-        "t2v", "i2v", "camera", "vace", "scail", "humo", "s2v", "animate", "animate2"};
+    constexpr std::array<std::string_view, 10> kTypes = {
+        "t2v",   "i2v",  "camera", "camera_2.2", "vace",
+        "scail", "humo", "s2v",    "animate",    "animate2"};
     const bool vace = c.model_type == "vace";
     const bool sound =
         std::find(kTypes.begin(), kTypes.end(), c.model_type) != kTypes.end() &&

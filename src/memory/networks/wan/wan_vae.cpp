@@ -16,13 +16,15 @@ namespace {
 
 constexpr std::int64_t kFramesPerChunk = 4;  // pixels' frames of one latent frame
 constexpr std::int64_t kFramesTogether = 2;  // in the lean way of running Wan 2.1's
-constexpr std::int64_t kColours = 3;
 constexpr std::size_t kLevels = 4;
 constexpr Conv3dShape kCausal3{.kernel = {3, 3, 3}, .stride = {}, .padding = {1, 1, 1}};
 
 // Folded pixels count as colours.
-std::int64_t colours(const modelfile::WanVaeConfig& c) {
-    return kColours * c.patch_size * c.patch_size;
+std::int64_t colours_in(const modelfile::WanVaeConfig& c) {
+    return std::int64_t{c.image_channels} * c.patch_size * c.patch_size;
+}
+std::int64_t colours_out(const modelfile::WanVaeConfig& c) {
+    return std::int64_t{c.conv_out_channels} * c.patch_size * c.patch_size;
 }
 
 // Frames of a longer tensor: a view.
@@ -120,7 +122,7 @@ void WanVaeMiddle::forward(Tape& tape, WanFrames& x, WanCache* cache) const {
 
 WanVaeEncoder::WanVaeEncoder(Registry& r, const modelfile::WanVaeConfig& c)
     : path_(r.path("encoder", "")),
-      conv_in_(r, r.path("encoder", "conv1"), colours(c), c.dim, kCausal3) {
+      conv_in_(r, r.path("encoder", "conv1"), colours_in(c), c.dim, kCausal3) {
     std::int64_t width = c.dim;
     int layer = 0;
     for (std::size_t i = 0; i < kLevels; ++i) {
@@ -183,7 +185,7 @@ WanVaeDecoder::WanVaeDecoder(Registry& r, const modelfile::WanVaeConfig& c)
         layer += shape.blocks + (last ? 0 : 1);
         width = last ? out : shape.resampled;
     }
-    head_.emplace(r, "decoder.head", width, colours(c));
+    head_.emplace(r, "decoder.head", width, colours_out(c));
 }
 
 Tensor WanVaeDecoder::forward(Tape& tape, const WanFrames& z, WanCache* cache,
@@ -272,8 +274,9 @@ Tensor WanVaeNetwork::decode(Tape& tape, const Tensor& z) const {
     if (config_.patch_size > 1) {
         const auto s = out.shape();
         const std::int64_t p = config_.patch_size;
-        out = ghost::clone(tape, root_, out, {s[0], kColours, s[2], s[3], p, s[4], p})
-                  .view({s[0], kColours, s[2], s[3] * p, s[4] * p});
+        out = ghost::clone(tape, root_, out,
+                           {s[0], config_.conv_out_channels, s[2], s[3], p, s[4], p})
+                  .view({s[0], config_.conv_out_channels, s[2], s[3] * p, s[4] * p});
     }
     return out;
 }
@@ -308,7 +311,8 @@ Tensor WanVaeNetwork::encode(Tape& tape, const Tensor& pixels) const {
 Result<std::shared_ptr<const WanVaeNetwork>> build_wan_vae(const modelfile::WanVaeConfig& c) {
     bool sound = within(c.dim, 1, kWidthMax) && within(c.dec_dim, 2, kWidthMax) &&
                  within(c.z_dim, 1, kWidthMax) && within(c.num_res_blocks, 1, 64) &&
-                 within(c.patch_size, 1, 16) && c.dec_dim % 2 == 0;
+                 within(c.patch_size, 1, 16) && c.dec_dim % 2 == 0 &&
+                 within(c.image_channels, 1, 64) && within(c.conv_out_channels, 1, 64);
     for (const int mult : c.dim_mult) sound = sound && within(mult, 1, 64);
     if (!sound)
         return fail(Errc::InvalidInput,
@@ -329,8 +333,9 @@ Walk WanVaeNetwork::simulate_decode(const VaeCall& call) const {
 
 Walk WanVaeNetwork::simulate_encode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const Tensor pixels = tape.input({call.batch, kColours, call.frames, call.height, call.width},
-                                     element_type(call.compute));
+    const Tensor pixels =
+        tape.input({call.batch, config_.image_channels, call.frames, call.height, call.width},
+                   element_type(call.compute));
     const Tensor latent = encode(tape, pixels);
     return finish_walk(tape, *this, call.storage, call.rules);
 }

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The queue: jobs, their pictures, cancelling.
+#include "api/app.h"
+#include "api/picture.h"
+#include "api/routes.h"
+#include "base/text.h"
+#include "wire/encode_daemon.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::api {
+
+namespace {
+
+// The canonical form of a UUID: anything else is no id of ours.
+bool is_uuid(std::string_view text) {
+    if (text.size() != 36) return false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        const bool digit = std::string_view("0123456789abcdefABCDEF").contains(text[i]);
+        if (dash ? text[i] != '-' : !digit) return false;
+    }
+    return true;
+}
+
+Answer with_job_id(Call& call, Answer (*use)(Call&, const std::string&)) {
+    const std::string id = to_lower_ascii(call.params.front());
+    if (!is_uuid(id))
+        return answer_error({Errc::InvalidInput, "a job's id is a UUID, see /api/jobs"});
+    return use(call, id);
+}
+
+}  // namespace
+
+Answer list_jobs(Call& call) {
+    return answer_json(wire::encode_jobs(call.app.parts().jobs.list()));
+}
+
+Answer get_job(Call& call) {
+    return with_job_id(call, [](Call& of, const std::string& id) {
+        const auto job = of.app.parts().jobs.find(id);
+        return job ? answer_json(wire::encode_job_detail(*job)) : answer_error(job.error());
+    });
+}
+
+Answer delete_job(Call& call) {
+    return with_job_id(call, [](Call& of, const std::string& id) {
+        const auto job = of.app.parts().jobs.cancel(id);
+        return job ? answer_json(wire::encode_job(*job)) : answer_error(job.error());
+    });
+}
+
+Answer get_job_image(Call& call) {
+    return with_job_id(call, [](Call& of, const std::string& id) {
+        const auto index = parse_integer(of.params.at(1));
+        if (!index || *index < 0 || *index > 999)
+            return answer_error({Errc::InvalidInput, "the picture's number must be from 0 to 999"});
+        const auto job = of.app.parts().jobs.find(id);
+        if (!job) return answer_error(job.error());
+        if (static_cast<std::size_t>(*index) >= job->images.size())
+            return answer_error({Errc::NotFound, "the job has no picture of that number"});
+        return answer_picture_file(job->images[static_cast<std::size_t>(*index)]);
+    });
+}
+
+Answer get_job_preview(Call& call) {
+    return with_job_id(call, [](Call& of, const std::string& id) {
+        auto preview = of.app.parts().jobs.read_preview(id);
+        return preview ? answer_picture(std::move(*preview)) : answer_error(preview.error());
+    });
+}
+
+}  // namespace plimsoll::api

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/serving.h"
+
+#include "api/question.h"
+#include "service/comfyui/client.h"
+#include "service/launch.h"
+#include "wire/encode.h"
+#include "wire/encode_daemon.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace plimsoll::embedded {
+std::string_view openapi_json();
+std::span<const std::pair<std::string_view, std::string_view>> web_page();
+}  // namespace plimsoll::embedded
+
+namespace plimsoll::daemon {
+
+namespace {
+
+constexpr std::chrono::milliseconds kStopGrace{5000};  // chosen: the slowest answer is doctor's
+
+// The user's own ComfyUI: where it is may change with the configuration.
+class TheirComfyUi final : public service::ComfyAtHand {
+  public:
+    explicit TheirComfyUi(service::Config config) : config_(std::move(config)) {}
+    [[nodiscard]] Result<std::unique_ptr<service::Upstream>> reach() override {
+        const std::lock_guard lock(mutex_);
+        TRY_ASSIGN(auto client, service::ComfyClient::create(config_));
+        return std::unique_ptr<service::Upstream>(std::move(client));
+    }
+    [[nodiscard]] service::CardHeat read_heat() override { return {}; }
+    [[nodiscard]] std::string address() const override {
+        const std::lock_guard lock(mutex_);
+        return config_.base_url();
+    }
+    void set_config(service::Config config) {
+        const std::lock_guard lock(mutex_);
+        config_ = std::move(config);
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    service::Config config_;
+};
+
+json::object encode_warning(std::int64_t at_ms, std::string_view code, const std::string& job_id,
+                            const std::string& message) {
+    return {{"atMs", at_ms},
+            {"code", code},
+            {"jobId", job_id.empty() ? json::value(nullptr) : json::value(job_id)},
+            {"message", message}};
+}
+
+std::string new_epoch(Random& random) {
+    return fmt::format("{:08x}", static_cast<std::uint32_t>(random.next_u64() >> 32U));
+}
+
+}  // namespace
+
+Serving::Serving(const cli::World& world, EventLines& lines)
+    : world_(world), lines_(lines), random_(os_seed()), events_(new_epoch(random_)) {}
+
+Result<std::unique_ptr<Serving>> Serving::start(service::Config config, ServingOptions options,
+                                                const cli::World& world, EventLines& lines) {
+    std::unique_ptr<Serving> serving(new Serving(world, lines));
+    TRY_DO(serving->wire(std::move(config), std::move(options)));
+    return serving;
+}
+
+Result<void> Serving::wire(service::Config config, ServingOptions options) {
+    TRY_ASSIGN(const service::ListenAddress listen, service::parse_listen(config.listen.value));
+    if (!listen.is_loopback && options.token.empty())
+        return fail(Errc::InvalidInput,
+                    fmt::format("{} ({}) can be reached by others: set PLIMSOLL_TOKEN to a secret "
+                                "of at least {} characters",
+                                config.listen.value, config.listen.source, api::kTokenBytesMin));
+    if (!options.token.empty() && options.token.size() < api::kTokenBytesMin)
+        return fail(Errc::InvalidInput, fmt::format("PLIMSOLL_TOKEN has {} characters, at least {} "
+                                                    "are needed",
+                                                    options.token.size(), api::kTokenBytesMin));
+    if (options.simulate) {
+        TRY_ASSIGN(simulated_,
+                   make_simulated_at_hand(*options.simulate,
+                                          service::words_of(config.comfyui_flags.value)));
+    } else {
+        theirs_ = std::make_unique<TheirComfyUi>(config);
+    }
+    service::ComfyAtHand& comfyui =
+        simulated_ ? static_cast<service::ComfyAtHand&>(*simulated_) : *theirs_;
+    const auto open_history = [path = config.history_file(), open = world_.open_history] {
+        return open(path, cli::World::Access::Write);
+    };
+    TRY_ASSIGN(lookout_,
+               service::Lookout::create(std::move(config), comfyui, world_.clock,
+                                        {.whose = simulated_ ? service::Lookout::Whose::Ours
+                                                             : service::Lookout::Whose::Theirs},
+                                        watch_card()));
+    jobs_ = std::make_unique<service::JobQueue>(
+        service::JobQueue::Parts{.place = [this] { return lookout_->place(); },
+                                 .comfyui = comfyui,
+                                 .own = simulated_.get(),
+                                 .open_store = open_history,
+                                 .clock = world_.clock,
+                                 .seed = os_seed()},
+        watch_jobs());
+    app_ = std::make_unique<api::App>(
+        api::AppParts{.lookout = *lookout_,
+                      .jobs = *jobs_,
+                      .comfyui = comfyui,
+                      .open_history = open_history,
+                      .clock = world_.clock,
+                      .events = events_,
+                      .metrics = metrics_,
+                      .guard = {.token = std::move(options.token), .hosts = options.hosts},
+                      .openapi_json = embedded::openapi_json(),
+                      .page = embedded::web_page(),
+                      .simulated = simulated_ != nullptr});
+    events_.set_snapshot([this] { return snapshot(); });
+    net::ServerOptions server = api::App::server_options();
+    server.address = listen.address;
+    server.port = listen.port;
+    TRY_ASSIGN(server_, net::Server::start(std::move(server), app_->handler()));
+    // Not before it listens: whoever started the daemon waits for that.
+    lookout_->start();
+    jobs_->restore([this](const std::string& request) -> Result<service::JobOrder> {
+        auto order = api::resolve_order(*app_, *lookout_->place(), request);
+        if (order) return std::move(*order);
+        const auto parsed = parse_json(order.error().body);
+        const json::value* const error = parsed ? find(*parsed, "error") : nullptr;
+        const auto message = error == nullptr ? std::nullopt : find_string(*error, "message");
+        return fail(Errc::InvalidInput,
+                    std::string(message.value_or("its request is refused now")));
+    });
+    jobs_->start();
+    return {};
+}
+
+service::Lookout::Callbacks Serving::watch_card() {
+    return {.on_sample =
+                [this](const service::CardSample& sample) {
+                    const Bytes line = lookout_->place()->budget.load_line;
+                    metrics_.set_comfyui_up(true);
+                    metrics_.set_card(sample, line);
+                    events_.publish("telemetry",
+                                    wire::encode_telemetry({.sample = sample,
+                                                            .load_line = line,
+                                                            .holdings = jobs_->holdings(),
+                                                            .job_id = jobs_->running()}));
+                },
+            .on_contact =
+                [this](bool answers, const std::string& why) {
+                    metrics_.set_comfyui_up(answers);
+                    warn(answers ? "comfyui_back" : "comfyui_gone", "",
+                         answers ? "ComfyUI answers again at " + why : why);
+                }};
+}
+
+service::JobQueue::Callbacks Serving::watch_jobs() {
+    return {.on_job =
+                [this](const service::QueuedJob& job) {
+                    if (service::has_ended(job.state)) metrics_.count_job(job);
+                    events_.publish("job", wire::encode_job(job));
+                    lines_.job(job);
+                },
+            .on_plan =
+                [this](const service::QueuedJob& job, const service::PlanAnswer& answer) {
+                    events_.publish("forecast", wire::encode_forecast_event(job.job_id, answer,
+                                                                            job.run_anyway));
+                },
+            .on_warning = [this](std::string_view code, const std::string& job_id,
+                                 const std::string& message) { warn(code, job_id, message); },
+            .on_busy = [this](bool busy) { lookout_->set_busy(busy); }};
+}
+
+void Serving::warn(std::string_view code, const std::string& job_id, const std::string& message) {
+    events_.publish("warning", encode_warning(world_.clock.unix_ms(), code, job_id, message));
+    lines_.warning(code, job_id, message);
+}
+
+std::vector<std::pair<std::string, json::object>> Serving::snapshot() const {
+    std::vector<std::pair<std::string, json::object>> events;
+    if (const auto sample = lookout_->latest())
+        events.emplace_back(
+            "telemetry", wire::encode_telemetry({.sample = *sample,
+                                                 .load_line = lookout_->place()->budget.load_line,
+                                                 .holdings = jobs_->holdings(),
+                                                 .job_id = jobs_->running()}));
+    for (const service::QueuedJob& job : jobs_->list()) {
+        if (service::has_ended(job.state)) continue;
+        events.emplace_back("job", wire::encode_job(job));
+        if (job.state == service::QueueState::Running && job.plan)
+            events.emplace_back("forecast",
+                                wire::encode_forecast_event(job.job_id, *job.plan, job.run_anyway));
+    }
+    return events;
+}
+
+Result<void> Serving::reload(service::Config config) {
+    if (auto* const theirs = dynamic_cast<TheirComfyUi*>(theirs_.get())) theirs->set_config(config);
+    TRY_DO(lookout_->reload(std::move(config)));
+    return {};
+}
+
+void Serving::stop() {
+    events_.close();
+    if (server_) server_->stop(kStopGrace);
+    if (jobs_) jobs_->stop();
+    if (lookout_) lookout_->stop();
+}
+
+}  // namespace plimsoll::daemon

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: sounds are sampled and decoded in their own latents, and their VAEs' forecasts are the
+// recorded walks. Method: an empty latent decoded as it is, by checkpoints of the catalogue.
+#include "memory/simulate.h"
+#include "workflow/parse.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+namespace plimsoll::memory {
+namespace {
+
+struct SoundJob {
+    std::string_view model;
+    std::string_view latent;  // the node that makes it
+    double seconds = 0;
+    std::string_view decode = R"("class_type": "VAEDecodeAudio", "inputs": {)";
+    Bytes card = Bytes::from_gib(24);
+};
+
+Forecast forecast_of(std::string_view model, const std::string& text, Bytes card) {
+    Device device;
+    device.total = card;
+    Server server;
+    server.version = {0, 33, 0};
+    ModelFiles files;
+    files.by_name["m"] = known_checkpoint(model).value();
+    const auto graph = workflow::parse_api_workflow(text).value();
+    return simulate_program(lower_graph(graph, build_models(files)), server, device);
+}
+
+Forecast forecast_of(const SoundJob& job) {
+    const std::string text = fmt::format(
+        R"({{"1": {{"class_type": "CheckpointLoaderSimple", "inputs": {{"ckpt_name": "m"}}}}, )"
+        R"("2": {{"class_type": "{}", "inputs": {{"seconds": {}, "batch_size": 1}}}}, )"
+        R"("3": {{{} "samples": ["2", 0], "vae": ["1", 2]}}}}, )"
+        R"("4": {{"class_type": "PreviewAudio", "inputs": {{"audio": ["3", 0]}}}}}})",
+        job.latent, job.seconds, job.decode);
+    return forecast_of(job.model, text, job.card);
+}
+
+const Phase& decode_of(const Forecast& forecast) {
+    const auto found = std::ranges::find(forecast.phases, PhaseKind::VaeDecode, &Phase::kind);
+    EXPECT_NE(found, forecast.phases.end());
+    static const Phase kNone;
+    return found == forecast.phases.end() ? kNone : *found;
+}
+
+TEST(SimulateSound, decodes_with_the_recorded_peak) {
+    // Recordings t94cfd9e467 (1024 latents of Stable Audio), tab546e3bd7 (60 seconds of ACE-Step
+    // 1.5) and tbcd85f99ba (30 seconds of ACE-Step).
+    const Forecast open = forecast_of({"stable_audio", "EmptyLatentAudio", 47.6});
+    EXPECT_EQ(decode_of(open).activations, Bytes(2'415'920'640 + 131'072));
+    const Forecast ace = forecast_of({"ace_step15", "EmptyAceStep1.5LatentAudio", 60});
+    EXPECT_EQ(decode_of(ace).activations, Bytes(3'317'761'536 + 192'000));
+    const Forecast first = forecast_of({"ace_step", "EmptyAceStepLatentAudio", 30});
+    EXPECT_EQ(decode_of(first).activations, Bytes(729'440'768 + 82'432));
+}
+
+// What is sung is part of the context of every step, and not of the text encoder's prompt.
+TEST(SimulateSound, longer_lyrics_take_more_of_each_step) {
+    const auto sampled = [](const std::string& lyrics) {
+        const std::string text = fmt::format(
+            R"({{"1": {{"class_type": "CheckpointLoaderSimple", "inputs": {{"ckpt_name": "m"}}}}, )"
+            R"("2": {{"class_type": "EmptyAceStepLatentAudio", "inputs": {{"seconds": 10, "batch_size": 1}}}}, )"
+            R"("3": {{"class_type": "TextEncodeAceStepAudio", "inputs": {{"tags": "pop", "lyrics": "{}", )"
+            R"("lyrics_strength": 1, "clip": ["1", 1]}}}}, )"
+            R"("4": {{"class_type": "KSampler", "inputs": {{"seed": 1, "steps": 50, "cfg": 1, "denoise": 1, )"
+            R"("sampler_name": "euler", "scheduler": "simple", "model": ["1", 0], "positive": ["3", 0], )"
+            R"("negative": ["3", 0], "latent_image": ["2", 0]}}}}, )"
+            R"("5": {{"class_type": "VAEDecodeAudio", "inputs": {{"samples": ["4", 0], "vae": ["1", 2]}}}}, )"
+            R"("6": {{"class_type": "PreviewAudio", "inputs": {{"audio": ["5", 0]}}}}}})",
+            lyrics);
+        return forecast_of("ace_step", text, Bytes::from_gib(24));
+    };
+    const auto phase = [](const Forecast& f, PhaseKind kind) {
+        return *std::ranges::find(f.phases, kind, &Phase::kind);
+    };
+    std::string song;
+    for (int i = 0; i < 2000; ++i) song += "la ";
+    const Forecast plain = sampled("la");
+    const Forecast sung = sampled(song);
+    EXPECT_GT(phase(sung, PhaseKind::Sample).activations,
+              phase(plain, PhaseKind::Sample).activations);
+    EXPECT_EQ(phase(sung, PhaseKind::TextEncode).activations,
+              phase(plain, PhaseKind::TextEncode).activations);
+}
+
+TEST(SimulateSound, begins_again_in_tiles_where_the_whole_has_no_room) {
+    const Forecast f = forecast_of(
+        {"ace_step15", "EmptyAceStep1.5LatentAudio", 240, SoundJob{}.decode, Bytes::from_gib(8)});
+    const Phase& decode = decode_of(f);
+    EXPECT_TRUE(decode.tiled);
+    EXPECT_EQ(f.verdict, Verdict::FitsSlowly);
+    EXPECT_LT(decode.activations, Bytes::from_gib(1));  // 128 of 6000 latents
+}
+
+TEST(SimulateSound, a_tile_is_as_many_latents_as_the_node_says) {
+    constexpr std::string_view kTiled =
+        R"("class_type": "VAEDecodeAudioTiled", "inputs": {"tile_size": 1500, "overlap": 64, )";
+    const Forecast f = forecast_of({"ace_step15", "EmptyAceStep1.5LatentAudio", 180, kTiled});
+    const Phase& decode = decode_of(f);
+    EXPECT_TRUE(decode.tiled);
+    EXPECT_EQ(decode.forwards, 4);  // at 0, 1436, 2872 and 4308 of 4500
+    // 1500 latents are 60 seconds.
+    EXPECT_EQ(decode.activations, Bytes(3'317'761'536 + 192'000));
+}
+
+}  // namespace
+}  // namespace plimsoll::memory

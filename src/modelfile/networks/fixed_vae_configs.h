@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// VAEs of which one kind was published: no number of theirs varies.
+#pragma once
+
+namespace plimsoll::modelfile {
+
+struct CosmosVaeConfig {};      // Cosmos 1
+struct MageVaeConfig {};        // Mage-Flow
+struct PixelSpaceVaeConfig {};  // of networks that make pixels: hands on what it is given
+struct TemporalVaeConfig {};    // Stable Video Diffusion
+
+}  // namespace plimsoll::modelfile

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Seam: the ComfyUI that a daemon serves, for as long as it runs: the user's, or a simulated one of
+// ours that may be started again on another port meanwhile.
+//
+// Threads: any.
+#pragma once
+#include "base/error.h"
+#include "service/comfyui/upstream.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace plimsoll::service {
+
+// What ComfyUI does not tell about its card; nullopt: nothing here measures it.
+struct CardHeat {
+    std::optional<double> temperature_c;
+    std::optional<double> power_watts;
+    std::optional<double> clock_mhz;
+    std::optional<double> utilization;  // 0 to 1
+    std::optional<bool> throttled;
+};
+
+class ComfyAtHand {
+  public:
+    virtual ~ComfyAtHand() = default;
+    // A client of the caller's own. Connects to nothing yet; Unavailable while none is started.
+    [[nodiscard]] virtual Result<std::unique_ptr<Upstream>> reach() = 0;
+    [[nodiscard]] virtual CardHeat read_heat() = 0;
+    [[nodiscard]] virtual std::string address() const = 0;  // for people
+};
+
+}  // namespace plimsoll::service
