@@ -381,6 +381,8 @@ void JobQueue::take_end(const Shared& entry, Result<Generation> generation) {
         } else {
             why = generation.error().message;
         }
+        // ComfyUI gives up all its models after running out of memory.
+        if (state == QueueState::OutOfMemory) holdings_.clear();
         // Stopped by us, not by anybody's wish: it waits for the next start.
         kept = stopping_ && state == QueueState::Cancelled;
         if (kept) {

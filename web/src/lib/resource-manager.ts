@@ -9,8 +9,9 @@
 // Every call takes an AbortSignal last, resolves with the daemon's answer, and rejects with PlimsollError, which carries the
 // daemon's own code and message. Nothing is retried silently: the caller decides.
 import type {
-  CardEntry, Checkup, Device, ErrorBody, Forecast, Health, HistoryPage, HistoryQuery, Job, JobRequest, Knob, Largest, Models,
-  Plan, Preset, Quality, ResourceSummary, Safety, Settings,
+  CardEntry, Checkup, Device, ErrorBody, Forecast, ForecastRequest, GenerateRequest, Health, HistoryPage, HistoryQuery, Job,
+  JobDetail, Largest, LargestRequest, Models, Optimal, OptimalRequest, Plan, PlanRequest, Preset, PresetSettings, ResourceSummary,
+  Safety, Settings, SettingsRequest,
 } from './types'
 
 export * from './types'
@@ -60,28 +61,27 @@ export class ResourceManager {
   }
 
   // The settings of the asked size and quality that stay under the load line.
-  calculateOptimalSettings(
-    wanted: { width: number; height: number; model: string; quality?: Quality }, signal?: AbortSignal): Promise<Settings> {
-    return this.post('/api/settings/optimal', wanted, signal)
+  async calculateOptimalSettings(wanted: OptimalRequest, signal?: AbortSignal): Promise<Settings> {
+    return (await this.post<Optimal>('/api/settings/optimal', wanted, signal)).settings
   }
-  isSettingsSafe(settings: Partial<Settings>, signal?: AbortSignal): Promise<Safety> {
+  isSettingsSafe(settings: SettingsRequest, signal?: AbortSignal): Promise<Safety> {
     return this.post('/api/settings/check', settings, signal)
   }
-  getResourceSummary(settings: Partial<Settings>, signal?: AbortSignal): Promise<ResourceSummary> {
+  getResourceSummary(settings: SettingsRequest, signal?: AbortSignal): Promise<ResourceSummary> {
     return this.post('/api/settings/summary', settings, signal)
   }
   // What worked best so far, from the history; null when no run says.
   async getBestSettings(model: string, minQuality?: number, signal?: AbortSignal): Promise<Settings | null> {
-    return this.get(`/api/settings/best${queryOf({ model, minQuality })}`, signal)
+    return (await this.get<{ settings: Settings | null }>(`/api/settings/best${queryOf({ model, minQuality })}`, signal)).settings
   }
   // Starts a job and answers at once; its progress arrives as events and at job().
-  generateWithComfyUI(request: JobRequest & { runAnyway?: boolean }, signal?: AbortSignal): Promise<Job> {
+  generateWithComfyUI(request: GenerateRequest, signal?: AbortSignal): Promise<Job> {
     return this.post('/api/generate', request, signal)
   }
 
-  forecast(request: JobRequest, signal?: AbortSignal): Promise<Forecast> { return this.post('/api/forecast', request, signal) }
-  plan(request: JobRequest, signal?: AbortSignal): Promise<Plan> { return this.post('/api/plan', request, signal) }
-  largest(request: JobRequest & { knob: Knob }, signal?: AbortSignal): Promise<Largest> {
+  forecast(request: ForecastRequest, signal?: AbortSignal): Promise<Forecast> { return this.post('/api/forecast', request, signal) }
+  plan(request: PlanRequest, signal?: AbortSignal): Promise<Plan> { return this.post('/api/plan', request, signal) }
+  largest(request: LargestRequest, signal?: AbortSignal): Promise<Largest> {
     return this.post('/api/largest', request, signal)
   }
 
@@ -94,7 +94,7 @@ export class ResourceManager {
     return (await this.get<{ cards: CardEntry[] }>('/api/cards', signal)).cards
   }
   async jobs(signal?: AbortSignal): Promise<Job[]> { return (await this.get<{ jobs: Job[] }>('/api/jobs', signal)).jobs }
-  job(jobId: string, signal?: AbortSignal): Promise<Job> { return this.get(`/api/jobs/${encodeURIComponent(jobId)}`, signal) }
+  job(jobId: string, signal?: AbortSignal): Promise<JobDetail> { return this.get(`/api/jobs/${encodeURIComponent(jobId)}`, signal) }
   async cancelJob(jobId: string, signal?: AbortSignal): Promise<void> {
     await this.call('DELETE', `/api/jobs/${encodeURIComponent(jobId)}`, undefined, signal)
   }
@@ -106,7 +106,7 @@ export class ResourceManager {
   async presets(signal?: AbortSignal): Promise<Preset[]> {
     return (await this.get<{ presets: Preset[] }>('/api/presets', signal)).presets
   }
-  async savePreset(name: string, settings: Partial<Settings>, signal?: AbortSignal): Promise<void> {
+  async savePreset(name: string, settings: PresetSettings, signal?: AbortSignal): Promise<void> {
     await this.call('PUT', `/api/presets/${encodeURIComponent(name)}`, settings, signal)
   }
   async removePreset(name: string, signal?: AbortSignal): Promise<void> {

@@ -3,18 +3,35 @@
 // What the event stream says, kept for every view: the card, the job, and half an hour of samples for the chart.
 import { reactive, shallowRef } from 'vue'
 import { EventStream, type Connection, type PlimsollEvent } from '../lib/event-stream'
-import type { Job, Telemetry } from '../lib/types'
+import type { ForecastEvent, Job, PricedForecast, Telemetry, WarningEvent } from '../lib/types'
 import { client } from './client'
 
 export const kSamplesKept = 1800 // 30 minutes at 1 Hz
 export interface Sample { atMs: number; usedBytes: number }
 
-export const live = reactive({ connection: 'connecting' as Connection, job: null as Job | null, device: null as Telemetry | null })
+// The job is the one that runs, else the one that waits first, else the last one that ended.
+export const live = reactive({
+  connection: 'connecting' as Connection, job: null as Job | null, device: null as Telemetry | null,
+  forecast: null as PricedForecast | null, warning: null as WarningEvent | null,
+})
+let forecastOf = ''
 export const samples = shallowRef<readonly Sample[]>([])
 
 function isRecord(value: unknown): value is Record<string, unknown> { return typeof value === 'object' && value !== null }
 function isTelemetry(value: unknown): value is Telemetry { return isRecord(value) && typeof value['totalBytes'] === 'number' }
+function isForecast(value: unknown): value is ForecastEvent { return isRecord(value) && isRecord(value['forecast']) }
+function isWarning(value: unknown): value is WarningEvent { return isRecord(value) && typeof value['message'] === 'string' }
+const hasEnded = (job: Job): boolean => job.endedMs !== null
 function isJob(value: unknown): value is Job { return isRecord(value) && typeof value['jobId'] === 'string' }
+
+function takeJob(job: Job): void {
+  const shown = live.job
+  const another = shown !== null && shown.jobId !== job.jobId && !hasEnded(shown)
+  if (another && (hasEnded(job) || job.state === 'queued')) return
+  live.job = job
+  if (job.jobId !== forecastOf) live.forecast = null
+  if (job.state === 'running') live.warning = null
+}
 
 export function takeEvent(event: PlimsollEvent): void {
   if (event.type === 'telemetry' && isTelemetry(event.value)) {
@@ -22,7 +39,12 @@ export function takeEvent(event: PlimsollEvent): void {
     const { atMs, usedBytes } = event.value
     if (usedBytes !== null) samples.value = [...samples.value.slice(1 - kSamplesKept), { atMs, usedBytes }]
   } else if (event.type === 'job' && isJob(event.value)) {
-    live.job = event.value
+    takeJob(event.value)
+  } else if (event.type === 'forecast' && isForecast(event.value)) {
+    forecastOf = event.value.jobId
+    live.forecast = event.value.forecast
+  } else if (event.type === 'warning' && isWarning(event.value)) {
+    live.warning = event.value
   }
 }
 

@@ -3,15 +3,16 @@
 // The settings that Generate edits, shared with History ("use these settings") and Card what-if. Starting values are the
 // design's first profile; the limits are those of generated settings (512 to 1536 in steps of 8, steps 8 to 50, CFG 1 to 15).
 import { reactive, ref } from 'vue'
-import type { JobRequest, Quality, RunSettings, Settings } from '../lib/types'
+import type { GenerateRequest, JobRequest, PlanRequest, PresetSettings, Quality, RunSettings, Settings } from '../lib/types'
 
 export interface EditedSettings extends Settings { quality: Quality; prompt: string; negative: string }
 export const settings = reactive<EditedSettings>({
   prompt: '', negative: '', model: 'sdxl-base', width: 1024, height: 1024, steps: 20, cfg: 7, sampler: 'euler',
   scheduler: 'normal', seed: 1, batch: 1, quality: 'optimized', vaeTiling: false,
 })
-export const pins = reactive(new Set<string>())
-export const ownWorkflow = ref<{ name: string; workflow: unknown } | null>(null)
+export type Pin = NonNullable<PlanRequest['pin']>[number]
+export const pins = reactive(new Set<Pin>())
+export const ownWorkflow = ref<{ name: string; workflow: Record<string, never> } | null>(null)
 
 // What decides memory and time; the prompt's words do not, so typing them asks nothing.
 export function jobRequest(): JobRequest {
@@ -19,14 +20,25 @@ export function jobRequest(): JobRequest {
   const { model, width, height, steps, cfg, sampler, scheduler, seed, batch, quality, vaeTiling } = settings
   return { model, width, height, steps, cfg, sampler, scheduler, seed, batch, quality, vaeTiling }
 }
-export function planRequest(): JobRequest {
+export function planRequest(): PlanRequest {
   return { ...jobRequest(), pin: [...pins] }
 }
-export function applySettings(from: Partial<Settings>): void {
+// With its words; a workflow of the user's own brings them itself.
+export function generateRequest(runAnyway: boolean): GenerateRequest {
+  const { prompt, negative } = settings
+  return { ...planRequest(), ...(ownWorkflow.value ? {} : { prompt, negative }), runAnyway }
+}
+export function presetSettings(): PresetSettings {
+  const { model, negative, width, height, steps, cfg, sampler, scheduler, seed, batch, quality, vaeTiling } = settings
+  return { model, negative, width, height, steps, cfg, sampler, scheduler, seed, batch, quality, vaeTiling }
+}
+export function applySettings(from: PresetSettings & { prompt?: string }): void {
   ownWorkflow.value = null
   Object.assign(settings, from)
 }
 export function applyRun(model: string, prompt: string, from: RunSettings): void {
-  const { width, height, batch, steps, cfg, sampler, scheduler, seed } = from
-  applySettings({ model, prompt, width, height, batch, steps, cfg, sampler, scheduler, seed })
+  const { width, height, batch, steps, cfg, sampler, scheduler } = from
+  // A seed of 64 bits may be more than a number of this language holds: then the one that is set stays.
+  const seed = Number(from.seed)
+  applySettings({ model, prompt, width, height, batch, steps, cfg, sampler, scheduler, ...(Number.isSafeInteger(seed) ? { seed } : {}) })
 }

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A daemon with a simulated card and a browser that looks at it. PLIMSOLL_BINARY is the program, PLIMSOLL_SCREENSHOTS the folder
+// of pictures, CHROMIUM the browser (Debian's by default).
+import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { chromium, type Browser, type Page } from 'playwright-core'
+
+function needed(name: string): string {
+  const value = process.env[name]
+  if (!value) throw new Error(`${name} is not set: ./dev test sets it`)
+  return value
+}
+
+export class Daemon {
+  private process: ChildProcess | null = null
+  port = 0
+  readonly home = mkdtempSync(join(tmpdir(), 'plimsoll-page-'))
+
+  // Port 0 takes a free one; after a restart the page must find it where it was.
+  async start(speed: number): Promise<void> {
+    const child = spawn(needed('PLIMSOLL_BINARY'), ['serve', '--simulate', '--card', 'rtx3050-6gb', '--speed', String(speed), '--seed', '1',
+      '--listen', `127.0.0.1:${this.port}`, '--log-format', 'json'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: this.home,
+      env: { ...process.env, PLIMSOLL_HOME: this.home, HOME: this.home } })
+    this.process = child
+    for await (const line of createInterface({ input: child.stdout })) {
+      const event = JSON.parse(line) as { event: string; port?: number }
+      if (event.event !== 'listening') continue
+      this.port = event.port ?? 0
+      child.stdout.resume() // later lines are not read, and must not block it
+      return
+    }
+    throw new Error('the daemon did not start')
+  }
+  async stop(): Promise<void> {
+    const child = this.process
+    if (!child || child.exitCode !== null) return
+    const ended = new Promise((done) => child.once('exit', done))
+    child.kill('SIGTERM')
+    await ended
+  }
+  async remove(): Promise<void> {
+    await this.stop()
+    rmSync(this.home, { recursive: true, force: true })
+  }
+  get url(): string { return `http://127.0.0.1:${this.port}` }
+}
+
+export async function openBrowser(): Promise<Browser> {
+  return chromium.launch({ executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'] })
+}
+
+export async function photograph(page: Page, name: string): Promise<void> {
+  const folder = process.env['PLIMSOLL_SCREENSHOTS']
+  if (!folder) return
+  mkdirSync(folder, { recursive: true })
+  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true })
+}
