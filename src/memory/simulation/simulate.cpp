@@ -457,7 +457,7 @@ class Simulation {
         }
         if (died_)
             forecast_.verdict = Verdict::WillNotFit;
-        else if (unknown_ || forecast_.phases.empty())
+        else if (unknown_ || program_.steps.empty())  // without steps: no node that ComfyUI runs
             forecast_.verdict = Verdict::Unknown;
         else
             forecast_.verdict = slow ? Verdict::FitsSlowly : Verdict::Fits;

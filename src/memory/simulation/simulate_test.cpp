@@ -267,6 +267,32 @@ TEST_F(SimulateProgram, widens_the_verdict_for_what_it_does_not_know_and_goes_on
     EXPECT_EQ(of(phase(f, PhaseKind::Sample), "unet").resident, Bytes(4'591'504'008));
 }
 
+// Nodes of pictures and of services elsewhere leave the card alone; a graph that nothing of is
+// executed says nothing about the card.
+TEST_F(SimulateProgram, fits_where_no_node_touches_the_card) {
+    const std::string paid =
+        R"({"1": {"class_type": "GeminiImageNode", "inputs": {"prompt": "a dragon"}}, )"
+        R"("2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}, )"
+        R"("3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0]}}})";
+    const Forecast elsewhere = forecast(paid);
+    EXPECT_EQ(elsewhere.verdict, Verdict::Fits);
+    EXPECT_EQ(elsewhere.peak, Bytes(0));
+    EXPECT_THAT(elsewhere.phases, IsEmpty());
+    EXPECT_EQ(forecast(R"({"2": {"class_type": "EmptyImage", "inputs": {}}})").verdict,
+              Verdict::Unknown);
+    const std::string custom = R"({"1": {"class_type": "MyOwnNode", "inputs": {}}})";
+    EXPECT_EQ(forecast(custom).verdict, Verdict::Unknown);
+}
+
+// Everything of a repeated prompt comes from ComfyUI's cache.
+TEST_F(SimulateProgram, a_job_that_is_cached_whole_fits) {
+    SessionState session;
+    (void)forecast(job(), &session);
+    const Forecast again = forecast(job(), &session);
+    EXPECT_THAT(again.phases, IsEmpty());
+    EXPECT_EQ(again.verdict, Verdict::Fits);
+}
+
 TEST_F(SimulateProgram, calls_a_model_unknown_whose_file_was_not_seen) {
     models_.by_name.clear();
     const Forecast f = forecast(job());
