@@ -48,15 +48,16 @@ std::optional<Part<VaeConfig>> detect_sound_vae(const TensorTable& table, Notes&
         const TensorView view(table, std::string(prefix));
         if (!view.has("decoder.conv_in.conv.weight")) continue;
         const TensorView vocoder(table, "vocoder.");
-        if (vocoder.has_any("bwe_generator.")) {
-            notes.emplace_back(
-                "a VAE for sound with two vocoders (LTX 2.3), which is not modelled yet");
+        const bool two = vocoder.has_any("bwe_generator.");
+        const auto known = known_vae_as<LtxAudioVaeConfig>(two ? "ltx2.3_audio" : "ltx2_audio");
+        if (!known) return std::nullopt;
+        const LtxAudioVaeConfig& published = *known;
+        if (view.axis("decoder.conv_in.conv.weight", 1, 4) != published.coder.z_channels ||
+            vocoder.axis(two ? "vocoder.conv_pre.weight" : "conv_pre.weight", 0, 3) !=
+                published.vocoder.upsample_initial_channel) {
+            notes.emplace_back("a VAE for sound like LTX-2's, of other widths");
             return std::nullopt;
         }
-        const LtxAudioVaeConfig published;
-        if (view.axis("decoder.conv_in.conv.weight", 1, 4) != published.coder.z_channels ||
-            vocoder.axis("conv_pre.weight", 0, 3) != published.vocoder.upsample_initial_channel)
-            return std::nullopt;
         WeightSum sum;
         for (const std::string& own :
              {std::string(prefix) + "encoder.", std::string(prefix) + "decoder.",

@@ -5,6 +5,7 @@
 #pragma once
 #include <boost/describe/class.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,16 +37,36 @@ struct LtxVocoderConfig {
     std::vector<int> resblock_kernel_sizes = {3, 7, 11};
     std::vector<std::vector<int>> resblock_dilation_sizes = {{1, 3, 5}, {1, 3, 5}, {1, 3, 5}};
     bool stereo = true;
-    std::string resblock = "1";
+    std::string resblock = "1";             // "AMP1": with alias-free activations (BigVGAN)
+    std::string activation = "leaky_relu";  // of AMP1: "snake" or "snakebeta"
+    bool use_bias_at_final = true;
+    bool use_tanh_at_final = true;  // else it is clamped
+    bool apply_final_activation = true;
 };
 BOOST_DESCRIBE_STRUCT(LtxVocoderConfig, (),
                       (upsample_initial_channel, upsample_rates, upsample_kernel_sizes,
-                       resblock_kernel_sizes, resblock_dilation_sizes, stereo, resblock))
+                       resblock_kernel_sizes, resblock_dilation_sizes, stereo, resblock, activation,
+                       use_bias_at_final, use_tanh_at_final, apply_final_activation))
+
+// The second vocoder of LTX 2.3: from the spectrogram of what the first one made to the same sound
+// at a higher rate, added to a plain resampling.
+struct LtxBandwidthConfig {
+    LtxVocoderConfig generator;
+    int n_fft = 512;
+    int hop_length = 80;
+    int num_mels = 64;
+    int input_sampling_rate = 16000;
+    int output_sampling_rate = 48000;
+};
+BOOST_DESCRIBE_STRUCT(LtxBandwidthConfig, (),
+                      (generator, n_fft, hop_length, num_mels, input_sampling_rate,
+                       output_sampling_rate))
 
 struct LtxAudioVaeConfig {
     LtxAudioCoderConfig coder;
     LtxVocoderConfig vocoder;
+    std::optional<LtxBandwidthConfig> bandwidth;
 };
-BOOST_DESCRIBE_STRUCT(LtxAudioVaeConfig, (), (coder, vocoder))
+BOOST_DESCRIBE_STRUCT(LtxAudioVaeConfig, (), (coder, vocoder, bandwidth))
 
 }  // namespace plimsoll::modelfile

@@ -124,7 +124,9 @@ LtxAudioVaeNetwork::LtxAudioVaeNetwork(const LtxAudioVaeConfig& config)
     conv_out_.emplace(registry_, "autoencoder.decoder.conv_out", level_width(c, 0), c.out_ch);
     registry_.add_buffer(registry_.path("autoencoder", "per_channel_statistics"), "processor",
                          2 * kStatistics, ModuleStorage::AsNetwork, Saved::Yes);
-    vocoder_.emplace(registry_, "vocoder", config_.vocoder, c.mel_bins);
+    vocoder_.emplace(registry_, config_.bandwidth ? "vocoder.vocoder" : "vocoder", config_.vocoder,
+                     c.mel_bins);
+    if (config_.bandwidth) bandwidth_.emplace(registry_, "vocoder", *config_.bandwidth);
 }
 
 // The patcher works out times that nobody reads.
@@ -164,7 +166,8 @@ Tensor LtxAudioVaeNetwork::decode_mel(Tape& tape, const Tensor& z) const {
 Tensor LtxAudioVaeNetwork::decode(Tape& tape, const Tensor& z) const {
     const Tensor latents = denormalise(tape, z);
     const Tensor mel = decode_mel(tape, latents);
-    return vocoder_->forward(tape, mel);
+    const Tensor samples = vocoder_->forward(tape, mel);
+    return bandwidth_ ? bandwidth_->forward(tape, samples) : samples;
 }
 
 namespace {
@@ -187,7 +190,9 @@ bool sound_vocoder(const modelfile::LtxVocoderConfig& c) {
                  c.upsample_kernel_sizes.size() == stages &&
                  within(static_cast<std::int64_t>(kernels), 1, 8) &&
                  c.resblock_dilation_sizes.size() == kernels &&
-                 within(c.upsample_initial_channel, 1 << stages, kWidthMax);
+                 within(c.upsample_initial_channel, 1 << stages, kWidthMax) && c.stereo &&
+                 (c.resblock == "1" || (c.resblock == "AMP1" &&
+                                        (c.activation == "snake" || c.activation == "snakebeta")));
     if (!sound) return false;
     std::int64_t samples = 1;  // of a frame
     for (std::size_t i = 0; sound && i < stages; ++i) {
@@ -203,11 +208,29 @@ bool sound_vocoder(const modelfile::LtxVocoderConfig& c) {
     return sound;
 }
 
+// The first vocoder makes whole frames of the second's spectrogram.
+bool sound_bandwidth(const LtxAudioVaeConfig& config) {
+    if (!config.bandwidth) return true;
+    const modelfile::LtxBandwidthConfig& c = *config.bandwidth;
+    bool sound = sound_vocoder(c.generator) && within(c.n_fft, 2, kWidthMax) &&
+                 within(c.hop_length, 1, c.n_fft) && within(c.num_mels, 1, kWidthMax) &&
+                 within(c.input_sampling_rate, 1, 1 << 20) &&
+                 within(c.output_sampling_rate, c.input_sampling_rate, 1 << 20) &&
+                 c.output_sampling_rate % c.input_sampling_rate == 0;
+    if (!sound) return false;
+    std::int64_t samples = 1;
+    for (const int rate : config.vocoder.upsample_rates) samples *= rate;
+    std::int64_t written = 1;
+    for (const int rate : c.generator.upsample_rates) written *= rate;
+    return samples % c.hop_length == 0 &&
+           written == std::int64_t{c.hop_length} * (c.output_sampling_rate / c.input_sampling_rate);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const LtxAudioVaeNetwork>> build_ltx_audio_vae(
     const LtxAudioVaeConfig& config) {
-    if (!sound_coder(config.coder) || !sound_vocoder(config.vocoder))
+    if (!sound_coder(config.coder) || !sound_vocoder(config.vocoder) || !sound_bandwidth(config))
         return fail(Errc::InvalidInput,
                     fmt::format("LTX-2's VAE for sound of width {} with {} bins and a vocoder of "
                                 "width {} cannot be",

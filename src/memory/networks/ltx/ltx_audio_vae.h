@@ -77,6 +77,7 @@ class LtxAudioVaeNetwork final : public Vae {
     std::vector<Level> levels_;  // finest first
     std::optional<LtxAudioConv> conv_out_;
     std::optional<LtxVocoder> vocoder_;
+    std::optional<LtxBandwidthExtension> bandwidth_;
 };
 
 struct LtxAudioVaeCall {
