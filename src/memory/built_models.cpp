@@ -134,6 +134,13 @@ class CatalogueFile {
         contents_->sound_vae = std::exchange(contents_->vae, std::nullopt);
         return {};
     }
+    Result<void> add_controlnet(std::string_view name) {
+        TRY_ASSIGN(modelfile::ControlConfig config, modelfile::known_controlnet(name));
+        TRY_ASSIGN(const auto network, build_controlnet(config));
+        contents_->family = modelfile::controlled_family(config);
+        contents_->controlnet = {std::move(config), weigh(*network), ""};
+        return {};
+    }
     Result<void> add_text_encoder(std::string_view name) {
         TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
         modelfile::Part<modelfile::TextEncoderConfig> part{std::move(config),
@@ -227,6 +234,11 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     if (file.kind == Kind::Vae) {
         CatalogueFile made(file.dtype, false);
         TRY_DO(made.add_vae(file.name));
+        return made.finish();
+    }
+    if (file.kind == Kind::ControlNet) {
+        CatalogueFile made(file.dtype, false);
+        TRY_DO(made.add_controlnet(file.name));
         return made.finish();
     }
     if (file.kind == Kind::TextEncoder) {

@@ -94,6 +94,7 @@ struct ConditionUse {
     int lyrics = 0;                       // tokens of what is sung, beside the text
     std::vector<LatentShape> references;  // latents of images beside the text
     std::vector<ModelIndex> controlnets;
+    ModelIndex hint_vae = -1;      // what the node was given to encode the hint with
     std::uint64_t control_id = 0;  // equal ids: the same control objects, 0: none
 };
 

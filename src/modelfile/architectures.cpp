@@ -23,7 +23,7 @@ using Named = std::map<std::string, Config, std::less<>>;
 
 struct Catalogue {
     Named<UnetConfig> unets;
-    Named<ControlNetConfig> controlnets;
+    Named<ControlConfig> controlnets;
     Named<T2iAdapterConfig> t2i_adapters;
     Named<KlVaeConfig> vaes;
     Named<ClipTextConfig> clips;
@@ -267,6 +267,12 @@ Catalogue parse_catalogue() {
     for_each_in(*parsed, "controlnets", [&](std::string_view n, const json::value& v) {
         c.controlnets.emplace(n, parse_controlnet(v, c.unets));
     });
+    for_each_in(*parsed, "qwen_image_controlnets", [&](std::string_view n, const json::value& v) {
+        c.controlnets.emplace(n, parse_described<QwenControlConfig>(v));
+    });
+    for_each_in(*parsed, "sd35_controlnets", [&](std::string_view n, const json::value& v) {
+        c.controlnets.emplace(n, parse_described<Sd35ControlConfig>(v));
+    });
     for_each_in(*parsed, "t2i_adapters", [&](std::string_view n, const json::value& v) {
         c.t2i_adapters.emplace(n, parse_t2i_adapter(v));
     });
@@ -299,7 +305,7 @@ Result<UnetConfig> known_unet(std::string_view name) {
     return look_up(catalogue().unets, "UNet", name);
 }
 
-Result<ControlNetConfig> known_controlnet(std::string_view name) {
+Result<ControlConfig> known_controlnet(std::string_view name) {
     return look_up(catalogue().controlnets, "ControlNet", name);
 }
 

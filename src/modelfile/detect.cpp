@@ -129,7 +129,7 @@ std::optional<std::string_view> find_transformer(const PackedTable& table, Conte
 
 void find_controlnet(const TensorTable& table, Contents& contents) {
     for (const std::string_view prefix : kControlPrefixes) {
-        std::optional<ControlNetConfig> config =
+        std::optional<ControlConfig> config =
             detect_controlnet(TensorView(table, std::string(prefix)), contents.notes);
         if (!config) continue;
         contents.controlnet = {*std::move(config), sum_weights(table, prefix), std::string(prefix)};
@@ -206,6 +206,11 @@ bool is_empty(const Contents& contents) {
 }
 
 }  // namespace
+
+Family controlled_family(const ControlConfig& config) {
+    if (const auto* unet = std::get_if<ControlNetConfig>(&config)) return unet->encoder.family;
+    return std::holds_alternative<QwenControlConfig>(config) ? Family::QwenImage : Family::Sd3;
+}
 
 std::string_view family_name(Family family) {
     const auto* at = std::ranges::find(kFamilyNames, family, &FamilyName::family);
@@ -305,7 +310,7 @@ Contents detect_contents(const TensorTable& table) {
     if (is_empty(contents) && !transformer) find_adapter(table, contents);
     contents.is_lora = is_empty(contents) && !transformer && looks_like_lora(table);
     if (contents.controlnet && contents.family == Family::Unknown)
-        contents.family = contents.controlnet->config.encoder.family;
+        contents.family = controlled_family(contents.controlnet->config);
     if (is_empty(contents) && contents.notes.size() == table.notes.size()) {
         const std::string_view hint = other_network_hint(table);
         contents.notes.push_back(

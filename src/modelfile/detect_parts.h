@@ -44,8 +44,7 @@ class WeightSum {
 // Which of ComfyUI's families has these numbers. Unknown when none.
 [[nodiscard]] Family family_of(const UnetConfig& config, bool is_zero123);
 
-[[nodiscard]] std::optional<ControlNetConfig> detect_controlnet(const TensorView& view,
-                                                                Notes& notes);
+[[nodiscard]] std::optional<ControlConfig> detect_controlnet(const TensorView& view, Notes& notes);
 [[nodiscard]] std::optional<T2iAdapterConfig> detect_t2i_adapter(const TensorView& view,
                                                                  Notes& notes);
 

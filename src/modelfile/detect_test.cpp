@@ -159,17 +159,17 @@ TEST(DetectContents, tells_controlnets_and_adapters_from_unets) {
     const Contents sd15 =
         detect_contents(under("control_model.", listed_network("controlnet_sd15_cldm")));
     ASSERT_TRUE(sd15.controlnet);
-    EXPECT_EQ(sd15.controlnet->config.encoder.family, Family::Sd15);
-    EXPECT_EQ(sd15.controlnet->config.hint_channels, 3);
+    EXPECT_EQ(std::get<ControlNetConfig>(sd15.controlnet->config).encoder.family, Family::Sd15);
+    EXPECT_EQ(std::get<ControlNetConfig>(sd15.controlnet->config).hint_channels, 3);
     EXPECT_FALSE(sd15.denoiser);
     const Contents sdxl = detect_contents(under("", listed_network("controlnet_sdxl_cldm")));
     ASSERT_TRUE(sdxl.controlnet);
     EXPECT_FALSE(sdxl.denoiser);
     EXPECT_EQ(sdxl.family, Family::Sdxl);
-    EXPECT_EQ(sdxl.controlnet->config.control_add_types, 0);
+    EXPECT_EQ(std::get<ControlNetConfig>(sdxl.controlnet->config).control_add_types, 0);
     const Contents many = detect_contents(under("", listed_network("controlnet_sdxl_union++6")));
     ASSERT_TRUE(many.controlnet);
-    EXPECT_EQ(many.controlnet->config.control_add_types, 6);
+    EXPECT_EQ(std::get<ControlNetConfig>(many.controlnet->config).control_add_types, 6);
     const Contents adapter = detect_contents(under("", listed_network("t2i_adapter_sdxl")));
     ASSERT_TRUE(adapter.t2i_adapter);
     EXPECT_TRUE(adapter.t2i_adapter->config.xl);

@@ -3,6 +3,7 @@
 // The LDM UNet and its encoder half as a ControlNet, in both layouts. Both are read into the same
 // numbers: per level the ResBlocks, each with its channels and the depth of the transformer behind
 // it.
+#include "modelfile/detect_numbers.h"
 #include "modelfile/detect_parts.h"
 
 #include <algorithm>
@@ -214,7 +215,42 @@ Family family_of(const UnetConfig& config, bool is_zero123) {
     return Family::Unknown;
 }
 
-std::optional<ControlNetConfig> detect_controlnet(const TensorView& view, Notes& notes) {
+namespace {
+
+std::optional<ControlConfig> detect_dit_controlnet(const TensorView& view, Notes& notes) {
+    if (view.has("controlnet_x_embedder.weight") && view.has("txt_norm.weight")) {
+        NumberReader read(view, "a ControlNet of Qwen-Image");
+        QwenControlConfig c;
+        c.num_layers = read.blocks("transformer_blocks.{}.", "blocks");
+        c.attention_head_dim = read.length("transformer_blocks.0.attn.norm_q.weight", 0, 1);
+        c.num_attention_heads =
+            read.quotient(read.length("img_in.weight", 0, 2), c.attention_head_dim, "heads");
+        c.in_channels = read.length("img_in.weight", 1, 2);
+        c.joint_attention_dim = read.length("txt_norm.weight", 0, 1);
+        c.extra_condition_channels =
+            read.length("controlnet_x_embedder.weight", 1, 2) - c.in_channels;
+        if (!read.sound(notes)) return std::nullopt;
+        return c;
+    }
+    if (view.has("pos_embed_input.proj.weight") &&
+        view.has("transformer_blocks.0.adaLN_modulation.1.weight")) {
+        constexpr int kHeadDim = 64;
+        NumberReader read(view, "a ControlNet of Stable Diffusion 3.5");
+        Sd35ControlConfig c;
+        c.num_layers = read.blocks("transformer_blocks.{}.", "blocks");
+        c.depth =
+            read.quotient(read.length("pos_embed_input.proj.weight", 0, 4), kHeadDim, "heads");
+        c.in_channels = read.length("pos_embed_input.proj.weight", 1, 4);
+        if (!read.sound(notes)) return std::nullopt;
+        return c;
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<ControlConfig> detect_controlnet(const TensorView& view, Notes& notes) {
+    if (auto transformer = detect_dit_controlnet(view, notes)) return transformer;
     ControlNetConfig config;
     std::optional<UnetConfig> encoder;
     if (view.has("zero_convs.0.0.weight") || view.has("input_hint_block.0.weight")) {

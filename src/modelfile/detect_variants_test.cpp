@@ -7,6 +7,7 @@
 #include "modelfile/listing_fixture.h"
 #include "modelfile/unet_fixture.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -315,9 +316,46 @@ TEST(DetectContents, tells_loras_tiny_vaes_and_diffusers_controlnets) {
     const Contents contents = detect_contents(control);
     ASSERT_TRUE(contents.controlnet);
     EXPECT_FALSE(contents.denoiser);
-    EXPECT_EQ(contents.controlnet->config.control_add_types, 8);
-    EXPECT_EQ(contents.controlnet->config.encoder.family, Family::Sdxl);
-    EXPECT_TRUE(contents.controlnet->config.encoder.transformer_depth_output.empty());
+    EXPECT_EQ(std::get<ControlNetConfig>(contents.controlnet->config).control_add_types, 8);
+    EXPECT_EQ(std::get<ControlNetConfig>(contents.controlnet->config).encoder.family, Family::Sdxl);
+    EXPECT_TRUE(std::get<ControlNetConfig>(contents.controlnet->config)
+                    .encoder.transformer_depth_output.empty());
+}
+
+// Goal: ControlNets of diffusion transformers are told by their own tensors. Method: the tensors
+// that say their numbers, as the publishers name them.
+TEST(DetectContents, tells_controlnets_of_transformers) {
+    const auto add = [](TensorTable& table, const std::string& name, const Shape& shape) {
+        add_tensor(table, name, DType::Float16, shape);
+    };
+    TensorTable qwen;
+    for (int i = 0; i < 6; ++i) {
+        add(qwen, fmt::format("transformer_blocks.{}.attn.norm_q.weight", i), {128});
+        add(qwen, fmt::format("controlnet_blocks.{}.weight", i), {3072, 3072});
+    }
+    add(qwen, "img_in.weight", {3072, 64});
+    add(qwen, "txt_norm.weight", {3584});
+    add(qwen, "controlnet_x_embedder.weight", {3072, 68});
+    qwen.index();
+    const Contents inpainting = detect_contents(qwen);
+    ASSERT_TRUE(inpainting.controlnet) << testing::PrintToString(inpainting.notes);
+    EXPECT_FALSE(inpainting.denoiser);
+    EXPECT_EQ(inpainting.family, Family::QwenImage);
+    const auto& config = std::get<QwenControlConfig>(inpainting.controlnet->config);
+    EXPECT_EQ(config.num_layers, 6);
+    EXPECT_EQ(config.num_attention_heads, 24);
+    EXPECT_EQ(config.extra_condition_channels, 4);
+
+    TensorTable sd35;
+    for (int i = 0; i < 19; ++i)
+        add(sd35, fmt::format("transformer_blocks.{}.adaLN_modulation.1.weight", i), {14592, 2432});
+    add(sd35, "pos_embed_input.proj.weight", {2432, 16, 2, 2});
+    sd35.index();
+    const Contents blur = detect_contents(sd35);
+    ASSERT_TRUE(blur.controlnet) << testing::PrintToString(blur.notes);
+    EXPECT_EQ(blur.family, Family::Sd3);
+    EXPECT_EQ(std::get<Sd35ControlConfig>(blur.controlnet->config).depth, 38);
+    EXPECT_EQ(std::get<Sd35ControlConfig>(blur.controlnet->config).num_layers, 19);
 }
 
 TEST(DetectContents, stops_at_text_encoders_nested_without_end) {

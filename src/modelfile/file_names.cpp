@@ -114,6 +114,7 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     file.name = rule->means;
     file.vae = rule->vae;
     if (folder == "text_encoders") file.kind = NamedFile::Kind::TextEncoder;
+    if (folder == "controlnet") file.kind = NamedFile::Kind::ControlNet;
     if (folder == "vae") file.kind = NamedFile::Kind::Vae;
     if (const NameRule* type = first_fitting("dtypes", lower)) {
         if (file.kind == NamedFile::Kind::TextEncoder && type->linear_millibits > 0) {

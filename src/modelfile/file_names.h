@@ -16,9 +16,9 @@
 namespace plimsoll::modelfile {
 
 struct NamedFile {
-    enum class Kind : std::uint8_t { Model, TextEncoder, Vae };
+    enum class Kind : std::uint8_t { Model, TextEncoder, Vae, ControlNet };
     Kind kind = Kind::Model;
-    std::string name;  // of known_model, known_text_encoder or known_vae
+    std::string name;  // of known_model, known_text_encoder...
     DType dtype = DType::Float16;
     bool dtype_is_said = false;  // by the name; else it is the published file's usual one
     bool scaled_fp8 = false;
@@ -27,7 +27,7 @@ struct NamedFile {
 };
 
 // `folder`: in which of ComfyUI's folders it would lie: "diffusion_models", "text_encoders", "vae",
-// "checkpoints". nullopt where no rule fits.
+// "checkpoints", "controlnet". nullopt where no rule fits.
 [[nodiscard]] std::optional<NamedFile> guess_file(std::string_view file_name,
                                                   std::string_view folder);
 

@@ -12,6 +12,7 @@
 #include "modelfile/networks/chroma_radiance_config.h"
 #include "modelfile/networks/cosmos_predict2_config.h"
 #include "modelfile/networks/decoder_config.h"
+#include "modelfile/networks/dit_control_config.h"
 #include "modelfile/networks/ernie_config.h"
 #include "modelfile/networks/fixed_vae_configs.h"
 #include "modelfile/networks/flux_config.h"
@@ -198,6 +199,9 @@ using DenoiserConfig =
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
                  StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config>;
+using ControlConfig = std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig>;
+// Of the network that it controls.
+[[nodiscard]] Family controlled_family(const ControlConfig& config);
 using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig,
                                LtxVaeConfig, Ltx24VaeConfig, LtxAudioVaeConfig, CosmosVaeConfig,
                                MageVaeConfig, PixelSpaceVaeConfig, TemporalVaeConfig, TinyVaeConfig,
@@ -233,7 +237,7 @@ struct Contents {
     std::optional<Part<VaeConfig>> sound_vae;  // beside the one of videos
     std::optional<Part<TinyVaeConfig>> tiny_vae;
     std::vector<Part<TextEncoderConfig>> text_encoders;
-    std::optional<Part<ControlNetConfig>> controlnet;
+    std::optional<Part<ControlConfig>> controlnet;
     std::optional<Part<T2iAdapterConfig>> t2i_adapter;
     bool is_lora = false;
     PartWeights everything;          // all tensors of the file

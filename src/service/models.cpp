@@ -85,6 +85,7 @@ std::string_view folder_of(std::string_view input) {
     if (input == "ckpt_name") return "checkpoints";
     if (input == "unet_name") return "diffusion_models";
     if (input == "vae_name") return "vae";
+    if (input == "control_net_name") return "controlnet";
     const bool is_encoder = input.starts_with("clip_name") || input == "text_encoder";
     return is_encoder ? "text_encoders" : "";
 }

@@ -109,6 +109,7 @@ Values concat(NodeScope& scope) {
 
 Values apply_controlnet(NodeScope& scope) {
     const auto* control = scope.get<ModelValue>("control_net");
+    const auto* vae = scope.look<ModelValue>("vae");
     const bool applies = scope.number("strength") != 0.0;
     Values values;
     for (const workflow::NodeOutput& output : scope.kind().outputs) {
@@ -121,6 +122,7 @@ Values apply_controlnet(NodeScope& scope) {
         for (ConditionUse& condition : with.conditions) {
             if (!applies) break;
             condition.controlnets.push_back(control->use.model);
+            if (vae != nullptr) condition.hint_vae = vae->use.model;
             condition.control_id = hash_number(scope.signature(), condition.control_id);
         }
         values.push_back({std::move(with)});

@@ -55,7 +55,7 @@ Tensor UnionTransformer::forward(Tape& tape, const Tensor& seq) const {
     return ghost::binary(tape, "add", path_, x, hidden);
 }
 
-ControlNetNetwork::ControlNetNetwork(const modelfile::ControlNetConfig& config)
+UnetControlNet::UnetControlNet(const modelfile::ControlNetConfig& config)
     : config_(config), root_(registry_.path("", "")) {
     const modelfile::UnetConfig& unet = config.encoder;
     const std::int64_t base = unet.model_channels;
@@ -96,9 +96,9 @@ ControlNetNetwork::ControlNetNetwork(const modelfile::ControlNetConfig& config)
                            4 * base);
 }
 
-std::vector<ControlNetNetwork::Output> ControlNetNetwork::output_shapes(std::int64_t batch,
-                                                                        std::int64_t height,
-                                                                        std::int64_t width) const {
+std::vector<ControlNetNetwork::Output> UnetControlNet::output_shapes(std::int64_t batch,
+                                                                     std::int64_t height,
+                                                                     std::int64_t width) const {
     std::vector<Output> outputs;
     for (std::size_t i = 0; i < encoder_.channels.size(); ++i) {
         if (std::holds_alternative<Downsample>(encoder_.input_blocks[i].front())) {
@@ -111,7 +111,7 @@ std::vector<ControlNetNetwork::Output> ControlNetNetwork::output_shapes(std::int
     return outputs;
 }
 
-Tensor ControlNetNetwork::forward_hint(Tape& tape, const Tensor& hint) const {
+Tensor UnetControlNet::forward_hint(Tape& tape, const Tensor& hint) const {
     Tensor x = hint;
     for (std::size_t i = 0; i < hint_acts_.size(); ++i) {
         x = hint_convs_[i].forward(tape, x);
@@ -121,7 +121,7 @@ Tensor ControlNetNetwork::forward_hint(Tape& tape, const Tensor& hint) const {
 }
 
 // The hint's features plus a shift per channel that depends on the hint and its type.
-Tensor ControlNetNetwork::weigh_hint(Tape& tape, const Tensor& hint) const {
+Tensor UnetControlNet::weigh_hint(Tape& tape, const Tensor& hint) const {
     const Tensor features = forward_hint(tape, hint);
     const Shape& s = features.shape();
     const Tensor pooled = ghost::produce(tape, OpClass::Elementwise, "mean", root_, features,
@@ -135,7 +135,7 @@ Tensor ControlNetNetwork::weigh_hint(Tape& tape, const Tensor& hint) const {
     return ghost::binary(tape, "add", root_, features, shift);
 }
 
-Tensor ControlNetNetwork::embed_control_types(Tape& tape, ElementType type) const {
+Tensor UnetControlNet::embed_control_types(Tape& tape, ElementType type) const {
     const Module module = control_add_root_;
     Tensor types =
         ghost::create(tape, "zeros", module, {config_.control_add_types}, ElementType::Float32);
@@ -150,7 +150,7 @@ Tensor ControlNetNetwork::embed_control_types(Tape& tape, ElementType type) cons
     return control_add_2_->forward(tape, types);
 }
 
-ControlTensors ControlNetNetwork::forward(Tape& tape, const ControlInputs& in) const {
+ControlTensors UnetControlNet::forward(Tape& tape, const ControlInputs& in) const {
     const Tensor t_emb = ghost::to_type(
         tape, root_, timestep_embedding(tape, root_, in.timesteps, config_.encoder.model_channels),
         in.x.type());
@@ -176,6 +176,24 @@ ControlTensors ControlNetNetwork::forward(Tape& tape, const ControlInputs& in) c
     if (!middle_.empty()) h = forward_sequence(tape, middle_, h, {emb, in.context});
     control.middle.push_back(middle_out_->forward(tape, h));
     return control;
+}
+
+StepInputs UnetControlNet::make_inputs(Tape& tape, const StepCall& call) const {
+    const modelfile::UnetConfig& unet = config_.encoder;
+    const ElementType f32 = ElementType::Float32;
+    StepInputs in;
+    in.x = tape.input({call.batch, unet.in_channels, call.latent_height, call.latent_width}, f32);
+    in.timesteps = tape.input({call.batch}, f32);
+    in.context = tape.input({call.batch, call.tokens, unet.context_dim}, f32);
+    if (unet.adm_in_channels > 0) in.y = tape.input({call.batch, unet.adm_in_channels}, f32);
+    return in;
+}
+
+Tensor UnetControlNet::make_hint(Tape& tape, const StepCall& call, std::int64_t batch) const {
+    constexpr std::int64_t kPixelsPerCell = 8;
+    return tape.input({batch, config_.hint_channels, call.latent_height * kPixelsPerCell,
+                       call.latent_width * kPixelsPerCell},
+                      tape.compute());
 }
 
 }  // namespace plimsoll::memory

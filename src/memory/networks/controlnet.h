@@ -2,7 +2,7 @@
 //
 // ControlNet (Zhang et al. 2023): the encoder half of a UNet with a stem for the hint and a 1x1
 // convolution after each block; also the union variants that take several control types in one
-// network.
+// network. The ControlNets of other networks are behind the same class.
 #pragma once
 #include "memory/networks/unet.h"
 
@@ -36,20 +36,37 @@ struct ControlInputs {
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
 };
 
-class ControlNetNetwork final : public RegisteredNetwork {
+class ControlNetNetwork : public RegisteredNetwork {
   public:
-    explicit ControlNetNetwork(const modelfile::ControlNetConfig& config);
-
-    [[nodiscard]] const modelfile::ControlNetConfig& config() const { return config_; }
-
     struct Output {
         Shape shape;
         bool middle = false;
     };
     // What forward() returns for latents of this size, without running it.
+    [[nodiscard]] virtual std::vector<Output> output_shapes(std::int64_t batch, std::int64_t height,
+                                                            std::int64_t width) const = 0;
+    [[nodiscard]] virtual ControlTensors forward(Tape& tape, const ControlInputs& inputs) const = 0;
+    // What the caller holds: latents, timesteps and conditions in fp32.
+    [[nodiscard]] virtual StepInputs make_inputs(Tape& tape, const StepCall& call) const = 0;
+    [[nodiscard]] virtual Tensor make_hint(Tape& tape, const StepCall& call,
+                                           std::int64_t batch) const = 0;
+    // Of the network that is controlled.
+    [[nodiscard]] virtual Prediction prediction() const = 0;
+    // Whether ComfyUI encodes the hint with the VAE that the node was given, at the first step.
+    [[nodiscard]] virtual bool encodes_hint() const { return false; }
+};
+
+class UnetControlNet final : public ControlNetNetwork {
+  public:
+    explicit UnetControlNet(const modelfile::ControlNetConfig& config);
+
     [[nodiscard]] std::vector<Output> output_shapes(std::int64_t batch, std::int64_t height,
-                                                    std::int64_t width) const;
-    [[nodiscard]] ControlTensors forward(Tape& tape, const ControlInputs& inputs) const;
+                                                    std::int64_t width) const override;
+    [[nodiscard]] ControlTensors forward(Tape& tape, const ControlInputs& inputs) const override;
+    [[nodiscard]] StepInputs make_inputs(Tape& tape, const StepCall& call) const override;
+    [[nodiscard]] Tensor make_hint(Tape& tape, const StepCall& call,
+                                   std::int64_t batch) const override;
+    [[nodiscard]] Prediction prediction() const override { return Prediction::Eps; }
 
   private:
     [[nodiscard]] Tensor forward_hint(Tape& tape, const Tensor& hint) const;

@@ -16,6 +16,11 @@ struct ControlTensors {
     std::vector<Tensor> output;
 };
 
+// To a transformer's tokens after one of its `blocks`: in place. A tensor of the ControlNet's
+// serves as many blocks as there are for each of its own.
+void add_control(Tape& tape, Module module, const ControlTensors* control, std::size_t block,
+                 std::size_t blocks, const Tensor& tokens);
+
 // What a forward is given; fields that a network does not take are undefined.
 struct StepInputs {
     Tensor x;          // [N, C, H, W], or [N, C, T, H, W] for video
@@ -27,7 +32,7 @@ struct StepInputs {
     std::vector<Tensor> references;     // latents of reference images
     std::vector<Tensor> more;           // what only one family takes, in its own order
     std::vector<Tensor> schedule;       // the step's sigma and those of all steps: always fp32
-    ControlTensors* control = nullptr;  // emptied by the walk
+    ControlTensors* control = nullptr;  // emptied by the walk of a UNet
     std::int64_t frames = 1;  // of each video, where x holds them one by one as [N, C, H, W]
 };
 

@@ -15,6 +15,15 @@ namespace plimsoll::memory {
 using ghost::element_bytes;
 using ghost::ElementType;
 
+void add_control(Tape& tape, Module module, const ControlTensors* control, std::size_t block,
+                 std::size_t blocks, const Tensor& tokens) {
+    if (control == nullptr || control->output.empty()) return;
+    const std::size_t each = (blocks + control->output.size() - 1) / control->output.size();
+    const std::size_t index = block / each;
+    if (index < control->output.size())
+        ghost::binary_in_place(tape, "add_", module, tokens, control->output[index]);
+}
+
 namespace {
 
 constexpr std::string_view kModelScope = "diffusion_model";
@@ -134,20 +143,11 @@ Tensor apply_model(Tape& tape, const Denoiser& model, const StepInputs& in,
     return denoised(tape, prediction, output, in.x, in.timesteps);
 }
 
-constexpr std::int64_t kPixelsPerCell = 8;  // of the networks that have ControlNets here
-
-Tensor hint_input(Tape& tape, const ControlNetNetwork& controlnet, const StepCall& call,
-                  std::int64_t batch) {
-    return tape.input({batch, controlnet.config().hint_channels,
-                       call.latent_height * kPixelsPerCell, call.latent_width * kPixelsPerCell},
-                      tape.compute());
-}
-
 // Control tensors of the shapes that `controlnet` makes, as inputs of the caller's.
 ControlTensors control_inputs(Tape& tape, const ControlNetNetwork& controlnet, const StepCall& call,
                               std::vector<Tensor>& held) {
     ControlTensors control;
-    held.push_back(hint_input(tape, controlnet, call, call.batch));  // the ControlNet keeps it
+    held.push_back(controlnet.make_hint(tape, call, call.batch));  // the ControlNet keeps it
     for (const ControlNetNetwork::Output& output :
          controlnet.output_shapes(call.batch, call.latent_height, call.latent_width)) {
         Tensor tensor = tape.input(output.shape, tape.compute());
@@ -197,8 +197,8 @@ ControlTensors get_control(Tape& tape, const ControlNetNetwork& controlnet, cons
     const Module m = no_module();
     const ElementType compute = tape.compute();
     const Tensor y = cast(tape, in.y, compute);
-    const Tensor t = timestep_of(tape, Prediction::Eps, in.timesteps);
-    const Tensor x = scale_input(tape, Prediction::Eps, in.x, in.timesteps);
+    const Tensor t = timestep_of(tape, controlnet.prediction(), in.timesteps);
+    const Tensor x = scale_input(tape, controlnet.prediction(), in.x, in.timesteps);
     const Tensor x_cast = ghost::to_type(tape, m, x, compute);
     const Tensor t_cast = ghost::to_type(tape, m, t, compute);
     const Tensor context = ghost::to_type(tape, m, in.context, compute);
@@ -311,7 +311,7 @@ Walk walk_sampling_function(const Denoiser& model, const StepCall& call) {
         model.make_inputs(tape, {.call = call, .batch = images, .cond_batch = 1});
     const StepInputs uncond = other_conditions(tape, cond);
     Tensor hint;
-    if (call.controlnet != nullptr) hint = hint_input(tape, *call.controlnet, call, 1);
+    if (call.controlnet != nullptr) hint = call.controlnet->make_hint(tape, call, 1);
 
     constexpr std::size_t kSumsMin = 2;  // cond and uncond are summed apart even where one runs
     std::vector<Sums> sums(std::max(kSumsMin, conds));
@@ -360,14 +360,8 @@ Walk simulate_step(const Denoiser& model, const StepCall& call) {
 
 Walk simulate_controlnet(const ControlNetNetwork& controlnet, const StepCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const modelfile::UnetConfig& config = controlnet.config().encoder;
-    const ElementType f32 = ElementType::Float32;
-    StepInputs in;
-    in.x = tape.input({call.batch, config.in_channels, call.latent_height, call.latent_width}, f32);
-    in.timesteps = tape.input({call.batch}, f32);
-    in.context = tape.input({call.batch, call.tokens, config.context_dim}, f32);
-    if (config.adm_in_channels > 0) in.y = tape.input({call.batch, config.adm_in_channels}, f32);
-    const Tensor hint = hint_input(tape, controlnet, call, call.batch);
+    const StepInputs in = controlnet.make_inputs(tape, call);
+    const Tensor hint = controlnet.make_hint(tape, call, call.batch);
     const ControlTensors control = get_control(tape, controlnet, in, hint, call.control_types);
     return finish_walk(tape, controlnet, call.storage, call.rules);
 }

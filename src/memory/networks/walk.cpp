@@ -13,6 +13,7 @@
 #include "memory/networks/dit/chroma.h"
 #include "memory/networks/dit/chroma_radiance.h"
 #include "memory/networks/dit/cosmos_predict2.h"
+#include "memory/networks/dit/dit_controlnet.h"
 #include "memory/networks/dit/ernie.h"
 #include "memory/networks/dit/hidream.h"
 #include "memory/networks/dit/hunyuan_video.h"
@@ -207,7 +208,9 @@ Result<std::shared_ptr<const Vae>> build_vae(const modelfile::VaeConfig& config)
     return std::visit(VaeBuilder{}, config);
 }
 
-Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
+namespace {
+
+Result<std::shared_ptr<const ControlNetNetwork>> build_unet_controlnet(
     const modelfile::ControlNetConfig& config) {
     // A ControlNet has no decoder; its configuration need not say one.
     modelfile::UnetConfig encoder = config.encoder;
@@ -220,7 +223,27 @@ Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
                     fmt::format("hint of {} channels and {} control types cannot be",
                                 config.hint_channels, config.control_add_types));
     }
-    return std::make_shared<const ControlNetNetwork>(config);
+    return std::make_shared<const UnetControlNet>(config);
+}
+
+struct ControlBuilder {
+    using Built = Result<std::shared_ptr<const ControlNetNetwork>>;
+    Built operator()(const modelfile::ControlNetConfig& c) const {
+        return build_unet_controlnet(c);
+    }
+    Built operator()(const modelfile::QwenControlConfig& c) const {
+        return build_qwen_controlnet(c);
+    }
+    Built operator()(const modelfile::Sd35ControlConfig& c) const {
+        return build_sd35_controlnet(c);
+    }
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
+    const modelfile::ControlConfig& config) {
+    return std::visit(ControlBuilder{}, config);
 }
 
 Result<std::shared_ptr<const T2iAdapterNetwork>> build_t2i_adapter(

@@ -90,7 +90,7 @@ class ClipNetwork;
     const modelfile::DenoiserConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const Vae>> build_vae(const modelfile::VaeConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
-    const modelfile::ControlNetConfig& config);
+    const modelfile::ControlConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const T2iAdapterNetwork>> build_t2i_adapter(
     const modelfile::T2iAdapterConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const KlVaeNetwork>> build_kl_vae(

@@ -50,7 +50,6 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
         }
         case ModelRole::ControlNet: {
             const auto& weights = file.contents->controlnet->weights;
-            // Those that are modelled are of the LDM family.
             const FamilyTraits traits =
                 family_traits(file.contents->family, modelfile::UnetConfig{}, server.version);
             types = unet_types({.params = weights.params,

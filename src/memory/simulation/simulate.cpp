@@ -5,6 +5,7 @@
 #include "memory/simulate.h"
 
 #include "memory/families.h"
+#include "memory/networks/controlnet.h"
 #include "memory/networks/vae.h"
 #include "memory/residency/estimates.h"
 #include "memory/samplers.h"
@@ -223,7 +224,30 @@ class Simulation {
         return wanted;
     }
 
+    // The hints of ControlNets that want latents, which ComfyUI encodes in the first step.
+    void encode_hints(const Step& step, const SampleStep& what, const LatentFormat& format) {
+        std::set<ModelIndex> encoded;
+        for (const ConditionUse& use : conditions_of(what))
+            for (const ModelIndex index : use.controlnets) {
+                const LiveModel* control = live(index);
+                if (control == nullptr || use.hint_vae < 0 || !encoded.insert(index).second)
+                    continue;
+                if (!model(index).built.front()->controlnet->encodes_hint()) continue;
+                const LatentShape latent = taken_by(what.latent, format);
+                take(step, VaeStep{.vae = {.model = use.hint_vae, .patch_id = 0, .loras = 0},
+                                   .direction = VaeDirection::Encode,
+                                   .image = {1, latent.height * latent.pixels_per_cell,
+                                             latent.width * latent.pixels_per_cell}});
+            }
+    }
+
     void take(const Step& step, const SampleStep& what) {
+        if (live(what.unet.model) != nullptr) {
+            const modelfile::Contents& contents = *model(what.unet.model).built.front()->contents;
+            encode_hints(
+                step, what,
+                family_traits(contents.family, contents.denoiser->config, server_.version).latent);
+        }
         Phase phase = begin(step, PhaseKind::Sample);
         const LiveModel* unet = live(what.unet.model);
         if (unet == nullptr) return unknown_phase(std::move(phase), why_missing(what.unet.model));

@@ -57,10 +57,10 @@ class SimulateProgram : public testing::Test {
         files.by_name["xl"] = known_checkpoint("sdxl").value();
         files.by_name["sd15"] = known_checkpoint("sd15").value();
         auto control = std::make_shared<modelfile::Contents>();
-        control->controlnet = modelfile::Part<modelfile::ControlNetConfig>{
-            {.encoder = std::get<modelfile::UnetConfig>(files.by_name["xl"]->denoiser->config)},
-            modelfile::PartWeights(),
-            ""};
+        control->controlnet = modelfile::Part<modelfile::ControlConfig>{
+            modelfile::ControlNetConfig{
+                .encoder = std::get<modelfile::UnetConfig>(files.by_name["xl"]->denoiser->config)},
+            modelfile::PartWeights(), ""};
         files.by_name["control"] = control;
         models_ = build_models(files);
     }

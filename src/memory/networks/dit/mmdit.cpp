@@ -140,7 +140,7 @@ Tensor MmditStream::after(Tape& tape, Module block, Tensor x, const Tensor& attn
         x = ghost::binary(tape, "add", block, x, scaled);
     };
     if (!attn2_) {
-        add(attn_.after_joint(tape, attn));
+        add(kind_.alone ? attn_.after(tape, attn) : attn_.after_joint(tape, attn));
         add(feed_forward(tape, block, x, modulation));
         return x;
     }
@@ -293,17 +293,20 @@ Tensor MmditNetwork::forward(Tape& tape, const StepInputs& in) const {
         c = ghost::binary(tape, "add", root_, c, y);
     }
     const Tensor context = context_embedder_.forward(tape, in.context);
-    x = forward_blocks(tape, x, context, c);
+    x = forward_blocks(tape, x, context, c, in.control);
     const std::int64_t rows = (in.x.shape()[2] + patch - 1) / patch;
     const std::int64_t columns = (in.x.shape()[3] + patch - 1) / patch;
     return from_tokens(tape, root_, x, config_.in_channels, rows, columns, patch);
 }
 
 // The embedded patches and texts live on in the caller's frame.
-Tensor MmditNetwork::forward_blocks(Tape& tape, Tensor x, const Tensor& embedded,
-                                    const Tensor& c) const {
+Tensor MmditNetwork::forward_blocks(Tape& tape, Tensor x, const Tensor& embedded, const Tensor& c,
+                                    const ControlTensors* control) const {
     Tensor context = embedded;
-    for (const MmditBlock& block : blocks_) block.forward(tape, context, x, c);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        blocks_[i].forward(tape, context, x, c);
+        add_control(tape, root_, control, i, blocks_.size(), x);
+    }
     return forward_final(tape, x, c);
 }
 

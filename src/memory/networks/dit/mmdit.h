@@ -60,6 +60,7 @@ class MmditStream {
   public:
     struct Kind {
         bool pre_only = false;   // text in the last block: only attended to
+        bool alone = false;      // no other stream is attended to
         bool self_attn = false;  // a second attention, over the stream's own tokens
         MmditLayout layout = MmditLayout::Contiguous;  // as they come in
     };
@@ -125,7 +126,7 @@ class MmditNetwork final : public Denoiser {
     // [N, tokens, width]: patches with their positions.
     [[nodiscard]] Tensor embed_patches(Tape& tape, const Tensor& latent) const;
     [[nodiscard]] Tensor forward_blocks(Tape& tape, Tensor x, const Tensor& context,
-                                        const Tensor& c) const;
+                                        const Tensor& c, const ControlTensors* control) const;
     [[nodiscard]] Tensor forward_final(Tape& tape, const Tensor& x, const Tensor& c) const;
 
     modelfile::MmditConfig config_;

@@ -338,47 +338,45 @@ Tensor image_ids(Tape& tape, Module module, const Tensor& like, std::int64_t row
 
 }  // namespace
 
-QwenImageNetwork::Tokens QwenImageNetwork::process(Tape& tape, const Tensor& latent) const {
+QwenTrunk::Tokens QwenTrunk::tokens_of(Tape& tape, const Tensor& latent, std::int64_t patch) const {
     const Shape& s = latent.shape();
-    Tensor padded = pad_to_patches(tape, trunk_.root, latent.view({s[0], s[1], s[3], s[4]}),
-                                   config_.patch_size);
-    const std::int64_t rows = padded.shape()[2] / config_.patch_size;
-    const std::int64_t columns = padded.shape()[3] / config_.patch_size;
+    Tensor padded = pad_to_patches(tape, root, latent.view({s[0], s[1], s[3], s[4]}), patch);
+    const std::int64_t rows = padded.shape()[2] / patch;
+    const std::int64_t columns = padded.shape()[3] / patch;
     Tokens out;
-    out.tokens = to_tokens(tape, trunk_.root, padded, config_.patch_size);
+    out.tokens = to_tokens(tape, root, padded, patch);
     padded = {};
-    out.ids = image_ids(tape, trunk_.root, latent, rows, columns);
+    out.ids = image_ids(tape, root, latent, rows, columns);
     return out;
 }
 
-// Of text, whose positions start after the image's, and image. In the latents' type.
-Tensor QwenImageNetwork::position_table(Tape& tape, const StepInputs& in,
-                                        const Tensor& image_ids) const {
-    const std::int64_t batch = in.x.shape()[0];
+Tensor QwenTrunk::position_table(Tape& tape, const Tensor& context, const Tensor& image_ids,
+                                 const std::vector<int>& axes, ElementType type) const {
+    const std::int64_t batch = context.shape()[0];
     const Tensor text_ids = [&] {
         const Tensor steps =
-            ghost::create(tape, "arange", trunk_.root, {in.context.shape()[1]}, ElementType::Int64);
-        return ghost::produce(tape, OpClass::Copy, "repeat", trunk_.root, steps,
-                              {batch, in.context.shape()[1], 3}, steps.type());
+            ghost::create(tape, "arange", root, {context.shape()[1]}, ElementType::Int64);
+        return ghost::produce(tape, OpClass::Copy, "repeat", root, steps,
+                              {batch, context.shape()[1], 3}, steps.type());
     }();
     const Shape shape = image_ids.shape().with(1, text_ids.shape()[1] + image_ids.shape()[1]);
-    Tensor ids = tape.make(shape, ElementType::Float32, "cat", trunk_.root);
-    tape.charge(OpClass::Copy, "cat", trunk_.root, 0,
-                text_ids.bytes() + image_ids.bytes() + ids.bytes());
-    const Tensor table = rope_table(tape, trunk_.pe, ids, config_.axes_dims_rope);
-    return ghost::to_type(tape, trunk_.root, table, in.x.type());
+    Tensor ids = tape.make(shape, ElementType::Float32, "cat", root);
+    tape.charge(OpClass::Copy, "cat", root, 0, text_ids.bytes() + image_ids.bytes() + ids.bytes());
+    const Tensor table = rope_table(tape, pe, ids, axes);
+    return ghost::to_type(tape, root, table, type);
 }
 
 Tensor QwenImageNetwork::forward(Tape& tape, const StepInputs& in) const {
     const bool newer = since_033(tape);
     const std::int64_t batch = in.x.shape()[0];
-    Tokens image = process(tape, in.x);
+    const std::int64_t patch = config_.patch_size;
+    QwenTrunk::Tokens image = trunk_.tokens_of(tape, in.x, patch);
     QwenCondition condition;
     condition.own = image.tokens.shape()[1];
     Tensor& img = image.tokens;
-    Tokens last;  // the loop's variables outlive it
+    QwenTrunk::Tokens last;  // the loop's variables outlive it
     for (const Tensor& reference : in.references) {
-        last = process(tape, reference);
+        last = trunk_.tokens_of(tape, reference, patch);
         img = ghost::cat(tape, trunk_.root, std::array<Tensor, 2>{img, last.tokens}, 1);
         image.ids = ghost::cat(tape, trunk_.root, std::array<Tensor, 2>{image.ids, last.ids}, 1);
     }
@@ -392,7 +390,8 @@ Tensor QwenImageNetwork::forward(Tape& tape, const StepInputs& in) const {
 
     // The order changed with 0.33.0.
     const auto embed_positions = [&] {
-        condition.table = position_table(tape, in, image.ids);
+        condition.table =
+            trunk_.position_table(tape, in.context, image.ids, config_.axes_dims_rope, in.x.type());
         image.ids = {};
     };
     if (!newer) embed_positions();
@@ -401,9 +400,11 @@ Tensor QwenImageNetwork::forward(Tape& tape, const StepInputs& in) const {
     if (newer) embed_positions();
     condition.timestep = trunk_.embed_time(tape, timesteps, in.x.type());
 
-    for (const QwenBlock& block : trunk_.blocks) block.forward(tape, img, txt, condition);
+    for (std::size_t i = 0; i < trunk_.blocks.size(); ++i) {
+        trunk_.blocks[i].forward(tape, img, txt, condition);
+        add_control(tape, trunk_.root, in.control, i, trunk_.blocks.size(), img);
+    }
     img = head_.forward(tape, std::move(img), condition.timestep.view({batch, widths_.hidden}));
-    const std::int64_t patch = config_.patch_size;
     const std::int64_t rows = (in.x.shape()[3] + patch - 1) / patch;
     const std::int64_t columns = (in.x.shape()[4] + patch - 1) / patch;
     return from_tokens(tape, trunk_.root, img.view(with_tokens(img, condition.own)),

@@ -102,6 +102,16 @@ class QwenBlock {
 struct QwenTrunk {
     QwenTrunk(Registry& registry, const QwenWidths& widths, int layers, std::int64_t token,
               std::int64_t text);
+    struct Tokens {
+        Tensor tokens;  // [N, tokens, channels of a token]
+        Tensor ids;     // [N, tokens, 3]
+    };
+    // Of a latent [N, channels, 1, rows, columns].
+    [[nodiscard]] Tokens tokens_of(Tape& tape, const Tensor& latent, std::int64_t patch) const;
+    // Of text, whose positions start after the image's, and image. In the latents' type.
+    [[nodiscard]] Tensor position_table(Tape& tape, const Tensor& context, const Tensor& image_ids,
+                                        const std::vector<int>& axes,
+                                        ghost::ElementType type) const;
     [[nodiscard]] Tensor embed_text(Tape& tape, const Tensor& context) const;
     [[nodiscard]] Tensor embed_time(Tape& tape, const Tensor& timesteps,
                                     ghost::ElementType type) const;
@@ -144,13 +154,6 @@ class QwenImageNetwork final : public Denoiser {
     [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
 
   private:
-    struct Tokens {
-        Tensor tokens;  // [N, tokens, channels of a token]
-        Tensor ids;     // [N, tokens, 3]
-    };
-    [[nodiscard]] Tokens process(Tape& tape, const Tensor& latent) const;
-    [[nodiscard]] Tensor position_table(Tape& tape, const StepInputs& in, const Tensor& ids) const;
-
     modelfile::QwenImageConfig config_;
     QwenWidths widths_;
     QwenTrunk trunk_;
