@@ -29,6 +29,8 @@ Result<history::RunFilter> read_filter(const Query& query) {
                query.word("outcome", {"running", "done", "out_of_memory", "failed", "cancelled",
                                       "timed_out", "lost"}));
     if (outcome) filter.outcome = history::parse_outcome(*outcome);
+    TRY_ASSIGN(filter.verdict,
+               query.word("verdict", {"fits", "fits_slowly", "will_not_fit", "unknown"}));
     return filter;
 }
 

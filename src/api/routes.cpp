@@ -16,10 +16,11 @@ namespace plimsoll::api {
 namespace {
 
 constexpr std::array<std::string_view, 2> kBestQuery{"model", "minQuality"};
-constexpr std::array<std::string_view, 10> kHistoryQuery{
-    "model", "family", "card", "outcome", "text", "sinceMs", "beforeMs", "sort", "limit", "cursor"};
-constexpr std::array<std::string_view, 7> kStatsQuery{"by",      "model",   "family",  "card",
-                                                      "outcome", "sinceMs", "beforeMs"};
+constexpr std::array<std::string_view, 11> kHistoryQuery{"model",   "family", "card",    "outcome",
+                                                         "verdict", "text",   "sinceMs", "beforeMs",
+                                                         "sort",    "limit",  "cursor"};
+constexpr std::array<std::string_view, 8> kStatsQuery{"by",      "model",   "family",  "card",
+                                                      "outcome", "verdict", "sinceMs", "beforeMs"};
 constexpr std::array<std::string_view, 1> kPreviewQuery{"n"};
 constexpr std::array<std::string_view, 1> kEventsQuery{"lastEventId"};
 

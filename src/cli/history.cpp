@@ -105,6 +105,16 @@ void add_list_flags(CLI::App& command, Flags& into) {
                                      "cancelled, timed_out, lost, running",
                                      text);
                 });
+    add_checked(
+        command, "--verdict", "NAME", "fits, fits_slowly, will_not_fit or unknown",
+        [&into](const std::string& text) -> std::string {
+            into.filter.verdict = text;
+            for (const auto* const known : {"fits", "fits_slowly", "will_not_fit", "unknown"})
+                if (text == known) return {};
+            return fmt::format("'{}' is not one of fits, fits_slowly, will_not_fit, unknown", text);
+        });
+    add_text(command, "--text", into.filter.text, "WORDS",
+             "only runs whose prompt has all these words");
     add_date(command, "--since", into.filter.since_ms,
              "only runs that started on this day or later");
     add_date(command, "--before", into.filter.before_ms, "only runs that started before this day");

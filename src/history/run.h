@@ -52,6 +52,10 @@ struct ChangeRecord {
     friend bool operator==(const ChangeRecord&, const ChangeRecord&) = default;
 };
 
+// The change that makes settings of their own: with it the VAE decodes in tiles
+// (advisor::change_kind_name).
+inline constexpr std::string_view kTileVaeKnob = "tile_vae";
+
 struct RunRecord {
     std::string run_id;           // unique: writing it again replaces
     std::int64_t started_ms = 0;  // Unix epoch
@@ -85,14 +89,16 @@ struct RunFilter {
     std::optional<std::string> family = std::nullopt;
     std::optional<std::string> card = std::nullopt;
     std::optional<Outcome> outcome = std::nullopt;
+    std::optional<std::string> verdict = std::nullopt;
     std::optional<std::int64_t> since_ms = std::nullopt;
     std::optional<std::int64_t> before_ms = std::nullopt;
     std::optional<std::string> text =
-        std::nullopt;  // anywhere in the prompt, case of ASCII ignored
+        std::nullopt;  // all its words are in the prompt (search_words.h)
 };
 
-// By start. `cursor` is where the next page begins: a key, not an offset, so the cost of a page
-// does not grow with its number.
+// By start; with `text` in the order of recording, which is the same unless a clock was set back.
+// `cursor` is where the next page begins: a key, not an offset, so the cost of a page does not grow
+// with its number.
 inline constexpr int kPageRunsMax = 1000;  // chosen: a page of the UI shows under 100
 enum class Order : std::uint8_t { NewestFirst, OldestFirst };
 struct Page {
@@ -105,14 +111,19 @@ struct RunPage {
     std::optional<std::int64_t> next = std::nullopt;  // nullopt: that was all
 };
 
-// Numbers of many runs. Means are of runs that are done and were measured; nullopt: none was.
+// Numbers of many runs, those included that retention has removed. Means are of runs that are done
+// and were measured; nullopt: none was.
 struct RunStats {
     std::string key;  // of the group: a model, a card, a day (2026-11-29, UTC)
     std::int64_t runs = 0;
     std::int64_t done = 0;
     std::int64_t out_of_memory = 0;
-    std::optional<double> seconds_mean = std::nullopt;  // observed
-    std::optional<Bytes> peak_max = std::nullopt;       // observed
+    std::optional<double> seconds_mean = std::nullopt;       // observed
+    std::optional<double> seconds_deviation = std::nullopt;  // standard; nullopt below two
+    std::optional<double> seconds_min = std::nullopt;
+    std::optional<double> seconds_max = std::nullopt;
+    std::optional<Bytes> peak_mean = std::nullopt;  // observed
+    std::optional<Bytes> peak_max = std::nullopt;   // observed, of all runs
     // Mean of |forecast - observed| / observed.
     std::optional<double> forecast_peak_error_mean = std::nullopt;
     std::optional<double> forecast_seconds_error_mean = std::nullopt;
@@ -120,6 +131,17 @@ struct RunStats {
 };
 enum class StatsBy : std::uint8_t { All, Model, Card, Day };
 inline constexpr int kStatsGroupsMax = 366;  // chosen: the days of a year
+
+// What is known of settings that were run, in one go for all runs with them on a card.
+struct SettingsStats {
+    std::string model;
+    std::string card;
+    Settings settings;  // without seed and quality
+    bool vae_tiled = false;
+    std::int64_t last_ms = 0;  // start of the newest run
+    RunStats stats;
+    friend bool operator==(const SettingsStats&, const SettingsStats&) = default;
+};
 
 // A job that a door accepted and that has not ended: kept so that a stop or a crash loses none.
 struct KeptJob {

@@ -2,196 +2,25 @@
 #include "history/sqlite_store.h"
 
 #include "base/log.h"
-#include "history/run_json.h"
 #include "history/schema.h"
+#include "history/sqlite_connection.h"
+#include "history/sqlite_index.h"
 
-#include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
-#include <sqlite3.h>
 
-#include <array>
 #include <chrono>
 #include <thread>
-#include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace plimsoll::history {
-
-namespace {
-
-static_assert(kMigrations.size() == kSchemaVersion);
-
-constexpr const char* kRunColumns =
-    "run_id, started_ms, ended_ms, prompt_id, prompt, model, checkpoint, family, width, height, "
-    "batch, steps, cfg, sampler, scheduler, quality, seed, card, comfyui_version, verdict, "
-    "load_line_bytes, forecast_peak_bytes, forecast_seconds, observed_peak_bytes, "
-    "observed_used_bytes, card_total_bytes, observed_seconds, phases, changes, images, outcome, "
-    "error";
-constexpr int kRunColumnCount = 32;
-
-// What a code of SQLite means to the person who has to do something about it.
-Error explain(const SQLite::Exception& thrown, const std::string& file) {
-    const int code = thrown.getErrorCode() & 0xff;
-    switch (code) {
-        case SQLITE_FULL:
-            return {Errc::Unavailable,
-                    fmt::format("{}: the disk is full, nothing was changed: free some space and "
-                                "try again",
-                                file)};
-        case SQLITE_BUSY:
-        case SQLITE_LOCKED:
-            return {Errc::Unavailable,
-                    fmt::format("{}: another process keeps the history busy, nothing was changed: "
-                                "try again when it is done",
-                                file)};
-        case SQLITE_READONLY:
-        case SQLITE_CANTOPEN:
-        case SQLITE_PERM:
-        case SQLITE_AUTH:
-            return {Errc::Unavailable,
-                    fmt::format("{}: cannot be opened for writing ({}): allow it, or set "
-                                "PLIMSOLL_HOME to a folder that you may write to",
-                                file, thrown.what())};
-        case SQLITE_CORRUPT:
-        case SQLITE_NOTADB:
-            return {Errc::Corrupt,
-                    fmt::format("{0}: the history file is damaged ({1}) and was left as it is: "
-                                "move it aside (mv '{0}' '{0}.damaged') and a new one is started; "
-                                "sqlite3 '{0}.damaged' .recover may save its runs",
-                                file, thrown.what())};
-        case SQLITE_IOERR:
-            return {Errc::Unavailable,
-                    fmt::format("{}: reading or writing failed ({}), nothing was changed: look for "
-                                "a full disk, a quota or a failing drive",
-                                file, thrown.what())};
-        default:
-            return {Errc::Internal, fmt::format("{}: {}", file, thrown.what())};
-    }
-}
-
-// The text of a LIKE pattern that matches exactly the ids that begin with `prefix`.
-std::string prefix_pattern(std::string_view prefix) {
-    std::string pattern;
-    for (const char c : prefix) {
-        if (c == '%' || c == '_' || c == '\\') pattern += '\\';
-        pattern += c;
-    }
-    return pattern + "%";
-}
-
-// Where a condition of the list belongs in the statement, and how its value is bound.
-struct Where {
-    std::string sql = " WHERE 1";
-    std::vector<std::variant<std::string, std::int64_t>> values;
-
-    void add(const char* condition, std::variant<std::string, std::int64_t> value) {
-        sql += fmt::format(" AND {}", condition);
-        values.push_back(std::move(value));
-    }
-    void bind(SQLite::Statement& statement) const {
-        int index = 1;
-        for (const auto& value : values)
-            std::visit([&](const auto& v) { statement.bind(index++, v); }, value);
-    }
-};
-
-Where where_of(const RunFilter& filter) {
-    Where where;
-    if (filter.model) where.add("model = ?", *filter.model);
-    if (filter.family) where.add("family = ?", *filter.family);
-    if (filter.card) where.add("card = ?", *filter.card);
-    if (filter.outcome) where.add("outcome = ?", std::string(outcome_name(*filter.outcome)));
-    if (filter.since_ms) where.add("started_ms >= ?", *filter.since_ms);
-    if (filter.before_ms) where.add("started_ms < ?", *filter.before_ms);
-    if (filter.text) where.add("prompt LIKE ? ESCAPE '\\'", "%" + prefix_pattern(*filter.text));
-    return where;
-}
-
-void bind_run(SQLite::Statement& to, const RunRecord& run) {
-    int at = 1;
-    const auto put = [&](const auto& value) { to.bind(at++, value); };
-    const auto put_optional = [&](const auto& value) {
-        if (value)
-            to.bind(at++, *value);
-        else
-            to.bind(at++);
-    };
-    put(run.run_id), put(run.started_ms), put(run.ended_ms), put(run.prompt_id), put(run.prompt);
-    put(run.model), put(run.checkpoint), put(run.family);
-    const Settings& s = run.settings;
-    put(s.width), put(s.height), put(s.batch), put(s.steps), put(s.cfg);
-    put(s.sampler), put(s.scheduler), put(s.quality), put(s.seed);
-    put(run.card), put(run.comfyui_version), put(run.verdict);
-    put(run.load_line.count), put(run.forecast_peak.count), put(run.forecast_seconds);
-    for (const auto& bytes : {run.observed_peak, run.observed_used, run.card_total})
-        put_optional(bytes ? std::optional(bytes->count) : std::nullopt);
-    put_optional(run.observed_seconds);
-    put(phases_to_text(run.phases)), put(changes_to_text(run.changes));
-    put(images_to_text(run.images)), put(std::string(outcome_name(run.outcome))), put(run.error);
-    static_assert(kRunColumnCount == 32);
-}
-
-Result<RunRecord> run_of(SQLite::Statement& from) {
-    int at = 0;
-    const auto text = [&] { return from.getColumn(at++).getString(); };
-    const auto integer = [&] { return from.getColumn(at++).getInt64(); };
-    const auto number = [&] { return from.getColumn(at++).getDouble(); };
-    RunRecord run;
-    run.run_id = text(), run.started_ms = integer(), run.ended_ms = integer();
-    run.prompt_id = text(), run.prompt = text();
-    run.model = text(), run.checkpoint = text(), run.family = text();
-    Settings& s = run.settings;
-    s.width = static_cast<int>(integer()), s.height = static_cast<int>(integer());
-    s.batch = static_cast<int>(integer()), s.steps = static_cast<int>(integer());
-    s.cfg = number();
-    s.sampler = text(), s.scheduler = text(), s.quality = text(), s.seed = text();
-    run.card = text(), run.comfyui_version = text(), run.verdict = text();
-    run.load_line = Bytes(integer()), run.forecast_peak = Bytes(integer());
-    run.forecast_seconds = number();
-    for (auto* const bytes : {&run.observed_peak, &run.observed_used, &run.card_total}) {
-        if (!from.getColumn(at).isNull()) *bytes = Bytes(from.getColumn(at).getInt64());
-        ++at;
-    }
-    if (!from.getColumn(at).isNull()) run.observed_seconds = from.getColumn(at).getDouble();
-    ++at;
-    TRY_ASSIGN(run.phases, parse_phases(text()));
-    TRY_ASSIGN(run.changes, parse_changes(text()));
-    TRY_ASSIGN(run.images, parse_images(text()));
-    const std::string outcome = text();
-    const auto known = parse_outcome(outcome);
-    if (!known)
-        return fail(Errc::Corrupt, fmt::format("run {} has the outcome '{}'", run.run_id, outcome));
-    run.outcome = *known;
-    run.error = text();
-    return run;
-}
-
-}  // namespace
-
-struct SqliteStore::Connection {
-    std::string file;
-    SQLite::Database database;
-
-    Connection(std::string path, const std::string& address, int flags, int busy_timeout_ms)
-        : file(std::move(path)), database(address, flags, busy_timeout_ms) {}
-
-    // The one place where exceptions of SQLiteCpp become errors.
-    template <class Action>
-    auto guarded(Action&& action) -> std::invoke_result_t<Action> {
-        try {
-            return std::forward<Action>(action)();
-        } catch (const SQLite::Exception& thrown) {
-            return std::unexpected(explain(thrown, file));
-        }
-    }
-};
 
 SqliteStore::SqliteStore(std::unique_ptr<Connection> connection)
     : connection_(std::move(connection)) {}
 SqliteStore::~SqliteStore() = default;
 
 namespace {
+
+static_assert(kMigrations.size() == kSchemaVersion);
 
 // The change of an empty file to WAL wants the file for itself and does not wait, unlike all later
 // statements.
@@ -230,19 +59,22 @@ Result<void> check_version(SQLite::Database& database, const std::string& file) 
     return {};
 }
 
-// In one transaction each: a process that dies, or a disk that fills up, leaves the older schema
-// whole.
-Result<void> migrate(SQLite::Database& database, const std::string& file) {
-    while (schema_version(database) < kSchemaVersion) {
-        SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
-        TRY_DO(check_version(database, file));
-        const int version = schema_version(database);  // another process may have been faster
-        if (version >= kSchemaVersion) break;
+// In one transaction: a process that dies, or a disk that fills up, leaves the older schema whole.
+// What is kept beside the runs is made by code, so once, after the last step.
+Result<void> migrate(Connection& connection) {
+    SQLite::Database& database = connection.database;
+    if (schema_version(database) == kSchemaVersion) return {};
+    SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
+    TRY_DO(check_version(database, connection.file));
+    const int before = schema_version(database);
+    if (before == kSchemaVersion) return {};  // another process was faster
+    for (int version = before; version < kSchemaVersion; ++version)
         database.exec(kMigrations.at(static_cast<std::size_t>(version)));
-        database.exec(fmt::format("PRAGMA user_version = {}", version + 1));
-        transaction.commit();
-        if (version > 0) log::info("{}: migrated to schema {}", file, version + 1);
-    }
+    if (before > 0 && before < kIndexSince) rebuild_index(connection);
+    database.exec(fmt::format("PRAGMA user_version = {}", kSchemaVersion));
+    transaction.commit();
+    if (before > 0)
+        log::info("{}: migrated from schema {} to {}", connection.file, before, kSchemaVersion);
     return {};
 }
 
@@ -290,160 +122,12 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::create(const std::filesystem::
             switch_to_wal(database, options.busy_timeout_ms);
             // FULL: an acknowledged run survives a power cut, not only a crash of the process.
             database.exec("PRAGMA synchronous = FULL");
-            TRY_DO(migrate(database, path.string()));
+            TRY_DO(migrate(*connection));
         }
         return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(connection)));
     } catch (const SQLite::Exception& thrown) {
         return std::unexpected(explain(thrown, path.string()));
     }
-}
-
-Result<void> SqliteStore::record_run(const RunRecord& run) {
-    return connection_->guarded([&]() -> Result<void> {
-        std::string marks = "?";
-        for (int i = 1; i < kRunColumnCount; ++i) marks += ", ?";
-        std::string updates;
-        for (const auto column : {"started_ms",
-                                  "ended_ms",
-                                  "prompt_id",
-                                  "prompt",
-                                  "model",
-                                  "checkpoint",
-                                  "family",
-                                  "width",
-                                  "height",
-                                  "batch",
-                                  "steps",
-                                  "cfg",
-                                  "sampler",
-                                  "scheduler",
-                                  "quality",
-                                  "seed",
-                                  "card",
-                                  "comfyui_version",
-                                  "verdict",
-                                  "load_line_bytes",
-                                  "forecast_peak_bytes",
-                                  "forecast_seconds",
-                                  "observed_peak_bytes",
-                                  "observed_used_bytes",
-                                  "card_total_bytes",
-                                  "observed_seconds",
-                                  "phases",
-                                  "changes",
-                                  "images",
-                                  "outcome",
-                                  "error"})
-            updates +=
-                fmt::format("{}{} = excluded.{}", updates.empty() ? "" : ", ", column, column);
-        SQLite::Statement insert(
-            connection_->database,
-            fmt::format("INSERT INTO runs ({}) VALUES ({}) ON CONFLICT (run_id) DO UPDATE SET {}",
-                        kRunColumns, marks, updates));
-        bind_run(insert, run);
-        insert.exec();
-        return {};
-    });
-}
-
-Result<RunRecord> SqliteStore::read_run(std::string_view run_id) {
-    return connection_->guarded([&]() -> Result<RunRecord> {
-        SQLite::Statement select(
-            connection_->database,
-            fmt::format("SELECT {} FROM runs WHERE run_id LIKE ? ESCAPE '\\' LIMIT 2",
-                        kRunColumns));
-        select.bind(1, prefix_pattern(run_id));
-        if (run_id.empty() || !select.executeStep())
-            return fail(Errc::NotFound, fmt::format("no run '{}', see plimsoll history", run_id));
-        TRY_ASSIGN(RunRecord run, run_of(select));
-        if (select.executeStep())
-            return fail(Errc::InvalidInput,
-                        fmt::format("more than one run begins with '{}'", run_id));
-        return run;
-    });
-}
-
-Result<RunPage> SqliteStore::list_runs(const RunFilter& filter, const Page& page) {
-    TRY_DO(check_page(page));
-    return connection_->guarded([&]() -> Result<RunPage> {
-        Where where = where_of(filter);
-        const bool oldest = page.order == Order::OldestFirst;
-        if (page.cursor) {
-            where.add(oldest ? "(started_ms, id) > ((SELECT started_ms FROM runs WHERE id = ?), ?)"
-                             : "(started_ms, id) < ((SELECT started_ms FROM runs WHERE id = ?), ?)",
-                      *page.cursor);
-            where.values.emplace_back(*page.cursor);
-        }
-        SQLite::Statement select(
-            connection_->database,
-            fmt::format("SELECT {0}, id FROM runs{1} ORDER BY started_ms {2}, id {2} LIMIT {3}",
-                        kRunColumns, where.sql, oldest ? "ASC" : "DESC", page.limit + 1));
-        where.bind(select);
-        RunPage answer;
-        std::int64_t last_id = 0;
-        while (select.executeStep()) {
-            if (answer.runs.size() == static_cast<std::size_t>(page.limit)) {
-                answer.next = last_id;
-                break;
-            }
-            TRY_ASSIGN(RunRecord run, run_of(select));
-            answer.runs.push_back(std::move(run));
-            last_id = select.getColumn(kRunColumnCount).getInt64();
-        }
-        return answer;
-    });
-}
-
-Result<std::int64_t> SqliteStore::count_runs(const RunFilter& filter) {
-    return connection_->guarded([&]() -> Result<std::int64_t> {
-        const Where where = where_of(filter);
-        SQLite::Statement select(connection_->database, "SELECT count(*) FROM runs" + where.sql);
-        where.bind(select);
-        select.executeStep();
-        return select.getColumn(0).getInt64();
-    });
-}
-
-Result<std::vector<RunStats>> SqliteStore::stats_of(const RunFilter& filter, StatsBy by) {
-    static constexpr std::array kKeys{"''", "model", "card",
-                                      "strftime('%Y-%m-%d', started_ms / 1000, 'unixepoch')"};
-    return connection_->guarded([&]() -> Result<std::vector<RunStats>> {
-        const Where where = where_of(filter);
-        SQLite::Statement select(
-            connection_->database,
-            fmt::format(
-                "SELECT {} AS key, count(*), sum(outcome = 'done'), "
-                "sum(outcome = 'out_of_memory'), "
-                "avg(CASE WHEN outcome = 'done' THEN observed_seconds END), "
-                "max(observed_peak_bytes), "
-                "avg(CASE WHEN outcome = 'done' AND observed_peak_bytes > 0 THEN "
-                "abs(forecast_peak_bytes - observed_peak_bytes) * 1.0 / observed_peak_bytes END), "
-                "avg(CASE WHEN outcome = 'done' AND observed_seconds > 0 THEN "
-                "abs(forecast_seconds - observed_seconds) / observed_seconds END) "
-                "FROM runs{}{} ORDER BY {} LIMIT {}",
-                kKeys.at(static_cast<std::size_t>(by)), where.sql,
-                by == StatsBy::All ? "" : " GROUP BY key",
-                by == StatsBy::Day ? "key DESC" : "count(*) DESC, key", kStatsGroupsMax));
-        where.bind(select);
-        std::vector<RunStats> groups;
-        const auto number = [&](int at) -> std::optional<double> {
-            if (select.getColumn(at).isNull()) return std::nullopt;
-            return select.getColumn(at).getDouble();
-        };
-        while (select.executeStep()) {
-            RunStats& group = groups.emplace_back();
-            group.key = select.getColumn(0).getString();
-            group.runs = select.getColumn(1).getInt64();
-            group.done = select.getColumn(2).getInt64();
-            group.out_of_memory = select.getColumn(3).getInt64();
-            group.seconds_mean = number(4);
-            if (!select.getColumn(5).isNull())
-                group.peak_max = Bytes(select.getColumn(5).getInt64());
-            group.forecast_peak_error_mean = number(6);
-            group.forecast_seconds_error_mean = number(7);
-        }
-        return groups;
-    });
 }
 
 Result<void> SqliteStore::keep_job(const KeptJob& job) {

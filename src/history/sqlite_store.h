@@ -11,11 +11,14 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace plimsoll::history {
 
-inline constexpr int kSchemaVersion = 4;
+inline constexpr int kSchemaVersion = 5;
 
 enum class Access : std::uint8_t { ReadWrite, ReadOnly };
 
@@ -25,6 +28,8 @@ struct SqliteOptions {
         5000;           // chosen: a write takes milliseconds, so five seconds mean a stuck process
     int pages_max = 0;  // 0: no limit of ours. Tests stage a full disk with it
 };
+
+class Connection;
 
 class SqliteStore final : public Store {
   public:
@@ -36,11 +41,15 @@ class SqliteStore final : public Store {
     ~SqliteStore() override;
 
     [[nodiscard]] Result<void> record_run(const RunRecord& run) override;
+    // All or none, in one transaction.
+    [[nodiscard]] Result<void> record_runs(std::span<const RunRecord> runs);
     [[nodiscard]] Result<RunRecord> read_run(std::string_view run_id) override;
     [[nodiscard]] Result<RunPage> list_runs(const RunFilter& filter, const Page& page) override;
     [[nodiscard]] Result<std::int64_t> count_runs(const RunFilter& filter) override;
     [[nodiscard]] Result<std::vector<RunStats>> stats_of(const RunFilter& filter,
                                                          StatsBy by) override;
+    [[nodiscard]] Result<std::vector<SettingsStats>> fastest_settings(std::string_view model,
+                                                                      int most) override;
     [[nodiscard]] Result<void> keep_job(const KeptJob& job) override;
     [[nodiscard]] Result<void> drop_job(std::string_view job_id) override;
     [[nodiscard]] Result<std::vector<KeptJob>> list_jobs() override;
@@ -53,7 +62,6 @@ class SqliteStore final : public Store {
     [[nodiscard]] Result<void> check_integrity();
 
   private:
-    struct Connection;
     explicit SqliteStore(std::unique_ptr<Connection> connection);
 
     std::unique_ptr<Connection> connection_;

@@ -106,8 +106,7 @@ TEST_F(SqliteFile, migrates_a_file_of_schema_1_and_keeps_its_rows) {
     SQLite::Database raw(file().string());
     EXPECT_EQ(raw.execAndGet("PRAGMA user_version").getInt(), kSchemaVersion);
     EXPECT_EQ(
-        raw.execAndGet("SELECT count(*) FROM sqlite_master WHERE name = 'runs_by_start'").getInt(),
-        1);
+        raw.execAndGet("SELECT count(*) FROM sqlite_master WHERE name = 'run_facets'").getInt(), 1);
 }
 
 TEST_F(SqliteFile, leaves_a_file_of_a_newer_plimsoll_untouched) {
@@ -259,16 +258,6 @@ TEST_F(SqliteFile, a_process_that_keeps_the_file_locked_is_an_error_after_the_ti
     EXPECT_THAT(recorded.error().message, HasSubstr("another process"));
     other.exec("ROLLBACK");
     EXPECT_TRUE(store->record_run(numbered_run(1)));
-}
-
-TEST_F(SqliteFile, a_page_and_a_model_filter_read_an_index) {
-    const auto store = SqliteStore::create(file()).value();
-    SQLite::Database raw(file().string());
-    SQLite::Statement plan(raw,
-                           "EXPLAIN QUERY PLAN SELECT * FROM runs WHERE model = 'm' ORDER BY "
-                           "started_ms DESC, id DESC LIMIT 50");
-    ASSERT_TRUE(plan.executeStep());
-    EXPECT_THAT(plan.getColumn(3).getString(), HasSubstr("runs_by_model"));
 }
 
 }  // namespace

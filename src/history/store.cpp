@@ -2,13 +2,13 @@
 #include "history/store.h"
 
 #include "base/text.h"
+#include "history/search_words.h"
+#include "history/sums.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <utility>
 
 namespace plimsoll::history {
@@ -16,69 +16,39 @@ namespace plimsoll::history {
 namespace {
 
 bool matches(const RunFilter& filter, const RunRecord& run) {
+    const auto finds = [&] {
+        const Search search = Search::of(*filter.text);
+        return !search.groups.empty() && search.finds(run.prompt);
+    };
     return (!filter.model || *filter.model == run.model) &&
            (!filter.family || *filter.family == run.family) &&
            (!filter.card || *filter.card == run.card) &&
            (!filter.outcome || *filter.outcome == run.outcome) &&
+           (!filter.verdict || *filter.verdict == run.verdict) &&
            (!filter.since_ms || run.started_ms >= *filter.since_ms) &&
-           (!filter.before_ms || run.started_ms < *filter.before_ms) &&
-           (!filter.text ||
-            to_lower_ascii(run.prompt).find(to_lower_ascii(*filter.text)) != std::string::npos);
+           (!filter.before_ms || run.started_ms < *filter.before_ms) && (!filter.text || finds());
 }
 
 std::string key_of(const RunRecord& run, StatsBy by) {
     if (by == StatsBy::Model) return run.model;
     if (by == StatsBy::Card) return run.card;
-    if (by == StatsBy::All) return {};
-    using std::chrono::floor;
-    const std::chrono::sys_time<std::chrono::milliseconds> start{
-        std::chrono::milliseconds(run.started_ms)};
-    const std::chrono::year_month_day day(floor<std::chrono::days>(start));
-    return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(day.year()),
-                       static_cast<unsigned>(day.month()), static_cast<unsigned>(day.day()));
+    return by == StatsBy::All ? std::string() : day_text(day_of(run.started_ms));
 }
 
-// The mean of what was measured.
-class Mean {
-  public:
-    void add(double value) {
-        sum_ += value;
-        ++count_;
-    }
-    [[nodiscard]] std::optional<double> value() const {
-        if (count_ == 0) return std::nullopt;
-        return sum_ / count_;
-    }
+bool is_tiled(const RunRecord& run) {
+    return std::ranges::find(run.changes, kTileVaeKnob, &ChangeRecord::knob) != run.changes.end();
+}
 
-  private:
-    double sum_ = 0;
-    int count_ = 0;
-};
-
-RunStats summarise(std::string key, const std::vector<const RunRecord*>& runs) {
-    RunStats stats{.key = std::move(key), .runs = static_cast<std::int64_t>(runs.size())};
-    Mean seconds;
-    Mean peak_error;
-    Mean seconds_error;
-    for (const RunRecord* const run : runs) {
-        stats.done += run->outcome == Outcome::Done ? 1 : 0;
-        stats.out_of_memory += run->outcome == Outcome::OutOfMemory ? 1 : 0;
-        if (run->observed_peak)
-            stats.peak_max = std::max(stats.peak_max.value_or(Bytes(0)), *run->observed_peak);
-        if (run->outcome != Outcome::Done) continue;
-        if (run->observed_seconds) seconds.add(*run->observed_seconds);
-        if (run->observed_seconds && *run->observed_seconds > 0)
-            seconds_error.add(std::abs(run->forecast_seconds - *run->observed_seconds) /
-                              *run->observed_seconds);
-        if (run->observed_peak && run->observed_peak->count > 0)
-            peak_error.add(
-                std::abs(static_cast<double>((run->forecast_peak - *run->observed_peak).count)) /
-                static_cast<double>(run->observed_peak->count));
-    }
-    stats.seconds_mean = seconds.value();
-    stats.forecast_peak_error_mean = peak_error.value();
-    stats.forecast_seconds_error_mean = seconds_error.value();
-    return stats;
+// What settings_sums has for a run; without stats.
+SettingsStats settings_of(const RunRecord& run) {
+    SettingsStats one;
+    one.model = run.model;
+    one.card = run.card;
+    one.settings = run.settings;
+    one.vae_tiled = is_tiled(run);
+    one.settings.seed.clear();
+    one.settings.quality.clear();
+    return one;
 }
 
 }  // namespace
@@ -99,6 +69,25 @@ Result<void> check_page(const Page& page) {
         return fail(Errc::InvalidInput,
                     fmt::format("limit {} is outside 1 to {}", page.limit, kPageRunsMax));
     return {};
+}
+
+Result<void> check_fastest(int most) {
+    if (most < 1 || most > kFastestMax)
+        return fail(Errc::InvalidInput, fmt::format("{} is outside 1 to {}", most, kFastestMax));
+    return {};
+}
+
+void sort_stats(std::vector<RunStats>& stats, StatsBy by) {
+    std::ranges::sort(stats, [by](const RunStats& a, const RunStats& b) {
+        if (by == StatsBy::Day) return a.key > b.key;
+        return a.runs != b.runs ? a.runs > b.runs : a.key < b.key;
+    });
+    if (stats.size() > kStatsGroupsMax) stats.resize(kStatsGroupsMax);
+}
+
+void sort_settings(std::vector<SettingsStats>& settings) {
+    std::ranges::stable_sort(
+        settings, {}, [](const SettingsStats& one) { return one.stats.seconds_mean.value_or(0); });
 }
 
 Result<void> MemoryStore::take_call() {
@@ -136,7 +125,8 @@ Result<RunPage> MemoryStore::list_runs(const RunFilter& filter, const Page& page
     std::vector<std::pair<std::int64_t, const RunRecord*>> ordered;
     for (const RunRecord& run : runs_)
         if (matches(filter, run)) ordered.emplace_back(&run - runs_.data(), &run);
-    std::ranges::sort(ordered, [](const auto& a, const auto& b) {
+    std::ranges::sort(ordered, [&](const auto& a, const auto& b) {
+        if (filter.text) return a.first > b.first;
         return std::pair(a.second->started_ms, a.first) > std::pair(b.second->started_ms, b.first);
     });
     if (page.order == Order::OldestFirst) std::ranges::reverse(ordered);
@@ -159,17 +149,42 @@ Result<std::int64_t> MemoryStore::count_runs(const RunFilter& filter) {
 
 Result<std::vector<RunStats>> MemoryStore::stats_of(const RunFilter& filter, StatsBy by) {
     TRY_DO(take_call());
-    std::map<std::string, std::vector<const RunRecord*>> groups;
+    std::map<std::string, RunSums> groups;
     if (by == StatsBy::All) groups[""] = {};
     for (const RunRecord& run : runs_)
-        if (matches(filter, run)) groups[key_of(run, by)].push_back(&run);
+        if (matches(filter, run)) groups[key_of(run, by)].add(RunSums::of(run));
     std::vector<RunStats> stats;
-    for (const auto& [key, runs] : groups) stats.push_back(summarise(key, runs));
-    std::ranges::stable_sort(stats, [by](const RunStats& a, const RunStats& b) {
-        return by == StatsBy::Day ? a.key > b.key : a.runs > b.runs;
-    });
-    if (stats.size() > kStatsGroupsMax) stats.resize(kStatsGroupsMax);
+    for (const auto& [key, sums] : groups) stats.push_back(sums.stats(key));
+    sort_stats(stats, by);
     return stats;
+}
+
+Result<std::vector<SettingsStats>> MemoryStore::fastest_settings(std::string_view model, int most) {
+    TRY_DO(take_call());
+    TRY_DO(check_fastest(most));
+    std::vector<std::pair<SettingsStats, RunSums>> groups;
+    for (const RunRecord& run : runs_) {
+        if (run.model != model || run.settings.width <= 0 || run.settings.steps <= 0) continue;
+        const SettingsStats same = settings_of(run);
+        auto group = std::ranges::find_if(groups, [&](const auto& one) {
+            return one.first.card == same.card && one.first.settings == same.settings &&
+                   one.first.vae_tiled == same.vae_tiled;
+        });
+        if (group == groups.end()) group = groups.insert(group, {same, {}});
+        group->first.last_ms = std::max(group->first.last_ms, run.started_ms);
+        group->second.add(RunSums::of(run));
+    }
+    std::vector<SettingsStats> found;
+    for (auto& [one, sums] : groups) {
+        if (sums.seconds.count == 0) continue;
+        one.stats = sums.stats("");
+        found.push_back(std::move(one));
+    }
+    sort_settings(found);
+    std::map<int, int> taken;
+    std::erase_if(found,
+                  [&](const SettingsStats& one) { return ++taken[one.settings.steps] > most; });
+    return found;
 }
 
 Result<void> MemoryStore::keep_job(const KeptJob& job) {

@@ -33,6 +33,11 @@ class Store {
     [[nodiscard]] virtual Result<std::vector<RunStats>> stats_of(const RunFilter& filter,
                                                                  StatsBy by) = 0;
 
+    // Settings with which runs of the model came to their end, for each number of steps the `most`
+    // (1 to kFastestMax) that were fastest on the mean, the fastest first.
+    [[nodiscard]] virtual Result<std::vector<SettingsStats>> fastest_settings(
+        std::string_view model, int most) = 0;
+
     // Writes the job, or replaces the one with the same id.
     [[nodiscard]] virtual Result<void> keep_job(const KeptJob& job) = 0;
     // Nothing happens where there is none.
@@ -50,8 +55,14 @@ class Store {
 // The error of load and remove: names what there is.
 [[nodiscard]] std::unexpected<Error> preset_not_found(std::string_view name,
                                                       const std::vector<std::string>& known);
+inline constexpr int kFastestMax = 100;  // chosen: of one number of steps
 // InvalidInput unless 1 <= limit <= kPageRunsMax.
 [[nodiscard]] Result<void> check_page(const Page& page);
+[[nodiscard]] Result<void> check_fastest(int most);
+
+// The order that the doors promise, and no more than kStatsGroupsMax groups.
+void sort_stats(std::vector<RunStats>& stats, StatsBy by);
+void sort_settings(std::vector<SettingsStats>& settings);
 
 // Holds everything in memory; `fail_at` makes the Nth call from now (0: the next) answer
 // Unavailable, for the seam sweep.
@@ -65,6 +76,8 @@ class MemoryStore final : public Store {
     [[nodiscard]] Result<std::int64_t> count_runs(const RunFilter& filter) override;
     [[nodiscard]] Result<std::vector<RunStats>> stats_of(const RunFilter& filter,
                                                          StatsBy by) override;
+    [[nodiscard]] Result<std::vector<SettingsStats>> fastest_settings(std::string_view model,
+                                                                      int most) override;
     [[nodiscard]] Result<void> keep_job(const KeptJob& job) override;
     [[nodiscard]] Result<void> drop_job(std::string_view job_id) override;
     [[nodiscard]] Result<std::vector<KeptJob>> list_jobs() override;

@@ -8,9 +8,13 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <string>
+#include <tuple>
 
 namespace plimsoll::history {
 namespace {
@@ -224,18 +228,33 @@ TEST_P(EveryStore, pages_lead_from_the_oldest_too_and_show_every_run_once) {
     EXPECT_EQ(seen, (std::vector<std::string>{"r0", "r1", "r2", "r3", "r4"}));
 }
 
-TEST_P(EveryStore, finds_runs_by_words_of_their_prompt_and_takes_wildcards_as_letters) {
+TEST_P(EveryStore, finds_runs_by_whole_words_of_their_prompt) {
     RunRecord run = sample_run("a", 1);
     run.prompt = "A Lighthouse, 100% sea";
     ASSERT_TRUE(store().record_run(run));
     run.run_id = "b";
-    run.prompt = "a dragon";
+    run.prompt = "a dragon (sea:1.2)";
+    ASSERT_TRUE(store().record_run(run));
+    run.run_id = "c";
+    run.prompt = "\u4e00\u53ea\u732b\u54aa\uff0c\u70ab\u9177";  // one cat, cool
     ASSERT_TRUE(store().record_run(run));
     EXPECT_EQ(store().count_runs({.text = "lightHOUSE"}), 1);
-    EXPECT_EQ(store().count_runs({.text = "0% s"}), 1);
-    EXPECT_EQ(store().count_runs({.text = "a%d"}), 0);
-    EXPECT_EQ(store().count_runs({.text = "a_d"}), 0);
+    EXPECT_EQ(store().count_runs({.text = "sea, lighthouse"}), 1);
+    EXPECT_EQ(store().count_runs({.text = "sea"}), 2);
+    EXPECT_EQ(store().count_runs({.text = "light"}), 0);
+    EXPECT_EQ(store().count_runs({.text = "a%n"}), 0);
     EXPECT_EQ(store().count_runs({.text = "A"}), 2);
+    EXPECT_EQ(store().count_runs({.text = "\u732b\u54aa"}), 1);
+    EXPECT_EQ(store().count_runs({.text = "\u54aa\u732b"}), 0);
+    EXPECT_EQ(store().count_runs({.text = "\" OR prompt : sea *"}), 0);
+    EXPECT_EQ(store().count_runs({.text = " % "}), 0);
+    EXPECT_EQ(store().list_runs({.model = "sdxl-base", .text = "sea"}, {}).value().runs.size(), 2U);
+    EXPECT_EQ(store().count_runs({.model = "none", .text = "sea"}), 0);
+    // Other words are found when the run is written again, the old ones are not.
+    run.prompt = "a whale";
+    ASSERT_TRUE(store().record_run(run));
+    EXPECT_EQ(store().count_runs({.text = "\u732b"}), 0);
+    EXPECT_EQ(store().count_runs({.text = "whale"}), 1);
 }
 
 TEST_P(EveryStore, stats_group_runs_and_mean_only_what_is_done_and_measured) {
@@ -277,6 +296,142 @@ TEST_P(EveryStore, stats_group_runs_and_mean_only_what_is_done_and_measured) {
     EXPECT_EQ(days[0].key, "2023-11-14");
     EXPECT_EQ(store().stats_of({.model = "none"}, StatsBy::All).value().at(0).runs, 0);
     EXPECT_TRUE(store().stats_of({.model = "none"}, StatsBy::Card).value().empty());
+}
+
+// Numbers that went through sums may differ in their last digits.
+void expect_same(const std::optional<double>& a, const std::optional<double>& b) {
+    ASSERT_EQ(a.has_value(), b.has_value());
+    if (a) EXPECT_NEAR(*a, *b, 1e-6 * (1 + std::abs(*b)));
+}
+
+void expect_same(const RunStats& a, const RunStats& b) {
+    SCOPED_TRACE(a.key);
+    EXPECT_EQ(a.key, b.key);
+    EXPECT_EQ(a.runs, b.runs);
+    EXPECT_EQ(a.done, b.done);
+    EXPECT_EQ(a.out_of_memory, b.out_of_memory);
+    EXPECT_EQ(a.peak_max, b.peak_max);
+    EXPECT_EQ(a.peak_mean, b.peak_mean);
+    expect_same(a.seconds_mean, b.seconds_mean);
+    expect_same(a.seconds_deviation, b.seconds_deviation);
+    expect_same(a.seconds_min, b.seconds_min);
+    expect_same(a.seconds_max, b.seconds_max);
+    expect_same(a.forecast_peak_error_mean, b.forecast_peak_error_mean);
+    expect_same(a.forecast_seconds_error_mean, b.forecast_seconds_error_mean);
+}
+
+TEST(BothStores, answer_alike_whatever_was_recorded_replaced_and_asked) {
+    // Goal: summaries, facets and words of the file say what a look at every run says. Method: the
+    // same random runs, a third of them written again with other values, into the double and a
+    // file; every filter and grouping, pages of 7 in both orders.
+    const auto seed = static_cast<unsigned>(std::random_device()());
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    std::mt19937 random(seed);
+    const auto pick = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+    const std::string folder = testing::TempDir() + fmt::format("/plimsoll_both_{}", ::getpid());
+    std::filesystem::remove_all(folder);
+    MemoryStore memory;
+    const auto file = SqliteStore::create(folder + "/history.db").value();
+    const std::array<std::string, 4> words{"sea", "castle", "cat", "storm"};
+    for (int i = 0; i < 400; ++i) {
+        const int number = i >= 300 ? pick(300) : i;
+        RunRecord run = sample_run(fmt::format("r{:04}", number), 0);
+        run.started_ms = 1'700'000'000'000 + number * 7'000'000LL;  // about 12 a day
+        run.model = fmt::format("model{}", pick(3));
+        run.card = fmt::format("card{}", pick(2));
+        run.family = run.model == "model0" ? "sd15" : "sdxl";
+        run.verdict = pick(2) == 0 ? "fits" : "fits_slowly";
+        run.outcome = static_cast<Outcome>(pick(7));
+        run.settings.steps = 10 + 10 * pick(3);
+        run.settings.width = 512 + 256 * pick(2);
+        if (pick(9) == 0) run.settings = {};
+        run.prompt = fmt::format("a {} and a {}", words.at(pick(4)), words.at(pick(4)));
+        run.observed_seconds = 5.0 + pick(100);
+        run.observed_peak = Bytes(4'000'000'000 + 1'000'000LL * pick(500));
+        if (pick(5) == 0) run.observed_seconds.reset();
+        if (pick(5) == 0) run.observed_peak.reset();
+        if (pick(3) == 0) run.changes.clear();
+        if (pick(3) == 0) run.changes = {{std::string(kTileVaeKnob), "", "", Bytes(1), 0}};
+        ASSERT_TRUE(memory.record_run(run));
+        ASSERT_TRUE(file->record_run(run));
+    }
+    const std::int64_t day = 1'700'006'400'000;  // midnight
+    const std::vector<RunFilter> filters{
+        {},
+        {.model = "model1"},
+        {.model = "model0", .card = "card1"},
+        {.family = "sdxl", .outcome = Outcome::Done},
+        {.outcome = Outcome::OutOfMemory, .verdict = "fits"},
+        {.card = "none"},
+        {.since_ms = day, .before_ms = day + 5 * 86'400'000},
+        {.since_ms = day + 3'600'000, .before_ms = day + 300'000'000},
+        {.model = "model2", .since_ms = day + 1, .before_ms = day + 40'000'000},
+        {.verdict = "fits", .before_ms = day + 400'000'000},
+        {.text = "cat sea"},
+        {.outcome = Outcome::Done, .since_ms = day + 123'456'789, .text = "storm"}};
+    for (std::size_t f = 0; f < filters.size(); ++f) {
+        SCOPED_TRACE(fmt::format("filter {}", f));
+        EXPECT_EQ(file->count_runs(filters[f]).value(), memory.count_runs(filters[f]).value());
+        for (const StatsBy by : {StatsBy::All, StatsBy::Model, StatsBy::Card, StatsBy::Day}) {
+            const auto here = file->stats_of(filters[f], by).value();
+            const auto there = memory.stats_of(filters[f], by).value();
+            ASSERT_EQ(here.size(), there.size());
+            for (std::size_t i = 0; i < here.size(); ++i) expect_same(here[i], there[i]);
+        }
+        for (const Order order : {Order::NewestFirst, Order::OldestFirst}) {
+            Page page{.limit = 7, .cursor = std::nullopt, .order = order};
+            std::vector<std::string> seen;
+            do {
+                const auto answer = file->list_runs(filters[f], page).value();
+                for (const RunRecord& run : answer.runs) seen.push_back(run.run_id);
+                page.cursor = answer.next;
+            } while (page.cursor);
+            std::vector<std::string> expected;
+            for (const RunRecord& run :
+                 memory.list_runs(filters[f], {.limit = kPageRunsMax, .order = order}).value().runs)
+                expected.push_back(run.run_id);
+            EXPECT_EQ(seen, expected);
+        }
+    }
+    for (const char* const model : {"model0", "model1", "none"}) {
+        const auto here = file->fastest_settings(model, 3).value();
+        const auto there = memory.fastest_settings(model, 3).value();
+        ASSERT_EQ(here.size(), there.size());
+        for (std::size_t i = 0; i < here.size(); ++i) {
+            expect_same(here[i].stats, there[i].stats);
+            if (i > 0) EXPECT_LE(here[i - 1].stats.seconds_mean, here[i].stats.seconds_mean);
+        }
+    }
+    std::filesystem::remove_all(folder);
+}
+
+TEST_P(EveryStore, the_fastest_settings_are_those_of_done_runs_by_their_mean) {
+    RunRecord run = sample_run("a", 1);
+    run.outcome = Outcome::Done;
+    for (const auto& [id, width, seconds] :
+         {std::tuple("a", 512, 10.0), std::tuple("b", 512, 20.0), std::tuple("c", 640, 12.0),
+          std::tuple("d", 768, 30.0)}) {
+        run.run_id = id;
+        run.settings.width = width;
+        run.observed_seconds = seconds;
+        ASSERT_TRUE(store().record_run(run));
+    }
+    run.run_id = "e";
+    run.outcome = Outcome::OutOfMemory;
+    run.settings.width = 512;
+    ASSERT_TRUE(store().record_run(run));
+    run.run_id = "f";
+    run.settings.steps = 99;
+    ASSERT_TRUE(store().record_run(run));
+    const auto found = store().fastest_settings("sdxl-base", 2).value();
+    ASSERT_EQ(found.size(), 2U);
+    EXPECT_EQ(found[0].settings.width, 640);
+    EXPECT_EQ(found[1].settings.width, 512);
+    EXPECT_EQ(found[1].stats.seconds_mean, 15);
+    EXPECT_EQ(found[1].stats.seconds_deviation, 5);
+    EXPECT_EQ(found[1].stats.runs, 3);
+    EXPECT_EQ(found[1].stats.out_of_memory, 1);
+    EXPECT_EQ(store().fastest_settings("sdxl-base", 0).error().code, Errc::InvalidInput);
 }
 
 TEST_P(EveryStore, jobs_are_kept_until_they_are_dropped_oldest_first) {

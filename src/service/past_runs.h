@@ -14,11 +14,15 @@
 
 namespace plimsoll::service {
 
-inline constexpr int kPastRunsMax = 1000;  // chosen: the newest of a model; older ones fade
+// Chosen: of each number of steps (which is what quality hangs on) this many settings are looked
+// at, the fastest first. More would only matter where all of these fit no longer.
+inline constexpr int kPastSettingsMax = 16;
 
-// The finished runs of a model whose settings are known, newest first; `model` is a profile's name
-// or a checkpoint. Pictures are not measured yet, so a run has the quality that its settings
-// promise: draft 0.25, optimized 0.5, high 0.75, ultra 1.
+// Settings with which runs of the model came to their end, with the mean of their seconds and the
+// highest of their peaks, from the running summaries: the cost does not grow with the number of
+// runs. `model` is a profile's name or a checkpoint. Pictures are not measured yet, so settings
+// have the quality that they promise: draft 0.25, optimized 0.5, high 0.75, ultra 1. No seed is
+// among them.
 [[nodiscard]] Result<std::vector<advisor::PastRun>> past_runs_of(
     history::Store& store, std::string_view model, std::span<const advisor::ModelProfile> profiles);
 

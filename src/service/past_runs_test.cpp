@@ -29,10 +29,14 @@ history::RunRecord run_of(const std::string& id, const std::string& model, int s
     return run;
 }
 
-TEST(PastRuns, keep_settings_seconds_and_the_quality_that_they_promise) {
+TEST(PastRuns, join_runs_of_the_same_settings_and_know_the_quality_that_they_promise) {
     history::MemoryStore store;
     history::RunRecord run = run_of("a", "sdxl-base", 28);
     run.changes.push_back({.knob = "tile_vae", .from = "", .to = "", .saved = {}, .seconds = 0});
+    ASSERT_TRUE(store.record_run(run));
+    run.run_id = "b";
+    run.observed_seconds = 35;
+    run.observed_peak = Bytes::from_mib(4100);
     ASSERT_TRUE(store.record_run(run));
     const auto past = past_runs_of(store, "sdxl-base", advisor::builtin_profiles());
     ASSERT_TRUE(past) << past.error().message;
@@ -45,12 +49,15 @@ TEST(PastRuns, keep_settings_seconds_and_the_quality_that_they_promise) {
                                                          .sampler = "euler",
                                                          .scheduler = "normal",
                                                          .batch = 2,
-                                                         .seed = 18446744073709551615U,
                                                          .vae_tiling = true}));
-    EXPECT_EQ(past->front().seconds, 25);
-    EXPECT_EQ(past->front().peak, Bytes::from_mib(4000));
+    EXPECT_EQ(past->front().seconds, 30);  // the mean of both
+    EXPECT_EQ(past->front().peak, Bytes::from_mib(4100));
     EXPECT_EQ(past->front().quality, 0.75);  // 28 steps are "high"
     EXPECT_TRUE(past->front().completed);
+}
+
+TEST(PastRuns, know_the_change_that_tiles_by_the_advisors_name) {
+    EXPECT_EQ(history::kTileVaeKnob, advisor::change_kind_name(advisor::ChangeKind::TileVae));
 }
 
 TEST(PastRuns, leave_out_failures_other_models_and_workflows_of_the_user) {

@@ -36,6 +36,10 @@ json::object encode_group(const history::RunStats& group, std::string_view key) 
             {"outOfMemory", group.out_of_memory},
             {"otherwise", group.runs - group.done - group.out_of_memory},
             {"secondsMean", or_null(group.seconds_mean)},
+            {"secondsDeviation", or_null(group.seconds_deviation)},
+            {"secondsMin", or_null(group.seconds_min)},
+            {"secondsMax", or_null(group.seconds_max)},
+            {"peakBytesMean", bytes_or_null(group.peak_mean)},
             {"peakBytesMax", bytes_or_null(group.peak_max)},
             {"forecastPeakErrorMean", or_null(group.forecast_peak_error_mean)},
             {"forecastSecondsErrorMean", or_null(group.forecast_seconds_error_mean)}};

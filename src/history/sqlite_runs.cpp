@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// SqliteStore: runs are written, read and listed.
+#include "history/sqlite_connection.h"
+#include "history/sqlite_filter.h"
+#include "history/sqlite_index.h"
+#include "history/sqlite_rows.h"
+#include "history/sqlite_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace plimsoll::history {
+
+namespace {
+
+using Ids = std::vector<std::int64_t>;
+
+constexpr std::int64_t kMsMin = std::numeric_limits<std::int64_t>::min();
+
+// Where a page begins: behind this run.
+struct Behind {
+    std::int64_t started_ms = 0;
+    std::int64_t id = 0;
+};
+
+Result<void> write_run(Connection& connection, const RunRecord& run) {
+    {
+        Prepared before = connection.prepared(
+            fmt::format("SELECT {}, id FROM runs WHERE run_id = ?", kRunColumns));
+        before->bind(1, run.run_id);
+        if (before->executeStep()) {
+            TRY_ASSIGN(const RunRecord old, read_row(*before));
+            unindex_run(connection, before->getColumn(kRunColumnCount).getInt64(), old,
+                        Leaving::Replaced);
+        }
+    }
+    Prepared upsert = connection.prepared(upsert_run_sql() + " RETURNING id");
+    bind_run(*upsert, run);
+    upsert->executeStep();
+    const std::int64_t id = upsert->getColumn(0).getInt64();
+    while (upsert->executeStep()) {
+    }
+    index_run(connection, id, run);
+    return {};
+}
+
+// The first id after all that begin with `prefix`; ids are ASCII.
+std::string after_prefix(std::string prefix) {
+    while (!prefix.empty() && static_cast<unsigned char>(prefix.back()) == 0xff) prefix.pop_back();
+    if (!prefix.empty()) ++prefix.back();
+    return prefix;
+}
+
+class Lister {
+  public:
+    Lister(Connection& connection, const RunFilter& filter, Order order, std::size_t wanted)
+        : connection_(connection),
+          filter_(filter),
+          facets_(FacetFilter::of(filter, connection)),
+          newest_(order == Order::NewestFirst),
+          wanted_(wanted) {}
+
+    // One more than wanted when there are more. The cursor is the id of the last run of the page
+    // before; when that run is gone since, the page goes on where it would be.
+    Ids ids(std::optional<std::int64_t> cursor) {
+        if (facets_.finds_nothing) return {};
+        if (filter_.text) return by_words(cursor);
+        std::optional<Behind> behind;
+        if (cursor) behind = find_run(*cursor);
+        if (cursor && !behind) return {};
+        std::int64_t low = facets_.since_ms;
+        std::int64_t high = facets_.before_ms;  // exclusive
+        if (behind && newest_ && behind->started_ms < high) high = behind->started_ms + 1;
+        if (behind && !newest_) low = std::max(low, behind->started_ms);
+        if (facets_.equal.empty())
+            take_between(low, high, behind);
+        else
+            take_by_days(low, high, behind);
+        return std::move(ids_);
+    }
+
+  private:
+    [[nodiscard]] const char* direction() const { return newest_ ? "DESC" : "ASC"; }
+
+    std::optional<Behind> find_run(std::int64_t id) {
+        // A cursor of a run that retention has taken: the next one that was recorded.
+        Prepared select = connection_.prepared(
+            newest_ ? "SELECT started_ms, id FROM runs WHERE id <= ? ORDER BY id DESC LIMIT 1"
+                    : "SELECT started_ms, id FROM runs WHERE id >= ? ORDER BY id LIMIT 1");
+        select->bind(1, id);
+        if (!select->executeStep()) return std::nullopt;
+        const std::int64_t found = select->getColumn(1).getInt64();
+        // What stands in for it has not been shown yet.
+        return Behind{select->getColumn(0).getInt64(),
+                      found == id ? found : found + (newest_ ? 1 : -1)};
+    }
+
+    // Runs that began in [low, high), up to one more than is wanted.
+    void take_between(std::int64_t low, std::int64_t high, const std::optional<Behind>& behind) {
+        Prepared select = connection_.prepared(fmt::format(
+            "SELECT run, started_ms FROM run_facets WHERE started_ms >= ? AND started_ms < ?{} "
+            "ORDER BY started_ms {}, run {}",
+            facets_.conditions(), direction(), direction()));
+        select->bind(1, low);
+        select->bind(2, high);
+        while (ids_.size() <= wanted_ && select->executeStep()) {
+            const std::int64_t id = select->getColumn(0).getInt64();
+            const bool is_same = behind && select->getColumn(1).getInt64() == behind->started_ms;
+            if (is_same && (newest_ ? id >= behind->id : id <= behind->id)) continue;
+            ids_.push_back(id);
+        }
+    }
+
+    // Days that have such runs are known from the summaries, and between which starts they lie: a
+    // rare combination of filters does not look at the days in between.
+    void take_by_days(std::int64_t low, std::int64_t high, const std::optional<Behind>& behind) {
+        const char* const index = facets_.has("model")     ? "INDEXED BY day_sums_by_model"
+                                  : facets_.has("card")    ? "INDEXED BY day_sums_by_card"
+                                  : facets_.has("outcome") ? "INDEXED BY day_sums_by_outcome"
+                                                           : "NOT INDEXED";
+        Prepared days = connection_.prepared(fmt::format(
+            "SELECT day, min(started_least), max(started_most) FROM day_sums {} WHERE kept > 0 "
+            "AND day >= ? AND day <= ?{} GROUP BY day ORDER BY day {}",
+            index, facets_.conditions(), direction()));
+        days->bind(1, low == kMsMin ? low : day_of(low));
+        days->bind(2, day_of(high));
+        while (ids_.size() <= wanted_ && days->executeStep())
+            take_between(std::max(low, days->getColumn(1).getInt64()),
+                         std::min(high, days->getColumn(2).getInt64() + 1), behind);
+    }
+
+    // In the order of recording: that of the list of each word.
+    Ids by_words(std::optional<std::int64_t> cursor) {
+        const std::string query = words_query(filter_, facets_);
+        if (query.empty()) return {};
+        std::int64_t low = 1;
+        std::int64_t high = std::numeric_limits<std::int64_t>::max();
+        if (filter_.since_ms || filter_.before_ms) bound_ids(low, high);
+        if (cursor && newest_) high = std::min(high, *cursor - 1);
+        if (cursor && !newest_) low = std::max(low, *cursor + 1);
+        Prepared select = connection_.prepared(fmt::format(
+            "SELECT run_words.rowid, runs.started_ms FROM run_words JOIN runs ON runs.id = "
+            "run_words.rowid WHERE run_words MATCH ? AND run_words.rowid >= ? AND "
+            "run_words.rowid <= ? ORDER BY run_words.rowid {}",
+            direction()));
+        select->bind(1, query);
+        select->bind(2, low);
+        select->bind(3, high);
+        while (ids_.size() <= wanted_ && select->executeStep()) {
+            const std::int64_t started_ms = select->getColumn(1).getInt64();
+            if (started_ms >= facets_.since_ms && started_ms < facets_.before_ms)
+                ids_.push_back(select->getColumn(0).getInt64());
+        }
+        return std::move(ids_);
+    }
+
+    // Between which ids the runs of the days lie. Ids follow the starts but for clocks set back.
+    void bound_ids(std::int64_t& low, std::int64_t& high) {
+        Prepared select = connection_.prepared(
+            fmt::format("SELECT min(run_least), max(run_most) FROM total_sums WHERE by = {} AND "
+                        "key >= ? AND key <= ?",
+                        static_cast<int>(StatsBy::Day)));
+        select->bind(1, facets_.since_ms == kMsMin ? kMsMin : day_of(facets_.since_ms));
+        select->bind(2, day_of(facets_.before_ms));
+        select->executeStep();
+        if (select->getColumn(0).isNull()) {
+            high = 0;
+            return;
+        }
+        low = std::max(low, select->getColumn(0).getInt64());
+        high = std::min(high, select->getColumn(1).getInt64());
+    }
+
+    Connection& connection_;
+    const RunFilter& filter_;
+    FacetFilter facets_;
+    bool newest_;
+    std::size_t wanted_;
+    Ids ids_;
+};
+
+Result<RunRecord> read_by_id(Connection& connection, std::int64_t id) {
+    Prepared select =
+        connection.prepared(fmt::format("SELECT {} FROM runs WHERE id = ?", kRunColumns));
+    select->bind(1, id);
+    if (!select->executeStep())
+        throw_corrupt(fmt::format("run number {} is listed and not there", id));
+    return read_row(*select);
+}
+
+}  // namespace
+
+Result<void> SqliteStore::record_run(const RunRecord& run) {
+    return record_runs(std::span(&run, 1));
+}
+
+Result<void> SqliteStore::record_runs(std::span<const RunRecord> runs) {
+    return connection_->within_write([&]() -> Result<void> {
+        for (const RunRecord& run : runs) TRY_DO(write_run(*connection_, run));
+        return {};
+    });
+}
+
+Result<RunRecord> SqliteStore::read_run(std::string_view run_id) {
+    return connection_->guarded([&]() -> Result<RunRecord> {
+        Prepared select = connection_->prepared(fmt::format(
+            "SELECT {} FROM runs WHERE run_id >= ? AND run_id < ? ORDER BY run_id LIMIT 2",
+            kRunColumns));
+        select->bind(1, std::string(run_id));
+        select->bind(2, after_prefix(std::string(run_id)));
+        if (run_id.empty() || !select->executeStep())
+            return fail(Errc::NotFound, fmt::format("no run '{}', see plimsoll history", run_id));
+        TRY_ASSIGN(RunRecord run, read_row(*select));
+        if (run.run_id != run_id && select->executeStep())
+            return fail(Errc::InvalidInput,
+                        fmt::format("more than one run begins with '{}'", run_id));
+        return run;
+    });
+}
+
+Result<RunPage> SqliteStore::list_runs(const RunFilter& filter, const Page& page) {
+    TRY_DO(check_page(page));
+    return connection_->within_read([&]() -> Result<RunPage> {
+        const auto wanted = static_cast<std::size_t>(page.limit);
+        const Ids ids = Lister(*connection_, filter, page.order, wanted).ids(page.cursor);
+        RunPage answer;
+        for (std::size_t i = 0; i < std::min(wanted, ids.size()); ++i) {
+            TRY_ASSIGN(RunRecord run, read_by_id(*connection_, ids[i]));
+            answer.runs.push_back(std::move(run));
+        }
+        if (ids.size() > wanted) answer.next = ids[wanted - 1];
+        return answer;
+    });
+}
+
+}  // namespace plimsoll::history
