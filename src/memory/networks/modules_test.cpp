@@ -11,6 +11,7 @@
 #include "memory/networks/vae/hunyuan_vae.h"
 #include "memory/networks/vae/minimax_vae.h"
 #include "memory/networks/vae/pixel_vae.h"
+#include "memory/networks/vae/seedvr2_vae.h"
 #include "memory/networks/walk.h"
 #include "modelfile/architectures.h"
 
@@ -194,6 +195,7 @@ TEST(NetworkModules, of_vaes_and_text_encoders_are_those_of_the_real_classes) {
     video.refiner_vae = false;
     expect_modules("hunyuanimage21_refiner_vae", build_pixel_vae(video).value()->modules());
     expect_modules("minimax_h3_vae", build_minimax_vae({}).value()->modules());
+    expect_modules("seedvr2_vae", Seedvr2VaeNetwork().modules());
     const auto clip = [](std::string_view name) {
         return network(build_clip(modelfile::known_clip(name).value()))->modules();
     };

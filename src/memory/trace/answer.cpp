@@ -2,6 +2,7 @@
 #include "memory/trace/answer.h"
 
 #include "memory/trace/answers.h"
+#include "memory/trace/seedvr2_vae.h"
 
 #include <array>
 #include <cstdint>
@@ -107,6 +108,8 @@ constexpr std::array kFamilies = std::to_array<Family>({
     {"vae_decode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
     {"vae_encode", "vae_hunyuanimage21_refiner", answer_pixel_vae},
     {"vae_decode", "vae_svd", answer_svd_vae, Medium::Video},
+    {"vae_decode", "vae_seedvr2", answer_seedvr2_vae, Medium::Video},
+    {"vae_encode", "vae_seedvr2", answer_seedvr2_vae, Medium::Video},
     {"unet_step", "krea2", answer_krea2},
     {"unet_step", "ideogram4", answer_ideogram4},
     {"unet_step", "ernie", answer_ernie},
