@@ -6,7 +6,8 @@ import { EventStream, type Connection, type PlimsollEvent } from '../lib/event-s
 import type { ForecastEvent, Job, PricedForecast, Telemetry, WarningEvent } from '../lib/types'
 import { client } from './client'
 
-export const kSamplesKept = 1800 // 30 minutes at 1 Hz
+export const kKeptMs = 30 * 60_000 // half an hour, however dense
+const kSamplesMax = 36_000 // chosen: half an hour at 20 Hz
 export interface Sample { atMs: number; usedBytes: number }
 
 // The job is the one that runs, else the one that waits first, else the last one that ended.
@@ -33,11 +34,19 @@ function takeJob(job: Job): void {
   if (job.state === 'running') live.warning = null
 }
 
+// A sample that is sent again (a stream that begins anew shows the newest first) is no second one.
+function takeSample({ atMs, usedBytes }: Telemetry): void {
+  const before = samples.value
+  if (usedBytes === null || atMs <= (before.at(-1)?.atMs ?? -Infinity)) return
+  let first = Math.max(0, before.length + 1 - kSamplesMax)
+  while ((before[first]?.atMs ?? atMs) < atMs - kKeptMs) first++
+  samples.value = [...before.slice(first), { atMs, usedBytes }]
+}
+
 export function takeEvent(event: PlimsollEvent): void {
   if (event.type === 'telemetry' && isTelemetry(event.value)) {
     live.device = event.value
-    const { atMs, usedBytes } = event.value
-    if (usedBytes !== null) samples.value = [...samples.value.slice(1 - kSamplesKept), { atMs, usedBytes }]
+    takeSample(event.value)
   } else if (event.type === 'job' && isJob(event.value)) {
     takeJob(event.value)
   } else if (event.type === 'forecast' && isForecast(event.value)) {
@@ -45,12 +54,25 @@ export function takeEvent(event: PlimsollEvent): void {
     live.forecast = event.value.forecast
   } else if (event.type === 'warning' && isWarning(event.value)) {
     live.warning = event.value
+  } else if (event.type === 'reset') {
+    void readAnew()
+  }
+}
+
+// The daemon started again, or this page was away for long: what it knew may be over.
+async function readAnew(): Promise<void> {
+  try {
+    const jobs = await client.jobs()
+    const shown = jobs.find((job) => job.jobId === live.job?.jobId)
+    live.job = jobs.find((job) => !hasEnded(job)) ?? shown ?? null
+  } catch {
+    // Gone again: the stream tells when it is back.
   }
 }
 
 export function startLive(): EventStream {
   return new EventStream({
-    url: client.url('/api/events'), types: ['telemetry', 'job', 'forecast', 'warning'], onEvent: takeEvent,
+    url: client.url('/api/events'), types: ['telemetry', 'job', 'forecast', 'warning', 'reset'], onEvent: takeEvent,
     onConnection: (state) => { live.connection = state },
   })
 }
