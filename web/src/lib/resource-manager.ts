@@ -11,7 +11,7 @@
 import type {
   CardEntry, Checkup, Device, ErrorBody, Forecast, ForecastRequest, GenerateRequest, Health, HistoryPage, HistoryQuery, Job,
   JobDetail, Largest, LargestRequest, Models, Optimal, OptimalRequest, Plan, PlanRequest, Preset, PresetSettings, ResourceSummary,
-  Safety, Settings, SettingsRequest,
+  Safety, Settings, SettingsRequest, Stats, StatsQuery,
 } from './types'
 
 export * from './types'
@@ -100,6 +100,9 @@ export class ResourceManager {
   }
   history(query: HistoryQuery = {}, signal?: AbortSignal): Promise<HistoryPage> {
     return this.get(`/api/history${queryOf({ ...query })}`, signal)
+  }
+  stats(query: StatsQuery = {}, signal?: AbortSignal): Promise<Stats> {
+    return this.get(`/api/stats${queryOf({ ...query })}`, signal)
   }
   doctor(signal?: AbortSignal): Promise<Checkup> { return this.get('/api/doctor', signal) }
 
