@@ -61,7 +61,21 @@ test('a job within the line goes from the settings into the log book', async () 
   await page.getByText('No job is running.').waitFor({ timeout: 50_000 })
   await open('history')
   await page.getByRole('row').filter({ hasText: '512' }).first().waitFor()
+  await page.getByLabel('Search in prompts').fill('lighthouse')
+  await page.getByRole('button', { name: /^\d+\/\d+\/\d+/ }).first().click()
+  const picture = page.getByAltText('Picture 1: a lighthouse at dusk')
+  await expect.poll(() => picture.evaluate((image: HTMLImageElement) => image.naturalWidth), { timeout: 10_000 }).toBeGreaterThan(0)
   await photograph(page, 'history')
+  await page.getByLabel('Search in prompts').fill('submarine')
+  await page.getByText('No such run is recorded.').waitFor()
+  await page.getByRole('button', { name: 'All runs' }).click()
+  const [csv] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export CSV' }).click()])
+  const lines = readFileSync(await csv.path(), 'utf8').split('\r\n')
+  expect(lines[0]).toContain('runId,startedMs')
+  expect(lines.filter((line) => line.includes('a lighthouse at dusk'))).toHaveLength(1)
+  await page.getByRole('button', { name: 'Use these settings' }).click()
+  await page.getByRole('heading', { name: 'Load a job' }).waitFor()
+  expect(await page.locator('input.number[aria-label="Width"]').inputValue()).toBe('512')
 })
 
 test('settings over the line show why, and a plan that can be accepted', async () => {
@@ -72,8 +86,10 @@ test('settings over the line show why, and a plan that can be accepted', async (
   await setNumber('Steps', 50)
   await expect.poll(() => page.locator('.changes').textContent(), { timeout: 10_000 }).toContain('tiles of')
   await photograph(page, 'generate-over-the-line')
+  expect(await page.getByLabel('Decode in tiles', { exact: true }).isChecked()).toBe(false)
   await page.getByRole('button', { name: 'Accept the plan and generate' }).click()
-  await page.getByText('The job has started').waitFor()
+  await page.getByText('its values are in the settings').waitFor()
+  expect(await page.getByLabel('Decode in tiles', { exact: true }).isChecked()).toBe(true)
   await open('monitor')
   await page.getByText('a whole fleet').waitFor()
   await page.getByRole('button', { name: 'Stop the job' }).click()
@@ -102,7 +118,7 @@ test('a preset is saved, loaded, renamed and deleted', async () => {
   await page.getByRole('dialog').waitFor({ state: 'hidden' })
   await page.reload()
   await page.locator('.pick-preset').selectOption('calm sea')
-  expect(await page.locator('input.number[aria-label="Steps"]').inputValue()).toBe('31')
+  await expect.poll(() => page.locator('input.number[aria-label="Steps"]').inputValue()).toBe('31')
   await page.getByRole('button', { name: /Rename/ }).click()
   await page.getByRole('dialog').getByRole('textbox').fill('rough sea')
   await page.getByRole('dialog').getByRole('button', { name: /Rename/ }).click()
@@ -138,17 +154,72 @@ test('cards are compared and the doctor speaks', async () => {
   await photograph(page, 'doctor')
 })
 
-test('the page finds the daemon again after a restart', async () => {
-  await open('monitor')
+test('the page finds the daemon again after a restart, and nothing is there twice', async () => {
+  // Every event stream that the page opens is remembered, and what came through them.
+  await page.addInitScript(() => {
+    const heard: string[] = []
+    const opened: EventSource[] = []
+    const Real = window.EventSource
+    window.EventSource = class extends Real {
+      constructor(url: string | URL) {
+        super(url)
+        opened.push(this)
+        this.addEventListener('telemetry', (event) => heard.push((event as MessageEvent<string>).data))
+      }
+    }
+    Object.assign(window, { heard, opened })
+  })
+  await open('generate')
+  await page.getByLabel('Prompt', { exact: true }).fill('across the restart')
+  await setNumber('Width', 512)
+  await page.getByRole('button', { name: /^Generate$|Accept the plan and generate/ }).click({ timeout: 20_000 })
+  await page.getByText('The job is done.').waitFor({ timeout: 40_000 })
+  await page.evaluate(() => { location.hash = '#/monitor' })
   await page.locator('.connection.open').waitFor()
   await daemon.stop()
   await page.locator('.connection.lost, .connection.connecting').waitFor()
   await daemon.start(50)
   await page.locator('.connection.open').waitFor({ timeout: 30_000 })
+  const before = await page.evaluate(() => (window as unknown as { heard: string[] }).heard.length)
+  await expect.poll(() => page.evaluate(() => (window as unknown as { heard: string[] }).heard.length), { timeout: 30_000 }).toBeGreaterThan(before)
+  const streams = await page.evaluate(() => (window as unknown as { opened: EventSource[] }).opened.filter((one) => one.readyState !== 2).length)
+  expect(streams, 'open event streams').toBe(1)
+  const times = await page.evaluate(() => (window as unknown as { heard: string[] }).heard.map((text) => (JSON.parse(text) as { atMs: number }).atMs))
+  expect(times).toEqual([...new Set(times)].sort((a, b) => a - b))
+  await page.evaluate(() => { location.hash = '#/history' })
+  await page.getByRole('row').filter({ hasText: 'across the restart' }).first().waitFor()
+  expect(await page.getByRole('row').filter({ hasText: 'across the restart' }).count()).toBe(1)
 })
 
-test('no page has a fault that axe knows, light or dark, wide or narrow, in either language', async () => {
-  for (const [theme, width, language] of [['light', 1440, 'en'], ['dark', 390, 'zh']] as const) {
+test('a daemon with a token lets nobody in without it, and everybody with it', async () => {
+  const secret = 'a-token-of-the-browser-test-0123456789'
+  const guarded = new Daemon()
+  await guarded.start(50, secret)
+  try {
+    await page.goto(`${guarded.url}/#/doctor`)
+    await page.getByRole('heading', { name: 'This daemon asks for its token' }).waitFor()
+    expect(await page.getByText('Settings in force').count()).toBe(0)
+    expect(await violations()).toEqual([])
+    await photograph(page, 'token')
+    await page.getByLabel('Token').fill('not-the-token-of-this-daemon')
+    await page.keyboard.press('Enter')
+    await page.getByRole('alert').filter({ hasText: 'not the token' }).waitFor()
+    await page.getByLabel('Token').fill(secret)
+    await page.keyboard.press('Enter')
+    await page.getByText('Settings in force').waitFor({ timeout: 20_000 })
+    await page.locator('.connection.open').waitFor() // the event stream, which carries no header
+    expect(page.url()).not.toContain(secret)
+    expect(await page.evaluate(() => JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }]))).not.toContain('browser-test')
+    await page.reload()
+    await page.getByText('Settings in force').waitFor({ timeout: 20_000 })
+    complaints = complaints.filter((text) => !text.includes('401')) // what the browser says of an answer that is meant
+  } finally {
+    await guarded.remove()
+  }
+})
+
+test('no page has a fault that axe knows, light or dark, wide or narrow, in either language', { timeout: 120_000 }, async () => {
+  for (const [theme, width, language] of [['light', 1440, 'en'], ['dark', 360, 'zh'], ['dark', 1440, 'en'], ['light', 360, 'en'], ['light', 3440, 'en']] as const) {
     await page.setViewportSize({ width, height: 900 })
     for (const where of ['monitor', 'generate', 'history', 'cards', 'doctor']) {
       await open(where)
@@ -159,7 +230,7 @@ test('no page has a fault that axe knows, light or dark, wide or narrow, in eith
       expect(await violations(), `${where} ${theme}`).toEqual([])
       const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
       expect(sideways, `${where} at ${width} pixels`).toBeLessThanOrEqual(0)
-      if (width < 500) await photograph(page, `${where}-narrow-${theme}-${language}`)
+      await photograph(page, `${where}-${width}-${theme}-${language}`)
     }
   }
 })

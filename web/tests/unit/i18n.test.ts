@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Goal: every sentence that the page asks for exists in every language, with the same blanks, and none is carried for nothing.
+// Method: the sources are read as text. A key is used by its literal ('a.b'), by a template that it completes (`a.${x}`), or as
+// the word of a group that the daemon's codes choose: word('a', code).
+import { expect, test } from 'vitest'
+import { messages as english, type messages } from '../../src/i18n/languages/en'
+import type { Finding, Phase, Plan, Run, Verdict } from '../../src/lib/types'
+
+const files = import.meta.glob<string>(['../../src/**/*.{vue,ts}', '!../../src/i18n/languages/*', '!../../src/lib/contract.ts'], { query: '?raw', import: 'default', eager: true })
+const sources = Object.values(files).join('\n')
+const languages = import.meta.glob<{ name: string; messages: Record<string, string> }>('../../src/i18n/languages/*.ts', { eager: true })
+const all = (pattern: RegExp): string[] => [...sources.matchAll(pattern)].flatMap((match) => match[1] ?? [])
+const keys = Object.keys(english)
+
+test('no sentence is carried that the page never shows', () => {
+  const literals = new Set(all(/'([a-z]\w*(?:\.\w+)+)'/g))
+  const openings = [...all(/`([a-z]\w*(?:\.\w+)*\.)\$\{/g), ...all(/\bword\('(\w+)'/g).map((group) => `${group}.`)]
+  expect(openings.length).toBeGreaterThan(3) // else the patterns above match nothing any more
+  expect(keys.filter((key) => !literals.has(key) && !openings.some((opening) => key.startsWith(opening)))).toEqual([])
+})
+test('every sentence that the page asks for exists', () => {
+  const asked = all(/\bt\('([^']+)'/g)
+  expect(asked.length).toBeGreaterThan(50)
+  expect(asked.filter((key) => !keys.includes(key))).toEqual([])
+})
+test('every language has every sentence, with the same blanks', () => {
+  const blanks = (text = ''): string => (text.match(/\{\w+\}/g) ?? []).sort().join(' ')
+  expect(Object.keys(languages).length).toBeGreaterThan(1)
+  for (const [path, language] of Object.entries(languages)) {
+    expect(Object.keys(language.messages).sort(), path).toEqual([...keys].sort())
+    for (const [key, text] of Object.entries(english)) expect(`${key} ${blanks(language.messages[key])}`, path).toBe(`${key} ${blanks(text)}`)
+  }
+})
+// The compiler holds these tables to the contract: a code that the daemon learns must be named here.
+test('every code of the contract has its word', () => {
+  const verdict: Record<Verdict, keyof typeof messages> = { fits: 'verdict.fits', fits_slowly: 'verdict.fits_slowly', will_not_fit: 'verdict.will_not_fit', unknown: 'verdict.unknown' }
+  const plan: Record<Plan['verdict'], keyof typeof messages> = { fits: 'plan.fits', fits_changed: 'plan.fits_changed', fits_parked: 'plan.fits_parked', nothing_fits: 'plan.nothing_fits', unknown: 'plan.unknown' }
+  const outcome: Record<Run['outcome'], keyof typeof messages> = { running: 'outcome.running', done: 'outcome.done', out_of_memory: 'outcome.out_of_memory', failed: 'outcome.failed', cancelled: 'outcome.cancelled', timed_out: 'outcome.timed_out', lost: 'outcome.lost' }
+  const phase: Record<Phase['kind'], keyof typeof messages> = { load: 'phase.load', text_encode: 'phase.text_encode', sample: 'phase.sample', vae_encode: 'phase.vae_encode', vae_decode: 'phase.vae_decode', upscale: 'phase.upscale', other: 'phase.other', unknown: 'phase.unknown' }
+  const health: Record<Finding['health'], keyof typeof messages> = { good: 'health.good', notice: 'health.notice', problem: 'health.problem' }
+  for (const table of [verdict, plan, outcome, phase, health])
+    for (const [code, key] of Object.entries(table)) expect(key.endsWith(`.${code}`) && english[key] !== '', key).toBe(true)
+})
