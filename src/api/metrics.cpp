@@ -152,9 +152,14 @@ void Metrics::set_comfyui_up(bool up) {
 
 void Metrics::set_card(const service::CardSample& sample, Bytes load_line) {
     families_->line.Set(static_cast<double>(load_line.count));
+    const service::CardHeat& heat = sample.look.heat;
     const prometheus::Labels labels{{"card", sample.card.value_or(sample.name)}};
     const auto put = [&](Family<Gauge>& family, const std::optional<double>& value) {
-        if (value) family.Add(labels).Set(*value);
+        Gauge& gauge = family.Add(labels);
+        if (value)
+            gauge.Set(*value);
+        else
+            family.Remove(&gauge);  // an old value would pass for the present one
     };
     const auto bytes = [](const std::optional<Bytes>& value) -> std::optional<double> {
         if (!value) return std::nullopt;
@@ -163,11 +168,12 @@ void Metrics::set_card(const service::CardSample& sample, Bytes load_line) {
     put(families_->total, static_cast<double>(sample.total.count));
     put(families_->used, bytes(sample.used));
     put(families_->allocated, bytes(sample.allocated));
-    put(families_->celsius, sample.heat.temperature_c);
-    put(families_->watts, sample.heat.power_watts);
-    if (sample.heat.clock_mhz) put(families_->hertz, *sample.heat.clock_mhz * 1e6);
-    put(families_->busy, sample.heat.utilization);
-    if (sample.heat.throttled) put(families_->throttled, *sample.heat.throttled ? 1.0 : 0.0);
+    put(families_->celsius, heat.temperature_c);
+    put(families_->watts, heat.power_watts);
+    constexpr double kMega = 1e6;
+    put(families_->hertz, heat.clock_mhz.transform([](double mhz) { return mhz * kMega; }));
+    put(families_->busy, heat.utilization);
+    put(families_->throttled, heat.throttled.transform([](bool yes) { return yes ? 1.0 : 0.0; }));
 }
 
 std::string Metrics::text() {

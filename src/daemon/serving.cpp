@@ -4,6 +4,8 @@
 #include "api/question.h"
 #include "service/comfyui/client.h"
 #include "service/launch.h"
+#include "service/local_card.h"
+#include "telemetry/local_devices.h"
 #include "wire/encode.h"
 #include "wire/encode_daemon.h"
 
@@ -28,13 +30,24 @@ constexpr std::chrono::milliseconds kStopGrace{5000};  // chosen: the slowest an
 // The user's own ComfyUI: where it is may change with the configuration.
 class TheirComfyUi final : public service::ComfyAtHand {
   public:
-    explicit TheirComfyUi(service::Config config) : config_(std::move(config)) {}
+    TheirComfyUi(service::Config config, const Clock& clock)
+        : config_(std::move(config)),
+          devices_(telemetry::open_local_devices()),
+          card_(*devices_, clock) {}
     [[nodiscard]] Result<std::unique_ptr<service::Upstream>> reach() override {
         const std::lock_guard lock(mutex_);
         TRY_ASSIGN(auto client, service::ComfyClient::create(config_));
         return std::unique_ptr<service::Upstream>(std::move(client));
     }
-    [[nodiscard]] service::CardHeat read_heat() override { return {}; }
+    // Another machine's card is not this one's.
+    [[nodiscard]] service::CardLook look_at_card(const service::DeviceStats& device,
+                                                 telemetry::Attention attention) override {
+        {
+            const std::lock_guard lock(mutex_);
+            if (!config_.comfyui_is_here()) return {};
+        }
+        return card_.look(device, attention);
+    }
     [[nodiscard]] std::string address() const override {
         const std::lock_guard lock(mutex_);
         return config_.base_url();
@@ -47,6 +60,8 @@ class TheirComfyUi final : public service::ComfyAtHand {
   private:
     mutable std::mutex mutex_;
     service::Config config_;
+    std::unique_ptr<telemetry::DeviceSource> devices_;
+    service::LocalCard card_;  // used by the lookout alone
 };
 
 json::object encode_warning(std::int64_t at_ms, std::string_view code, const std::string& job_id,
@@ -89,7 +104,7 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
                    make_simulated_at_hand(*options.simulate,
                                           service::words_of(config.comfyui_flags.value)));
     } else {
-        theirs_ = std::make_unique<TheirComfyUi>(config);
+        theirs_ = std::make_unique<TheirComfyUi>(config, world_.clock);
     }
     service::ComfyAtHand& comfyui =
         simulated_ ? static_cast<service::ComfyAtHand&>(*simulated_) : *theirs_;

@@ -79,15 +79,19 @@ class SimulatedServer final : public SimulatedComfyUiAtHand {
         return std::unique_ptr<service::Upstream>(std::move(client));
     }
 
-    [[nodiscard]] service::CardHeat read_heat() override {
+    [[nodiscard]] service::CardLook look_at_card(const service::DeviceStats& /*device*/,
+                                                 telemetry::Attention /*attention*/) override {
         const std::lock_guard lock(mutex_);
         if (!comfyui_) return {};
         const simulator::CardReading card = comfyui_->card();
-        return {.temperature_c = card.temperature_c,
-                .power_watts = card.power_w,
-                .clock_mhz = boost_mhz_ * card.clock_share,
-                .utilization = card.utilization,
-                .throttled = card.clock_share < 1};
+        service::CardLook look;
+        look.state = telemetry::DeviceState::Awake;
+        look.heat = {.temperature_c = card.temperature_c,
+                     .power_watts = card.power_w,
+                     .clock_mhz = boost_mhz_ * card.clock_share,
+                     .utilization = card.utilization,
+                     .throttled = card.clock_share < 1};
+        return look;
     }
 
     [[nodiscard]] std::string address() const override {

@@ -315,6 +315,14 @@ std::string Config::base_url() const {
     return fmt::format("{}:{}", server_url.value, port.value);
 }
 
+bool Config::comfyui_is_here() const {
+    std::string_view host = server_url.value;
+    if (const auto scheme = host.find("://"); scheme != std::string_view::npos)
+        host.remove_prefix(scheme + 3);
+    const auto address = parse_listen(fmt::format("{}:0", host.substr(0, host.find('/'))));
+    return address && address->is_loopback;
+}
+
 std::vector<std::string> config_keys() {
     std::vector<std::string> keys;
     keys.reserve(kKeys.size());

@@ -57,6 +57,8 @@ struct Config {
 
     // http://host:port, without a path.
     [[nodiscard]] std::string base_url() const;
+    // Does `server_url` name this machine itself?
+    [[nodiscard]] bool comfyui_is_here() const;
     [[nodiscard]] std::filesystem::path history_file() const { return home.value / "history.db"; }
 };
 

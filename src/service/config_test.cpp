@@ -194,5 +194,18 @@ TEST_F(ConfigTest, every_key_is_listed_with_value_and_source) {
     EXPECT_EQ(lines[5].source, "SAFETY_MARGIN");
 }
 
+TEST(Config, knows_whether_comfyui_is_on_this_machine) {
+    const auto is_here = [](const char* url) {
+        Config config;
+        config.server_url.value = url;
+        return config.comfyui_is_here();
+    };
+    for (const char* url : {"http://localhost", "http://127.0.0.1", "https://[::1]", "127.0.0.9/"})
+        EXPECT_TRUE(is_here(url)) << url;
+    for (const char* url :
+         {"http://192.168.1.7", "http://gpu.example", "http://localhost.evil", ""})
+        EXPECT_FALSE(is_here(url)) << url;
+}
+
 }  // namespace
 }  // namespace plimsoll::service

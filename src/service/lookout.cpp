@@ -86,7 +86,7 @@ void Lookout::look() {
     misses_ = 0;
     take_stats(*stats);
     note_contact(true, comfyui_.address());
-    const CardSample sample = sample_of(*stats);
+    const CardSample sample = sample_of(*stats, attention());
     {
         const std::lock_guard lock(mutex_);
         latest_ = sample;
@@ -143,7 +143,7 @@ Result<void> Lookout::reload(Config config) {
     return {};
 }
 
-CardSample Lookout::sample_of(const ServerStats& stats) {
+CardSample Lookout::sample_of(const ServerStats& stats, telemetry::Attention attention) {
     const DeviceStats& device = stats.devices.front();
     CardSample sample{.at_ms = clock_.unix_ms(),
                       .name = device.name,
@@ -151,7 +151,7 @@ CardSample Lookout::sample_of(const ServerStats& stats) {
                       .total = device.vram_total,
                       .used = std::nullopt,
                       .allocated = std::nullopt,
-                      .heat = comfyui_.read_heat()};
+                      .look = comfyui_.look_at_card(device, attention)};
     if (const auto card = timing::find_card(device.name, device.vram_total))
         sample.card = (*card)->key;
     if (device.type != "cpu") {  // its numbers are those of the whole RAM
@@ -159,6 +159,11 @@ CardSample Lookout::sample_of(const ServerStats& stats) {
         sample.allocated = device.allocated();
     }
     return sample;
+}
+
+telemetry::Attention Lookout::attention() const {
+    const std::lock_guard lock(mutex_);
+    return busy_ ? telemetry::Attention::Watching : telemetry::Attention::Resting;
 }
 
 std::shared_ptr<const Place> Lookout::place() const {

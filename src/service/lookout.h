@@ -32,7 +32,7 @@ struct CardSample {
     Bytes total;
     std::optional<Bytes> used;       // the whole card; nullopt on a CPU
     std::optional<Bytes> allocated;  // by torch
-    CardHeat heat;
+    CardLook look;                   // by its driver, where that is on this machine
 };
 
 class Lookout {
@@ -77,9 +77,10 @@ class Lookout {
     Lookout(ComfyAtHand& comfyui, const Clock& clock, const Options& options, Callbacks callbacks)
         : comfyui_(comfyui), clock_(clock), options_(options), callbacks_(std::move(callbacks)) {}
     void run();
+    [[nodiscard]] telemetry::Attention attention() const;
     void note_contact(bool answers, const std::string& why);
     void take_stats(const ServerStats& stats);
-    [[nodiscard]] CardSample sample_of(const ServerStats& stats);
+    [[nodiscard]] CardSample sample_of(const ServerStats& stats, telemetry::Attention attention);
 
     ComfyAtHand& comfyui_;
     const Clock& clock_;

@@ -95,8 +95,36 @@ json::object encode_jobs(const std::vector<service::QueuedJob>& jobs) {
     return {{"jobs", std::move(list)}};
 }
 
+namespace {
+
+std::string_view name_of(telemetry::DeviceState state) {
+    switch (state) {
+        case telemetry::DeviceState::Awake:
+            return "awake";
+        case telemetry::DeviceState::Asleep:
+            return "asleep";
+        case telemetry::DeviceState::Sick:
+            break;
+    }
+    return "sick";
+}
+
+json::object encode_limits(const telemetry::ThermalLimits& limits) {
+    return {{"targetC", or_null(limits.target_c)},
+            {"maxOperatingC", or_null(limits.max_operating_c)},
+            {"slowdownC", or_null(limits.slowdown_c)},
+            {"shutdownC", or_null(limits.shutdown_c)}};
+}
+
+}  // namespace
+
 json::object encode_device(const Telemetry& telemetry) {
     const service::CardSample& sample = telemetry.sample;
+    const service::CardHeat& heat = sample.look.heat;
+    json::array processes;
+    for (const telemetry::Holder& holder : sample.look.holders)
+        processes.emplace_back(json::object{
+            {"pid", holder.pid}, {"name", holder.name}, {"bytes", bytes_or_null(holder.bytes)}});
     json::array holdings;
     for (const memory::Residency& model : telemetry.holdings)
         holdings.emplace_back(json::object{{"model", model.model},
@@ -108,12 +136,17 @@ json::object encode_device(const Telemetry& telemetry) {
             {"usedBytes", bytes_or_null(sample.used)},
             {"allocatedBytes", bytes_or_null(sample.allocated)},
             {"loadLineBytes", telemetry.load_line.count},
-            {"temperatureC", or_null(sample.heat.temperature_c)},
-            {"powerWatts", or_null(sample.heat.power_watts)},
-            {"clockMhz", or_null(sample.heat.clock_mhz)},
-            {"utilization", or_null(sample.heat.utilization)},
-            {"throttled", or_null(sample.heat.throttled)},
-            {"holdings", std::move(holdings)}};
+            {"temperatureC", or_null(heat.temperature_c)},
+            {"powerWatts", or_null(heat.power_watts)},
+            {"clockMhz", or_null(heat.clock_mhz)},
+            {"utilization", or_null(heat.utilization)},
+            {"throttled", or_null(heat.throttled)},
+            {"limits", encode_limits(sample.look.limits)},
+            {"state",
+             sample.look.state ? json::value(name_of(*sample.look.state)) : json::value(nullptr)},
+            {"trouble", sample.look.why},
+            {"holdings", std::move(holdings)},
+            {"processes", std::move(processes)}};
 }
 
 json::object encode_telemetry(const Telemetry& telemetry) {
