@@ -4,7 +4,7 @@
 import { onScopeDispose, ref, shallowRef, type Ref, type ShallowRef } from 'vue'
 import { sentenceOf, wasAborted } from './client'
 
-export interface Asked<T> { answer: ShallowRef<T | null>; error: Ref<string>; busy: Ref<boolean>; ask: () => Promise<void> }
+export interface Asked<T> { answer: ShallowRef<T | null>; error: Ref<string>; busy: Ref<boolean>; ask: () => Promise<void>; stop: () => void }
 
 export function useAsked<T>(question: (signal: AbortSignal) => Promise<T>): Asked<T> {
   const answer = shallowRef<T | null>(null)
@@ -28,6 +28,12 @@ export function useAsked<T>(question: (signal: AbortSignal) => Promise<T>): Aske
       if (latest === mine) busy.value = false
     }
   }
-  onScopeDispose(() => { latest?.abort() })
-  return { answer, error, busy, ask }
+  // The answer is not waited for any more; the last one stays.
+  function stop(): void {
+    latest?.abort()
+    latest = null
+    busy.value = false
+  }
+  onScopeDispose(stop)
+  return { answer, error, busy, ask, stop }
 }
