@@ -6,6 +6,7 @@
 #include "history/sqlite_store.h"
 #include "service/comfyui/checkpoints.h"
 #include "service/site.h"
+#include "telemetry/local_devices.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -19,15 +20,16 @@ namespace plimsoll::service {
 
 namespace {
 
-constexpr double kFreeGibNotice = 10;  // chosen: one more checkpoint and its pictures
-constexpr double kFreeGibProblem = 1;  // chosen: a few hundred pictures
+constexpr double kFreeGibNotice = 10;                // chosen: one more checkpoint and its pictures
+constexpr double kFreeGibProblem = 1;                // chosen: a few hundred pictures
+constexpr Bytes kHeldNotice = Bytes::from_mib(256);  // chosen: a desktop's programs hold less each
 constexpr memory::ComfyVersion kOldestVersion{
     0, 3, 64};  // the oldest whose network API and loader were recorded
 
 class Doctor {
   public:
-    Doctor(const Config& config, Upstream& upstream, const CheckupPlaces& places)
-        : config_(config), upstream_(upstream), places_(places) {}
+    Doctor(const Config& config, Upstream& upstream, telemetry::DeviceSource& devices)
+        : config_(config), upstream_(upstream), devices_(devices) {}
 
     Checkup run() {
         checkup_.settings = config_lines(config_);
@@ -186,15 +188,61 @@ class Doctor {
     }
 
     void look_at_driver() {
-        std::ifstream file(places_.driver_file);
-        std::string line;
-        if (!std::getline(file, line)) {
-            notice("driver", "no NVIDIA driver on this machine",
-                   "none is needed where ComfyUI runs elsewhere or on another vendor's card");
+        const auto devices = devices_.list();
+        if (!devices) {
+            problem("driver", devices.error().message,
+                    "install or repair the driver: until then nothing here tells heat and power");
             return;
         }
-        // "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22 ..."
-        good("driver", std::string(trim(line).substr(0, 200)));
+        if (devices->empty())
+            notice("driver", "no graphics driver on this machine",
+                   "none is needed where ComfyUI runs elsewhere");
+        for (const telemetry::Device& device : *devices) look_at_device(device);
+    }
+
+    void look_at_device(const telemetry::Device& device) {
+        using telemetry::DeviceState;
+        // Whoever asks for a checkup wants to see the card; one that sleeps is not woken all the
+        // same.
+        const auto sample = devices_.sample(device.id, telemetry::Attention::Watching);
+        if (!sample || sample->state == DeviceState::Sick) {
+            problem(
+                "driver",
+                fmt::format("{}: {}", device.name, sample ? sample->why : sample.error().message),
+                "save your work and restart the machine; if it comes back, look for dust, heat "
+                "and the power supply");
+            return;
+        }
+        if (sample->state == DeviceState::Asleep) {
+            good("driver",
+                 fmt::format("{} ({}) is asleep and was not woken", device.name, device.driver));
+            return;
+        }
+        const auto celsius = [](const char* words, const std::optional<double>& value) {
+            return value ? fmt::format(", {}{:.0f} °C", words, *value) : std::string();
+        };
+        good("driver", fmt::format("{} ({}){}{}{}", device.name, device.driver,
+                                   celsius("", sample->temperature_c),
+                                   celsius("clocks fall from ", device.limits.max_operating_c),
+                                   celsius("throttles at ", device.limits.slowdown_c)));
+        if (sample->throttled_by_heat == true)
+            notice("driver", fmt::format("{} is slowed down by heat", device.name),
+                   "clean the fans, give it air, or lower its power limit");
+        look_at_holders(device);
+    }
+
+    // Memory that others hold is what ComfyUI cannot have.
+    void look_at_holders(const telemetry::Device& device) {
+        const auto holders = devices_.list_holders(device.id);
+        if (!holders) return;
+        for (const telemetry::Holder& holder : *holders) {
+            const bool comfyui = holder.name.starts_with("python");
+            if (!holder.bytes || *holder.bytes < kHeldNotice || comfyui) continue;
+            notice("driver",
+                   fmt::format("{} (process {}) holds {} of {}", holder.name, holder.pid,
+                               to_text(*holder.bytes), device.name),
+                   "close it while you generate, if you can");
+        }
     }
 
     void look_at_models() {
@@ -261,7 +309,7 @@ class Doctor {
 
     const Config& config_;
     Upstream& upstream_;
-    const CheckupPlaces& places_;
+    telemetry::DeviceSource& devices_;
     Checkup checkup_;
 };
 
@@ -285,8 +333,13 @@ Health Checkup::worst() const {
     return worst;
 }
 
-Checkup check_up(const Config& config, Upstream& upstream, const CheckupPlaces& places) {
-    return Doctor(config, upstream, places).run();
+Checkup check_up(const Config& config, Upstream& upstream, telemetry::DeviceSource& devices) {
+    return Doctor(config, upstream, devices).run();
+}
+
+Checkup check_up(const Config& config, Upstream& upstream) {
+    const auto devices = telemetry::open_local_devices();
+    return check_up(config, upstream, *devices);
 }
 
 }  // namespace plimsoll::service

@@ -2,11 +2,13 @@
 //
 // doctor: what Plimsoll found around itself, and for each problem what to do about it.
 //
-// Enters through: Config, Upstream, files.   Leaves through: Checkup.   Threads: no shared state.
+// Enters through: Config, Upstream, DeviceSource, files.   Leaves through: Checkup.   Threads: no
+// shared state.
 #pragma once
 #include "service/comfyui/upstream.h"
 #include "service/config.h"
 #include "service/profiles.h"
+#include "telemetry/device_source.h"
 
 #include <filesystem>
 #include <string>
@@ -32,14 +34,11 @@ struct Checkup {
     [[nodiscard]] Health worst() const;
 };
 
-struct CheckupPlaces {
-    std::filesystem::path driver_file =
-        "/proc/driver/nvidia/version";  // what NVIDIA's kernel module says about itself
-};
-
 // Changes nothing but may create the history file. Never fails: what cannot be found out is a
 // finding.
 [[nodiscard]] Checkup check_up(const Config& config, Upstream& upstream,
-                               const CheckupPlaces& places = {});
+                               telemetry::DeviceSource& devices);
+// With the drivers of this machine.
+[[nodiscard]] Checkup check_up(const Config& config, Upstream& upstream);
 
 }  // namespace plimsoll::service

@@ -5,6 +5,7 @@
 #include "service/doctor.h"
 
 #include "service/comfyui/scripted_upstream.h"
+#include "service/scripted_devices.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -34,7 +35,6 @@ class DoctorTest : public testing::Test {
         folder_ = name;
         config_.home.value = folder_;
         config_.output_dir.value = folder_ / "output";
-        places_.driver_file = folder_ / "driver";
         upstream_.models["checkpoints"] = {"sd_xl_base_1.0.safetensors"};
         upstream_.sockets = {{}};
         upstream_.stats = [this]() -> Result<ServerStats> { return stats_; };
@@ -48,13 +48,13 @@ class DoctorTest : public testing::Test {
                            .torch_free = Bytes(0)}};
     }
     void TearDown() override { std::filesystem::remove_all(folder_); }
-    Checkup look() { return check_up(config_, upstream_, places_); }
+    Checkup look() { return check_up(config_, upstream_, devices_); }
 
     ManualClock clock_;
     ScriptedUpstream upstream_{clock_};
     ServerStats stats_;
     Config config_;
-    CheckupPlaces places_;
+    ScriptedDevices devices_;
     std::filesystem::path folder_;
 };
 
@@ -92,12 +92,44 @@ TEST_F(DoctorTest, without_comfyui_the_rest_is_looked_at) {
     upstream_.stats = []() -> Result<ServerStats> {
         return fail(Errc::Unavailable, "connection refused");
     };
-    std::ofstream(places_.driver_file) << "NVRM version: 550.54.14\n";
+    devices_.devices[0].driver = "nvidia 550.54.14";
     const Checkup checkup = look();
     EXPECT_FALSE(checkup.comfyui_answers);
     EXPECT_THAT(checkup.findings, Contains(finding("ComfyUI", Health::Problem, "refused")));
     EXPECT_THAT(checkup.findings, Contains(finding("driver", Health::Good, "550.54.14")));
     EXPECT_THAT(checkup.findings, Contains(finding("history", Health::Good, "0 runs")));
+}
+
+TEST_F(DoctorTest, a_driver_in_trouble_is_a_problem) {
+    devices_.trouble = "the NVIDIA driver does not answer: driver is not loaded (9)";
+    EXPECT_THAT(look().findings, Contains(finding("driver", Health::Problem, "not loaded")));
+}
+
+TEST_F(DoctorTest, a_lost_card_is_a_problem) {
+    devices_.current = {.state = telemetry::DeviceState::Sick, .why = "the driver lost the card"};
+    EXPECT_THAT(look().findings, Contains(finding("driver", Health::Problem, "lost the card")));
+}
+
+TEST_F(DoctorTest, a_card_that_sleeps_is_well) {
+    devices_.current = {.state = telemetry::DeviceState::Asleep};
+    EXPECT_THAT(look().findings, Contains(finding("driver", Health::Good, "asleep")));
+}
+
+TEST_F(DoctorTest, heat_and_programs_that_hold_memory_are_noticed) {
+    devices_.current = {.temperature_c = 99, .throttled_by_heat = true};
+    devices_.holders.push_back({.pid = 7, .name = "blender", .bytes = Bytes::from_gib(2)});
+    devices_.holders.push_back({.pid = 8, .name = "Xorg", .bytes = Bytes::from_mib(90)});
+    const std::vector<Finding> findings = look().findings;
+    EXPECT_THAT(findings, Contains(finding("driver", Health::Good, "99 °C, throttles at 98 °C")));
+    EXPECT_THAT(findings, Contains(finding("driver", Health::Notice, "slowed down by heat")));
+    EXPECT_THAT(findings, Contains(finding("driver", Health::Notice, "blender (process 7) holds")));
+    EXPECT_THAT(findings, Not(Contains(Field(&Finding::text, HasSubstr("Xorg")))));
+    EXPECT_THAT(findings, Not(Contains(Field(&Finding::text, HasSubstr("python3")))));
+}
+
+TEST_F(DoctorTest, a_machine_without_a_driver_is_told_when_that_matters) {
+    devices_.devices.clear();
+    EXPECT_THAT(look().findings, Contains(finding("driver", Health::Notice, "no graphics driver")));
 }
 
 TEST_F(DoctorTest, a_line_above_the_card_is_noticed) {

@@ -4,6 +4,8 @@
 // Method: a source with scripted cards that counts questions, and a clock that moves when told.
 #include "service/local_card.h"
 
+#include "service/scripted_devices.h"
+
 #include <gtest/gtest.h>
 
 namespace plimsoll::service {
@@ -12,39 +14,12 @@ namespace {
 using telemetry::Attention;
 using telemetry::DeviceState;
 
-class ScriptedSource final : public telemetry::DeviceSource {
-  public:
-    [[nodiscard]] Result<std::vector<telemetry::Device>> list() override {
-        ++lists;
-        if (!trouble.empty()) return fail(Errc::Unavailable, trouble);
-        return devices;
-    }
-    [[nodiscard]] Result<telemetry::DeviceSample> sample(std::string_view, Attention) override {
-        if (!trouble.empty()) return fail(Errc::Unavailable, trouble);
-        return current;
-    }
-    [[nodiscard]] Result<std::vector<telemetry::Holder>> list_holders(std::string_view) override {
-        ++holder_lists;
-        return std::vector<telemetry::Holder>{
-            {.pid = 4242, .name = "python3", .bytes = Bytes::from_gib(3)}};
-    }
-
-    std::vector<telemetry::Device> devices{{.id = "GPU-1",
-                                            .name = "NVIDIA GeForce RTX 3060",
-                                            .total = Bytes::from_gib(12),
-                                            .limits = {.slowdown_c = 98}}};
-    telemetry::DeviceSample current{.temperature_c = 66, .throttled_by_heat = false};
-    std::string trouble;
-    int lists = 0;
-    int holder_lists = 0;
-};
-
 class LocalCardTest : public ::testing::Test {
   protected:
     CardLook look(Attention attention = Attention::Watching) {
         return card_.look(device_, attention);
     }
-    ScriptedSource source_;
+    ScriptedDevices source_;
     ManualClock clock_;
     LocalCard card_{source_, clock_};
     DeviceStats device_{.name = "cuda:0 NVIDIA GeForce RTX 3060 : cudaMallocAsync",
