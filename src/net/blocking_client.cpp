@@ -2,14 +2,9 @@
 #include "net/blocking_client.h"
 
 #include "base/text.h"
+#include "net/blocking_steps.h"
 
 #include <fmt/format.h>
-#include <boost/asio/connect.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
-#include <boost/beast/websocket.hpp>
 
 #include <utility>
 
@@ -17,83 +12,11 @@ namespace plimsoll::net {
 
 namespace {
 
-namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace http = beast::http;
-namespace websocket = beast::websocket;
-using boost::system::error_code;
 using std::chrono::milliseconds;
 
-constexpr std::uint32_t kHeaderBytesMax = 64U << 10U;  // chosen: eight times Beast's default
 constexpr std::size_t kMessageBytesMax =
     256ULL << 20U;  // chosen: custom nodes send whole videos as previews
 constexpr milliseconds kCloseWait{2000};
-
-std::unexpected<Error> lost(const Endpoint& endpoint, std::string_view doing,
-                            const error_code& error) {
-    if (error == http::error::body_limit || error == http::error::header_limit ||
-        error == websocket::error::message_too_big)
-        return fail(Errc::LimitExceeded,
-                    fmt::format("{}: the answer is larger than allowed", endpoint.text()));
-    if (error == beast::error::timeout)
-        return fail(Errc::Unavailable,
-                    fmt::format("{}: no answer in time while {}", endpoint.text(), doing));
-    if (error == asio::error::connection_refused)
-        return fail(Errc::Unavailable,
-                    fmt::format("{}: connection refused, nothing listens there", endpoint.text()));
-    if (error == http::error::end_of_stream || error == http::error::partial_message)
-        return fail(Errc::Unavailable,
-                    fmt::format("{}: the connection was cut off while {}", endpoint.text(), doing));
-    if (error.category() == http::make_error_code(http::error::bad_version).category())
-        return fail(Errc::Corrupt, fmt::format("{}: what answers there does not speak HTTP ({})",
-                                               endpoint.text(), error.message()));
-    return fail(Errc::Unavailable,
-                fmt::format("{}: {} while {}", endpoint.text(), error.message(), doing));
-}
-
-// Runs the context until a started operation is done, and no longer: timers of the stream may be
-// left. The stream's own deadline ends it.
-template <class Start>
-error_code wait_for(asio::io_context& io, Start&& start) {
-    error_code result = asio::error::would_block;
-    std::forward<Start>(start)([&result](const error_code& error, auto&&...) { result = error; });
-    io.restart();
-    while (result == asio::error::would_block && io.run_one() > 0) {
-    }
-    return result;
-}
-
-Result<void> connect(asio::io_context& io, beast::tcp_stream& stream, const Endpoint& endpoint,
-                     milliseconds patience) {
-    asio::ip::tcp::resolver resolver(io);
-    asio::ip::tcp::resolver::results_type addresses;
-    error_code error = asio::error::timed_out;
-    resolver.async_resolve(endpoint.host, fmt::format("{}", endpoint.port),
-                           [&](const error_code& e, asio::ip::tcp::resolver::results_type found) {
-                               error = e;
-                               addresses = std::move(found);
-                           });
-    io.restart();
-    io.run_for(patience);
-    if (error) {
-        resolver.cancel();
-        io.run();  // the handler refers to this frame
-        return fail(Errc::Unavailable,
-                    fmt::format("{}: the name {} cannot be resolved: {}", endpoint.text(),
-                                endpoint.host, error.message()));
-    }
-    stream.expires_after(patience);
-    error = wait_for(io, [&](auto done) { stream.async_connect(addresses, std::move(done)); });
-    if (error) return lost(endpoint, "connecting", error);
-    return {};
-}
-
-std::string host_header(const Endpoint& endpoint) {
-    return fmt::format(
-        "{}:{}",
-        endpoint.host.find(':') == std::string::npos ? endpoint.host : "[" + endpoint.host + "]",
-        endpoint.port);
-}
 
 class BeastSocket final : public ClientSocket {
   public:
@@ -215,16 +138,7 @@ Result<HttpReply> call_http(const Endpoint& endpoint, const HttpCall& call,
     asio::io_context io{1};
     beast::tcp_stream stream(io);
     TRY_DO(connect(io, stream, endpoint, patience.connect));
-    http::request<http::string_body> request;
-    request.method_string(call.method);
-    request.target(call.target);
-    request.version(11);
-    request.set(http::field::host, host_header(endpoint));
-    request.set(http::field::user_agent, "plimsoll/" PLIMSOLL_VERSION);
-    request.set(http::field::connection, "close");
-    if (!call.body.empty()) request.set(http::field::content_type, call.content_type);
-    request.body() = call.body;
-    request.prepare_payload();
+    const http::request<http::string_body> request = request_of(endpoint, call);
     stream.expires_after(patience.whole);
     error_code error =
         wait_for(io, [&](auto done) { http::async_write(stream, request, std::move(done)); });

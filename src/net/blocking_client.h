@@ -37,8 +37,9 @@ struct Patience {
 struct HttpCall {
     std::string method = "GET";
     std::string target = "/";
-    std::string body;
+    std::string body = {};
     std::string content_type = "application/json";
+    std::string authorization = {};  // "Bearer ..."; empty: the header is not sent
 };
 
 struct HttpReply {
