@@ -134,6 +134,7 @@ int run_command_line(const std::vector<std::string>& arguments, const World& wor
     add_presets(commands);
     add_history(commands);
     add_doctor(commands);
+    add_top(commands);
     add_trace(commands);
     add_residency(commands);
     if (add_more) add_more(commands);

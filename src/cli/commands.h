@@ -51,6 +51,7 @@ void add_generate(Commands& commands);
 void add_presets(Commands& commands);
 void add_history(Commands& commands);
 void add_doctor(Commands& commands);
+void add_top(Commands& commands);
 void add_trace(Commands& commands);
 void add_residency(Commands& commands);
 

@@ -9,6 +9,7 @@
 #include "history/store.h"
 #include "service/comfyui/upstream.h"
 #include "service/config.h"
+#include "service/daemon_feed.h"
 #include "service/own_server.h"
 
 #include <atomic>
@@ -47,6 +48,10 @@ struct World {
     Random& random;
     // From now on the first Ctrl-C (or SIGTERM) sets the flag, the second ends the process at once.
     std::function<const std::atomic<bool>&()> watch_interrupts;
+    // A running daemon at that address, with its token or none. Connects to nothing yet.
+    std::function<Result<std::unique_ptr<service::DaemonFeed>>(const std::string& url,
+                                                               const std::string& token)>
+        watch_daemon = nullptr;
 };
 
 }  // namespace plimsoll::cli

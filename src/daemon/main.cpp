@@ -64,7 +64,8 @@ int run(const std::vector<std::string>& arguments) {
                       .simulate = make_simulated_server,
                       .clock = system_clock(),
                       .random = random,
-                      .watch_interrupts = watch_interrupts};
+                      .watch_interrupts = watch_interrupts,
+                      .watch_daemon = service::HttpDaemonFeed::create};
     return cli::run_command_line(arguments, world, [](cli::Commands& commands) {
         add_serve(commands);
         add_simulate(commands);

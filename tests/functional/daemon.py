@@ -12,8 +12,8 @@ from support import BINARY, environment
 class Daemon:
     """`plimsoll serve` as a process. Its line "listening" names the port; all its lines are kept in `events`."""
 
-    def __init__(self, home, *flags, **env):
-        self.process = subprocess.Popen([BINARY, "serve", "--listen", "127.0.0.1:0", "--log-format", "json", *map(str, flags)],
+    def __init__(self, home, *flags, listen="127.0.0.1:0", **env):
+        self.process = subprocess.Popen([BINARY, "serve", "--listen", listen, "--log-format", "json", *map(str, flags)],
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=home, env=environment(home, **env))
         self.events = []
         while not self.events or self.events[-1]["event"] != "listening":
