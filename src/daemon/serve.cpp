@@ -5,7 +5,9 @@
 #include "cli/flags.h"
 #include "cli/session.h"
 #include "daemon/interrupts.h"
+#include "daemon/notify.h"
 #include "daemon/serving.h"
+#include "service/daemon_feed.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -45,15 +47,6 @@ Result<std::optional<cli::SimulationWish>> simulation_of(const Flags& flags,
         .speed = flags.speed.value_or(1)};
 }
 
-std::string url_of(const service::ListenAddress& listen, int port) {
-    // An address that stands for all of them is none that a browser could visit.
-    const std::string address = listen.address == "0.0.0.0" ? "127.0.0.1"
-                                : listen.address == "::"    ? "::1"
-                                                            : listen.address;
-    return address.contains(':') ? fmt::format("http://[{}]:{}", address, port)
-                                 : fmt::format("http://{}:{}", address, port);
-}
-
 Result<cli::Exit> serve(cli::Session& session, const Flags& flags) {
     TRY_ASSIGN(const log::Level level, log::parse_level(flags.log_level));
     const bool json = session.json || flags.log_format == "json";
@@ -75,11 +68,20 @@ Result<cli::Exit> serve(cli::Session& session, const Flags& flags) {
                      session.world.clock);
     TRY_ASSIGN(const auto serving,
                Serving::start(std::move(config), std::move(options), session.world, lines));
-    lines.listening(url_of(listen, serving->port()), serving->port(), where, wants_token);
+    lines.listening(service::visit_url(listen, serving->port()), serving->port(), where,
+                    wants_token);
+    // Not being heard by a service manager is told and no reason not to serve.
+    const auto notify =
+        [&, socket = session.world.environment("NOTIFY_SOCKET")](std::string_view state) {
+            if (const auto told = notify_service_manager(socket, state); !told)
+                lines.warning("configuration", "", told.error().message);
+        };
+    notify("READY=1");
     constexpr std::chrono::milliseconds kLook{50};  // chosen: nobody notices
     while (!stop) {
         std::this_thread::sleep_for(kLook);
         if (!hung_up.exchange(false)) continue;
+        notify(reloading_state());
         auto again = session.read_config(flags.config);
         const Result<void> reloaded = again ? serving->reload(std::move(*again))
                                             : Result<void>(std::unexpected(again.error()));
@@ -88,7 +90,9 @@ Result<cli::Exit> serve(cli::Session& session, const Flags& flags) {
         else
             lines.warning("configuration", "",
                           "the old configuration stays: " + reloaded.error().message);
+        notify("READY=1");
     }
+    notify("STOPPING=1");
     lines.note("stopping", "stopping: answers end, jobs are kept");
     serving->stop();
     return cli::Exit::Done;
