@@ -13,7 +13,7 @@ export interface Sample { atMs: number; usedBytes: number }
 // The job is the one that runs, else the one that waits first, else the last one that ended.
 export const live = reactive({
   connection: 'connecting' as Connection, job: null as Job | null, device: null as Telemetry | null,
-  forecast: null as PricedForecast | null, warning: null as WarningEvent | null,
+  forecast: null as PricedForecast | null, warning: null as WarningEvent | null, queue: [] as Job[],
 })
 let forecastOf = ''
 export const samples = shallowRef<readonly Sample[]>([])
@@ -25,7 +25,14 @@ function isWarning(value: unknown): value is WarningEvent { return isRecord(valu
 const hasEnded = (job: Job): boolean => job.endedMs !== null
 function isJob(value: unknown): value is Job { return isRecord(value) && typeof value['jobId'] === 'string' }
 
+// Jobs that wait keep the order in which they came; a state that comes again replaces itself.
+function queueWith(job: Job): Job[] {
+  const others = live.queue.filter((one) => one.jobId !== job.jobId)
+  return job.state === 'queued' ? [...others, job].sort((a, b) => a.ahead - b.ahead || a.submittedMs - b.submittedMs) : others
+}
+
 function takeJob(job: Job): void {
+  live.queue = queueWith(job)
   const shown = live.job
   const another = shown !== null && shown.jobId !== job.jobId && !hasEnded(shown)
   if (another && (hasEnded(job) || job.state === 'queued')) return
@@ -63,6 +70,7 @@ export function takeEvent(event: PlimsollEvent): void {
 async function readAnew(): Promise<void> {
   try {
     const jobs = await client.jobs()
+    live.queue = jobs.filter((job) => job.state === 'queued')
     const shown = jobs.find((job) => job.jobId === live.job?.jobId)
     live.job = jobs.find((job) => !hasEnded(job)) ?? shown ?? null
   } catch {

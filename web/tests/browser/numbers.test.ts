@@ -121,7 +121,7 @@ test('half an hour of samples moves at 60 frames a second', async () => {
           let index = 0
           const say = (): void => {
             const value = { atMs: from + (index * 1000) / rate, jobId: null, name: 'a card', card: null, totalBytes: 6e9, usedBytes: 2e9 + 1.5e9 * Math.sin(index / (40 * rate)),
-              allocatedBytes: null, loadLineBytes: 4.5e9, temperatureC: 60, powerWatts: 60, clockMhz: 1400, utilization: 0.9, throttled: false, holdings: [] }
+              allocatedBytes: null, loadLineBytes: 4.5e9, temperatureC: 60, powerWatts: 60, clockMhz: 1400, utilization: 0.9, throttled: false, limits: { targetC: 83, maxOperatingC: 87, slowdownC: 102, shutdownC: 105 }, state: 'awake', trouble: '', holdings: [], processes: [] }
             this.dispatchEvent(new MessageEvent('telemetry', { data: JSON.stringify(value), lastEventId: `x-${index++}` }))
           }
           setTimeout(() => {
@@ -134,6 +134,56 @@ test('half an hour of samples moves at 60 frames a second', async () => {
       } as unknown as typeof EventSource
     }, hertz))
   }
+})
+
+test('a log book of 20,000 runs scrolls with a handful of rows in the document', async () => {
+  const kRuns = 20_000
+  const run = (index: number): object => ({ runId: `run-${index}`, startedMs: 1_795_900_000_000 - index * 60_000, endedMs: null, promptId: '', prompt: `prompt ${index}`, model: 'sdxl-base',
+    checkpoint: 'x', family: 'sdxl', settings: { width: 1024, height: 1024, batch: 1, steps: 20, cfg: 7, sampler: 'euler', scheduler: 'normal', quality: 'high', seed: '1' }, card: 'c',
+    comfyuiVersion: '', verdict: 'fits', loadLineBytes: 4e9, forecastPeakBytes: 3e9, forecastSeconds: 9, observedPeakBytes: 3e9, observedUsedBytes: null, cardTotalBytes: null,
+    observedSeconds: 9, phases: [], changes: [], images: [], outcome: 'done', error: null })
+  await withPage(async (page) => {
+    // A double of the daemon's pages; the daemon's own speed is measured where it is built (bench_history).
+    await page.route('**/api/history?**', (route) => {
+      const query = new URL(route.request().url()).searchParams
+      const from = Number(query.get('cursor') ?? 0)
+      const until = Math.min(from + Number(query.get('limit')), kRuns)
+      const runs = Array.from({ length: until - from }, (_, index) => run(from + index))
+      return route.fulfill({ json: { runs, nextCursor: until < kRuns ? until : null } })
+    })
+    await page.goto(`${daemon.url}/#/history`)
+    await page.getByText('prompt 0', { exact: true }).waitFor()
+    const most = await page.evaluate(async () => {
+      const book = document.querySelector('.book')
+      if (!book) throw new Error('no table')
+      let rows = 0
+      for (let turn = 0; turn < 3000; turn++) {
+        const before = book.scrollTop
+        book.scrollTop += 4000
+        await new Promise((done) => { requestAnimationFrame(done) })
+        rows = Math.max(rows, document.querySelectorAll('.run').length)
+        if (book.textContent.includes('prompt 19999')) return rows
+        if (book.scrollTop === before) await new Promise((done) => setTimeout(done, 20)) // the next page is under way
+      }
+      throw new Error('the end was not reached')
+    })
+    console.log(`20,000 runs scrolled through: at most ${most} rows in the document`)
+    expect(most).toBeLessThan(100)
+    const frames = await page.evaluate(async () => {
+      const book = document.querySelector('.book')
+      const deltas: number[] = []
+      let last = performance.now()
+      for (let turn = 0; turn < 120; turn++) {
+        if (book) book.scrollTop -= 777
+        await new Promise((done) => { requestAnimationFrame(done) })
+        deltas.push(performance.now() - last)
+        last = performance.now()
+      }
+      return deltas.slice(2)
+    })
+    console.log(`scrolling by half a screen a frame: median ${median(frames).toFixed(1)} ms a frame, p95 ${atShare(frames, 0.95).toFixed(1)} ms`)
+    expect(median(frames)).toBeLessThan(34) // 30 frames a second at the least, while every row is a new one
+  })
 })
 
 test('the first view is small', async () => {

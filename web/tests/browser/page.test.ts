@@ -109,6 +109,24 @@ test('running anyway ends in an error that the page explains', async () => {
   await photograph(page, 'monitor-out-of-memory')
 })
 
+test('jobs that wait are listed and can leave the queue', async () => {
+  const submit = (prompt: string): Promise<unknown> => page.evaluate((words) => fetch('api/generate', { method: 'POST', headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'sdxl-base', width: 1024, height: 1024, steps: 50, prompt: words, runAnyway: true }) }).then((answer) => answer.status), prompt)
+  await open('monitor')
+  await page.locator('.connection.open').waitFor()
+  for (const prompt of ['first in line', 'second in line', 'third in line']) expect(await submit(prompt)).toBeLessThan(300)
+  await page.getByText(/waiting$/).filter({ hasText: /\d/ }).waitFor()
+  await page.getByRole('button', { name: 'Take out of the queue: third in line' }).click()
+  await page.getByRole('button', { name: 'Take out of the queue: third in line' }).waitFor({ state: 'hidden' })
+  await expect.poll(() => page.evaluate(async () => {
+    const { jobs } = await (await fetch('api/jobs')).json() as { jobs: { prompt: string; state: string }[] }
+    return jobs.find((job) => job.prompt === 'third in line')?.state
+  })).toBe('cancelled')
+  await page.getByText('No job is running.').waitFor({ timeout: 50_000 })
+  await page.getByAltText(/Picture 1: second in line/).waitFor()
+  await photograph(page, 'monitor-done')
+})
+
 test('a preset is saved, loaded, renamed and deleted', async () => {
   await open('generate')
   await setNumber('Steps', 31)

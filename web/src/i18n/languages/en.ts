@@ -31,6 +31,8 @@ export const messages = {
   'monitor.title': 'The card at the quay',
   'monitor.nothing': 'No job is running.',
   'monitor.start': 'Prepare a job',
+  'monitor.queue': '{count} waiting',
+  'monitor.leave': 'Take out of the queue: {job}',
   'monitor.job': 'Current job',
   'monitor.left': '{time} left',
   'monitor.step': 'step {step} of {steps}',

@@ -33,6 +33,8 @@ export const messages: Messages = {
   'monitor.title': '停靠中的显卡',
   'monitor.nothing': '当前没有任务。',
   'monitor.start': '准备任务',
+  'monitor.queue': '{count} 个任务等待中',
+  'monitor.leave': '移出队列：{job}',
   'monitor.job': '当前任务',
   'monitor.left': '剩余 {time}',
   'monitor.step': '第 {step} 步，共 {steps} 步',
