@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
@@ -293,12 +294,36 @@ std::shared_ptr<LoadableModel> loadable_controlnet(std::string name,
     return make_loadable(std::move(name), {&part, 1}, types.compute);
 }
 
+namespace {
+
+// "double_blocks.3.img_attn.qkv", "text_model.encoder.layers.0.mlp.fc1": under a list of blocks.
+bool in_repeated_block(std::string_view path) {
+    for (std::size_t dot = path.find('.'); dot != std::string_view::npos;
+         dot = path.find('.', dot + 1)) {
+        const std::string_view before = path.substr(0, dot);
+        const bool list = before.ends_with("blocks") || before.ends_with("layers") ||
+                          before.ends_with("block") || before.ends_with("layer");
+        const std::string_view after = path.substr(dot + 1);
+        if (list && !after.empty() && after.front() >= '0' && after.front() <= '9' &&
+            after.find('.') != std::string_view::npos)
+            return true;
+    }
+    return false;
+}
+
+}  // namespace
+
 std::vector<std::uint8_t> transformer_linears(const LoadableModel& model) {
+    constexpr std::string_view kOfUnet = ".transformer_blocks.";
+    const bool unet = std::ranges::any_of(model.units, [&](const LoadUnit& unit) {
+        return unit.path->find(kOfUnet) != std::string::npos;
+    });
     std::vector<std::uint8_t> patched(model.units.size(), 0);
     for (std::size_t i = 0; i < patched.size(); ++i) {
         const std::string& path = *model.units[i].path;
-        const bool inside = path.find(".transformer_blocks.") != std::string::npos;
-        const bool norm = path.find(".norm") != std::string::npos;
+        const bool inside =
+            unet ? path.find(kOfUnet) != std::string::npos : in_repeated_block(path);
+        const bool norm = path.find("norm") != std::string::npos;
         patched[i] = inside && !norm ? 1 : 0;
     }
     return patched;

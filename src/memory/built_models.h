@@ -71,7 +71,8 @@ struct BuiltModels {
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_controlnet(
     std::string name, const ControlNetNetwork& controlnet, const Types& types);
 
-// By unit: the linear layers of transformer blocks, which a usual LoRA patches.
+// By unit: the linear layers of repeated blocks, which a usual LoRA patches; of a UNet those of its
+// transformer blocks.
 [[nodiscard]] std::vector<std::uint8_t> transformer_linears(const LoadableModel& model);
 
 }  // namespace plimsoll::memory

@@ -53,7 +53,9 @@ struct Phase {
     Bytes comfort;      // everything this phase uses resident, plus activations
     Bytes resident;     // weights on the card during the phase, all models
     Bytes activations;  // Walk::peak + Walk::input of the largest forward
-    Bytes cast;         // weight copies in flight (dtype cast or streaming)
+    Bytes cast;         // weight copies in flight (dtype cast or streaming, patches with them)
+    Bytes merging;      // most weights at once while LoRAs were merged into them as the phase
+                        // began, with the copies that merging takes; 0: none were
     Bytes working_set;  // tensors, copies and kernels' workspaces: what computing holds at its
                         // height where there is room for it, without weights
     Bytes reserved;     // bound on what the allocator holds then: see Forecast::reserved

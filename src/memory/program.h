@@ -65,12 +65,23 @@ struct ProgramModel {
     [[nodiscard]] bool known() const { return why_unknown.empty(); }
 };
 
+// A file of low-rank matrices that change weights.
+struct ProgramLora {
+    std::string file;
+    std::int64_t elements = 0;  // of all its matrices; 0: the file was not seen
+    Bytes bytes;
+};
+// Index into Program::loras.
+using LoraIndex = int;
+
 // A model as a node hands it on: the same weights, perhaps with patches. Equal patch ids are equal
 // patches.
 struct ModelUse {
     ModelIndex model = -1;
     std::uint64_t patch_id = 0;  // 0: unpatched
-    int loras = 0;
+    std::vector<LoraIndex> loras =
+        {};                     // one after the other; NOLINT(readability-redundant-member-init)
+    bool merged_whole = false;  // with another model: every weight is patched
 };
 
 struct LoadStep {
@@ -144,6 +155,7 @@ struct Step {
 
 struct Program {
     std::vector<ProgramModel> models;
+    std::vector<ProgramLora> loras;
     std::vector<Step> steps;  // in order of execution
     std::vector<std::string> unknown_nodes;
     std::vector<std::string> warnings;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace plimsoll::memory {
@@ -77,7 +78,7 @@ Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
     const auto index = static_cast<ModelIndex>(program.models.size());
     program.models.push_back(std::move(model));
     load.models.push_back(index);
-    return {ModelValue{{.model = index, .patch_id = 0, .loras = 0}, role}};
+    return {ModelValue{{.model = index}, role}};
 }
 
 // What is odd about a file whose networks are known all the same.
@@ -131,16 +132,35 @@ Values load_other(NodeScope& scope, const BuiltModels& models) {
     return {std::move(network)};
 }
 
+// Each node's file once, however many models it patches.
+LoraIndex add_lora(NodeScope& scope, const BuiltModels& models, const std::string& name) {
+    ProgramLora lora{.file = name, .elements = 0, .bytes = {}};
+    if (const auto file = models.find(name); file != nullptr && file->contents != nullptr) {
+        lora.elements = file->contents->everything.params;
+        lora.bytes = file->contents->everything.bytes;
+    }
+    std::vector<ProgramLora>& loras = scope.program().loras;
+    const auto known = std::ranges::find(loras, name, &ProgramLora::file);
+    if (known != loras.end()) return static_cast<LoraIndex>(known - loras.begin());
+    loras.push_back(std::move(lora));
+    return static_cast<LoraIndex>(loras.size() - 1);
+}
+
 // A LoRA changes weights where they lie; it is another model only for the loader.
-Values patch(NodeScope& scope) {
+Values patch(NodeScope& scope, const BuiltModels& models) {
+    constexpr std::size_t kLorasMax = 64;  // chosen: no graph draws as many
     Values values = make_outputs(scope);
+    const auto lora = scope.text("lora_name");
     for (std::size_t slot = 0; slot < values.size(); ++slot) {
         auto* model = std::get_if<ModelValue>(&values[slot].what);
         const bool clip = model != nullptr && scope.kind().outputs[slot].from == "clip";
         const auto strength = scope.number(clip ? "strength_clip" : "strength_model");
         if (model == nullptr || strength == 0.0) continue;  // ComfyUI leaves it alone too
         model->use.patch_id = hash_number(scope.signature(), slot + 1);
-        ++model->use.loras;
+        if (!lora)
+            model->use.merged_whole = true;
+        else if (model->use.loras.size() < kLorasMax)
+            model->use.loras.push_back(add_lora(scope, models, *lora));
     }
     return values;
 }
@@ -164,7 +184,7 @@ Values lower_model_verb(NodeScope& scope, const BuiltModels& models) {
         case NodeVerb::LoadOther:
             return load_other(scope, models);
         default:
-            return patch(scope);
+            return patch(scope, models);
     }
 }
 

@@ -51,6 +51,7 @@ class DynamicPolicy final : public ResidencyPolicy {
         for (const LoadRequest::Model& wanted : request.models) {
             std::erase(current_, wanted.handle);
             Entry& entry = models_[wanted.handle];
+            entry.patched_copy = largest_patched_copy(*entry.model, wanted.patches);
             if (entry.placement.runs_on == Place::Card && entry.card_bytes == 0) {
                 entry.card_bytes = entry.unpaged_bytes;
                 movement.loaded_bytes += entry.unpaged_bytes;
@@ -113,8 +114,12 @@ class DynamicPolicy final : public ResidencyPolicy {
             const Entry& entry = models_[handle];
             Stay stay{.handle = handle,
                       .size_bytes = entry.model->size_bytes,
-                      .card_bytes = entry.card_bytes};
-            if (entry.placement.runs_on == Place::Card) add_streamed(entry, stay);
+                      .card_bytes = entry.card_bytes,
+                      .mapped_bytes = entry.model->size_bytes};
+            if (entry.placement.runs_on == Place::Card) {
+                add_streamed(entry, stay);
+                stay.patched_copy = entry.patched_copy;
+            }
             stays.push_back(stay);
         }
         return stays;
@@ -133,7 +138,19 @@ class DynamicPolicy final : public ResidencyPolicy {
         std::int64_t unpaged_bytes = 0;  // on the card as soon as the model was used
         std::int64_t paged_bytes = 0;
         std::int64_t card_bytes = 0;
+        std::int64_t patched_copy = 0;
     };
+
+    // A weight is patched as it comes to the card, whether it stays there or not.
+    static std::int64_t largest_patched_copy(const LoadableModel& model, const Patches& patches) {
+        const LowRank low_rank(model, patches);
+        std::int64_t largest = 0;
+        for (std::size_t i = 0; i < model.units.size(); ++i)
+            if (patches.has(i))
+                largest = std::max(largest, patched_copy_bytes(model.units[i], low_rank.elements(i),
+                                                               model.compute_element_bytes));
+        return largest;
+    }
 
     // Pages are given out from the largest module down, so the smallest find none.
     static void add_streamed(const Entry& entry, Stay& stay) {

@@ -37,12 +37,14 @@ class EstimatePolicy final : public ResidencyPolicy {
             const LoadedModel& loaded = loader_.model(handle);
             Stay stay{.handle = handle,
                       .size_bytes = loaded.model().size_bytes,
-                      .card_bytes = loaded.card_bytes()};
+                      .card_bytes = loaded.card_bytes(),
+                      .host_bytes = loaded.host_bytes()};
             if (loaded.placement().runs_on == Place::Card) {
                 const StreamedModules streamed = loaded.streamed();
                 stay.streamed_bytes = streamed.bytes;
                 stay.streamed_count = streamed.count;
                 stay.largest_streamed = streamed.largest;
+                stay.patched_copy = streamed.patched_copy;
             }
             stays.push_back(stay);
         }

@@ -30,7 +30,8 @@ std::shared_ptr<LoadableModel> make_loadable(std::string name, std::span<const L
                                     .bytes = bytes,
                                     .elements = module.elements,
                                     .streamable = module.castable,
-                                    .needs_cast = part.storage != compute});
+                                    .needs_cast = part.storage != compute,
+                                    .packed = module.packed_elements > 0});
         }
     }
     model->placement_bytes = model->size_bytes;

@@ -22,6 +22,7 @@ struct LoadUnit {
     std::int64_t elements = 0;
     bool streamable = true;   // a ComfyUI op: its weights can be copied for each call
     bool needs_cast = false;  // stored in another type than it computes in
+    bool packed = false;      // unpacked on every call (GGUF, nf4)
 
     [[nodiscard]] std::string full_path() const { return std::string(prefix) + *path; }
 };

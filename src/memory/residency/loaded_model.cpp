@@ -18,12 +18,13 @@ constexpr std::int64_t kPatchCopies = 2;
 }  // namespace
 
 LoadedModel::LoadedModel(std::shared_ptr<const LoadableModel> model, const Placement& placement,
-                         StreamReserve reserve)
+                         StreamReserve reserve, int merge_element_bytes)
     : model_(std::move(model)),
       placement_(placement),
       reserve_(reserve),
       units_(model_->units.size()),
-      at_(Place::Host) {
+      at_(Place::Host),
+      merge_element_bytes_(merge_element_bytes) {
     if (placement.built_on == Place::Card) {
         // Parameters are created there; containers' own and buffers are not.
         for (std::size_t i = 0; i < units_.size(); ++i)
@@ -34,16 +35,28 @@ LoadedModel::LoadedModel(std::shared_ptr<const LoadableModel> model, const Place
 
 StreamedModules LoadedModel::streamed() const {
     StreamedModules streamed;
+    const LowRank low_rank(*model_, patches_);
     for (std::size_t i = 0; i < units_.size(); ++i) {
         if (units_[i].at == Place::Card) continue;
         const std::int64_t bytes = model_->units[i].bytes;
         ++streamed.count;
         streamed.bytes += bytes;
+        if (patches_.has(i))
+            streamed.patched_copy = std::max(
+                streamed.patched_copy, patched_copy_bytes(model_->units[i], low_rank.elements(i),
+                                                          model_->compute_element_bytes));
         if (bytes <= streamed.largest) continue;
         streamed.largest = bytes;
         streamed.largest_unit = i;
     }
     return streamed;
+}
+
+std::int64_t LoadedModel::host_bytes() const {
+    const std::int64_t all = model_->size_bytes + model_->unsaved_bytes;
+    const bool backups_on_card = placement_.rests_on == Place::Card;
+    return all - (card_bytes_ - (backups_on_card ? backup_bytes_ : 0)) +
+           (backups_on_card ? 0 : backup_bytes_);
 }
 
 void LoadedModel::move(UnitState& state, const LoadUnit& unit, Place to) {
@@ -64,7 +77,7 @@ std::int64_t LoadedModel::offload_cost(std::size_t unit) const {
     const LoadUnit& u = model_->units[unit];
     if (!u.streamable) return u.bytes;
     const std::int64_t copy = u.elements * model_->compute_element_bytes;
-    if (!patches_.units.empty() && patches_.units[unit] != 0) return u.bytes + kPatchCopies * copy;
+    if (patches_.has(unit)) return u.bytes + kPatchCopies * copy;
     return u.needs_cast ? u.bytes + copy : u.bytes;
 }
 
@@ -88,6 +101,7 @@ void LoadedModel::load(double extra_bytes, const Patches& patches) {
         return;
     }
     patches_ = patches;
+    merge_peak_ = 0;
     if (!streams_ && loaded_bytes_ > 0) return;  // it is there already
     const double budget = static_cast<double>(loaded_bytes_) + extra_bytes;
     keep_within(budget, budget > static_cast<double>(model_->size_bytes));
@@ -100,6 +114,8 @@ void LoadedModel::keep_within(double budget_bytes, bool whole) {
     std::int64_t kept_bytes = 0;
     double copy_bytes = 0;
     bool streams = false;
+    std::vector<std::uint32_t> to_merge;
+    std::vector<std::uint32_t> to_move;
     for (std::size_t i = 0; i < order.size(); ++i) {
         UnitState& state = units_[order[i]];
         const LoadUnit& unit = model_->units[order[i]];
@@ -115,7 +131,8 @@ void LoadedModel::keep_within(double budget_bytes, bool whole) {
             kept_bytes += unit.bytes;
             state.kept = true;
             state.streamed = false;
-            move(state, unit, placement_.runs_on);
+            const bool merges = patches_.has(order[i]) && !state.merged && !unit.packed;
+            (merges ? to_merge : to_move).push_back(order[i]);
         } else {
             copy_bytes = copy;
             if (!unit.streamable) continue;  // stays where it is
@@ -123,6 +140,10 @@ void LoadedModel::keep_within(double budget_bytes, bool whole) {
             streams = true;
         }
     }
+    // Patched weights go first, one by one; then everything else is moved.
+    merge(to_merge);
+    for (const std::uint32_t index : to_move)
+        move(units_[index], model_->units[index], placement_.runs_on);
     streams_ = streams;
     if (whole && !streams) {
         move_attached(placement_.runs_on);
@@ -131,6 +152,30 @@ void LoadedModel::keep_within(double budget_bytes, bool whole) {
     loaded_bytes_ = kept_bytes;
     copy_bytes_ = copy_bytes;
     ever_loaded_ = true;
+}
+
+void LoadedModel::merge(const std::vector<std::uint32_t>& units) {
+    const LowRank low_rank(*model_, patches_);
+    for (const std::uint32_t index : units) {
+        UnitState& state = units_[index];
+        const LoadUnit& unit = model_->units[index];
+        if (placement_.runs_on == Place::Card)
+            merge_peak_ = std::max(
+                merge_peak_,
+                card_bytes_ + merge_bytes(unit, low_rank.elements(index), merge_element_bytes_));
+        move(state, unit, placement_.runs_on);
+        state.merged = true;
+        backup_bytes_ += unit.bytes;
+        if (placement_.rests_on == Place::Card) card_bytes_ += unit.bytes;
+    }
+}
+
+// The weight as it was before it was patched.
+void LoadedModel::restore(UnitState& state, const LoadUnit& unit) {
+    if (!state.merged) return;
+    state.merged = false;
+    backup_bytes_ -= unit.bytes;
+    if (placement_.rests_on == Place::Card) card_bytes_ -= unit.bytes;
 }
 
 std::int64_t LoadedModel::give_back(double need_bytes) {
@@ -149,6 +194,7 @@ std::int64_t LoadedModel::give_back(double need_bytes) {
         UnitState& state = units_[index];
         const LoadUnit& unit = model_->units[index];
         if (!state.kept) continue;
+        restore(state, unit);
         move(state, unit, placement_.rests_on);
         state.kept = false;
         state.streamed = unit.streamable;
@@ -174,6 +220,7 @@ LoadedModel::Left LoadedModel::unload(std::optional<double> need_bytes) {
 
 void LoadedModel::rest() {
     for (std::size_t i = 0; i < units_.size(); ++i) {
+        restore(units_[i], model_->units[i]);
         move(units_[i], model_->units[i], placement_.rests_on);
         units_[i].kept = false;
         units_[i].streamed = false;
@@ -183,6 +230,7 @@ void LoadedModel::rest() {
     ever_loaded_ = false;
     loaded_bytes_ = 0;
     copy_bytes_ = 0;
+    merge_peak_ = 0;
     patches_ = {};
 }
 

@@ -8,6 +8,7 @@
 // does there.
 #pragma once
 #include "memory/residency/loadable_model.h"
+#include "memory/residency/lora.h"
 #include "memory/residency/placement.h"
 
 #include <cstdint>
@@ -23,24 +24,20 @@ enum class StreamReserve : std::uint8_t {
     LargestCopy,  // 0.33.0: room for a streamed module and the next two
 };
 
-// Weights as a model's patches (LoRAs) leave them.
-struct Patches {
-    std::uint64_t id = 0;             // 0: unpatched. Equal ids are the same patches
-    std::vector<std::uint8_t> units;  // by index into LoadableModel::units; empty: none
-};
-
 // Modules of a loaded model that are not on the card.
 struct StreamedModules {
     std::int64_t count = 0;
     std::int64_t bytes = 0;
     std::int64_t largest = 0;
     std::optional<std::size_t> largest_unit;  // by index
+    // Most that one call takes for a module that is patched as it is streamed; 0: none is.
+    std::int64_t patched_copy = 0;
 };
 
 class LoadedModel {
   public:
     LoadedModel(std::shared_ptr<const LoadableModel> model, const Placement& placement,
-                StreamReserve reserve);
+                StreamReserve reserve, int merge_element_bytes);
 
     [[nodiscard]] const LoadableModel& model() const { return *model_; }
     [[nodiscard]] const Placement& placement() const { return placement_; }
@@ -52,6 +49,12 @@ class LoadedModel {
     }
     // What is on the card in truth.
     [[nodiscard]] std::int64_t card_bytes() const { return card_bytes_; }
+    // What is in the host's memory: modules that are not on the card, and what merged weights were
+    // before, where that rests there.
+    [[nodiscard]] std::int64_t host_bytes() const;
+    // Most of this model on the card at once while patches were merged into its weights by the last
+    // load; 0 where none were.
+    [[nodiscard]] std::int64_t merge_peak() const { return merge_peak_; }
     [[nodiscard]] StreamedModules streamed() const;
 
     // References that decide between candidates of equal rank for unloading.
@@ -74,12 +77,15 @@ class LoadedModel {
         Place at = Place::Host;
         bool kept = false;      // loaded for good (patched in place)
         bool streamed = false;  // marked for a copy on every call
+        bool merged = false;    // patched in place; what it was before is kept
     };
 
     [[nodiscard]] std::int64_t offload_cost(std::size_t unit) const;
     [[nodiscard]] std::vector<std::uint32_t> order() const;  // the loader's, largest first
     void move(UnitState& state, const LoadUnit& unit, Place to);
     void move_attached(Place to);
+    void merge(const std::vector<std::uint32_t>& units);
+    void restore(UnitState& state, const LoadUnit& unit);
     void keep_within(double budget_bytes, bool whole);
     [[nodiscard]] std::int64_t give_back(double need_bytes);
     void rest();
@@ -94,6 +100,9 @@ class LoadedModel {
     bool ever_loaded_ = false;  // weights were patched in since the last rest
     std::int64_t loaded_bytes_ = 0;
     std::int64_t card_bytes_ = 0;
+    std::int64_t backup_bytes_ = 0;  // of merged weights as they were, where models rest
+    std::int64_t merge_peak_ = 0;
+    int merge_element_bytes_ = 4;
     double copy_bytes_ = 0;  // reserved for copies
 };
 

@@ -16,8 +16,8 @@ constexpr double kEverything = 1e30;    // bytes: what unload_all_models asks fo
 }  // namespace
 
 ModelHandle Loader::add(std::shared_ptr<const LoadableModel> model, const Placement& placement) {
-    models_.push_back(
-        std::make_unique<LoadedModel>(std::move(model), placement, rules_.stream_reserve));
+    models_.push_back(std::make_unique<LoadedModel>(
+        std::move(model), placement, rules_.stream_reserve, rules_.merge_element_bytes));
     return models_.size() - 1;
 }
 
@@ -109,6 +109,9 @@ Movement Loader::load(const LoadRequest& request) {
         LoadedModel& model = *models_[wanted.handle];
         const std::int64_t before = model.card_bytes();
         model.load(budget_of(model, minimum, request.whole), wanted.patches);
+        if (model.merge_peak() > 0)
+            movement.merge_peak = std::max(movement.merge_peak,
+                                           card_bytes() - model.card_bytes() + model.merge_peak());
         const std::int64_t change = model.card_bytes() - before;
         movement.loaded_bytes += std::max<std::int64_t>(change, 0);
         movement.evicted_bytes += std::max<std::int64_t>(-change, 0);

@@ -41,6 +41,9 @@ struct Movement {
     std::vector<Evicted> evicted;
     std::int64_t loaded_bytes = 0;   // that came to the card
     std::int64_t evicted_bytes = 0;  // that left it
+    // Most weights on the card at once while LoRAs were merged, with what merging takes; 0: none
+    // were.
+    std::int64_t merge_peak = 0;
 };
 
 class Loader {

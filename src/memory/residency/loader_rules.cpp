@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/residency/loader_rules.h"
 
+#include "memory/residency/lora.h"
+
 namespace plimsoll::memory {
 
 namespace {
@@ -35,6 +37,7 @@ LoaderRules loader_rules(const Server& server, const Device& device) {
     rules.weights_min = newer ? 0.0 : kWeightsMin;
     rules.stream_reserve = newer ? StreamReserve::LargestCopy : StreamReserve::None;
     rules.order = newer ? LoadOrder::MainLast : LoadOrder::MainFirst;
+    rules.merge_element_bytes = merge_element_bytes(server, device);
     return rules;
 }
 

@@ -27,6 +27,7 @@ struct LoaderRules {
     double weights_min = 0;        // bytes of weights that are loaded whatever is free
     StreamReserve stream_reserve = StreamReserve::None;
     LoadOrder order = LoadOrder::MainFirst;
+    int merge_element_bytes = 4;  // of the arithmetic that merges LoRAs
 
     // --lowvram changes where text encoders run, not how weights are loaded.
     [[nodiscard]] bool loads_partly() const {

@@ -19,6 +19,9 @@ struct Stay {
     std::int64_t streamed_bytes = 0;  // copied for every forward
     std::int64_t streamed_count = 0;  // modules
     std::int64_t largest_streamed = 0;
+    std::int64_t patched_copy = 0;  // most that a call takes for a module patched as it is streamed
+    std::int64_t host_bytes = 0;    // in the host's memory
+    std::int64_t mapped_bytes = 0;  // left in the file, whose pages the system may drop
 };
 
 class ResidencyPolicy {

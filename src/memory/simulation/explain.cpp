@@ -19,6 +19,10 @@ void explain_weights(Phase& phase, const Movement& moved, const ResidencyPolicy&
             phase.reasons.push_back(
                 fmt::format("{} gives back {}{}", policy.model(left.handle).name,
                             to_text(Bytes(left.bytes)), left.wholly ? ", all of it" : ""));
+    if (phase.merging > Bytes(0))
+        phase.reasons.push_back(
+            fmt::format("patches are merged weight by weight as they are loaded: {} at most",
+                        to_text(phase.merging)));
     for (const Residency& m : phase.models)
         if (m.streamed > Bytes(0))
             phase.reasons.push_back(fmt::format(

@@ -97,6 +97,9 @@ class Simulation {
         const auto found = session_.models.find(keys_[static_cast<std::size_t>(index)]);
         return found == session_.models.end() ? nullptr : &found->second;
     }
+    const ProgramLora& lora(LoraIndex index) const {
+        return program_.loras[static_cast<std::size_t>(index)];
+    }
     const ProgramModel& model(ModelIndex index) const {
         return program_.models[static_cast<std::size_t>(index)];
     }
@@ -173,6 +176,7 @@ class Simulation {
     static void add_movement(Movement& sum, Movement more) {
         sum.loaded_bytes += more.loaded_bytes;
         sum.evicted_bytes += more.evicted_bytes;
+        sum.merge_peak = std::max(sum.merge_peak, more.merge_peak);
         sum.evicted.insert(sum.evicted.end(), more.evicted.begin(), more.evicted.end());
     }
 
@@ -198,6 +202,7 @@ class Simulation {
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
         phase.runs_on_card = te->placement.runs_on == Place::Card;
         phase.compute = te->types.compute;
+        explain_loras(phase, what.text_encoder);
         int longest = 0;
         for (const EncoderRun& run : what.runs) {
             phase.batch_per_forward = std::max(phase.batch_per_forward, run.rows);
@@ -219,8 +224,15 @@ class Simulation {
 
     LoadRequest::Model use_of(const LiveModel& entry, const ModelUse& use) {
         LoadRequest::Model wanted{.handle = entry.handle, .patches = {}};
-        if (use.patch_id != 0)
-            wanted.patches = {use.patch_id, transformer_linears(policy().model(entry.handle))};
+        if (use.patch_id == 0) return wanted;
+        const LoadableModel& weights = policy().model(entry.handle);
+        wanted.patches.id = use.patch_id;
+        wanted.patches.units = use.merged_whole ? std::vector<std::uint8_t>(weights.units.size(), 1)
+                                                : transformer_linears(weights);
+        // One after the other: the matrices of one are gone when the next come.
+        for (const LoraIndex index : use.loras)
+            wanted.patches.low_rank_elements =
+                std::max(wanted.patches.low_rank_elements, lora(index).elements);
         return wanted;
     }
 
@@ -234,11 +246,22 @@ class Simulation {
                     continue;
                 if (!model(index).built.front()->controlnet->encodes_hint()) continue;
                 const LatentShape latent = taken_by(what.latent, format);
-                take(step, VaeStep{.vae = {.model = use.hint_vae, .patch_id = 0, .loras = 0},
+                take(step, VaeStep{.vae = {.model = use.hint_vae},
                                    .direction = VaeDirection::Encode,
                                    .image = {1, latent.height * latent.pixels_per_cell,
                                              latent.width * latent.pixels_per_cell}});
             }
+    }
+
+    void explain_loras(Phase& phase, const ModelUse& use) const {
+        for (const LoraIndex index : use.loras)
+            phase.reasons.push_back(
+                lora(index).elements > 0
+                    ? fmt::format("the LoRA {} ({}) changes the weights where they lie",
+                                  lora(index).file, to_text(lora(index).bytes))
+                    : fmt::format("the LoRA {} was not seen: taken to patch the linear layers of "
+                                  "the blocks, its own matrices are not counted",
+                                  lora(index).file));
     }
 
     void take(const Step& step, const SampleStep& what) {
@@ -323,6 +346,7 @@ class Simulation {
             runs * per_step + std::llround(static_cast<double>(runs) * std::max(0.0, more));
         activity.costs = divided(activity.costs, per_step);
         phase.compute = unet->types.compute;
+        explain_loras(phase, what.unet);
         phase.batch_per_forward = forwards.empty() ? 1 : forwards.front().conds * latent.batch;
         if (!sampler_traits(what.sampler) && !what.sampler.empty())
             phase.reasons.push_back(
@@ -435,7 +459,8 @@ class Simulation {
                 .in_use = used};
             if (used) {
                 phase.streamed_per_forward += residency.streamed;
-                in_flight = std::max(in_flight, residency.largest_streamed);
+                in_flight =
+                    std::max({in_flight, residency.largest_streamed, Bytes(stay.patched_copy)});
                 whole += residency.size;
             }
             phase.models.push_back(std::move(residency));
@@ -451,7 +476,8 @@ class Simulation {
                 phase.comfort = phase.activations + activity.cast + whole;
             }
         }
-        phase.peak = phase.resident + phase.activations + phase.cast;
+        phase.merging = Bytes(moved.merge_peak);
+        phase.peak = std::max(phase.resident + phase.activations + phase.cast, phase.merging);
         phase.working_set = activity.held(phase.activations) + phase.cast;
         phase.reserved = std::max(
             phase.peak, std::min(phase.resident + phase.working_set, forecast_.card_limit));

@@ -208,6 +208,45 @@ TEST_F(SimulateProgram, loads_a_lora_without_another_copy_of_the_model) {
     const Forecast f = forecast(job(with));
     EXPECT_EQ(of(phase(f, PhaseKind::Sample), "unet").resident, Bytes(4'591'504'008));
     ASSERT_THAT(program_.models, SizeIs(3));
+    EXPECT_THAT(phase(f, PhaseKind::Sample).reasons, Contains(HasSubstr("LoRA l was not seen")));
+}
+
+// Goal: merging is part of the phase that loads. Method: SDXL's largest patched weight has 13.1 M
+// elements; ahead of it lie 59 others like it, 25 MiB each in fp16.
+TEST_F(SimulateProgram, merges_a_lora_weight_by_weight_as_it_loads) {
+    const JobWish with{.model = "20",
+                       .more =
+                           R"("20": {"class_type": "LoraLoader", "inputs": {"model": ["4", 0], )"
+                           R"("clip": ["4", 1], "lora_name": "l", "strength_model": 1.0, )"
+                           R"("strength_clip": 1.0}},)"};
+    const Bytes merging = phase(forecast(job(with)), PhaseKind::Sample).merging;
+    EXPECT_GT(merging.mib(), 1500);  // the sixty of them
+    EXPECT_LT(merging.mib(), 5598);
+    EXPECT_EQ(phase(forecast(job()), PhaseKind::Sample).merging, Bytes(0));
+    // Streamed weights are patched on every call: three of the largest instead of one.
+    flags({"--novram"});
+    const Bytes plain = phase(forecast(job()), PhaseKind::Sample).cast;
+    const Bytes patched = phase(forecast(job(with)), PhaseKind::Sample).cast;
+    EXPECT_EQ(plain, Bytes::from_mib(56.25 + 1280.0 * 2 / 1048576));  // a convolution, its bias
+    EXPECT_NEAR(patched.mib(), 3 * 25, 0.1);
+}
+
+TEST_F(SimulateProgram, merges_in_fp16_where_the_newer_version_does) {
+    const JobWish with{.model = "20",
+                       .more = R"("20": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": )"
+                               R"(["4", 0], "lora_name": "l", "strength_model": 1.0}},)"};
+    device_.total = Bytes::from_mib(24'000);
+    const Bytes older = phase(forecast(job(with)), PhaseKind::Sample).merging;
+    server_.version = {0, 33, 0};
+    server_.policy = MemoryPolicy::Estimate;
+    const Bytes newer = phase(forecast(job(with)), PhaseKind::Sample).merging;
+    EXPECT_GT(newer, Bytes(0));
+    EXPECT_LT(newer, older);
+    // A model that is merged with another is patched in every weight.
+    const JobWish merged{.model = "20",
+                         .more = R"("20": {"class_type": "ModelMergeSimple", "inputs": {"model1": )"
+                                 R"(["4", 0], "model2": ["4", 0], "ratio": 0.5}},)"};
+    EXPECT_GT(phase(forecast(job(merged)), PhaseKind::Sample).merging, newer);
 }
 
 TEST_F(SimulateProgram, loads_a_controlnet_beside_the_model_and_runs_it) {
