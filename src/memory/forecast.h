@@ -42,6 +42,19 @@ struct Residency {
     bool in_use = false;  // the phase computes with it; others merely stay
 };
 
+// The host's memory, without Python, torch and the CUDA runtime themselves.
+struct HostMemory {
+    Bytes weights;  // modules that are not on the card, and what patched ones were before
+    Bytes loras;    // as their files have them
+    Bytes outputs;  // of nodes, in ComfyUI's cache
+    // Pages of files that are read or weights that are left in them: the system may drop them, and
+    // reads them again.
+    Bytes mapped;
+
+    // What must be there.
+    [[nodiscard]] Bytes held() const { return weights + loras + outputs; }
+};
+
 // One phase: one node that touches the card. Allocated bytes; context and cached blocks are outside
 // (see `reserved`).
 struct Phase {
@@ -59,6 +72,7 @@ struct Phase {
     Bytes working_set;  // tensors, copies and kernels' workspaces: what computing holds at its
                         // height where there is room for it, without weights
     Bytes reserved;     // bound on what the allocator holds then: see Forecast::reserved
+    HostMemory host;
     std::vector<Residency> models;
     Bytes loaded;          // bytes copied to the card when the phase began
     Bytes evicted;         // bytes that left the card when the phase began
@@ -88,6 +102,8 @@ struct Forecast {
     // workspaces of kernels, as far as the card has room for them. They give way where it has none.
     Bytes reserved;
     Bytes card_limit;           // what torch can have on this card
+    Bytes host;                 // most that any phase holds in the host's memory
+    Bytes host_mapped;          // with the pages that the system may drop, most of any phase
     std::vector<Phase> phases;  // in execution order
     std::vector<std::string>
         unknown_nodes;  // "12 MyCustomNode": not understood, the verdict is widened

@@ -99,14 +99,64 @@ struct TextEncodeStep {
     std::vector<EncoderRun> runs;  // in the order of the model's encoders
 };
 
+// A part of the latent that a condition is for: in cells of 8 pixels, or in shares of the whole.
+struct ConditionArea {
+    double height = 0;
+    double width = 0;
+    double frames = 0;  // 0: all
+    double top = 0;
+    double left = 0;
+    bool shares = false;
+    friend bool operator==(const ConditionArea&, const ConditionArea&) = default;
+};
+
 // One condition: a text, perhaps with ControlNets on it.
 struct ConditionUse {
     int tokens = 77;                      // that the network takes
     int lyrics = 0;                       // tokens of what is sung, beside the text
     std::vector<LatentShape> references;  // latents of images beside the text
     std::vector<ModelIndex> controlnets;
-    ModelIndex hint_vae = -1;      // what the node was given to encode the hint with
-    std::uint64_t control_id = 0;  // equal ids: the same control objects, 0: none
+    ModelIndex hint_vae = -1;                // what the node was given to encode the hint with
+    std::uint64_t control_id = 0;            // equal ids: the same control objects, 0: none
+    std::optional<ConditionArea> area = {};  // NOLINT(readability-redundant-member-init)
+    // Of the schedule: it runs in these steps only.
+    double start = 0;
+    double end = 1;
+};
+
+// A long latent in windows that overlap: each step runs once for every window.
+struct ContextWindow {
+    int length = 16;  // cells along the axis
+    int overlap = 4;
+    int stride = 1;        // uniform schedules: windows of every second cell... besides
+    int axis = 0;          // of the latent: 0 the batch, 2 the frames of a video
+    bool uniform = false;  // the last window may begin where it likes
+    bool batched = false;  // side by side, without overlap
+    bool leading = false;  // a frame before all windows but the first goes with them
+};
+
+// What patches of a model change about sampling with it.
+struct SamplingPatches {
+    // Forwards of one condition that patches run besides in each step (perturbed attention...).
+    double extra_forwards = 0;
+    bool keeps_negative = false;  // it is run although CFG is 1
+    bool negative_apart = false;  // never in one forward with the positive
+    std::optional<double> cfg =
+        {};  // instead of the step's; NOLINT(readability-redundant-member-init)
+    std::optional<ContextWindow> window = {};  // NOLINT(readability-redundant-member-init)
+    // Tensors that stay on the card from step to step, of the size of a latent: in fp32, and of
+    // each condition in the network's type.
+    double kept_latents = 0;
+    double kept_outputs = 0;
+    // The same of the size of the network's hidden states, of each condition (TeaCache...).
+    double kept_hidden = 0;
+    // Files whose weights lie beside the model's on the card: LoRAs that are not merged, adapters.
+    std::vector<LoraIndex> beside = {};  // NOLINT(readability-redundant-member-init)
+    // Of a UNet.
+    bool attention_scores = false;  // those of the middle block are kept (self-attention guidance)
+    bool skip_filter = false;       // Fourier filter of skips (FreeU)
+    double merged_tokens = 0;       // share of tokens merged before self-attention (ToMe)
+    std::vector<std::string> notes = {};  // for people; NOLINT(readability-redundant-member-init)
 };
 
 struct SampleStep {
@@ -119,8 +169,7 @@ struct SampleStep {
     std::string scheduler;
     std::vector<ConditionUse> positive;
     std::vector<ConditionUse> negative;
-    // Forwards of one condition that patches run besides in each step (perturbed attention...).
-    double extra_forwards = 0;
+    SamplingPatches patches;
 };
 
 enum class VaeDirection : std::uint8_t { Decode, Encode };
@@ -153,10 +202,18 @@ struct Step {
     std::uint64_t signature = 0;
 };
 
+// What a node leaves in the host's memory for as long as ComfyUI's cache keeps it: images, latents.
+struct HeldOutput {
+    std::string node_id;
+    std::size_t step = 0;  // index of the first step that runs after the node began
+    Bytes bytes;
+};
+
 struct Program {
     std::vector<ProgramModel> models;
     std::vector<ProgramLora> loras;
     std::vector<Step> steps;  // in order of execution
+    std::vector<HeldOutput> outputs;
     std::vector<std::string> unknown_nodes;
     std::vector<std::string> warnings;
 };

@@ -26,7 +26,7 @@ struct Switch {
 
 constexpr auto kNothing = [](LaunchFlags&) {};
 
-constexpr std::array<Switch, 38> kSwitches = {{
+constexpr std::array<Switch, 39> kSwitches = {{
     {"--gpu-only", Group::Vram, [](LaunchFlags& f) { f.vram = VramState::GpuOnly; }},
     {"--highvram", Group::Vram, [](LaunchFlags& f) { f.vram = VramState::High; }},
     {"--normalvram", Group::Vram, kNothing},
@@ -38,6 +38,7 @@ constexpr std::array<Switch, 38> kSwitches = {{
     {"--disable-async-offload", Group::None, [](LaunchFlags& f) { f.async_offload = false; }},
     {"--cuda-malloc", Group::Malloc, [](LaunchFlags& f) { f.cuda_malloc = true; }},
     {"--disable-cuda-malloc", Group::Malloc, [](LaunchFlags& f) { f.cuda_malloc = false; }},
+    {"--cache-none", Group::None, [](LaunchFlags& f) { f.keeps_outputs = false; }},
     {"--force-fp32", Group::None, [](LaunchFlags& f) { f.force_fp32 = true; }},
     {"--force-fp16", Group::None, [](LaunchFlags& f) { f.force_fp16 = true; }},
     {"--fp32-unet", Group::Unet, [](LaunchFlags& f) { f.unet = DTypeChoice::Fp32; }},

@@ -41,6 +41,7 @@ struct LaunchFlags {
     bool async_offload = false;
     std::optional<bool> dynamic_vram;  // --enable-dynamic-vram, --disable-dynamic-vram
     bool cuda_malloc = true;           // --disable-cuda-malloc clears it
+    bool keeps_outputs = true;         // --cache-none clears it
     bool force_fp32 = false;
     bool force_fp16 = false;
     DTypeChoice unet = DTypeChoice::Auto;
@@ -73,6 +74,7 @@ struct Device {
     Bytes used_by_others;  // context, desktop, other programs: everything outside torch's allocator
     int compute_capability = 86;  // NVIDIA: 10 x major + minor
     Bytes host_ram_free = Bytes::from_gib(16);
+    bool host_ram_known = false;  // rather than assumed
 };
 
 // The first release that pages weights on use by default (the change was merged at 0.15.0,

@@ -188,6 +188,14 @@ class CatalogueReader {
                 into.emplace(name, value.get_string());
     }
 
+    // Numbers are expressions too.
+    static void read_expressions(const json::value& entry, std::string_view key,
+                                 std::map<std::string, std::string, std::less<>>& into) {
+        if (const json::value* map = find(entry, key))
+            for (const auto& [name, value] : map->get_object())
+                into.emplace(name, expression(*map, name));
+    }
+
     NodeKind read_kind(std::string_view name, const json::value& entry) const {
         NodeKind kind = plain(name);
         const auto verb = std::ranges::find(kVerbs, find_string(entry, "does").value_or(""),
@@ -215,6 +223,9 @@ class CatalogueReader {
         kind.expression = find_string(entry, "expression").value_or("");
         kind.cfg = find_string(entry, "cfg").value_or(kind.cfg);
         kind.extra_forwards = expression(entry, "extra_forwards");
+        read_expressions(entry, "patch", kind.patch);
+        read_expressions(entry, "condition", kind.condition);
+        kind.note = find_string(entry, "note").value_or("");
         read_map(entry, "in", kind.renamed);
         read_map(entry, "lazy", kind.lazy);
         return kind;

@@ -100,6 +100,11 @@ struct NodeKind {
     std::string expression;               // Evaluate: the input
     std::string cfg = "cfg";              // Guide: an expression
     std::string extra_forwards;           // an expression: forwards more in each step
+    // What the node changes about sampling with the models that come out of it, and about the
+    // conditionings: by name an expression (memory/lowering/patch_rules.h has the names).
+    std::map<std::string, std::string, std::less<>> patch;
+    std::map<std::string, std::string, std::less<>> condition;
+    std::string note;  // for people, with every step that samples with such a model
     std::map<std::string, std::string, std::less<>> renamed;  // role -> the node's input
     std::map<std::string, std::string, std::less<>> lazy;     // input -> whether it is needed
 

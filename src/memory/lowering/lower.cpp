@@ -2,6 +2,8 @@
 //
 // lower_graph: goes through the nodes in ComfyUI's order and follows what each does to models,
 // conditionings, latents and images.
+#include "memory/lowering/held_outputs.h"
+#include "memory/lowering/patch_rules.h"
 #include "memory/lowering/verbs.h"
 #include "memory/simulate.h"
 #include "workflow/execution_order.h"
@@ -20,8 +22,6 @@ using workflow::Link;
 using workflow::Node;
 using workflow::NodeKind;
 using workflow::NodeVerb;
-
-constexpr double kExtraMax = 16;  // chosen: patches that each run the model once more
 
 class Lowering {
   public:
@@ -148,12 +148,11 @@ class Lowering {
 
     Values lower_known(NodeScope& scope) {
         if (!scope.kind().lazy.empty()) skip_branches(scope);
+        const std::size_t step = program_.steps.size();
         Values values = lower_verb(scope);
-        if (scope.kind().extra_forwards.empty()) return values;
-        const auto more = scope.evaluate_number(scope.kind().extra_forwards);
-        for (Value& value : values)
-            if (auto* model = std::get_if<ModelValue>(&value.what))
-                model->extra_forwards += std::clamp(more.value_or(1.0), 0.0, kExtraMax);
+        apply_patch_rules(scope, models_, values);
+        if (const Bytes held = held_bytes(scope.kind(), values); held > Bytes(0))
+            program_.outputs.push_back({scope.node().id, step, held});
         return values;
     }
 

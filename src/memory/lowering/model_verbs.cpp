@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "memory/lowering/patch_rules.h"
 #include "memory/lowering/verbs.h"
-
 #include "memory/networks/vae.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace plimsoll::memory {
@@ -130,20 +129,6 @@ Values load_other(NodeScope& scope, const BuiltModels& models) {
         "{} ({}) is not forecast", scope.kind().network, files.empty() ? "no file" : files.front());
     scope.step(std::move(step));
     return {std::move(network)};
-}
-
-// Each node's file once, however many models it patches.
-LoraIndex add_lora(NodeScope& scope, const BuiltModels& models, const std::string& name) {
-    ProgramLora lora{.file = name, .elements = 0, .bytes = {}};
-    if (const auto file = models.find(name); file != nullptr && file->contents != nullptr) {
-        lora.elements = file->contents->everything.params;
-        lora.bytes = file->contents->everything.bytes;
-    }
-    std::vector<ProgramLora>& loras = scope.program().loras;
-    const auto known = std::ranges::find(loras, name, &ProgramLora::file);
-    if (known != loras.end()) return static_cast<LoraIndex>(known - loras.begin());
-    loras.push_back(std::move(lora));
-    return static_cast<LoraIndex>(loras.size() - 1);
 }
 
 // A LoRA changes weights where they lie; it is another model only for the loader.

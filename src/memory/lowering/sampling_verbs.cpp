@@ -37,7 +37,7 @@ bool take_guider(NodeScope& scope, SampleStep& step) {
     const auto* guide = scope.get<GuideValue>("guider");
     if (guide == nullptr) return false;
     step.unet = guide->model.use;
-    step.extra_forwards = guide->model.extra_forwards;
+    step.patches = guide->model.patches;
     step.positive = guide->positive;
     step.negative = guide->negative;
     step.cfg = guide->cfg;
@@ -50,7 +50,7 @@ bool take_conditions(NodeScope& scope, SampleStep& step) {
     const auto* negative = scope.get<ConditioningValue>("negative");
     if (model == nullptr || positive == nullptr || negative == nullptr) return false;
     step.unet = model->use;
-    step.extra_forwards = model->extra_forwards;
+    step.patches = model->patches;
     step.positive = positive->conditions;
     step.negative = negative->conditions;
     const auto cfg = scope.number("cfg");
@@ -107,6 +107,7 @@ Values sample(NodeScope& scope) {
     else
         take_steps(scope, step);
     step.latent = *latent;
+    if (step.patches.cfg) step.cfg = *step.patches.cfg;
     scope.step(std::move(step));
     return {{*latent}};
 }

@@ -18,7 +18,7 @@ struct Nothing {
 struct ModelValue {
     ModelUse use;
     ModelRole role = ModelRole::Unet;
-    double extra_forwards = 0;  // in each step, by patches that run the model once more
+    SamplingPatches patches = {};  // NOLINT(readability-redundant-member-init)
 };
 struct ConditioningValue {
     std::vector<ConditionUse> conditions;

@@ -114,8 +114,7 @@ class DynamicPolicy final : public ResidencyPolicy {
             const Entry& entry = models_[handle];
             Stay stay{.handle = handle,
                       .size_bytes = entry.model->size_bytes,
-                      .card_bytes = entry.card_bytes,
-                      .mapped_bytes = entry.model->size_bytes};
+                      .card_bytes = entry.card_bytes};
             if (entry.placement.runs_on == Place::Card) {
                 add_streamed(entry, stay);
                 stay.patched_copy = entry.patched_copy;
@@ -130,6 +129,17 @@ class DynamicPolicy final : public ResidencyPolicy {
         for (const Entry& entry : models_) sum += entry.card_bytes;
         return sum;
     }
+
+    // Weights stay in their files; what is on the card is a copy.
+    std::int64_t host_bytes() const override { return 0; }
+    std::int64_t mapped_bytes() const override {
+        std::int64_t sum = 0;
+        for (const Entry& entry : models_)
+            if (entry.model) sum += entry.model->size_bytes;
+        return sum;
+    }
+    // Pages are not the allocator's.
+    std::int64_t segment_bytes() const override { return card_bytes(); }
 
   private:
     struct Entry {

@@ -37,8 +37,7 @@ class EstimatePolicy final : public ResidencyPolicy {
             const LoadedModel& loaded = loader_.model(handle);
             Stay stay{.handle = handle,
                       .size_bytes = loaded.model().size_bytes,
-                      .card_bytes = loaded.card_bytes(),
-                      .host_bytes = loaded.host_bytes()};
+                      .card_bytes = loaded.card_bytes()};
             if (loaded.placement().runs_on == Place::Card) {
                 const StreamedModules streamed = loaded.streamed();
                 stay.streamed_bytes = streamed.bytes;
@@ -51,6 +50,9 @@ class EstimatePolicy final : public ResidencyPolicy {
         return stays;
     }
     std::int64_t card_bytes() const override { return loader_.card_bytes(); }
+    std::int64_t host_bytes() const override { return loader_.host_bytes(); }
+    std::int64_t mapped_bytes() const override { return 0; }
+    std::int64_t segment_bytes() const override { return loader_.segment_bytes(); }
 
   private:
     Loader loader_;

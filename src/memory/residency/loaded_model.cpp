@@ -59,6 +59,16 @@ std::int64_t LoadedModel::host_bytes() const {
            (backups_on_card ? 0 : backup_bytes_);
 }
 
+void LoadedModel::add_segments(Segments& segments) const {
+    const bool backups = placement_.rests_on == Place::Card;
+    for (std::size_t i = 0; i < units_.size(); ++i) {
+        if (units_[i].at != Place::Card) continue;
+        segments.add(model_->units[i].bytes);
+        if (backups && units_[i].merged) segments.add(model_->units[i].bytes);
+    }
+    if (at_ == Place::Card) segments.add(model_->attached_bytes + model_->unsaved_bytes);
+}
+
 void LoadedModel::move(UnitState& state, const LoadUnit& unit, Place to) {
     if (state.at == to) return;
     state.at = to;

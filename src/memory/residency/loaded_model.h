@@ -10,6 +10,7 @@
 #include "memory/residency/loadable_model.h"
 #include "memory/residency/lora.h"
 #include "memory/residency/placement.h"
+#include "memory/residency/segments.h"
 
 #include <cstdint>
 #include <memory>
@@ -52,6 +53,8 @@ class LoadedModel {
     // What is in the host's memory: modules that are not on the card, and what merged weights were
     // before, where that rests there.
     [[nodiscard]] std::int64_t host_bytes() const;
+    // What the native allocator's segments take for the modules on the card.
+    void add_segments(Segments& segments) const;
     // Most of this model on the card at once while patches were merged into its weights by the last
     // load; 0 where none were.
     [[nodiscard]] std::int64_t merge_peak() const { return merge_peak_; }

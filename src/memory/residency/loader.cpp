@@ -33,6 +33,20 @@ std::int64_t Loader::card_bytes() const {
     return sum;
 }
 
+std::int64_t Loader::host_bytes() const {
+    std::int64_t sum = 0;
+    for (const auto& model : models_)
+        if (model) sum += model->host_bytes();
+    return sum;
+}
+
+std::int64_t Loader::segment_bytes() const {
+    Segments segments;
+    for (const auto& model : models_)
+        if (model) model->add_segments(segments);
+    return segments.bytes();
+}
+
 std::int64_t Loader::free_bytes() const {
     return total_ - others_ - card_bytes();
 }

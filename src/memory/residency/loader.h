@@ -72,7 +72,9 @@ class Loader {
     // What ComfyUI's get_free_memory says: nothing but weights is in use between computations. Can
     // be negative where --highvram keeps more than there is.
     [[nodiscard]] std::int64_t free_bytes() const;
-    [[nodiscard]] std::int64_t card_bytes() const;  // weights on the card
+    [[nodiscard]] std::int64_t card_bytes() const;     // weights on the card
+    [[nodiscard]] std::int64_t host_bytes() const;     // weights in the host's memory
+    [[nodiscard]] std::int64_t segment_bytes() const;  // of the native allocator, for those on it
 
     Movement load(const LoadRequest& request);
     // Makes models leave until more than `need_bytes` are free; keeps none.

@@ -20,8 +20,6 @@ struct Stay {
     std::int64_t streamed_count = 0;  // modules
     std::int64_t largest_streamed = 0;
     std::int64_t patched_copy = 0;  // most that a call takes for a module patched as it is streamed
-    std::int64_t host_bytes = 0;    // in the host's memory
-    std::int64_t mapped_bytes = 0;  // left in the file, whose pages the system may drop
 };
 
 class ResidencyPolicy {
@@ -47,6 +45,11 @@ class ResidencyPolicy {
     // Models that are known to be loaded, the last used first.
     [[nodiscard]] virtual std::vector<Stay> stays() const = 0;
     [[nodiscard]] virtual std::int64_t card_bytes() const = 0;  // all weights on the card
+    // All weights in the host's memory; those that are left in files whose pages may be dropped.
+    [[nodiscard]] virtual std::int64_t host_bytes() const = 0;
+    [[nodiscard]] virtual std::int64_t mapped_bytes() const = 0;
+    // What the caching allocator's segments take for the weights on the card: at least these.
+    [[nodiscard]] virtual std::int64_t segment_bytes() const = 0;
 };
 
 [[nodiscard]] std::unique_ptr<ResidencyPolicy> estimate_policy(const Server& server,

@@ -6,6 +6,7 @@
 #include "memory/networks/denoiser.h"
 #include "memory/networks/text/text_encoder.h"
 #include "memory/networks/vae.h"
+#include "memory/simulation/unet_patches.h"
 
 #include <algorithm>
 #include <functional>
@@ -116,11 +117,14 @@ Activity text_encode_activity(const ProgramModel& model, std::span<const Encoder
     return activity;
 }
 
-Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
+Activity sampling_activity(const Denoiser& unet, const modelfile::DenoiserConfig& config,
                            std::span<const StepForward> forwards, const Types& types,
-                           const ForwardRules& rules) {
+                           const SamplingPatches& patches, const ForwardRules& rules) {
     Activity activity;
+    const auto* patched =
+        patches_forward(config, patches) ? std::get_if<modelfile::UnetConfig>(&config) : nullptr;
     for (const StepForward& forward : forwards) {
+        const LatentShape& latent = forward.latent;
         const bool masked = latent.kept > 0 || latent.guides > 0;
         StepCall call{.entry = StepEntry::SamplingFunction,
                       .batch = forward.conds * latent.batch,
@@ -138,9 +142,10 @@ Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
         if (forward.lyrics > 0) call.lyrics = forward.lyrics;
         for (const LatentShape& reference : forward.references)
             call.references.push_back({reference.frames, reference.height, reference.width});
-        run(activity, types, rules, 1, [&](const ForwardRules& with) {
+        run(activity, types, rules, forward.times, [&](const ForwardRules& with) {
             call.rules = with;
-            return simulate_step(unet, call);
+            return patched != nullptr ? simulate_patched_step(unet, *patched, patches, call)
+                                      : simulate_step(unet, call);
         });
     }
     return activity;

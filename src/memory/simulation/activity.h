@@ -54,10 +54,14 @@ struct StepForward {
     int lyrics = 0;
     const ControlNetNetwork* controlnet = nullptr;
     std::vector<LatentShape> references;
+    LatentShape latent;      // that it sees
+    std::int64_t times = 1;  // how often it runs, beside the others
 };
-[[nodiscard]] Activity sampling_activity(const Denoiser& unet, const LatentShape& latent,
+// `patches`: those that add tensors to the forwards of the network of `config`.
+[[nodiscard]] Activity sampling_activity(const Denoiser& unet,
+                                         const modelfile::DenoiserConfig& config,
                                          std::span<const StepForward> forwards, const Types& types,
-                                         const ForwardRules& rules);
+                                         const SamplingPatches& patches, const ForwardRules& rules);
 
 // A step's call of its network for one image, one video or one sound.
 [[nodiscard]] VaeCall vae_call(const VaeStep& step, ComputeType type, const ForwardRules& rules);

@@ -8,9 +8,11 @@
 #include "memory/networks/controlnet.h"
 #include "memory/networks/vae.h"
 #include "memory/residency/estimates.h"
+#include "memory/residency/segments.h"
 #include "memory/samplers.h"
 #include "memory/simulation/activity.h"
 #include "memory/simulation/explain.h"
+#include "memory/simulation/sampling_plan.h"
 #include "memory/simulation/session.h"
 #include "memory/simulation/step_shapes.h"
 
@@ -45,6 +47,7 @@ class Simulation {
         find_loaders();
         drop_unused();
         for (const Step& step : program_.steps) {
+            begin_outputs(static_cast<std::size_t>(&step - program_.steps.data()));
             const bool cached = session_.cached.contains(step.signature);
             session_.cached.insert(step.signature);
             if (cached) continue;
@@ -136,6 +139,7 @@ class Simulation {
             add_model(index);
         }
         phase.read_from_disk = read;
+        reading_ = read;
         Movement moved;
         // Text encoders first, then the diffusion model, as a checkpoint loader does.
         for (const ModelRole role : {ModelRole::TextEncoder, ModelRole::Unet})
@@ -151,6 +155,7 @@ class Simulation {
                                                        .whole = true}));
             }
         finish(std::move(phase), moved, {}, {});
+        reading_ = Bytes(0);
     }
 
     void take(const Step&, const CpuStep&) {}
@@ -264,7 +269,63 @@ class Simulation {
                                   lora(index).file));
     }
 
-    void take(const Step& step, const SampleStep& what) {
+    // Where conditions run in a part of the steps only, costs go by how many steps those are.
+    static std::int64_t times_of(const PlannedForward& planned, const PlannedStep& plan,
+                                 int steps) {
+        constexpr int kTimesMax = 64;  // chosen: as many shares of costs are told apart
+        if (!plan.ranged) return 1;
+        const double share = planned.share / plan.windows;
+        return std::clamp<std::int64_t>(std::llround(share * std::min(steps, kTimesMax)), 1,
+                                        kTimesMax);
+    }
+
+    // What patches keep on the card through every forward.
+    void keep_beside(Phase& phase, const SampleStep& what, const BuiltFile& file,
+                     const LatentShape& latent, const Types& types, Activity& activity) {
+        const auto kept = kept_bytes(what, program_, file.contents->denoiser->config, latent,
+                                     bytes_per_element(types.compute));
+        for (const LoraIndex index : what.patches.beside)
+            if (lora(index).elements == 0)
+                add_unknown(phase, fmt::format("{} lies beside the model on the card, and the file "
+                                               "was not seen",
+                                               lora(index).file));
+        if (!kept)
+            add_unknown(phase,
+                        "a patch keeps hidden states of the network from step to step, and their "
+                        "size is not known");
+        if (kept.value_or(0) == 0) return;
+        activity.activations += Bytes(*kept);
+        phase.reasons.push_back(fmt::format(
+            "{} stay on the card from forward to forward: what patches of the model keep",
+            to_text(Bytes(*kept))));
+    }
+
+    // A phase that is forecast but for something that nobody knows.
+    void add_unknown(Phase& phase, const std::string& why) {
+        unknown_ = true;
+        phase.reasons.push_back(why);
+        forecast_.unknown_nodes.push_back(
+            fmt::format("{} {}: {}", phase.node_id, phase.class_type, why));
+    }
+
+    static void explain_plan(Phase& phase, const PlannedStep& plan, const SampleStep& what) {
+        phase.reasons.insert(phase.reasons.end(), what.patches.notes.begin(),
+                             what.patches.notes.end());
+        if (plan.windows > 1)
+            phase.reasons.push_back(
+                fmt::format("the latent is sampled in {} windows of {} cells, one after the other",
+                            plan.windows, what.patches.window->length));
+        if (plan.ranged)
+            phase.reasons.emplace_back(
+                "some conditions run in a part of the steps: the peak is that of the part with "
+                "the most");
+    }
+
+    void take(const Step& step, const SampleStep& asked) {
+        SampleStep what = asked;
+        // Windows took no frame before them along in older versions.
+        if (what.patches.window && server_.version < kNewerTables)
+            what.patches.window->leading = false;
         if (live(what.unet.model) != nullptr) {
             const modelfile::Contents& contents = *model(what.unet.model).built.front()->contents;
             encode_hints(
@@ -303,56 +364,59 @@ class Simulation {
                                         .element_bytes = bytes_per_element(unet->types.compute),
                                         .attention = attention_memory(server_.flags)};
         const LatentShape latent = taken_by(what.latent, traits.latent);
+        const LatentShape window = windowed(latent, what.patches);
         if (const std::string why = why_not_walked(traits, what.latent); !why.empty())
             return unknown_phase(std::move(phase), why);
-        const std::int64_t area = estimated_area(traits, latent, uses);
+        const std::int64_t area = estimated_area(traits, window, uses);
         request.required = estimate.bytes(2 * area);
         request.minimum = estimate.bytes(area);
         Movement moved = policy().load(request);
         const auto free = static_cast<double>(policy().free_bytes());
 
-        std::vector<Condition> conditions;
-        conditions.reserve(uses.size());
-        int apart = 0;  // conditions of different controls share no forward
-        for (const ConditionUse& use : uses)
-            conditions.push_back(
-                {.tokens = use.tokens, .control_id = traits.alone ? --apart : use.control_id});
-        const auto groups = group_conditions(conditions, area, estimate, free);
+        const PlannedStep plan = plan_step(what, uses, latent, traits, estimate, free);
         std::vector<StepForward> forwards;
-        for (const ForwardGroup& group : groups) {
-            const ConditionUse& first = uses[static_cast<std::size_t>(group.conditions.front())];
-            forwards.push_back({.conds = static_cast<int>(group.conditions.size()),
-                                .tokens = group.tokens,
+        for (const PlannedForward& planned : plan.forwards) {
+            const ConditionUse& first = uses[static_cast<std::size_t>(planned.conditions.front())];
+            LatentShape walked = planned.latent;
+            // Its frames come one by one, as a batch.
+            if (file.contents->family == modelfile::Family::Svd) walked.frames = walked.batch;
+            forwards.push_back({.conds = static_cast<int>(planned.conditions.size()),
+                                .tokens = planned.tokens,
                                 .lyrics = first.lyrics,
                                 .controlnet = first.controlnets.empty()
                                                   ? nullptr
                                                   : controlnets[first.controlnets.front()],
-                                .references = first.references});
+                                .references = first.references,
+                                .latent = walked,
+                                .times = times_of(planned, plan, what.steps)});
             if (first.controlnets.size() > 1)
                 phase.reasons.emplace_back(
                     "several ControlNets run one after the other; the walk has the first");
         }
-        LatentShape walked = latent;
-        // Its frames come one by one, as a batch.
-        if (file.contents->family == modelfile::Family::Svd) walked.frames = latent.batch;
-        Activity activity =
-            sampling_activity(*file.denoiser, walked, forwards, unet->types, rules_);
-        const auto per_step = static_cast<std::int64_t>(forwards.size());
+        Activity activity = sampling_activity(*file.denoiser, file.contents->denoiser->config,
+                                              forwards, unet->types, what.patches, rules_);
+        keep_beside(phase, what, file, latent, unet->types, activity);
         const std::int64_t runs = sampler_forwards(what.sampler, what.steps, what.ending);
+        double per_step = 0;
+        for (const PlannedForward& planned : plan.forwards) per_step += planned.share;
         // A forward of one condition costs its share of the step's.
-        const double more = what.extra_forwards * static_cast<double>(per_step) /
-                            static_cast<double>(std::max<std::size_t>(1, uses.size()));
+        const double more = what.patches.extra_forwards * per_step /
+                            static_cast<double>(std::max<std::size_t>(1, plan.together));
+        activity.costs = divided(activity.costs, activity.forwards);
         activity.forwards =
-            runs * per_step + std::llround(static_cast<double>(runs) * std::max(0.0, more));
-        activity.costs = divided(activity.costs, per_step);
+            std::llround(static_cast<double>(runs) * (per_step + std::max(0.0, more)));
         phase.compute = unet->types.compute;
         explain_loras(phase, what.unet);
-        phase.batch_per_forward = forwards.empty() ? 1 : forwards.front().conds * latent.batch;
+        explain_plan(phase, plan, what);
+        phase.batch_per_forward = 1;
+        for (const StepForward& forward : forwards)
+            phase.batch_per_forward =
+                std::max(phase.batch_per_forward, forward.conds * forward.latent.batch);
         if (!sampler_traits(what.sampler) && !what.sampler.empty())
             phase.reasons.push_back(
                 fmt::format("sampler {} is not known: one forward a step", what.sampler));
-        const auto all = static_cast<std::int64_t>(uses.size());
-        explain_conditions(phase, uses.size(), groups.size(),
+        const auto all = static_cast<std::int64_t>(plan.together);
+        explain_conditions(phase, plan.together, plan.groups,
                            estimate.bytes(area * all) * kForwardMargin, free);
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
         finish(std::move(phase), moved, activity, in_use, Costs::PerForward);
@@ -479,11 +543,36 @@ class Simulation {
         phase.merging = Bytes(moved.merge_peak);
         phase.peak = std::max(phase.resident + phase.activations + phase.cast, phase.merging);
         phase.working_set = activity.held(phase.activations) + phase.cast;
-        phase.reserved = std::max(
-            phase.peak, std::min(phase.resident + phase.working_set, forecast_.card_limit));
+        const Bytes held = allocator_of(server_, device_) == Allocator::Native
+                               ? std::max(phase.resident, Bytes(policy().segment_bytes()))
+                               : phase.resident;
+        phase.reserved =
+            std::max(phase.peak, std::min(held + phase.working_set, forecast_.card_limit));
+        phase.host = host_memory();
         explain_weights(phase, moved, policy());
         if (phase.runs_on_card && !in_use.empty() && phase.peak > forecast_.card_limit) die(phase);
         forecast_.phases.push_back(std::move(phase));
+    }
+
+    // Outputs of nodes that have begun before this step stay until the next job, unless the cache
+    // is off: then only those of the node at hand and the one before it.
+    void begin_outputs(std::size_t step) {
+        for (;
+             next_output_ < program_.outputs.size() && program_.outputs[next_output_].step <= step;
+             ++next_output_) {
+            const Bytes bytes = program_.outputs[next_output_].bytes;
+            outputs_ = server_.flags.keeps_outputs ? outputs_ + bytes : last_output_ + bytes;
+            last_output_ = bytes;
+        }
+    }
+
+    HostMemory host_memory() {
+        HostMemory host;
+        host.weights = Bytes(policy().host_bytes());
+        host.mapped = Bytes(policy().mapped_bytes()) + reading_;
+        for (const ProgramLora& one : program_.loras) host.loras += one.bytes;
+        host.outputs = outputs_;
+        return host;
     }
 
     // ComfyUI ends the prompt here and unloads everything; what would follow is forecast all the
@@ -495,6 +584,21 @@ class Simulation {
         (void)policy().unload_all();
     }
 
+    void warn_of_host() {
+        if (!device_.host_ram_known) return;
+        const Bytes free = device_.host_ram_free;
+        if (forecast_.host > free)
+            forecast_.warnings.push_back(
+                fmt::format("the job holds {} in the machine's memory and {} are free: it will "
+                            "swap, or the system ends it",
+                            to_text(forecast_.host), to_text(free)));
+        else if (dynamic_ && forecast_.host_mapped > free)
+            forecast_.warnings.push_back(
+                fmt::format("weights and outputs take {} of the machine's memory and {} are free: "
+                            "weights are read from the disk again",
+                            to_text(forecast_.host_mapped), to_text(free)));
+    }
+
     void judge() {
         bool slow = fell_back_;
         for (const Phase& phase : forecast_.phases) {
@@ -503,8 +607,12 @@ class Simulation {
             forecast_.comfort = std::max(forecast_.comfort, phase.comfort);
             forecast_.working_set = std::max(forecast_.working_set, phase.working_set);
             forecast_.reserved = std::max(forecast_.reserved, phase.reserved);
+            forecast_.host = std::max(forecast_.host, phase.host.held());
+            forecast_.host_mapped =
+                std::max(forecast_.host_mapped, phase.host.held() + phase.host.mapped);
             slow = slow || phase.streamed_per_forward > Bytes(0);
         }
+        warn_of_host();
         if (died_)
             forecast_.verdict = Verdict::WillNotFit;
         else if (unknown_ || program_.steps.empty())  // without steps: no node that ComfyUI runs
@@ -521,6 +629,10 @@ class Simulation {
     bool dynamic_;
     std::vector<ModelKey> keys_;  // by ModelIndex
     Forecast forecast_;
+    std::size_t next_output_ = 0;
+    Bytes outputs_;
+    Bytes last_output_;
+    Bytes reading_;  // of files, while a loader node runs
     bool unknown_ = false;
     bool died_ = false;
     bool fell_back_ = false;

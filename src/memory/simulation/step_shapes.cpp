@@ -51,8 +51,8 @@ std::int64_t estimated_area(const FamilyTraits& traits, const LatentShape& laten
 std::vector<ConditionUse> conditions_of(const SampleStep& what) {
     std::vector<ConditionUse> all = what.positive;
     const auto traits = sampler_traits(what.sampler);
-    const bool uncond_dropped =
-        std::abs(what.cfg - 1.0) < 1e-9 && !(traits && traits->needs_uncond);
+    const bool uncond_dropped = std::abs(what.cfg - 1.0) < 1e-9 &&
+                                !(traits && traits->needs_uncond) && !what.patches.keeps_negative;
     if (!uncond_dropped) all.insert(all.end(), what.negative.begin(), what.negative.end());
     return all;
 }
