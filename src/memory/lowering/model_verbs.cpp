@@ -131,21 +131,35 @@ Values load_other(NodeScope& scope, const BuiltModels& models) {
     return {std::move(network)};
 }
 
-// A LoRA changes weights where they lie; it is another model only for the loader.
+constexpr std::size_t kLorasMax = 64;  // chosen: no graph draws as many
+
+// The files that a node puts into weights; empty texts and "None" are none.
+std::vector<LoraIndex> loras_of(NodeScope& scope, const BuiltModels& models) {
+    const std::vector<std::string> usual{"lora_name"};
+    std::vector<LoraIndex> loras;
+    for (const std::string& input : scope.kind().files.empty() ? usual : scope.kind().files) {
+        const auto name = scope.text(input);
+        if (!name || name->empty() || *name == "None" || loras.size() >= kLorasMax) continue;
+        loras.push_back(add_lora(scope, models, *name));
+    }
+    return loras;
+}
+
+// A LoRA changes weights where they lie; it is another model only for the loader. A model that is
+// merged with another is patched in every weight.
 Values patch(NodeScope& scope, const BuiltModels& models) {
-    constexpr std::size_t kLorasMax = 64;  // chosen: no graph draws as many
     Values values = make_outputs(scope);
-    const auto lora = scope.text("lora_name");
+    const bool merges = scope.kind().files.empty() && scope.node().find("lora_name") == nullptr;
+    const std::vector<LoraIndex> loras = loras_of(scope, models);
     for (std::size_t slot = 0; slot < values.size(); ++slot) {
         auto* model = std::get_if<ModelValue>(&values[slot].what);
         const bool clip = model != nullptr && scope.kind().outputs[slot].from == "clip";
         const auto strength = scope.number(clip ? "strength_clip" : "strength_model");
         if (model == nullptr || strength == 0.0) continue;  // ComfyUI leaves it alone too
         model->use.patch_id = hash_number(scope.signature(), slot + 1);
-        if (!lora)
-            model->use.merged_whole = true;
-        else if (model->use.loras.size() < kLorasMax)
-            model->use.loras.push_back(add_lora(scope, models, *lora));
+        model->use.merged_whole = model->use.merged_whole || merges;
+        if (model->use.loras.size() < kLorasMax)
+            model->use.loras.insert(model->use.loras.end(), loras.begin(), loras.end());
     }
     return values;
 }

@@ -37,14 +37,16 @@ StreamedModules LoadedModel::streamed() const {
     StreamedModules streamed;
     const LowRank low_rank(*model_, patches_);
     for (std::size_t i = 0; i < units_.size(); ++i) {
-        if (units_[i].at == Place::Card) continue;
-        const std::int64_t bytes = model_->units[i].bytes;
+        const LoadUnit& unit = model_->units[i];
+        const bool on_card = units_[i].at == Place::Card;
+        if (patches_.has(i) && (!on_card || unit.packed))
+            streamed.patched_copy = std::max(
+                streamed.patched_copy,
+                patched_copy_bytes(unit, low_rank.elements(i), model_->compute_element_bytes));
+        if (on_card) continue;
+        const std::int64_t bytes = unit.bytes;
         ++streamed.count;
         streamed.bytes += bytes;
-        if (patches_.has(i))
-            streamed.patched_copy = std::max(
-                streamed.patched_copy, patched_copy_bytes(model_->units[i], low_rank.elements(i),
-                                                          model_->compute_element_bytes));
         if (bytes <= streamed.largest) continue;
         streamed.largest = bytes;
         streamed.largest_unit = i;

@@ -31,7 +31,8 @@ struct StreamedModules {
     std::int64_t bytes = 0;
     std::int64_t largest = 0;
     std::optional<std::size_t> largest_unit;  // by index
-    // Most that one call takes for a module that is patched as it is streamed; 0: none is.
+    // Most that one call takes for a module that is patched as it is streamed or unpacked; 0: none
+    // is.
     std::int64_t patched_copy = 0;
 };
 

@@ -56,7 +56,10 @@ std::int64_t merge_bytes(const LoadUnit& unit, std::int64_t low_rank_elements, i
 
 std::int64_t patched_copy_bytes(const LoadUnit& unit, std::int64_t low_rank_elements,
                                 std::int64_t compute_element_bytes) {
-    return arithmetic_bytes(unit.elements, low_rank_elements, compute_element_bytes);
+    // Packed weights are patched in fp32, whatever they compute in (ComfyUI-GGUF).
+    constexpr std::int64_t kSingle = 4;
+    return arithmetic_bytes(unit.elements, low_rank_elements,
+                            unit.packed ? kSingle : compute_element_bytes);
 }
 
 }  // namespace plimsoll::memory

@@ -66,6 +66,13 @@ TEST(LoraMerge, leaves_packed_weights_alone) {
         merge_bytes({.prefix = {}, .bytes = kMib, .elements = 2 * kMib, .packed = true}, 0, 4), 0);
 }
 
+TEST(LoraMerge, patches_packed_weights_in_fp32_on_every_call) {
+    const LoadUnit packed{.prefix = {}, .bytes = kMib, .elements = 2 * kMib, .packed = true};
+    EXPECT_EQ(patched_copy_bytes(packed, 0, 2), 3 * 2 * kMib * 4);
+    const LoadUnit plain{.prefix = {}, .bytes = 4 * kMib, .elements = 2 * kMib};
+    EXPECT_EQ(patched_copy_bytes(plain, 0, 2), 3 * 2 * kMib * 2);
+}
+
 TEST(LoraMerge, gives_each_weight_its_share_of_the_matrices) {
     const auto model = three_weights();
     Patches patches = kPatches;

@@ -320,6 +320,23 @@ TEST_F(SamplingPatchesTest, loras_take_the_host_twice_their_file_and_what_they_r
     EXPECT_EQ(with.resident, phase(plain, PhaseKind::Sample).resident);
 }
 
+// Goal: pages give way to the copies of patching, as they do to all that computes. Method: a card
+// that the weights fill.
+TEST_F(SamplingPatchesTest, patching_on_the_way_to_the_card_makes_pages_leave) {
+    device_.total = Bytes::from_mib(5898);
+    device_.used_by_others = Bytes::from_mib(300);
+    server_.version = {0, 33, 0};
+    const Forecast plain = forecast({});
+    const Forecast patched =
+        forecast({.patch = on_model("LoraLoaderModelOnly",
+                                    R"("lora_name": "lora", "strength_model": 1.0)")});
+    const Phase with = phase(patched, PhaseKind::Sample);
+    EXPECT_NEAR(with.cast.mib(), 3 * 25, 1);  // three of the largest patched weight, in fp16
+    EXPECT_LT(with.resident, phase(plain, PhaseKind::Sample).resident);
+    EXPECT_LE(with.peak, patched.card_limit);
+    EXPECT_NE(patched.verdict, Verdict::WillNotFit);
+}
+
 TEST_F(SamplingPatchesTest, the_native_allocator_reserves_whole_segments) {
     const Phase pooled = sample({});
     server_.flags.cuda_malloc = false;

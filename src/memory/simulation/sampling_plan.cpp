@@ -122,7 +122,8 @@ PlannedStep plan_step(const SampleStep& step, const std::vector<ConditionUse>& u
                 if (negative && step.patches.negative_apart) control ^= 1ULL << 63U;
                 conditions.push_back({.tokens = use.tokens, .control_id = control});
             }
-            std::erase_if(waiting, [&](int u) { return std::ranges::find(alike, u) != alike.end(); });
+            std::erase_if(waiting,
+                          [&](int u) { return std::ranges::find(alike, u) != alike.end(); });
             for (ForwardGroup& group : group_conditions(
                      conditions, estimated_area(traits, area, uses), estimate, free_bytes)) {
                 PlannedForward forward{.conditions = {},

@@ -204,7 +204,7 @@ class Simulation {
         Movement moved = policy().load(request);
         const ProgramModel& m = model(what.text_encoder.model);
         const Activity activity = text_encode_activity(m, what.runs, server_.flags, rules_);
-        add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+        add_movement(moved, compute(activity, {te->handle}));
         phase.runs_on_card = te->placement.runs_on == Place::Card;
         phase.compute = te->types.compute;
         explain_loras(phase, what.text_encoder);
@@ -256,6 +256,15 @@ class Simulation {
                                    .image = {1, latent.height * latent.pixels_per_cell,
                                              latent.width * latent.pixels_per_cell}});
             }
+    }
+
+    // Weights that are patched on their way to the card take their copies besides.
+    Movement compute(const Activity& activity, const std::vector<ModelHandle>& in_use) {
+        Bytes copies = activity.cast;
+        for (const Stay& stay : policy().stays())
+            if (std::ranges::find(in_use, stay.handle) != in_use.end())
+                copies = std::max(copies, Bytes(stay.patched_copy));
+        return policy().compute((activity.activations + copies).count);
     }
 
     void explain_loras(Phase& phase, const ModelUse& use) const {
@@ -418,7 +427,7 @@ class Simulation {
         const auto all = static_cast<std::int64_t>(plan.together);
         explain_conditions(phase, plan.together, plan.groups,
                            estimate.bytes(area * all) * kForwardMargin, free);
-        add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+        add_movement(moved, compute(activity, in_use));
         finish(std::move(phase), moved, activity, in_use, Costs::PerForward);
     }
 
