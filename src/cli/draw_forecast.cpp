@@ -159,6 +159,15 @@ void draw_phases(Screen& screen, const advisor::PricedForecast& forecast,
                 2);
 }
 
+void draw_host(Screen& screen, const memory::Forecast& forecast) {
+    if (forecast.host_mapped == Bytes(0)) return;
+    std::string text = fmt::format("{} held in the machine's memory", to_text(forecast.host));
+    if (forecast.host_mapped > forecast.host)
+        text += fmt::format(", {} with pages of files, which the system may drop",
+                            to_text(forecast.host_mapped));
+    draw_field(screen, "host", text);
+}
+
 void draw_verdict(Screen& screen, memory::Verdict verdict, const advisor::Judgement& judged) {
     const std::string word =
         screen.styled(style_of(verdict), spoken(memory::verdict_name(verdict)));
@@ -197,6 +206,15 @@ void draw_reasons(Screen& screen, const advisor::PricedForecast& forecast) {
                              fmt::format("when it begins {} are loaded, {} leave the card",
                                          to_text(phase.loaded), to_text(phase.evicted)),
                              6);
+        if (phase.host.held() > Bytes(0))
+            screen.paragraph(
+                "    ",
+                fmt::format("the host holds {}: weights {}, LoRAs {}, outputs of nodes {}; the "
+                            "allocator reserves up to {}",
+                            to_text(phase.host.held()), to_text(phase.host.weights),
+                            to_text(phase.host.loras), to_text(phase.host.outputs),
+                            to_text(phase.reserved)),
+                6);
         draw_models(screen, phase);
         if (!phase.peak_op.empty()) {
             screen.paragraph("    ",

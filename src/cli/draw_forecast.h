@@ -28,6 +28,8 @@ void draw_job(Screen& screen, const service::Job& job, const std::string& where,
               const service::Config& config, const advisor::Budget& budget);
 void draw_phases(Screen& screen, const advisor::PricedForecast& forecast,
                  const advisor::Budget& budget);
+// What the job holds in the machine's memory.
+void draw_host(Screen& screen, const memory::Forecast& forecast);
 void draw_verdict(Screen& screen, memory::Verdict verdict, const advisor::Judgement& judged);
 void draw_reasons(Screen& screen, const advisor::PricedForecast& forecast);
 void draw_warnings(Screen& screen, const std::vector<std::string>& warnings);

@@ -3,6 +3,7 @@
 
 #include "advisor/settings.h"
 #include "base/text.h"
+#include "service/media.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -162,9 +163,19 @@ void add_job_flags(CLI::App& command, JobFlags& into, WorkflowBy by) {
     add_text(command, "--family", request.family, "NAME",
              "a known architecture instead of a file: sd15, sdxl, ...");
     add_object_info_flag(command, request.object_info);
+    add_checked(command, "--input", "NAME=WxH",
+                "the size of a picture or video that the workflow loads: photo.png=832x1216, "
+                "clip.mp4=832x480x81, song.mp3=30s, or photo.png=FILE on this machine",
+                [&request](const std::string& text) -> std::string {
+                    auto media = service::parse_media(text);
+                    if (!media) return media.error().message;
+                    request.media.by_name.insert_or_assign(std::move(media->first), media->second);
+                    return {};
+                })
+        .multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // each was taken at its check
     add_text(command, "--preset", into.preset, "NAME", "saved settings; other flags go over them");
     for (const char* const flag :
-         {"--model", "--model-file", "--family", "--object-info", "--preset"})
+         {"--model", "--model-file", "--family", "--object-info", "--input", "--preset"})
         in_group(command, flag, kWhat);
     add_wish_flags(command, request);
     // The networks of this version draw single pictures.

@@ -33,6 +33,7 @@ Result<Exit> forecast(Session& session, const Flags& flags) {
         Screen& out = session.out;
         draw_job(out, question.job, answer.where, question.config, answer.budget);
         draw_phases(out, answer.forecast, answer.budget);
+        draw_host(out, answer.forecast.memory);
         draw_verdict(out, answer.verdict, answer.judged);
         draw_warnings(out, answer.warnings);
         if (flags.explain) draw_reasons(out, answer.forecast);

@@ -153,8 +153,10 @@ Result<advisor::Settings> settings_of_wishes(const JobRequest& request, const Pr
     return settings;
 }
 
-Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles, ModelLibrary& library,
-                        Upstream* comfyui) {
+namespace {
+
+Result<Job> resolve_source(const JobRequest& request, const Profiles& profiles,
+                           ModelLibrary& library, Upstream* comfyui) {
     TRY_DO(check_sources(request));
     if (request.workflow)
         return job_of_text({.text = *request.workflow,
@@ -182,6 +184,15 @@ Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles, Mod
     const std::string name = request.model_file->filename().string();
     const advisor::ModelProfile profile = neutral_profile(name, name, contents->family);
     return job_of_settings(request, profile, std::move(contents));
+}
+
+}  // namespace
+
+Result<Job> resolve_job(const JobRequest& request, const Profiles& profiles, ModelLibrary& library,
+                        Upstream* comfyui) {
+    TRY_ASSIGN(Job job, resolve_source(request, profiles, library, comfyui));
+    job.media = request.media;
+    return job;
 }
 
 }  // namespace plimsoll::service

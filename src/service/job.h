@@ -8,6 +8,7 @@
 #pragma once
 #include "advisor/settings.h"
 #include "base/error.h"
+#include "memory/input_media.h"
 #include "service/comfyui/upstream.h"
 #include "service/models.h"
 #include "service/profiles.h"
@@ -43,11 +44,13 @@ struct JobRequest {
     std::optional<advisor::Quality> quality;
     std::optional<std::uint64_t> seed;
     bool vae_tiling = false;
+    memory::InputMedia media;  // sizes of what a workflow's nodes load
 };
 
 struct Job {
     std::string workflow;  // API format
     memory::ModelFiles files;
+    memory::InputMedia media;
     std::optional<advisor::Settings> settings;  // where Plimsoll built the workflow
     advisor::Quality quality = advisor::Quality::Optimized;
     std::string prompt;           // the user's words, where Plimsoll built the workflow

@@ -102,7 +102,10 @@ Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes, const
     if (device.torch_total == Bytes(0) && card)
         site.device.used_by_others =
             std::max(site.device.used_by_others, timing::context_bytes(site.card));
-    if (stats.ram_free > Bytes(0)) site.device.host_ram_free = stats.ram_free;
+    if (stats.ram_free > Bytes(0)) {
+        site.device.host_ram_free = stats.ram_free;
+        site.device.host_ram_known = true;
+    }
     TRY_DO(apply_config(config, site, stats.argv));
     TRY_DO(apply_vram(wishes, site));
     return site;
@@ -136,8 +139,11 @@ Result<advisor::Budget> budget_of(const Config& config) {
 }
 
 advisor::Forecaster forecaster_of(const Site& site, const Job& job) {
-    return advisor::make_forecaster(
-        {.files = job.files, .server = site.server, .device = site.device, .card = site.card});
+    return advisor::make_forecaster({.files = job.files,
+                                     .server = site.server,
+                                     .device = site.device,
+                                     .card = site.card,
+                                     .media = job.media});
 }
 
 }  // namespace plimsoll::service

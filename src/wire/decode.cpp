@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "base/utf8.h"
+#include "service/media.h"
 #include "workflow/json_scanner.h"
 
 #include <fmt/format.h>
@@ -126,6 +127,21 @@ Result<void> read_pins(const Place& at) {
     return {};
 }
 
+// What the workflow loads: {"photo.png": "832x1216"}.
+Result<void> read_inputs(const Place& at) {
+    if (at.from.peek() != '{') return must_be("an object of sizes by name");
+    constexpr std::size_t kInputsMax = 64;
+    TRY_DO(at.from.scan_object([&](const std::string& name, workflow::Span) -> Result<void> {
+        auto& sizes = at.into.job.media.by_name;
+        if (sizes.size() >= kInputsMax) return must_be("an object of at most 64 sizes");
+        TRY_ASSIGN(const std::string text, read_text(at.from, 1, 64));
+        TRY_ASSIGN(const memory::MediaSize size, service::parse_media_size(text));
+        sizes.insert_or_assign(name, size);
+        return {};
+    }));
+    return {};
+}
+
 template <class T>
 Result<void> take(Result<T> value, auto& into) {
     if (!value) return std::unexpected(std::move(value).error());
@@ -151,6 +167,7 @@ Result<void> read_side(const Place& at, std::optional<int>& into) {
 
 constexpr std::array kRows{
     Row{"workflow", Field::Source, read_workflow},
+    Row{"inputs", Field::Source, read_inputs},
     Row{"preset", Field::Source,
         [](const Place& at) { return take(read_text(at.from, 1, 64), at.into.preset); }},
     Row{"family", Field::Family,

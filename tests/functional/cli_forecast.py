@@ -58,6 +58,44 @@ class Forecast(FunctionalTest):
         picture = self.run_json("forecast", data / "txt2img_ComfyUI_00001_.png", *CARD)
         self.assertIn("sample", [phase["kind"] for phase in picture["phases"]])
 
+    def test_the_size_of_an_input_is_said_or_read_from_its_file(self):
+        graph = support.text_to_image()
+        graph["5"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["10", 0], "vae": ["4", 2]}}
+        graph["10"] = {"class_type": "LoadImage", "inputs": {"image": "photo.png"}}
+        workflow = self.home / "img2img.json"
+        workflow.write_text(json.dumps(graph))
+
+        def sampled(*flags, code=None):
+            answer = self.run_json("forecast", workflow, *CARD, *flags, code=code)
+            phase = next(phase for phase in answer["phases"] if phase["kind"] == "sample")
+            return phase["activationsBytes"], " ".join(answer["warnings"])
+
+        assumed, warnings = sampled()
+        self.assertIn("the size of photo.png is not known", warnings)
+        small, warnings = sampled("--input", "photo.png=512x768")
+        self.assertNotIn("is not known", warnings)
+        self.assertLess(small, assumed)
+        # The header of a picture of that size says the same.
+        picture = self.home / "somewhere else.png"
+        picture.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (512).to_bytes(4, "big") + (768).to_bytes(4, "big") + bytes(40))
+        self.assertEqual(sampled("--input", f"photo.png={picture}")[0], small)
+        # Several inputs; of one name the last counts.
+        self.assertEqual(sampled("--input", "photo.png=64x64", "--input", "other.png=64x64", "--input", "photo.png=512x768")[0], small)
+        out, error = self.run_plimsoll("forecast", workflow, *CARD, "--input", "photo.png=large", code=2)
+        self.assertIn("neither a size", out + error)
+
+    def test_the_host_is_said_beside_the_card(self):
+        answer = self.run_json("forecast", "--family", "sdxl", *CARD)
+        self.assertEqual(answer["hostBytes"], max(phase["hostBytes"] for phase in answer["phases"]))
+        for phase in answer["phases"]:
+            host = phase["host"]
+            self.assertEqual(phase["hostBytes"], host["weightsBytes"] + host["lorasBytes"] + host["outputsBytes"])
+            self.assertGreaterEqual(phase["reservedBytes"], phase["peakBytes"])
+        # A card of 6 GB cannot hold SDXL's networks at once: the rest waits in the machine's memory.
+        self.assertGreater(answer["hostBytes"], 5 << 30)
+        out, _ = self.run_plimsoll("forecast", "--family", "sdxl", *CARD)
+        self.assertIn("held in the machine's memory", out.replace("\n           ", " "))
+
     def test_a_model_file_is_read_and_its_numbers_stand(self):
         model = self.home / "model.safetensors"
         support.write_model(model)

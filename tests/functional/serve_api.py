@@ -30,6 +30,19 @@ class Serve(FunctionalTest):
         self.assertEqual(status, 200, answer)
         self.assertGreaterEqual(answer["value"], 192)
 
+    def test_sizes_of_inputs_are_taken_and_never_read_from_files(self):
+        daemon = self.daemon()
+        graph = text_to_image()
+        graph["5"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["10", 0], "vae": ["4", 2]}}
+        graph["10"] = {"class_type": "LoadImage", "inputs": {"image": "photo.png"}}
+        assumed = daemon.post("/api/forecast", {"workflow": graph})[1]
+        status, small = daemon.post("/api/forecast", {"workflow": graph, "inputs": {"photo.png": "512x512"}})
+        self.assertEqual(status, 200, small)
+        self.assertLess(small["floorBytes"], assumed["floorBytes"])
+        for wrong in ("/etc/hostname", "512", "0x512", ""):
+            status, answer = daemon.post("/api/forecast", {"workflow": graph, "inputs": {"photo.png": wrong}})
+            self.assertEqual((status, answer["error"]["details"]), (400, {"field": "inputs"}), wrong)
+
     def test_a_job_goes_from_request_to_picture_and_into_the_history(self):
         daemon = self.daemon()
         status, job = daemon.post("/api/generate", {**SDXL, "prompt": "a lighthouse", "seed": 7})
