@@ -115,13 +115,15 @@ test('jobs that wait are listed and can leave the queue', async () => {
   await open('monitor')
   await page.locator('.connection.open').waitFor()
   for (const prompt of ['first in line', 'second in line', 'third in line']) expect(await submit(prompt)).toBeLessThan(300)
-  await page.getByText(/waiting$/).filter({ hasText: /\d/ }).waitFor()
+  await page.getByText(/^\d waiting$/).waitFor()
   await page.getByRole('button', { name: 'Take out of the queue: third in line' }).click()
   await page.getByRole('button', { name: 'Take out of the queue: third in line' }).waitFor({ state: 'hidden' })
   await expect.poll(() => page.evaluate(async () => {
     const { jobs } = await (await fetch('api/jobs')).json() as { jobs: { prompt: string; state: string }[] }
     return jobs.find((job) => job.prompt === 'third in line')?.state
   })).toBe('cancelled')
+  // ComfyUI's previews, while it samples.
+  await expect.poll(() => page.getByAltText('Preview of the picture').evaluateAll((images: HTMLImageElement[]) => images[0]?.naturalWidth ?? 0), { timeout: 30_000, interval: 20 }).toBeGreaterThan(0)
   await page.getByText('No job is running.').waitFor({ timeout: 50_000 })
   await page.getByAltText(/Picture 1: second in line/).waitFor()
   await photograph(page, 'monitor-done')

@@ -24,7 +24,7 @@ export class Daemon {
   async start(speed: number, token = ''): Promise<void> {
     const child = spawn(needed('PLIMSOLL_BINARY'), ['serve', '--simulate', '--card', 'rtx3050-6gb', '--speed', String(speed), '--seed', '1',
       '--listen', `127.0.0.1:${this.port}`, '--log-format', 'json'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: this.home,
-      env: { ...process.env, PLIMSOLL_HOME: this.home, HOME: this.home, ...(token ? { PLIMSOLL_TOKEN: token } : {}) } })
+      env: { ...process.env, PLIMSOLL_HOME: this.home, HOME: this.home, PLIMSOLL_COMFYUI_FLAGS: '--preview-method latent2rgb', ...(token ? { PLIMSOLL_TOKEN: token } : {}) } })
     this.process = child
     for await (const line of createInterface({ input: child.stdout })) {
       const event = JSON.parse(line) as { event: string; port?: number }
