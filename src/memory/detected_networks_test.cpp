@@ -105,6 +105,8 @@ const std::vector<Listed> kWalked = {
     {"ltxav_ltx2_19B", Family::Ltxav},
     {"ltxav_ltx2.3_22B", Family::Ltxav},
     {"minimax_h3", Family::MiniMaxH3},
+    {"seedvr2_3B", Family::SeedVr2},
+    {"seedvr2_7B", Family::SeedVr2},
     {"kandinsky5_lite_video", Family::Kandinsky5},
     {"kandinsky5_pro_video", Family::Kandinsky5},
     {"ace_step", Family::AceStep},
@@ -131,6 +133,8 @@ const std::vector<Listed> kWalked = {
     {"vae_kl4"},
     {"vae_kl16"},
     {"flux_vae"},
+    {"seedvr2_vae"},
+    {"minimax_h3_audio_vae"},
     {"wan21_vae"},
     {"wan22_vae"},
     {"flux2_vae"},
@@ -326,8 +330,7 @@ TEST(LtxVae, has_one_for_sound_beside_it_in_a_checkpoint) {
 TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
     const std::vector<std::pair<std::string, std::string>> kOthers = {
         {"cosmos1_7B", "Cosmos 1"},          {"hidream_o1", "HiDream O1"},
-        {"hunyuandit", "HunyuanDiT"},        {"seedvr2_3B", "SeedVR 2"},
-        {"seedvr2_7B", "SeedVR 2"},          {"te_gpt_oss_20b", "GPT-OSS"},
+        {"hunyuandit", "HunyuanDiT"},        {"te_gpt_oss_20b", "GPT-OSS"},
         {"clip_vision_h", "vision encoder"}, {"siglip_384", "vision encoder"},
         {"esrgan_rrdb_x4", "ESRGAN"},
     };
@@ -340,8 +343,7 @@ TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
         EXPECT_THAT(contents.notes, Contains(HasSubstr(note))) << name;
         EXPECT_EQ(contents.everything.params, params_of(table)) << name;
     }
-    for (const std::string name :
-         {"minimax_h3_audio_vae", "seedvr2_vae", "clip_vision_g", "clip_vision_vitl"}) {
+    for (const std::string name : {"clip_vision_g", "clip_vision_vitl"}) {
         const Contents contents = modelfile::detect_contents(listing(name));
         EXPECT_FALSE(contents.denoiser) << name;
         EXPECT_FALSE(contents.vae) << name;

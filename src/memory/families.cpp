@@ -196,6 +196,8 @@ FamilyTraits family_traits(Family family, const modelfile::DenoiserConfig& confi
                     .sound_elements = kMiniMaxSoundElements,
                     .needs_sound = true,
                     .alone = true};
+        case Family::SeedVr2:  // the base class's factor
+            return {.usage_factor = 2.0, .types = kHalfFirst, .latent = kWan21, .alone = true};
         case Family::Kandinsky5:
             return {.usage_factor = 1.25,
                     .types = kBrainOnly,

@@ -153,6 +153,7 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "ace_step15") return parse_described<AceStep15Config>(config);
     if (network == "minimax_music3") return parse_described<MiniMaxMusic3Config>(config);
     if (network == "stable_audio") return parse_described<StableAudioConfig>(config);
+    if (network == "seedvr2") return parse_described<Seedvr2Config>(config);
     if (network == "minimax_h3") return parse_described<MiniMaxH3Config>(config);
     CHECK(network == "wan");
     return parse_described<WanConfig>(config);
@@ -192,7 +193,9 @@ VaeConfig parse_other_vae(const json::value& from) {
     const std::string_view kind = find_string(from, "kind").value_or("");
     if (kind == "cosmos") return CosmosVaeConfig{};
     if (kind == "mage") return MageVaeConfig{};
+    if (kind == "minimax_sound") return MiniMaxAudioVaeConfig{};
     if (kind == "pixel_space") return PixelSpaceVaeConfig{};
+    if (kind == "seedvr2") return Seedvr2VaeConfig{};
     if (kind == "temporal") return TemporalVaeConfig{};
     CHECK(kind == "tiny");
     TinyVaeConfig tiny;

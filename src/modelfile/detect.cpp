@@ -64,6 +64,7 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::Ltxv, "ltxv"},
     {Family::Ltxav, "ltxav"},
     {Family::Kandinsky5, "kandinsky5"},
+    {Family::SeedVr2, "seedvr2"},
     {Family::AceStep, "ace_step"},
     {Family::AceStep15, "ace_step15"},
     {Family::StableAudio, "stable_audio"},
@@ -151,11 +152,26 @@ void find_adapter(const TensorTable& table, Contents& contents) {
 // Files from the training of a VAE hold its losses and averages beside it.
 PartWeights sum_vae(const TensorTable& table, std::string_view prefix) {
     WeightSum sum;
-    for (const std::string_view own :
-         {"encoder.", "decoder.", "quant_conv.", "post_quant_conv.", "conv1.", "conv2.", "bn.",
-          "per_channel_statistics.mean-of-means", "per_channel_statistics.std-of-means",
-          "dconv_encoder.", "decoder_model.", "latent_mean", "latent_std", "latents_", "dcae.",
-          "vocoder."})
+    for (const std::string_view own : {"encoder.",
+                                       "decoder.",
+                                       "quant_conv.",
+                                       "post_quant_conv.",
+                                       "conv1.",
+                                       "conv2.",
+                                       "bn.",
+                                       "per_channel_statistics.mean-of-means",
+                                       "per_channel_statistics.std-of-means",
+                                       "dconv_encoder.",
+                                       "decoder_model.",
+                                       "latent_mean",
+                                       "latent_std",
+                                       "latents_",
+                                       "dcae.",
+                                       "vocoder.",
+                                       "pre_block.",
+                                       "dec_in_proj.",
+                                       "mean_proj.",
+                                       "logs_proj."})
         for (const std::uint32_t at : table.with_prefix(std::string(prefix) + std::string(own)))
             sum.add(table.tensors[at]);
     return sum.total();

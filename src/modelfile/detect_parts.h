@@ -88,6 +88,7 @@ DetectDenoiser detect_hunyuan_video;    // HunyuanVideo and 1.5, HunyuanImage 2.
 DetectDenoiser detect_ltxv;             // LTX-Video
 DetectDenoiser detect_ltxav;            // LTX-2, 2.3
 DetectDenoiser detect_kandinsky5;       // Kandinsky 5, image and video
+DetectDenoiser detect_seedvr2;          // SeedVR2
 DetectDenoiser detect_minimax_h3;       // MiniMax H3, whole and pruned
 DetectDenoiser detect_ace_step;         // ACE-Step
 DetectDenoiser detect_ace_step15;       // ACE-Step 1.5
@@ -109,7 +110,8 @@ struct TransformerVerdict {
 // published ones only.
 [[nodiscard]] std::optional<VaeConfig> detect_hunyuan_vae(const TensorView& view);
 [[nodiscard]] std::optional<MiniMaxVaeConfig> detect_minimax_vae(const TensorView& view);
-// Those of LTX, Cosmos 1, Mage-Flow and Stable Video Diffusion: the published ones only.
+// Those of LTX, Cosmos 1, Mage-Flow, MiniMax H3 (sound), SeedVR2 and Stable Video Diffusion: the
+// published ones only.
 [[nodiscard]] std::optional<VaeConfig> detect_published_vae(const TensorView& view);
 // LTX-2's for sound, its vocoder beside it: below "audio_vae." or "autoencoder.", and "vocoder.".
 [[nodiscard]] std::optional<Part<VaeConfig>> detect_sound_vae(const TensorTable& table,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // VAEs of which few kinds were published, told by tensors that no other has: LTX, Cosmos 1,
-// Mage-Flow, Stable Video Diffusion. Their numbers are the catalogue's.
+// Mage-Flow, SeedVR2, Stable Video Diffusion. Their numbers are the catalogue's.
 #include "modelfile/architectures.h"
 #include "modelfile/detect_parts.h"
 
@@ -36,8 +36,11 @@ std::optional<VaeConfig> detect_ltx_vae(const TensorView& view) {
 
 std::optional<VaeConfig> detect_published_vae(const TensorView& view) {
     if (auto ltx = detect_ltx_vae(view)) return ltx;
+    // The tensor by which ComfyUI tells it.
+    if (view.has("decoder.up_blocks.2.upsamplers.0.upscale_conv.weight")) return known("seedvr2");
     if (view.has("decoder.mid.block_1.mix_factor")) return known("svd");
     if (view.has("dconv_encoder.patch_cond_embed.weight")) return known("mage");
+    if (view.has("pre_block.attn.zero_k_bias")) return known("minimax_h3_audio");
     if (view.has("post_quant_conv.conv3d.weight") && view.has("decoder.conv_in.1.conv3d.weight"))
         return known("cosmos1");
     return std::nullopt;

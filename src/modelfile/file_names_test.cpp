@@ -27,6 +27,11 @@ TEST(FileNames, tell_the_published_networks) {
     EXPECT_EQ(name_of("wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors", kUnets), "wan22_i2v_14b");
     EXPECT_EQ(name_of("umt5_xxl_fp8_e4m3fn_scaled.safetensors", "text_encoders"), "umt5_xxl");
     EXPECT_EQ(name_of("t5xxl_fp16.safetensors", "text_encoders"), "t5_xxl");
+    EXPECT_EQ(name_of("seedvr2_3b_int8_convrot.safetensors", kUnets), "seedvr2_3b");
+    EXPECT_EQ(name_of("seedvr2_ema_vae_fp16.safetensors", "vae"), "seedvr2");
+    EXPECT_EQ(name_of("minimax_h3_audio_vae_fp32.safetensors", "vae"), "minimax_h3_audio");
+    EXPECT_EQ(name_of("minimax_h3_video_vae_int8_convrot.safetensors", "vae"), "minimax_h3");
+    EXPECT_EQ(name_of("ltx-2.5-audio-vae-bf16.safetensors", "vae"), "ltx2.3_audio");
     EXPECT_EQ(name_of("ae.safetensors", "vae"), "kl16");
     EXPECT_EQ(name_of("sd_xl_base_1.0.safetensors", "checkpoints"), "sdxl");
 }

@@ -39,6 +39,7 @@
 #include "modelfile/networks/pixart_config.h"
 #include "modelfile/networks/pixeldit_config.h"
 #include "modelfile/networks/qwen_image_config.h"
+#include "modelfile/networks/seedvr2_config.h"
 #include "modelfile/networks/stable_audio_config.h"
 #include "modelfile/networks/t5_config.h"
 #include "modelfile/networks/wan_config.h"
@@ -103,6 +104,7 @@ enum class Family : std::uint8_t {
     Ltxav,
     MiniMaxH3,
     Kandinsky5,
+    SeedVr2,
     AceStep,
     AceStep15,
     StableAudio,
@@ -198,14 +200,15 @@ using DenoiserConfig =
                  Ideogram4Config, ErnieConfig, HiDreamConfig, Kandinsky5Config, PixelDitConfig,
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
-                 StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config>;
+                 StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config, Seedvr2Config>;
 using ControlConfig = std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig>;
 // Of the network that it controls.
 [[nodiscard]] Family controlled_family(const ControlConfig& config);
-using VaeConfig = std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig,
-                               LtxVaeConfig, Ltx24VaeConfig, LtxAudioVaeConfig, CosmosVaeConfig,
-                               MageVaeConfig, PixelSpaceVaeConfig, TemporalVaeConfig, TinyVaeConfig,
-                               MiniMaxVaeConfig, OobleckConfig, MusicDcaeConfig>;
+using VaeConfig =
+    std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig, LtxVaeConfig,
+                 Ltx24VaeConfig, LtxAudioVaeConfig, CosmosVaeConfig, MageVaeConfig,
+                 PixelSpaceVaeConfig, TemporalVaeConfig, TinyVaeConfig, MiniMaxVaeConfig,
+                 MiniMaxAudioVaeConfig, OobleckConfig, MusicDcaeConfig, Seedvr2VaeConfig>;
 using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
 
 // Params and bytes of one part of a file, as stored.

@@ -303,15 +303,29 @@ Tensor MiniMaxAudioVaeNetwork::decode(Tape& tape, const Tensor& latent) const {
     return wave.view({s[0], s[2], wave.shape().last()});
 }
 
-Walk simulate_minimax_audio_decode(const MiniMaxAudioVaeNetwork& vae, const AudioVaeCall& call) {
+VaeGrid MiniMaxAudioVaeNetwork::grid() const {
+    return {.pixels_per_cell = 1, .latent_channels = static_cast<int>(kLatent)};
+}
+
+std::optional<SoundGrid> MiniMaxAudioVaeNetwork::sound() const {
+    constexpr int kRate = 32'000;
+    return SoundGrid{.samples_per_second = kRate,
+                     .samples_per_latent = kRate / static_cast<int>(kLatentsPerSecond),
+                     .latent_channels = static_cast<int>(kLatent),
+                     .latent_rows = static_cast<int>(kStereo)};
+}
+
+bool MiniMaxAudioVaeNetwork::knows(const VaeCall& call) const {
+    constexpr int kLatentsMax = 3600 * static_cast<int>(kLatentsPerSecond);  // chosen: an hour
+    return call.rules.comfyui_minor_key >= kComfy033 && call.latents <= kLatentsMax;
+}
+
+Walk MiniMaxAudioVaeNetwork::simulate_decode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const Tensor z = tape.input({call.batch, kLatent, kStereo, call.seconds * kLatentsPerSecond},
-                                element_type(call.compute));
-    const Tensor wave = vae.decode(tape, z);
-    Walk walk = finish_walk(tape, vae, call.storage, call.rules);
-    // The recorder of this network counted buffers among the parameters.
-    for (const ModuleEntry& module : vae.modules()) walk.params += module.buffer_elements;
-    return walk;
+    const Tensor z =
+        tape.input({call.batch, kLatent, kStereo, call.latents}, element_type(call.compute));
+    const Tensor wave = decode(tape, z);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
 }  // namespace plimsoll::memory

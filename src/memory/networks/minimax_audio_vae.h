@@ -5,6 +5,7 @@
 // encoder is loaded; only the decoder is walked.
 #pragma once
 #include "memory/networks/layers.h"
+#include "memory/networks/vae.h"
 
 #include <cstdint>
 #include <string_view>
@@ -69,11 +70,18 @@ class AudioResidual {
     std::vector<AudioActivation> activations_;
 };
 
-class MiniMaxAudioVaeNetwork final : public RegisteredNetwork {
+class MiniMaxAudioVaeNetwork final : public Vae {
   public:
     MiniMaxAudioVaeNetwork();
     // [N, channels, 2, T] to [N, 2, samples].
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
+
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::MiniMaxSound; }
+    [[nodiscard]] VaeGrid grid() const override;
+    [[nodiscard]] std::optional<SoundGrid> sound() const override;
+    [[nodiscard]] bool encodes() const override { return false; }
+    [[nodiscard]] bool knows(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
 
   private:
     struct Stage {
@@ -88,15 +96,5 @@ class MiniMaxAudioVaeNetwork final : public RegisteredNetwork {
     AudioActivation post_activation_;
     AudioConv post_;
 };
-
-struct AudioVaeCall {
-    int batch = 1;
-    int seconds = 1;
-    ComputeType compute = ComputeType::Float32;
-    ComputeType storage = ComputeType::Float32;
-    ForwardRules rules = {};
-};
-[[nodiscard]] Walk simulate_minimax_audio_decode(const MiniMaxAudioVaeNetwork& vae,
-                                                 const AudioVaeCall& call);
 
 }  // namespace plimsoll::memory

@@ -26,7 +26,9 @@ enum class VaeKind : std::uint8_t {
     LtxSound,
     Cosmos1,
     Mage,
+    MiniMaxSound,
     PixelSpace,
+    Seedvr2,
 };
 
 // How pixels become latent cells.

@@ -28,6 +28,7 @@
 #include "memory/networks/dit/pixart.h"
 #include "memory/networks/dit/pixeldit.h"
 #include "memory/networks/dit/qwen_image.h"
+#include "memory/networks/dit/seedvr2.h"
 #include "memory/networks/kl_vae.h"
 #include "memory/networks/ltx/ltx24_vae.h"
 #include "memory/networks/ltx/ltx_audio_vae.h"
@@ -35,6 +36,7 @@
 #include "memory/networks/ltx/ltxav.h"
 #include "memory/networks/ltx/ltxv.h"
 #include "memory/networks/mage_vae.h"
+#include "memory/networks/minimax_audio_vae.h"
 #include "memory/networks/t2i_adapter.h"
 #include "memory/networks/taesd.h"
 #include "memory/networks/unet.h"
@@ -42,6 +44,7 @@
 #include "memory/networks/vae/minimax_vae.h"
 #include "memory/networks/vae/pixel_space_vae.h"
 #include "memory/networks/vae/pixel_vae.h"
+#include "memory/networks/vae/seedvr2_vae.h"
 #include "memory/networks/vae/temporal_vae.h"
 #include "memory/networks/wan/wan.h"
 #include "memory/networks/wan/wan_vae.h"
@@ -126,6 +129,7 @@ struct DenoiserBuilder {
         return build_minimax_music3(c);
     }
     BuiltDenoiser operator()(const modelfile::WanConfig& c) const { return build_wan(c); }
+    BuiltDenoiser operator()(const modelfile::Seedvr2Config& c) const { return build_seedvr2(c); }
     BuiltDenoiser operator()(const modelfile::MiniMaxH3Config& c) const {
         return build_minimax_h3(c);
     }
@@ -180,6 +184,12 @@ struct VaeBuilder {
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::MageVaeConfig&) const {
         return std::make_shared<const MageVaeNetwork>();
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::Seedvr2VaeConfig&) const {
+        return std::make_shared<const Seedvr2VaeNetwork>();
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::MiniMaxAudioVaeConfig&) const {
+        return std::make_shared<const MiniMaxAudioVaeNetwork>();
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::PixelSpaceVaeConfig&) const {
         return std::make_shared<const PixelSpaceVae>();

@@ -25,6 +25,7 @@ constexpr std::int64_t kFewFrames = 4;
 // Elements for a pixel and frame of MiniMax-H3's clips (ComfyUI of August 2026).
 constexpr double kMiniMaxElements = 9.5;
 constexpr double kMiniMaxMargin = 1.03;
+constexpr double kMiniMaxSamples = 800;  // of a latent of its sound
 // Elements for a sample of Oobleck's sound, whatever its strides.
 constexpr double kSoundElements = 1000;
 constexpr double kOobleckSamples = 2048;
@@ -84,6 +85,13 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
                    cells * (8 * kPixelsPerCell) * element;
         case VaeKind::LtxSound:
             return 87000 * cells * element;
+        case VaeKind::MiniMaxSound: {
+            const auto samples = static_cast<double>(latent.width) * kMiniMaxSamples;
+            return std::max(42e6, 220 * samples + 20e6) * element * kMiniMaxMargin;
+        }
+        case VaeKind::Seedvr2:
+            // Of a transfer of colours that the decoder no longer makes; in no type.
+            return 160 * static_cast<double>(frames_of(latent)) * cells * kPixelsPerCell;
         case VaeKind::Cosmos1:
             return 50 * static_cast<double>(latent.frames) * cells * (8 * kPixelsPerCell) * element;
         case VaeKind::PixelSpace:
@@ -158,7 +166,9 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
         }
         case VaeKind::PixelSpace:
             return area * element;
-        case VaeKind::LtxSound:  // by samples; its encoder is not simulated
+        case VaeKind::LtxSound:  // by samples; their encoders are not simulated
+        case VaeKind::MiniMaxSound:
+        case VaeKind::Seedvr2:  // not read: AutoencoderKL's, of one frame
         case VaeKind::Mage:
         case VaeKind::Flux2:
         case VaeKind::AutoencoderKl:
@@ -179,6 +189,7 @@ std::span<const ComputeType> vae_types(VaeKind kind) {
         case VaeKind::MiniMaxH3:
             return kMiniMax;
         case VaeKind::LtxSound:
+        case VaeKind::MiniMaxSound:
             return kSingle;
         case VaeKind::AutoencoderKl:
         case VaeKind::Flux2:

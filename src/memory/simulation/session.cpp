@@ -45,6 +45,10 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
                                 .supported = traits.types,
                                 .forced = forced_storage(model, weights)},
                                flags, device);
+            // ComfyUI 0.33.0 runs SeedVR2's half precision in the wider type, layer by layer.
+            if (file.contents->family == modelfile::Family::SeedVr2 &&
+                types.compute == ComputeType::Float16 && computes_bf16(device, flags))
+                types.compute = ComputeType::BFloat16;
             loadable = loadable_unet(name, file, types);
             break;
         }

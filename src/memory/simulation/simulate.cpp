@@ -452,8 +452,10 @@ class Simulation {
         const double estimate =
             decode ? vae_decode_estimate(network.kind(), extents.cells, type, server_.version)
                    : vae_encode_estimate(network.kind(), extents.pixels, type, server_.version);
-        Movement moved = policy().load(
-            {.models = {{vae->handle, {}}}, .required = estimate, .minimum = {}, .whole = sound});
+        Movement moved = policy().load({.models = {{vae->handle, {}}},
+                                        .required = estimate,
+                                        .minimum = {},
+                                        .whole = loads_whole(network.kind(), sound)});
         const int slice = std::min(what.video ? 1 : what.image.batch,
                                    vae_batch(static_cast<double>(policy().free_bytes()), estimate));
         phase.compute = type;
@@ -475,8 +477,9 @@ class Simulation {
             }
         }
         if (phase.tiled) {
-            activity =
-                tiled_vae_activity(network, what.direction, tiles_of(what, network), type, rules_);
+            const std::vector<TileRun> tiles = tiles_of(what, network);
+            activity = tiled_vae_activity(network, what.direction, tiles, type, rules_);
+            if (tiles.size() > 1) activity.activations += kept_beside_tiles(what, network);
             phase.batch_per_forward = 1;
         }
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
@@ -489,6 +492,12 @@ class Simulation {
             last.working_set = activity.held(attempted);
             fell_back_ = true;
         }
+    }
+
+    // ComfyUI does not offload parts of VAEs of sound, nor of SeedVR2's.
+    static bool loads_whole(VaeKind kind, bool sound) {
+        if (kind == VaeKind::MiniMaxSound) return false;
+        return sound || kind == VaeKind::Seedvr2;
     }
 
     Bytes largest_unit(ModelHandle handle) {

@@ -60,15 +60,18 @@ std::vector<ConditionUse> conditions_of(const SampleStep& what) {
 namespace {
 
 // Images too, where the VAE is one of videos.
-std::vector<TileRun> video_tiles_of(const VaeStep& what, const VaeGrid& grid) {
+std::vector<TileRun> video_tiles_of(const VaeStep& what, const Vae& vae) {
+    const VaeGrid grid = vae.grid();
     const bool decode = what.direction == VaeDirection::Decode;
     const int cell = decode ? grid.pixels_per_cell : 1;
     const int time = decode ? grid.frames_per_cell : 1;
-    const VideoTiling tiling =
-        what.tiled ? node_video_tiling(node_tiling(what.tile_size, what.overlap, cell),
-                                       what.tile_frames, what.frame_overlap, time)
-                   : video_fallback(cell);
     const int frames = what.video ? what.image.batch : 1;
+    VideoTiling tiling = what.tiled
+                             ? node_video_tiling(node_tiling(what.tile_size, what.overlap, cell),
+                                                 what.tile_frames, what.frame_overlap, time)
+                             : video_fallback(cell);
+    // It slices a clip by itself: a tile has all of its frames, whatever the node says.
+    if (vae.kind() == VaeKind::Seedvr2) tiling.frames = kAllFrames;
     return video_tiles(what.video ? 1 : what.image.batch,
                        {what.image.height / cell, what.image.width / cell, (frames - 1) / time + 1},
                        tiling);
@@ -109,12 +112,24 @@ VaeExtents extents_of(const VaeStep& what, const Vae& vae) {
                       pixels.width / grid.pixels_per_cell}};
 }
 
+Bytes kept_beside_tiles(const VaeStep& what, const Vae& vae) {
+    if (vae.kind() != VaeKind::Seedvr2) return {};
+    constexpr std::int64_t kFloatBytes = 4;
+    constexpr std::int64_t kColours = 3;
+    const VaeExtents extents = extents_of(what, vae);
+    const bool decode = what.direction == VaeDirection::Decode;
+    const VaeExtent& made = decode ? extents.pixels : extents.cells;
+    const std::int64_t channels = decode ? kColours : vae.grid().latent_channels;
+    // The sum of the tiles, and of their weights.
+    return Bytes(kFloatBytes * made.height * made.width * (channels * made.frames + 1));
+}
+
 std::vector<TileRun> tiles_of(const VaeStep& what, const Vae& vae) {
     if (const auto sound = vae.sound()) return sound_tiles_of(what, *sound);
     const VaeGrid grid = vae.grid();
     const ImageShape& image = what.image;
     const int cell = grid.pixels_per_cell;
-    if (grid.frames_per_cell > 1) return video_tiles_of(what, grid);
+    if (grid.frames_per_cell > 1) return video_tiles_of(what, vae);
     const int images = image.batch;
     if (what.direction == VaeDirection::Decode) {
         const Tiling tiling =

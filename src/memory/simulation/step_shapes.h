@@ -40,5 +40,8 @@ struct VaeExtents {
 // The tiles that the node asks for, or else those after running out of memory. Of a sound their
 // widths are latents.
 [[nodiscard]] std::vector<TileRun> tiles_of(const VaeStep& what, const Vae& vae);
+// What a VAE that blends its tiles on the card keeps there, tile after tile; most blend in the
+// system's memory.
+[[nodiscard]] Bytes kept_beside_tiles(const VaeStep& what, const Vae& vae);
 
 }  // namespace plimsoll::memory

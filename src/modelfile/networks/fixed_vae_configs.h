@@ -5,9 +5,11 @@
 
 namespace plimsoll::modelfile {
 
-struct CosmosVaeConfig {};      // Cosmos 1
-struct MageVaeConfig {};        // Mage-Flow
-struct PixelSpaceVaeConfig {};  // of networks that make pixels: hands on what it is given
-struct TemporalVaeConfig {};    // Stable Video Diffusion
+struct CosmosVaeConfig {};        // Cosmos 1
+struct MageVaeConfig {};          // Mage-Flow
+struct MiniMaxAudioVaeConfig {};  // the sound of MiniMax H3
+struct PixelSpaceVaeConfig {};    // of networks that make pixels: hands on what it is given
+struct Seedvr2VaeConfig {};       // SeedVR2
+struct TemporalVaeConfig {};      // Stable Video Diffusion
 
 }  // namespace plimsoll::modelfile

@@ -195,13 +195,16 @@ Tensor Seedvr2VaeNetwork::decode(Tape& tape, const Tensor& z) const {
     });
 }
 
-bool Seedvr2VaeNetwork::knows(const VaeCall& call) {
-    return call.rules.comfyui_minor_key >= kComfy033 && call.storage == call.compute;
+bool Seedvr2VaeNetwork::knows(const VaeCall& call) const {
+    // Chosen: a walk of each slice takes its time.
+    constexpr int kFramesMax = 1 << 12;
+    return call.rules.comfyui_minor_key >= kComfy033 && call.storage == call.compute &&
+           call.frames <= kFramesMax;
 }
 
 Walk Seedvr2VaeNetwork::simulate_decode(const VaeCall& call) const {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
-    const Tensor z = tape.input({call.batch, kLatent, (call.frames - 1) / kFramesPerCell + 1,
+    const Tensor z = tape.input({call.batch, kLatent, grid().latent_frames(call.frames),
                                  call.height / kPixelsPerCell, call.width / kPixelsPerCell},
                                 element_type(call.compute));
     const Tensor video = decode(tape, z);

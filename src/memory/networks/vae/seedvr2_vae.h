@@ -4,6 +4,7 @@
 // Clips pass it in slices of one cell, each convolution keeping the frames that the next slice
 // needs.
 #pragma once
+#include "memory/networks/vae.h"
 #include "memory/networks/vae/seedvr2_layers.h"
 
 #include <optional>
@@ -11,17 +12,20 @@
 
 namespace plimsoll::memory {
 
-class Seedvr2VaeNetwork final : public RegisteredNetwork {
+class Seedvr2VaeNetwork final : public Vae {
   public:
     Seedvr2VaeNetwork();
 
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;  // [N, 16, T, H, W]
     [[nodiscard]] Tensor encode(Tape& tape, const Tensor& pixels) const;
 
-    // Whether the walk has this version's forward for such a call.
-    [[nodiscard]] static bool knows(const VaeCall& call);
-    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const;
-    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const;
+    [[nodiscard]] VaeKind kind() const override { return VaeKind::Seedvr2; }
+    [[nodiscard]] VaeGrid grid() const override {
+        return {.pixels_per_cell = 8, .frames_per_cell = 4, .latent_channels = 16};
+    }
+    [[nodiscard]] bool knows(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
 
   private:
     struct Level {
