@@ -3,7 +3,7 @@ import vue from 'eslint-plugin-vue'
 import typescript from 'typescript-eslint'
 
 export default typescript.config(
-  { ignores: ['dist/', 'node_modules/', 'src/lib/contract.ts'] },
+  { ignores: ['dist/', 'client/dist/', 'node_modules/', 'src/lib/contract.ts'] },
   ...typescript.configs.strict,
   ...vue.configs['flat/recommended'],
   { files: ['**/*.vue'], languageOptions: { parserOptions: { parser: typescript.parser } } },

@@ -42,6 +42,20 @@ function isErrorBody(value: unknown): value is ErrorBody {
   return typeof error === 'object' && error !== null && 'code' in error && 'message' in error
 }
 
+function errorFrom(status: number, value: unknown): PlimsollError {
+  if (isErrorBody(value)) return new PlimsollError(value.error.code, value.error.message, status, value.error.details)
+  return new PlimsollError('internal', `the daemon answered ${status} without a reason`, status)
+}
+
+// What the daemon said with a status of 400 and above.
+export function errorOf(status: number, body: string): PlimsollError {
+  try {
+    return errorFrom(status, JSON.parse(body))
+  } catch {
+    return errorFrom(status, null)
+  }
+}
+
 function queryOf(values: Record<string, string | number | undefined>): string {
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries(values)) if (value !== undefined && value !== '') query.set(name, String(value))
@@ -60,7 +74,7 @@ export class ResourceManager {
     this.timeoutMs = options.timeoutMs ?? kTimeoutMs
   }
 
-  // The settings of the asked size and quality that stay under the load line.
+  /** The settings of the asked size and quality that stay under the load line. */
   async calculateOptimalSettings(wanted: OptimalRequest, signal?: AbortSignal): Promise<Settings> {
     return (await this.post<Optimal>('/api/settings/optimal', wanted, signal)).settings
   }
@@ -70,11 +84,11 @@ export class ResourceManager {
   getResourceSummary(settings: SettingsRequest, signal?: AbortSignal): Promise<ResourceSummary> {
     return this.post('/api/settings/summary', settings, signal)
   }
-  // What worked best so far, from the history; null when no run says.
+  /** What worked best so far, from the history; null when no run says. */
   async getBestSettings(model: string, minQuality?: number, signal?: AbortSignal): Promise<Settings | null> {
     return (await this.get<{ settings: Settings | null }>(`/api/settings/best${queryOf({ model, minQuality })}`, signal)).settings
   }
-  // Starts a job and answers at once; its progress arrives as events and at job().
+  /** Starts a job and answers at once; its progress arrives as events and at job(). */
   generateWithComfyUI(request: GenerateRequest, signal?: AbortSignal): Promise<Job> {
     return this.post('/api/generate', request, signal)
   }
@@ -137,10 +151,7 @@ export class ResourceManager {
       })
       const text = await answer.text()
       const value: unknown = text === '' ? undefined : parsed(text)
-      if (!answer.ok) {
-        if (isErrorBody(value)) throw new PlimsollError(value.error.code, value.error.message, answer.status, value.error.details)
-        throw new PlimsollError('internal', `the daemon answered ${answer.status} without a reason`, answer.status)
-      }
+      if (!answer.ok) throw errorFrom(answer.status, value)
       return value as T // the contract (docs/openapi.yaml) is checked against the running daemon by its own tests
     } catch (error) {
       if (error instanceof PlimsollError || signal?.aborted) throw error

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: the built package, as npm would install it, speaks with the real daemon. Method: the packed files in a folder of their own,
+// `plimsoll serve --simulate` on a free port. PLIMSOLL_BINARY is the program.
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, test } from 'node:test'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+
+const here = dirname(dirname(fileURLToPath(import.meta.url)))
+const folder = mkdtempSync(join(tmpdir(), 'plimsoll-client-'))
+const kToken = '0123456789abcdef-token'
+const kJob = { model: 'sdxl-base', width: 512, height: 512, steps: 10 }
+const running = []
+
+async function startDaemon(speed, env = {}) {
+  const home = mkdtempSync(join(folder, 'home-'))
+  const child = spawn(process.env.PLIMSOLL_BINARY, ['serve', '--simulate', '--card', 'rtx3050-6gb', '--speed', String(speed), '--seed', '1',
+    '--listen', '127.0.0.1:0', '--log-format', 'json'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: home,
+    env: { ...process.env, PLIMSOLL_HOME: home, HOME: home, ...env } })
+  running.push(child)
+  for await (const line of createInterface({ input: child.stdout })) {
+    const event = JSON.parse(line)
+    if (event.event !== 'listening') continue
+    child.stdout.resume()
+    return `http://127.0.0.1:${event.port}`
+  }
+  throw new Error('the daemon did not start')
+}
+
+let lib
+let baseUrl
+let plimsoll
+before(async () => {
+  assert.ok(process.env.PLIMSOLL_BINARY, 'PLIMSOLL_BINARY is not set')
+  // What `npm publish` would send, and nothing else of this checkout.
+  const packed = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', folder], { cwd: here, encoding: 'utf8' }))
+  execFileSync('tar', ['-xzf', join(folder, packed[0].filename), '-C', folder])
+  mkdirSync(join(folder, 'node_modules'))
+  cpSync(join(folder, 'package'), join(folder, 'node_modules/plimsoll-client'), { recursive: true })
+  writeFileSync(join(folder, 'user.mjs'), "export * from 'plimsoll-client'\n")
+  lib = await import(pathToFileURL(join(folder, 'user.mjs')).href)
+  baseUrl = await startDaemon(0)
+  plimsoll = new lib.ResourceManager({ baseUrl: `${baseUrl}/` })
+})
+after(async () => {
+  for (const child of running) {
+    const ended = new Promise((done) => child.once('exit', done))
+    child.kill('SIGTERM')
+    await ended
+  }
+  rmSync(folder, { recursive: true, force: true })
+})
+
+async function ended(jobId, url = baseUrl) {
+  const stop = new AbortController()
+  const limit = setTimeout(() => { stop.abort() }, 60_000)
+  try {
+    for await (const event of lib.readEvents({ baseUrl: url, signal: stop.signal, lastEventId: 'another-1' }))
+      if (event.type === 'job' && event.data.jobId === jobId && event.data.endedMs !== null) return event.data
+      else if (event.type === 'reset') {
+        const now = await new lib.ResourceManager({ baseUrl: url }).job(jobId)
+        if (now.endedMs !== null) return now
+      }
+    throw new Error('the job did not end in time')
+  } finally {
+    clearTimeout(limit)
+  }
+}
+
+test('the package has its types beside its modules, and TypeScript takes them as a user does', () => {
+  writeFileSync(join(folder, 'user.ts'), `
+import { readEvents, ResourceManager, type DaemonEvent, type Forecast, type Job, PlimsollError } from 'plimsoll-client'
+const plimsoll = new ResourceManager({ baseUrl: 'http://x', token: 't', timeoutMs: 5 })
+export const forecast: Promise<Forecast> = plimsoll.forecast({ model: 'sdxl-base', width: 512 }, new AbortController().signal)
+export const left = async (job: Job): Promise<number | null> => (await plimsoll.job(job.jobId)).secondsLeft
+export async function follow(): Promise<string> {
+  for await (const event of readEvents({ baseUrl: 'http://x' })) if (event.type === 'warning') return event.data.message
+  return ''
+}
+export const is = (event: DaemonEvent): boolean => event.type === 'job' && event.data.state === 'done'
+export const code = (error: unknown): string => (error instanceof PlimsollError ? error.code : '')
+// @ts-expect-error a field that the contract does not have
+void plimsoll.forecast({ model: 'sdxl-base', wdith: 512 })
+// @ts-expect-error a state that no job has
+export const never = (job: Job): boolean => job.state === 'finished'
+`)
+  // The example that everybody copies.
+  const example = /```ts\n(.*?)```/s.exec(readFileSync(join(here, 'README.md'), 'utf8'))[1]
+  writeFileSync(join(folder, 'readme.ts'), `declare const workflow: Record<string, never>\n${example}`)
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
+  for (const resolution of ['NodeNext', 'Bundler'])
+    execFileSync(process.execPath, [join(here, '../node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--target', 'ES2022', '--module',
+      resolution === 'Bundler' ? 'ESNext' : resolution, '--moduleResolution', resolution, '--lib', 'ES2022,DOM,DOM.Iterable', '--typeRoots', join(folder, 'none'), 'user.ts', 'readme.ts'], { cwd: folder, stdio: ['ignore', 'inherit', 'inherit'] })
+})
+
+test('questions before a job runs', async () => {
+  const forecast = await plimsoll.forecast({ ...kJob, width: 1024, height: 1024 })
+  assert.ok(['fits', 'fits_slowly'].includes(forecast.verdict), forecast.verdict)
+  assert.ok(forecast.peakBytes > 1e9 && forecast.phases.length > 3)
+  const plan = await plimsoll.plan({ ...kJob, width: 1536, height: 1536, pin: ['steps'] })
+  assert.ok(plan.changes.length > 0)
+  assert.ok(plan.after.peakBytes <= plan.after.loadLineBytes)
+  const largest = await plimsoll.largest({ ...kJob, knob: 'width' })
+  assert.ok(largest.value === null || largest.value >= 512)
+})
+
+test('the four questions about settings', async () => {
+  const settings = await plimsoll.calculateOptimalSettings({ width: 1024, height: 1024, quality: 'optimized', model: 'sdxl-base' })
+  assert.equal(settings.width, 1024)
+  const safety = await plimsoll.isSettingsSafe(settings)
+  assert.equal(safety.safe, true)
+  const summary = await plimsoll.getResourceSummary(settings)
+  assert.ok(summary.vramBytes > 1e9 && summary.seconds > 1)
+  assert.equal(await plimsoll.getBestSettings('sdxl-base', 1), null)
+})
+
+test('a job from order to picture, told by events, and in the history', async () => {
+  const stop = new AbortController()
+  const seen = []
+  let order
+  for await (const event of lib.readEvents({ baseUrl, signal: stop.signal })) {
+    order ??= await plimsoll.generateWithComfyUI({ ...kJob, prompt: 'a lighthouse', seed: 7 })
+    seen.push(event)
+    if (event.type === 'job' && event.data.jobId === order.jobId && event.data.endedMs !== null) break
+  }
+  const told = seen.filter((event) => event.type === 'job' && event.data.jobId === order.jobId)
+  assert.deepEqual([told[0].data.state, told.at(-1).data.state], ['queued', 'done'])
+  const forecast = seen.find((event) => event.type === 'forecast' && event.data.jobId === order.jobId)
+  assert.equal(forecast.data.forecast.loadLineBytes, told.at(-1).data.loadLineBytes)
+  assert.equal(new Set(seen.map((event) => event.id)).size, seen.length)
+  const picture = await fetch(plimsoll.url(told.at(-1).data.images[0]))
+  assert.equal(picture.headers.get('content-type'), 'image/png')
+  const page = await plimsoll.history({ model: 'sdxl-base', limit: 5 })
+  assert.deepEqual(page.runs.map((run) => run.runId), told.at(-1).data.runIds)
+  assert.equal((await plimsoll.stats()).total.done, 1)
+  assert.equal((await plimsoll.jobs()).find((job) => job.jobId === order.jobId).state, 'done')
+  // Whoever comes back with the last id that was seen is told only what came after it.
+  const first = told[0]
+  for await (const event of lib.readEvents({ baseUrl, lastEventId: first.id })) {
+    assert.notEqual(event.id, first.id)
+    assert.notEqual(event.type, 'reset')
+    break
+  }
+})
+
+test('a job is cancelled', async () => {
+  const url = await startDaemon(5)
+  const slow = new lib.ResourceManager({ baseUrl: url })
+  const job = await slow.generateWithComfyUI({ ...kJob, steps: 50, prompt: 'one' })
+  await slow.cancelJob(job.jobId)
+  assert.equal((await ended(job.jobId, url)).state, 'cancelled')
+})
+
+test('presets are saved, listed and removed', async () => {
+  await plimsoll.savePreset('at dusk', kJob)
+  const preset = (await plimsoll.presets()).find((one) => one.name === 'at dusk')
+  assert.equal(preset.settings.width, 512)
+  await plimsoll.removePreset('at dusk')
+  assert.deepEqual(await plimsoll.presets(), [])
+  await assert.rejects(plimsoll.removePreset('at dusk'), { name: 'PlimsollError', code: 'not_found', status: 404 })
+})
+
+test('the daemon and its card', async () => {
+  assert.equal((await plimsoll.health()).simulated, true)
+  assert.ok((await plimsoll.cards()).some((card) => card.name === 'rtx3050-6gb'))
+  assert.ok((await plimsoll.models()).samplers.includes('euler'))
+  assert.ok(Array.isArray(await plimsoll.devices()))
+})
+
+test('what goes wrong is a PlimsollError with the daemon\'s own code', async () => {
+  await assert.rejects(plimsoll.forecast({ model: 'no-such-model' }), (error) => error instanceof lib.PlimsollError && error.status === 404 && error.code === 'not_found')
+  await assert.rejects(plimsoll.forecast({ ...kJob, wdith: 5 }), { code: 'invalid_input', status: 400, details: { field: 'wdith' } })
+  await assert.rejects(plimsoll.job('no-uuid'), { code: 'invalid_input', status: 400 })
+  await assert.rejects(new lib.ResourceManager({ baseUrl: 'http://127.0.0.1:9' }).health(), { code: 'unavailable', status: 0 })
+  const stop = new AbortController()
+  stop.abort()
+  await assert.rejects(plimsoll.health(stop.signal), { name: 'AbortError' })
+  await assert.rejects(new lib.ResourceManager({ baseUrl, timeoutMs: 0 }).doctor(), { code: 'unavailable', status: 0 })
+})
+
+test('a token is shown where one is asked for', async () => {
+  const url = await startDaemon(0, { PLIMSOLL_TOKEN: kToken })
+  await assert.rejects(new lib.ResourceManager({ baseUrl: url }).health(), { code: 'unauthorized', status: 401 })
+  await assert.rejects(lib.readEvents({ baseUrl: url }).next(), { code: 'unauthorized', status: 401 })
+  const known = new lib.ResourceManager({ baseUrl: url, token: kToken })
+  assert.equal((await known.health()).status, 'ok')
+  const job = await known.generateWithComfyUI({ ...kJob, prompt: 'x' })
+  for await (const event of lib.readEvents({ baseUrl: url, token: kToken }))
+    if (event.type === 'job' && event.data.jobId === job.jobId) break
+})
