@@ -143,6 +143,19 @@ struct SettingsStats {
     friend bool operator==(const SettingsStats&, const SettingsStats&) = default;
 };
 
+// The pictures of an old run, for retention.
+struct OldPictures {
+    std::string run_id;
+    std::vector<std::string> images;
+    friend bool operator==(const OldPictures&, const OldPictures&) = default;
+};
+// Which runs retention takes: those that began before, and those beyond the newest so many.
+struct Retirement {
+    std::optional<std::int64_t> before_ms = std::nullopt;
+    std::optional<std::int64_t> keep_newest = std::nullopt;
+};
+inline constexpr int kRetiredAtOnceMax = 1000;  // chosen: a transaction of some milliseconds
+
 // A job that a door accepted and that has not ended: kept so that a stop or a crash loses none.
 struct KeptJob {
     std::string job_id;

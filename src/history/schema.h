@@ -13,7 +13,7 @@ inline constexpr int kIndexSince = 5;
 
 // kMigrations[n] leads from schema version n to n + 1. A landed entry is never edited: files made
 // by it exist.
-inline constexpr std::array<const char*, 5> kMigrations{
+inline constexpr std::array<const char*, 6> kMigrations{
     // 1: runs and presets. Lists (phases, changes, images) are JSON text: they are read and written
     // whole.
     R"sql(
@@ -157,6 +157,29 @@ CREATE TABLE settings_sums (
 );
 CREATE INDEX settings_by_speed ON settings_sums (model, steps, seconds_sum / seconds_count) WHERE seconds_count > 0;
 CREATE VIRTUAL TABLE run_words USING fts5 (prompt, facets, content = '', columnsize = 0, tokenize = 'ascii');
+)sql",
+    // 6: day_sums in blocks of 32 days, so that what is asked of years adds up months, not days.
+    R"sql(
+CREATE TABLE block_sums (
+    block INTEGER NOT NULL,
+    model INTEGER NOT NULL,
+    card INTEGER NOT NULL,
+    family INTEGER NOT NULL,
+    verdict INTEGER NOT NULL,
+    outcome INTEGER NOT NULL,
+    runs INTEGER NOT NULL, kept INTEGER NOT NULL, done INTEGER NOT NULL, out_of_memory INTEGER NOT NULL,
+    seconds_count INTEGER NOT NULL, seconds_sum REAL NOT NULL, seconds_squares REAL NOT NULL, seconds_least REAL, seconds_most REAL,
+    peak_count INTEGER NOT NULL, peak_sum REAL NOT NULL, peak_squares REAL NOT NULL, peak_least REAL, peak_most REAL,
+    peak_error_count INTEGER NOT NULL, peak_error_sum REAL NOT NULL,
+    seconds_error_count INTEGER NOT NULL, seconds_error_sum REAL NOT NULL,
+    PRIMARY KEY (block, model, card, family, verdict, outcome)
+) WITHOUT ROWID;
+INSERT INTO block_sums
+SELECT day >> 5, model, card, family, verdict, outcome, sum(runs), sum(kept), sum(done), sum(out_of_memory),
+    sum(seconds_count), sum(seconds_sum), sum(seconds_squares), min(seconds_least), max(seconds_most),
+    sum(peak_count), sum(peak_sum), sum(peak_squares), min(peak_least), max(peak_most),
+    sum(peak_error_count), sum(peak_error_sum), sum(seconds_error_count), sum(seconds_error_sum)
+FROM day_sums GROUP BY 1, 2, 3, 4, 5, 6;
 )sql",
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "history/sqlite_connection.h"
 
+#include "base/utf8.h"
+
 #include <fmt/format.h>
 
 namespace plimsoll::history {
@@ -32,22 +34,30 @@ Error explain(const SQLite::Exception& thrown, const std::string& file) {
             return {Errc::Unavailable,
                     fmt::format("{}: cannot be opened for writing ({}): allow it, or set "
                                 "PLIMSOLL_HOME to a folder that you may write to",
-                                file, thrown.what())};
+                                file, one_line(thrown.what()))};
         case SQLITE_CORRUPT:
         case SQLITE_NOTADB:
             return {Errc::Corrupt,
                     fmt::format("{0}: the history file is damaged ({1}) and was left as it is: "
-                                "move it aside (mv '{0}' '{0}.damaged') and a new one is started; "
-                                "sqlite3 '{0}.damaged' .recover may save its runs",
-                                file, thrown.what())};
+                                "plimsoll history check --repair moves it aside, starts a new one "
+                                "and saves what can be read",
+                                file, one_line(thrown.what()))};
         case SQLITE_IOERR:
             return {Errc::Unavailable,
                     fmt::format("{}: reading or writing failed ({}), nothing was changed: look for "
                                 "a full disk, a quota or a failing drive",
-                                file, thrown.what())};
+                                file, one_line(thrown.what()))};
         default:
-            return {Errc::Internal, fmt::format("{}: {}", file, thrown.what())};
+            return {Errc::Internal, fmt::format("{}: {}", file, one_line(thrown.what()))};
     }
+}
+
+std::string one_line(std::string_view text) {
+    constexpr std::size_t kMost = 120;  // chosen: a line of a terminal
+    const std::string_view line = text.substr(0, text.find('\n'));
+    return line.size() == text.size() && line.size() <= kMost
+               ? std::string(line)
+               : fmt::format("{}...", valid_utf8(line.substr(0, kMost)));
 }
 
 void throw_corrupt(const std::string& what) {

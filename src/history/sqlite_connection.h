@@ -24,6 +24,9 @@ namespace plimsoll::history {
 // What a code of SQLite means to the person who has to do something about it.
 [[nodiscard]] Error explain(const SQLite::Exception& thrown, const std::string& file);
 
+// What SQLite says, without the tables' definitions that it may quote.
+[[nodiscard]] std::string one_line(std::string_view text);
+
 // The text of an error inside a row, so that it passes as an exception through code that throws
 // others.
 [[noreturn]] void throw_corrupt(const std::string& what);
@@ -51,6 +54,7 @@ class Connection {
 
     std::string file;
     SQLite::Database database;
+    bool met_damage = false;
 
     // Prepared once, without values. The same text must not be in use twice at the same time.
     [[nodiscard]] Prepared prepared(const std::string& sql);
@@ -66,6 +70,8 @@ class Connection {
             return std::forward<Action>(action)();
         } catch (const SQLite::Exception& thrown) {
             names_.clear();  // some may have been taken in what was rolled back
+            const int code = thrown.getErrorCode() & 0xff;
+            met_damage = met_damage || code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
             return std::unexpected(explain(thrown, file));
         }
     }

@@ -128,6 +128,20 @@ void add_to_days(Connection& connection, const Facets& f, std::int64_t started_m
     upsert->exec();
 }
 
+void add_to_blocks(Connection& connection, const Facets& f, const RunSums& sums) {
+    static const std::string kUpsert = fmt::format(
+        "INSERT INTO block_sums (block, model, card, family, verdict, outcome, {}) VALUES "
+        "(?, ?, ?, ?, ?, ?, {}) ON CONFLICT DO UPDATE SET {}",
+        sums_columns(), marks(), growing());
+    Prepared upsert = connection.prepared(kUpsert);
+    int at = 1;
+    for (const std::int64_t key :
+         {block_of(f.day), f.model, f.card, f.family, f.verdict, f.outcome})
+        upsert->bind(at++, key);
+    bind_sums(*upsert, at, sums);
+    upsert->exec();
+}
+
 void add_to_totals(Connection& connection, const Facets& f, std::int64_t id, const RunSums& sums) {
     static const std::string kUpsert = fmt::format(
         "INSERT INTO total_sums (by, key, run_least, run_most, {}) VALUES (?, ?, ?, ?, {}) "
@@ -172,6 +186,7 @@ void add_to_settings(Connection& connection, std::int64_t settings, const RunSum
 void add_to_sums(Connection& connection, const Facets& facets, std::int64_t id,
                  std::int64_t started_ms, const RunSums& sums) {
     add_to_days(connection, facets, started_ms, sums);
+    add_to_blocks(connection, facets, sums);
     add_to_totals(connection, facets, id, sums);
     add_to_settings(connection, facets.settings, sums);
 }
@@ -212,6 +227,18 @@ void find_extremes_anew(Connection& connection, const Facets& f) {
     for (const std::int64_t key : {f.day, f.model, f.card, f.family, f.verdict, f.outcome})
         day->bind(at++, key);
     day->exec();
+    Prepared block = connection.prepared(fmt::format(
+        "UPDATE block_sums SET {}min(seconds_least), max(seconds_most), min(peak_least), "
+        "max(peak_most) FROM day_sums WHERE day >= ?1 << {} AND day < (?1 + 1) << {} AND "
+        "model = ?2 AND card = ?3 AND family = ?4 AND verdict = ?5 AND outcome = ?6) WHERE "
+        "block = ?1 AND model = ?2 AND card = ?3 AND family = ?4 AND verdict = ?5 AND "
+        "outcome = ?6",
+        kSetExtremes, kBlockShift, kBlockShift));
+    at = 1;
+    for (const std::int64_t key :
+         {block_of(f.day), f.model, f.card, f.family, f.verdict, f.outcome})
+        block->bind(at++, key);
+    block->exec();
     static const std::string kSettings = fmt::format(
         "UPDATE settings_sums SET {}{} FROM run_facets AS f JOIN runs AS r ON r.id = f.run WHERE "
         "f.settings = ?1) WHERE id = ?1 AND kept = runs",
@@ -298,7 +325,8 @@ void unindex_run(Connection& connection, std::int64_t id, const RunRecord& run, 
 
 void rebuild_index(Connection& connection) {
     // The names stay: ids of them may be remembered.
-    for (const char* const table : {"run_facets", "day_sums", "total_sums", "settings_sums"})
+    for (const char* const table :
+         {"run_facets", "day_sums", "block_sums", "total_sums", "settings_sums"})
         connection.database.exec(fmt::format("DELETE FROM {}", table));
     connection.database.exec("INSERT INTO run_words (run_words) VALUES ('delete-all')");
     SQLite::Statement select(connection.database,

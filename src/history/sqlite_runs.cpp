@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // SqliteStore: runs are written, read and listed.
+#include "history/run_json.h"
 #include "history/sqlite_connection.h"
 #include "history/sqlite_filter.h"
 #include "history/sqlite_index.h"
@@ -118,10 +119,7 @@ class Lister {
     // Days that have such runs are known from the summaries, and between which starts they lie: a
     // rare combination of filters does not look at the days in between.
     void take_by_days(std::int64_t low, std::int64_t high, const std::optional<Behind>& behind) {
-        const char* const index = facets_.has("model")     ? "INDEXED BY day_sums_by_model"
-                                  : facets_.has("card")    ? "INDEXED BY day_sums_by_card"
-                                  : facets_.has("outcome") ? "INDEXED BY day_sums_by_outcome"
-                                                           : "NOT INDEXED";
+        const char* const index = days_index();
         Prepared days = connection_.prepared(fmt::format(
             "SELECT day, min(started_least), max(started_most) FROM day_sums {} WHERE kept > 0 "
             "AND day >= ? AND day <= ?{} GROUP BY day ORDER BY day {}",
@@ -131,6 +129,15 @@ class Lister {
         while (ids_.size() <= wanted_ && days->executeStep())
             take_between(std::max(low, days->getColumn(1).getInt64()),
                          std::min(high, days->getColumn(2).getInt64() + 1), behind);
+    }
+
+    // What narrows most: nearly all runs are done, most cards are used for years.
+    [[nodiscard]] const char* days_index() const {
+        if (filter_.outcome && *filter_.outcome != Outcome::Done)
+            return "INDEXED BY day_sums_by_outcome";
+        if (filter_.model) return "INDEXED BY day_sums_by_model";
+        if (filter_.card) return "INDEXED BY day_sums_by_card";
+        return "NOT INDEXED";
     }
 
     // In the order of recording: that of the list of each word.
@@ -234,6 +241,73 @@ Result<RunPage> SqliteStore::list_runs(const RunFilter& filter, const Page& page
         }
         if (ids.size() > wanted) answer.next = ids[wanted - 1];
         return answer;
+    });
+}
+
+Result<bool> SqliteStore::has_run(const std::string& run_id) {
+    return connection_->guarded([&]() -> Result<bool> {
+        Prepared select = connection_->prepared("SELECT 1 FROM runs WHERE run_id = ?");
+        select->bind(1, run_id);
+        return select->executeStep();
+    });
+}
+
+Result<std::vector<OldPictures>> SqliteStore::pictures_before(std::int64_t before_ms, int most) {
+    TRY_DO(check_at_once(most));
+    return connection_->within_read([&]() -> Result<std::vector<OldPictures>> {
+        Prepared select = connection_->prepared(
+            "SELECT run_id, images FROM runs INDEXED BY runs_with_images WHERE images <> '[]' AND "
+            "started_ms < ? ORDER BY started_ms, id LIMIT ?");
+        select->bind(1, before_ms);
+        select->bind(2, most);
+        std::vector<OldPictures> pictures;
+        while (select->executeStep()) {
+            TRY_ASSIGN(auto images, parse_images(select->getColumn(1).getString()));
+            pictures.push_back({select->getColumn(0).getString(), std::move(images)});
+        }
+        return pictures;
+    });
+}
+
+// Neither facets nor sums nor words know of pictures.
+Result<void> SqliteStore::forget_pictures(std::string_view run_id) {
+    return connection_->within_write([&]() -> Result<void> {
+        Prepared update = connection_->prepared("UPDATE runs SET images = '[]' WHERE run_id = ?");
+        update->bind(1, std::string(run_id));
+        if (update->exec() == 0)
+            return fail(Errc::NotFound, fmt::format("no run '{}', see plimsoll history", run_id));
+        return {};
+    });
+}
+
+Result<int> SqliteStore::retire_runs(const Retirement& which, int most) {
+    TRY_DO(check_at_once(most));
+    return connection_->within_write([&]() -> Result<int> {
+        std::int64_t beyond = 0;  // more than may be kept
+        if (which.keep_newest) {
+            Prepared total = connection_->prepared("SELECT kept FROM total_sums WHERE by = 0");
+            if (total->executeStep()) beyond = total->getColumn(0).getInt64() - *which.keep_newest;
+        }
+        Ids ids;
+        {
+            Prepared oldest = connection_->prepared(
+                "SELECT run, started_ms FROM run_facets ORDER BY started_ms, run LIMIT ?");
+            oldest->bind(1, most);
+            while (oldest->executeStep()) {
+                const bool old =
+                    which.before_ms && oldest->getColumn(1).getInt64() < *which.before_ms;
+                if (!old && static_cast<std::int64_t>(ids.size()) >= beyond) break;
+                ids.push_back(oldest->getColumn(0).getInt64());
+            }
+        }
+        for (const std::int64_t id : ids) {
+            TRY_ASSIGN(const RunRecord run, read_by_id(*connection_, id));
+            unindex_run(*connection_, id, run, Leaving::Retired);
+            Prepared remove = connection_->prepared("DELETE FROM runs WHERE id = ?");
+            remove->bind(1, id);
+            remove->exec();
+        }
+        return static_cast<int>(ids.size());
     });
 }
 

@@ -68,9 +68,24 @@ class Summer {
         }
         if (last != kMsMax && last + 1 >= first && facets_.before_ms > (last + 1) * kDayMs)
             add_runs((last + 1) * kDayMs, facets_.before_ms);
-        Prepared select = connection_.prepared(
-            fmt::format("SELECT {}, {} FROM day_sums WHERE day >= ? AND day <= ?{} GROUP BY 1",
-                        key_column(), sums_aggregates(), facets_.conditions()));
+        if (by_ == StatsBy::Day) return add_cells("day_sums", "day", first, last);
+        // Whole blocks, and the days before and after them.
+        const std::int64_t first_block = first == kMsMin ? first : block_of(first - 1) + 1;
+        const std::int64_t last_block = last == kMsMax ? last : block_of(last + 1) - 1;
+        if (first_block > last_block) return add_cells("day_sums", "day", first, last);
+        add_cells("block_sums", "block", first_block, last_block);
+        if (first != kMsMin) add_cells("day_sums", "day", first, (first_block << kBlockShift) - 1);
+        if (last != kMsMax) add_cells("day_sums", "day", (last_block + 1) << kBlockShift, last);
+    }
+
+    void add_cells(const char* table, const char* span, std::int64_t first, std::int64_t last) {
+        if (first > last) return;
+        const char* const index = std::string_view(table) != "day_sums" ? "NOT INDEXED"
+                                  : facets_.has("model") ? "INDEXED BY day_sums_by_model"
+                                                         : "NOT INDEXED";
+        Prepared select = connection_.prepared(fmt::format(
+            "SELECT {}, {} FROM {} {} WHERE {} >= ? AND {} <= ?{} GROUP BY 1", key_column(),
+            sums_aggregates(), table, index, span, span, facets_.conditions()));
         select->bind(1, first);
         select->bind(2, last);
         while (select->executeStep())

@@ -116,12 +116,18 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::create(const std::filesystem::
             const SQLite::Transaction look(database);
             TRY_DO(check_version(database, path.string()));
         }
+        if (options.cache_mib > 0)
+            database.exec(fmt::format("PRAGMA cache_size = -{}", options.cache_mib * 1024));
         if (writable) {
             if (options.pages_max > 0)
                 database.exec(fmt::format("PRAGMA max_page_count = {}", options.pages_max));
-            switch_to_wal(database, options.busy_timeout_ms);
-            // FULL: an acknowledged run survives a power cut, not only a crash of the process.
-            database.exec("PRAGMA synchronous = FULL");
+            if (options.durability == Durability::None) {
+                database.exec("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF");
+            } else {
+                switch_to_wal(database, options.busy_timeout_ms);
+                // FULL: an acknowledged run survives a power cut, not only a crash of the process.
+                database.exec("PRAGMA synchronous = FULL");
+            }
             TRY_DO(migrate(*connection));
         }
         return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(connection)));
@@ -212,6 +218,17 @@ Result<void> SqliteStore::remove_preset(std::string_view name) {
         remove.exec();
         return {};
     });
+}
+
+bool SqliteStore::was_moved() const {
+    int moved = 0;
+    const int asked = ::sqlite3_file_control(connection_->database.getHandle(), "main",
+                                             SQLITE_FCNTL_HAS_MOVED, &moved);
+    return asked == SQLITE_OK && moved != 0;
+}
+
+bool SqliteStore::met_damage() const {
+    return connection_->met_damage;
 }
 
 Result<void> SqliteStore::check_integrity() {

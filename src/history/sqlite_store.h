@@ -18,12 +18,18 @@
 
 namespace plimsoll::history {
 
-inline constexpr int kSchemaVersion = 5;
+inline constexpr int kSchemaVersion = 6;
 
 enum class Access : std::uint8_t { ReadWrite, ReadOnly };
 
+// Whole: an acknowledged run survives a power cut. None: nothing does, for files that are made in
+// one go and made again when that fails.
+enum class Durability : std::uint8_t { Whole, None };
+
 struct SqliteOptions {
     Access access = Access::ReadWrite;
+    Durability durability = Durability::Whole;
+    int cache_mib = 0;  // 0: SQLite's own, 2 MiB
     int busy_timeout_ms =
         5000;           // chosen: a write takes milliseconds, so five seconds mean a stuck process
     int pages_max = 0;  // 0: no limit of ours. Tests stage a full disk with it
@@ -57,6 +63,19 @@ class SqliteStore final : public Store {
     [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
     [[nodiscard]] Result<std::vector<Preset>> list_presets() override;
     [[nodiscard]] Result<void> remove_preset(std::string_view name) override;
+
+    [[nodiscard]] Result<std::vector<OldPictures>> pictures_before(std::int64_t before_ms,
+                                                                   int most) override;
+    [[nodiscard]] Result<void> forget_pictures(std::string_view run_id) override;
+    [[nodiscard]] Result<int> retire_runs(const Retirement& which, int most) override;
+
+    [[nodiscard]] Result<bool> has_run(const std::string& run_id);
+    // Another file, or none, has its name now: what is written here would not be found again.
+    [[nodiscard]] bool was_moved() const;
+    // A call failed because of damage in the file.
+    [[nodiscard]] bool met_damage() const;
+    // For the other parts of this folder.
+    [[nodiscard]] Connection& connection() { return *connection_; }
 
     // Reads every page of the file: for doctor. Corrupt when SQLite finds damage.
     [[nodiscard]] Result<void> check_integrity();

@@ -77,6 +77,13 @@ Result<void> check_fastest(int most) {
     return {};
 }
 
+Result<void> check_at_once(int most) {
+    if (most < 1 || most > kRetiredAtOnceMax)
+        return fail(Errc::InvalidInput,
+                    fmt::format("{} is outside 1 to {}", most, kRetiredAtOnceMax));
+    return {};
+}
+
 void sort_stats(std::vector<RunStats>& stats, StatsBy by) {
     std::ranges::sort(stats, [by](const RunStats& a, const RunStats& b) {
         if (by == StatsBy::Day) return a.key > b.key;
@@ -151,8 +158,9 @@ Result<std::vector<RunStats>> MemoryStore::stats_of(const RunFilter& filter, Sta
     TRY_DO(take_call());
     std::map<std::string, RunSums> groups;
     if (by == StatsBy::All) groups[""] = {};
-    for (const RunRecord& run : runs_)
-        if (matches(filter, run)) groups[key_of(run, by)].add(RunSums::of(run));
+    for (const auto* const runs : {&runs_, &retired_})
+        for (const RunRecord& run : *runs)
+            if (matches(filter, run)) groups[key_of(run, by)].add(RunSums::of(run));
     std::vector<RunStats> stats;
     for (const auto& [key, sums] : groups) stats.push_back(sums.stats(key));
     sort_stats(stats, by);
@@ -163,7 +171,9 @@ Result<std::vector<SettingsStats>> MemoryStore::fastest_settings(std::string_vie
     TRY_DO(take_call());
     TRY_DO(check_fastest(most));
     std::vector<std::pair<SettingsStats, RunSums>> groups;
-    for (const RunRecord& run : runs_) {
+    std::vector<RunRecord> all = retired_;
+    all.insert(all.end(), runs_.begin(), runs_.end());
+    for (const RunRecord& run : all) {
         if (run.model != model || run.settings.width <= 0 || run.settings.steps <= 0) continue;
         const SettingsStats same = settings_of(run);
         auto group = std::ranges::find_if(groups, [&](const auto& one) {
@@ -185,6 +195,45 @@ Result<std::vector<SettingsStats>> MemoryStore::fastest_settings(std::string_vie
     std::erase_if(found,
                   [&](const SettingsStats& one) { return ++taken[one.settings.steps] > most; });
     return found;
+}
+
+Result<std::vector<OldPictures>> MemoryStore::pictures_before(std::int64_t before_ms, int most) {
+    TRY_DO(take_call());
+    TRY_DO(check_at_once(most));
+    std::vector<const RunRecord*> old;
+    for (const RunRecord& run : runs_)
+        if (run.started_ms < before_ms && !run.images.empty()) old.push_back(&run);
+    std::ranges::stable_sort(old, {}, [](const RunRecord* run) { return run->started_ms; });
+    if (old.size() > static_cast<std::size_t>(most)) old.resize(static_cast<std::size_t>(most));
+    std::vector<OldPictures> pictures;
+    for (const RunRecord* const run : old) pictures.push_back({run->run_id, run->images});
+    return pictures;
+}
+
+Result<void> MemoryStore::forget_pictures(std::string_view run_id) {
+    TRY_DO(take_call());
+    const auto run = std::ranges::find(runs_, run_id, &RunRecord::run_id);
+    if (run == runs_.end())
+        return fail(Errc::NotFound, fmt::format("no run '{}', see plimsoll history", run_id));
+    run->images.clear();
+    return {};
+}
+
+Result<int> MemoryStore::retire_runs(const Retirement& which, int most) {
+    TRY_DO(take_call());
+    TRY_DO(check_at_once(most));
+    std::ranges::stable_sort(runs_, {}, &RunRecord::started_ms);
+    const auto kept = static_cast<std::int64_t>(runs_.size());
+    int gone = 0;
+    while (gone < most && !runs_.empty()) {
+        const bool old = which.before_ms && runs_.front().started_ms < *which.before_ms;
+        const bool beyond = which.keep_newest && kept - gone > *which.keep_newest;
+        if (!old && !beyond) break;
+        retired_.push_back(runs_.front());
+        runs_.erase(runs_.begin());
+        ++gone;
+    }
+    return gone;
 }
 
 Result<void> MemoryStore::keep_job(const KeptJob& job) {

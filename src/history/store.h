@@ -38,6 +38,15 @@ class Store {
     [[nodiscard]] virtual Result<std::vector<SettingsStats>> fastest_settings(
         std::string_view model, int most) = 0;
 
+    // Runs with pictures that began before, oldest first, at most `most` (1 to kRetiredAtOnceMax).
+    [[nodiscard]] virtual Result<std::vector<OldPictures>> pictures_before(std::int64_t before_ms,
+                                                                           int most) = 0;
+    // The run has no pictures any more. NotFound as read_run.
+    [[nodiscard]] virtual Result<void> forget_pictures(std::string_view run_id) = 0;
+    // Takes away runs, oldest first, at most `most` (1 to kRetiredAtOnceMax) in one transaction,
+    // and says how many. Statistics go on counting them.
+    [[nodiscard]] virtual Result<int> retire_runs(const Retirement& which, int most) = 0;
+
     // Writes the job, or replaces the one with the same id.
     [[nodiscard]] virtual Result<void> keep_job(const KeptJob& job) = 0;
     // Nothing happens where there is none.
@@ -59,6 +68,7 @@ inline constexpr int kFastestMax = 100;  // chosen: of one number of steps
 // InvalidInput unless 1 <= limit <= kPageRunsMax.
 [[nodiscard]] Result<void> check_page(const Page& page);
 [[nodiscard]] Result<void> check_fastest(int most);
+[[nodiscard]] Result<void> check_at_once(int most);
 
 // The order that the doors promise, and no more than kStatsGroupsMax groups.
 void sort_stats(std::vector<RunStats>& stats, StatsBy by);
@@ -85,12 +95,17 @@ class MemoryStore final : public Store {
     [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
     [[nodiscard]] Result<std::vector<Preset>> list_presets() override;
     [[nodiscard]] Result<void> remove_preset(std::string_view name) override;
+    [[nodiscard]] Result<std::vector<OldPictures>> pictures_before(std::int64_t before_ms,
+                                                                   int most) override;
+    [[nodiscard]] Result<void> forget_pictures(std::string_view run_id) override;
+    [[nodiscard]] Result<int> retire_runs(const Retirement& which, int most) override;
 
   private:
     [[nodiscard]] Result<void> take_call();
 
     std::vector<RunRecord> runs_;  // in order of first recording
-    std::vector<KeptJob> jobs_;    // in order of first keeping
+    std::vector<RunRecord> retired_;
+    std::vector<KeptJob> jobs_;  // in order of first keeping
     std::map<std::string, Preset, std::less<>> presets_;
     int calls_until_failure_ = -1;
 };

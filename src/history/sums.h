@@ -77,6 +77,11 @@ void for_each_column(Sums& sums, Use&& use) {
 // Days since 1970-01-01 (UTC) of a start, and a day as "2026-11-29".
 inline constexpr std::int64_t kDayMs = 86'400'000;
 [[nodiscard]] std::int64_t day_of(std::int64_t started_ms);
+// Chosen: about a month, and a shift finds it.
+inline constexpr int kBlockShift = 5;
+[[nodiscard]] constexpr std::int64_t block_of(std::int64_t day) {
+    return day >> kBlockShift;
+}
 [[nodiscard]] std::string day_text(std::int64_t day);
 
 }  // namespace plimsoll::history
