@@ -79,7 +79,7 @@ class Frame {
         return ink_.has_blocks() ? "·" : "-";
     }
     [[nodiscard]] std::string weighed(Weight weight, std::string_view text) const {
-        const std::string all = fmt::format("{} {}", sign(weight), text);
+        std::string all = fmt::format("{} {}", sign(weight), text);
         switch (weight) {
             case Weight::Good:
                 return ink_.styled(Style::Good, all);

@@ -37,9 +37,10 @@ struct Patience {
 struct HttpCall {
     std::string method = "GET";
     std::string target = "/";
-    std::string body = {};
+    std::string body = {};  // NOLINT(readability-redundant-member-init): may be left unnamed
     std::string content_type = "application/json";
-    std::string authorization = {};  // "Bearer ..."; empty: the header is not sent
+    // "Bearer ..."; empty: the header is not sent.
+    std::string authorization = {};  // NOLINT(readability-redundant-member-init): as above
 };
 
 struct HttpReply {
