@@ -60,7 +60,6 @@ void compare_size(const Network& network, std::int64_t not_of_file,
 }
 
 void build_text_encoders(const modelfile::Contents& c, BuiltFile& file) {
-    constexpr std::int64_t kLogitScale = 1;  // of ComfyUI's wrapper, whatever it wraps
     for (const auto& encoder : c.text_encoders) {
         const bool packed = encoder.weights.linear_millibits > 0;
         if (!packed && !runs_as_stored(encoder.weights, "text encoder", file)) continue;
@@ -70,7 +69,8 @@ void build_text_encoders(const modelfile::Contents& c, BuiltFile& file) {
             continue;
         }
         if (built->text)
-            compare_size(built->network(), kLogitScale, encoder.weights, "text encoder", file);
+            compare_size(built->network(), built->text->wrapper_params(), encoder.weights,
+                         "text encoder", file);
         file.text_encoders.push_back(std::move(*built));
     }
 }
@@ -103,6 +103,8 @@ modelfile::PartWeights weights_of(const Network& network, modelfile::DType dtype
             .network_params = 0,
             .linear_millibits = 0};
 }
+
+enum class DTypeSaid : std::uint8_t { No, Yes };  // whether the file's name says its dtype
 
 // Puts catalogued networks together to what a file of them would hold.
 class CatalogueFile {
@@ -142,18 +144,27 @@ class CatalogueFile {
         contents_->controlnet = {std::move(config), weigh(*network), ""};
         return {};
     }
-    Result<void> add_text_encoder(std::string_view name) {
+    Result<void> add_text_encoder(std::string_view name, DTypeSaid said = DTypeSaid::Yes) {
         TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
+        // Files in 8 bit pack the blocks of the diffusion model and leave these as they were.
+        const bool in_16_bit = std::holds_alternative<modelfile::LtxTextProjectionConfig>(config) ||
+                               std::holds_alternative<modelfile::LtxTextConnectorConfig>(config);
+        // Language models are published in bf16; a name that says nothing means that.
+        const bool speaks = !std::holds_alternative<modelfile::ClipTextConfig>(config) &&
+                            !std::holds_alternative<modelfile::T5Config>(config);
+        const modelfile::DType dtype =
+            in_16_bit || (speaks && said == DTypeSaid::No) ? modelfile::DType::BFloat16 : dtype_;
+        const bool scaled = scaled_ && !in_16_bit;
         modelfile::Part<modelfile::TextEncoderConfig> part{std::move(config),
                                                            {.params = 0,
                                                             .bytes = {},
-                                                            .dtype = dtype_,
-                                                            .scaled_fp8 = scaled_,
+                                                            .dtype = dtype,
+                                                            .scaled_fp8 = scaled,
                                                             .network_params = 0,
                                                             .linear_millibits = linear_millibits_},
                                                            "cond_stage_model."};
         TRY_ASSIGN(const BuiltTextEncoder encoder, build_text_encoder(part));
-        part.weights = weigh(encoder.network());
+        part.weights = weigh(encoder.network(), dtype, scaled);
         part.weights.linear_millibits = linear_millibits_;
         contents_->text_encoders.push_back(std::move(part));
         return {};
@@ -164,8 +175,9 @@ class CatalogueFile {
     }
 
   private:
-    modelfile::PartWeights weigh(const Network& network) {
-        const modelfile::PartWeights part = weights_of(network, dtype_, scaled_);
+    modelfile::PartWeights weigh(const Network& network) { return weigh(network, dtype_, scaled_); }
+    modelfile::PartWeights weigh(const Network& network, modelfile::DType dtype, bool scaled) {
+        const modelfile::PartWeights part = weights_of(network, dtype, scaled);
         contents_->everything.params += part.params;
         contents_->everything.bytes += part.bytes;
         return part;
@@ -244,7 +256,8 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     }
     if (file.kind == Kind::TextEncoder) {
         CatalogueFile made(file.dtype, file.scaled_fp8, file.linear_millibits);
-        TRY_DO(made.add_text_encoder(file.name));
+        TRY_DO(
+            made.add_text_encoder(file.name, file.dtype_is_said ? DTypeSaid::Yes : DTypeSaid::No));
         return made.finish();
     }
     TRY_ASSIGN(const modelfile::KnownModel model, modelfile::known_model(file.name));

@@ -2,8 +2,12 @@
 #include "memory/built_text_encoders.h"
 
 #include "memory/networks/clip_text.h"
+#include "memory/networks/ltx/ltx_text.h"
+#include "memory/networks/text/gemma4.h"
 #include "memory/networks/text/known_language_models.h"
+#include "memory/networks/text/qwen35.h"
 #include "memory/networks/text/t5.h"
+#include "memory/networks/text/t5gemma.h"
 
 #include <fmt/format.h>
 
@@ -51,11 +55,8 @@ constexpr std::array kT5Kinds = std::to_array<T5Kind>({
 });
 
 Result<BuiltTextEncoder> build(const modelfile::ClipTextConfig& config) {
-    BuiltTextEncoder built{.name = config.name,
-                           .prefix = config.name + ".",
-                           .clip = {},
-                           .text = {},
-                           .stored = ComputeType::Float16};
+    BuiltTextEncoder built{
+        .name = config.name, .prefix = config.name + ".", .clip = {}, .text = {}};
     TRY_ASSIGN(built.clip, build_clip(config));
     return built;
 }
@@ -68,8 +69,7 @@ Result<BuiltTextEncoder> build(const T5Config& config) {
         BuiltTextEncoder built{.name = std::string(kind.name),
                                .prefix = std::string(kind.attribute) + ".",
                                .clip = {},
-                               .text = {},
-                               .stored = ComputeType::Float16};
+                               .text = {}};
         TRY_ASSIGN(built.text, build_t5(config, kind.class_name));
         return built;
     }
@@ -113,14 +113,52 @@ Result<BuiltTextEncoder> build(const DecoderConfig& config) {
             BuiltTextEncoder built{.name = std::string(model.family),
                                    .prefix = std::string(model.family) + ".",
                                    .clip = {},
-                                   .text = {},
-                                   .stored = ComputeType::Float16};
+                                   .text = {}};
             TRY_ASSIGN(built.text, build_decoder(config, model.output, model.class_name));
             return built;
         }
     return fail(Errc::NotFound,
                 fmt::format("a language model of {} layers and width {} is none that is known",
                             config.num_hidden_layers, config.hidden_size));
+}
+
+Result<BuiltTextEncoder> build(const modelfile::LtxTextProjectionConfig& config) {
+    BuiltTextEncoder built{.name = "ltx_text_projection",
+                           .prefix = {},
+                           .clip = {},
+                           .text = {},
+                           .follows_another = true,
+                           .computes_bf16 = true};
+    TRY_ASSIGN(built.text, build_ltx_text_projection(config));
+    return built;
+}
+
+Result<BuiltTextEncoder> build(const modelfile::LtxTextConnectorConfig& config) {
+    BuiltTextEncoder built{.name = "ltx_text_connector",
+                           .prefix = {},
+                           .clip = {},
+                           .text = {},
+                           .follows_another = true};
+    TRY_ASSIGN(built.text, build_ltx_text_connector(config));
+    return built;
+}
+
+Result<BuiltTextEncoder> build(const modelfile::T5GemmaConfig& config) {
+    BuiltTextEncoder built{.name = "t5gemma", .prefix = "t5gemma.", .clip = {}, .text = {}};
+    TRY_ASSIGN(built.text, build_t5gemma(config));
+    return built;
+}
+
+Result<BuiltTextEncoder> build(const modelfile::Qwen35Config& config) {
+    BuiltTextEncoder built{.name = "qwen35", .prefix = "qwen35.", .clip = {}, .text = {}};
+    TRY_ASSIGN(built.text, build_qwen35(config));
+    return built;
+}
+
+Result<BuiltTextEncoder> build(const modelfile::Gemma4Config& config) {
+    BuiltTextEncoder built{.name = "gemma4", .prefix = "gemma4.", .clip = {}, .text = {}};
+    TRY_ASSIGN(built.text, build_gemma4(config));
+    return built;
 }
 
 }  // namespace
@@ -132,6 +170,13 @@ const Network& BuiltTextEncoder::network() const {
 
 Types types_of(const BuiltTextEncoder& encoder, const LaunchFlags& flags) {
     return encoder.clip ? clip_types(flags) : text_types(encoder.stored, flags);
+}
+
+Types types_on(const Device& device, const BuiltTextEncoder& encoder, const LaunchFlags& flags) {
+    Types types = types_of(encoder, flags);
+    if (encoder.computes_bf16 && computes_bf16(device, flags))
+        types.compute = ComputeType::BFloat16;
+    return types;
 }
 
 const DecoderOutput* output_for(const BuiltTextEncoder& encoder, std::string_view purpose) {
@@ -150,13 +195,15 @@ const DecoderOutput* output_for(const BuiltTextEncoder& encoder, std::string_vie
 Result<BuiltTextEncoder> build_text_encoder(
     const modelfile::Part<modelfile::TextEncoderConfig>& part) {
     modelfile::TextEncoderConfig config = part.config;
-    if (part.weights.scaled_fp8) {
-        if (auto* t5 = std::get_if<T5Config>(&config)) t5->scaled_fp8 = true;
-        if (auto* decoder = std::get_if<DecoderConfig>(&config)) decoder->scaled_fp8 = true;
-    }
     const int millibits = part.weights.linear_millibits;
-    if (auto* t5 = std::get_if<T5Config>(&config)) t5->linear_millibits = millibits;
-    if (auto* decoder = std::get_if<DecoderConfig>(&config)) decoder->linear_millibits = millibits;
+    std::visit(
+        [&](auto& c) {
+            if constexpr (requires { c.linear_millibits; }) {
+                c.scaled_fp8 = c.scaled_fp8 || part.weights.scaled_fp8;
+                c.linear_millibits = millibits;
+            }
+        },
+        config);
     TRY_ASSIGN(BuiltTextEncoder built, std::visit([](const auto& c) { return build(c); }, config));
     if (built.clip) return built;
     // What is not packed is in 16 bit.

@@ -23,16 +23,21 @@ struct BuiltTextEncoder {
     std::string name;    // "clip_l", "t5_xxl", "qwen25_7b"
     std::string prefix;  // "clip_l.": before the module paths of a model with several encoders
     std::shared_ptr<const ClipNetwork> clip;
-    std::shared_ptr<const TextNetwork> text;  // T5, language models
+    std::shared_ptr<const TextNetwork> text;  // T5, language models, what follows them
     // What ComfyUI keeps of the file's type: two bytes at most for an element; CLIP follows the
     // server's own choice instead.
     ComputeType stored = ComputeType::Float16;
+    bool follows_another = false;  // works on what another encoder made; none by itself
+    bool computes_bf16 = false;    // where the card can
 
     [[nodiscard]] const Network& network() const;
 };
 
 // In which types ComfyUI keeps it and computes it.
 [[nodiscard]] Types types_of(const BuiltTextEncoder& encoder, const LaunchFlags& flags);
+// The same on a card, by which some choose what they compute in.
+[[nodiscard]] Types types_on(const Device& device, const BuiltTextEncoder& encoder,
+                             const LaunchFlags& flags);
 
 // What a language model hands on to the model that it serves; nullptr: its usual. `purpose`: the
 // `type` of the loader node, or the family of the checkpoint.

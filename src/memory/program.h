@@ -90,13 +90,23 @@ struct LoadStep {
 
 // How one text encoder takes a prompt.
 struct EncoderRun {
-    int rows = 1;  // CLIP: chunks of 77 tokens. One more where words carry weights.
+    // CLIP: chunks of 77 tokens. One more where words carry weights. 0: it does not run.
+    int rows = 1;
     int tokens = 77;
 };
 // Each text encoder of the model runs once, one after the other.
 struct TextEncodeStep {
     ModelUse text_encoder;
     std::vector<EncoderRun> runs;  // in the order of the model's encoders
+};
+
+// A language model writes text after a prompt.
+struct TextGenerateStep {
+    ModelUse text_encoder;
+    int prompts = 1;  // 2: a negative one guides the choice of words
+    int prompt_tokens = 1;
+    int new_tokens = 256;  // at most
+    bool exact = false;    // as many are written
 };
 
 // A part of the latent that a condition is for: in cells of 8 pixels, or in shares of the whole.
@@ -196,7 +206,9 @@ struct UnknownStep {
 struct Step {
     std::string node_id;
     std::string class_type;
-    std::variant<CpuStep, LoadStep, TextEncodeStep, SampleStep, VaeStep, UnknownStep> what;
+    std::variant<CpuStep, LoadStep, TextEncodeStep, TextGenerateStep, SampleStep, VaeStep,
+                 UnknownStep>
+        what;
     std::vector<std::string> notes;  // for people: what was assumed
     // Equal for equal nodes with equal inputs, all the way up: what ComfyUI's cache goes by.
     std::uint64_t signature = 0;

@@ -248,6 +248,21 @@ void parse_roles(const json::value& catalogue, Catalogue& c) {
     for_each_in(catalogue, "language_models", [&](std::string_view n, const json::value& v) {
         c.text_encoders.emplace(n, parse_described<DecoderConfig>(v));
     });
+    for_each_in(catalogue, "gemma4s", [&](std::string_view n, const json::value& v) {
+        c.text_encoders.emplace(n, parse_described<Gemma4Config>(v));
+    });
+    for_each_in(catalogue, "qwen35s", [&](std::string_view n, const json::value& v) {
+        c.text_encoders.emplace(n, parse_described<Qwen35Config>(v));
+    });
+    for_each_in(catalogue, "t5gemmas", [&](std::string_view n, const json::value& v) {
+        c.text_encoders.emplace(n, parse_described<T5GemmaConfig>(v));
+    });
+    for_each_in(catalogue, "ltx_text_projections", [&](std::string_view n, const json::value& v) {
+        c.text_encoders.emplace(n, parse_described<LtxTextProjectionConfig>(v));
+    });
+    for_each_in(catalogue, "ltx_text_connectors", [&](std::string_view n, const json::value& v) {
+        c.text_encoders.emplace(n, parse_described<LtxTextConnectorConfig>(v));
+    });
     for (const auto& [name, config] : c.unets)
         c.models.emplace(name, KnownModel{.denoiser = config,
                                           .family = config.family,

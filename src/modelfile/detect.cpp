@@ -322,6 +322,8 @@ Contents detect_contents(const TensorTable& table) {
         contents.text_encoders = detect_text_encoders(table, contents.notes);
         std::ranges::move(detect_language_models(packed, transformer, contents.notes),
                           std::back_inserter(contents.text_encoders));
+        std::ranges::move(detect_ltx_text(table, contents.notes),
+                          std::back_inserter(contents.text_encoders));
     }
     if (is_empty(contents) && !transformer) find_adapter(table, contents);
     contents.is_lora = is_empty(contents) && !transformer && looks_like_lora(table);

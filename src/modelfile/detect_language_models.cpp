@@ -3,6 +3,7 @@
 // Text encoders other than CLIP: the T5 family and decoder-only language models, wherever they
 // stand in a file. What ComfyUI builds counts, not all that a file brings: an eye that its class
 // does not have is passed over.
+#include "modelfile/detect_newer_language_models.h"
 #include "modelfile/detect_numbers.h"
 
 #include <array>
@@ -11,6 +12,8 @@ namespace plimsoll::modelfile {
 namespace {
 
 constexpr std::string_view kFirstT5 = "encoder.block.0.layer.0.SelfAttention.k.weight";
+constexpr std::string_view kFirstT5Gemma = "encoder.layers.0.pre_self_attn_layernorm.weight";
+constexpr std::string_view kFirstDelta = "layers.0.linear_attn.in_proj_qkv.weight";
 constexpr std::string_view kFirstLayer = "layers.0.self_attn.k_proj.weight";
 constexpr std::size_t kEncodersMax = 8;  // chosen: no file has more than four
 
@@ -140,6 +143,17 @@ bool is_loaded(const T5Config&, std::string_view rest) {
            rest == "shared.weight" || rest == "encoder.embed_tokens.weight";
 }
 
+bool is_loaded(const Qwen35Config& c, std::string_view rest) {
+    if (rest == "lm_head.weight" || rest.ends_with(".lm_head.weight")) return c.lm_head;
+    return !rest.starts_with("mtp.");  // guesses several words at once, which ComfyUI does not
+}
+bool is_loaded(const Gemma4Config&, std::string_view rest) {
+    return rest != "lm_head.weight" && !rest.ends_with(".lm_head.weight");
+}
+bool is_loaded(const T5GemmaConfig&, std::string_view rest) {
+    return rest.starts_with("encoder.");
+}
+
 // All weights below `root`, and the mark and the scale that wrappers keep beside a "transformer.".
 template <class Config>
 PartWeights sum_encoder(const PackedTable& table, const std::string& root, const Config& config) {
@@ -176,18 +190,40 @@ std::vector<Part<TextEncoderConfig>> detect_language_models(const PackedTable& t
     for (const TensorEntry& tensor : unpacked.tensors) {
         const std::string_view name = tensor.name;
         const std::optional<DecoderPlace> place = decoder_place(name);
-        if (!place && !ends_with_component(name, kFirstT5)) continue;
+        const bool t5gemma = ends_with_component(name, kFirstT5Gemma);
+        const bool qwen35 = ends_with_component(name, kFirstDelta);
+        if (!place && !t5gemma && !qwen35 && !ends_with_component(name, kFirstT5)) continue;
         if (outside && name.starts_with(*outside)) continue;
         if (++looked_at > kEncodersMax) {
             notes.push_back(fmt::format("more than {} language models, the others were passed over",
                                         kEncodersMax));
             break;
         }
+        if (place && is_gemma4(TensorView(unpacked, place->stem))) {
+            if (auto config = read_gemma4(TensorView(unpacked, place->stem), notes))
+                found.push_back({*config, sum_encoder(table, place->root, *config), place->root});
+            continue;
+        }
         if (place) {
             if (auto config = read_decoder(unpacked, *place, notes)) {
                 PartWeights weights = sum_encoder(table, place->root, *config);
                 found.push_back({*std::move(config), weights, place->root});
             }
+            continue;
+        }
+        if (qwen35) {
+            const std::string stem(name.substr(0, name.size() - kFirstDelta.size()));
+            std::string root = stem;
+            drop_suffix(root, "language_model.");
+            drop_suffix(root, "model.");
+            if (auto config = read_qwen35(unpacked, stem, root, notes))
+                found.push_back({*config, sum_encoder(table, root, *config), root});
+            continue;
+        }
+        if (t5gemma) {
+            const std::string root(name.substr(0, name.size() - kFirstT5Gemma.size()));
+            if (auto config = read_t5gemma(TensorView(unpacked, root), notes))
+                found.push_back({*config, sum_encoder(table, root, *config), root});
             continue;
         }
         const std::string root(name.substr(0, name.size() - kFirstT5.size()));

@@ -60,6 +60,10 @@ class WeightSum {
 [[nodiscard]] std::vector<Part<TextEncoderConfig>> detect_language_models(
     const PackedTable& table, std::optional<std::string_view> outside, Notes& notes);
 
+// What LTX-2's checkpoints and text encoder files hold behind the language model.
+[[nodiscard]] std::vector<Part<TextEncoderConfig>> detect_ltx_text(const TensorTable& table,
+                                                                   Notes& notes);
+
 // A diffusion transformer and what users call it.
 struct DetectedDenoiser {
     DenoiserConfig config;

@@ -16,6 +16,7 @@
 #include "modelfile/networks/ernie_config.h"
 #include "modelfile/networks/fixed_vae_configs.h"
 #include "modelfile/networks/flux_config.h"
+#include "modelfile/networks/gemma4_config.h"
 #include "modelfile/networks/hidream_config.h"
 #include "modelfile/networks/hunyuan_vae_config.h"
 #include "modelfile/networks/hunyuan_video_config.h"
@@ -24,6 +25,7 @@
 #include "modelfile/networks/krea2_config.h"
 #include "modelfile/networks/ltx24_vae_config.h"
 #include "modelfile/networks/ltx_audio_vae_config.h"
+#include "modelfile/networks/ltx_text_config.h"
 #include "modelfile/networks/ltx_vae_config.h"
 #include "modelfile/networks/ltxav_config.h"
 #include "modelfile/networks/ltxv_config.h"
@@ -38,10 +40,12 @@
 #include "modelfile/networks/oobleck_config.h"
 #include "modelfile/networks/pixart_config.h"
 #include "modelfile/networks/pixeldit_config.h"
+#include "modelfile/networks/qwen35_config.h"
 #include "modelfile/networks/qwen_image_config.h"
 #include "modelfile/networks/seedvr2_config.h"
 #include "modelfile/networks/stable_audio_config.h"
 #include "modelfile/networks/t5_config.h"
+#include "modelfile/networks/t5gemma_config.h"
 #include "modelfile/networks/wan_config.h"
 #include "modelfile/networks/wan_vae_config.h"
 #include "modelfile/tensor_table.h"
@@ -209,7 +213,9 @@ using VaeConfig =
                  Ltx24VaeConfig, LtxAudioVaeConfig, CosmosVaeConfig, MageVaeConfig,
                  PixelSpaceVaeConfig, TemporalVaeConfig, TinyVaeConfig, MiniMaxVaeConfig,
                  MiniMaxAudioVaeConfig, OobleckConfig, MusicDcaeConfig, Seedvr2VaeConfig>;
-using TextEncoderConfig = std::variant<ClipTextConfig, T5Config, DecoderConfig>;
+using TextEncoderConfig =
+    std::variant<ClipTextConfig, T5Config, DecoderConfig, LtxTextProjectionConfig,
+                 LtxTextConnectorConfig, T5GemmaConfig, Qwen35Config, Gemma4Config>;
 
 // Params and bytes of one part of a file, as stored.
 struct PartWeights {

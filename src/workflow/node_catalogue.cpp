@@ -18,7 +18,7 @@ std::string_view nodes_json();
 namespace plimsoll::workflow {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, NodeVerb>, 20> kVerbs = {
+constexpr std::array<std::pair<std::string_view, NodeVerb>, 21> kVerbs = {
     {{"compute", NodeVerb::Compute},
      {"pass", NodeVerb::Compute},
      {"patch", NodeVerb::Patch},
@@ -32,6 +32,7 @@ constexpr std::array<std::pair<std::string_view, NodeVerb>, 20> kVerbs = {
      {"load_media", NodeVerb::LoadMedia},
      {"run_other", NodeVerb::RunOther},
      {"encode_text", NodeVerb::EncodeText},
+     {"write_text", NodeVerb::WriteText},
      {"combine_conditioning", NodeVerb::CombineConditioning},
      {"concat_conditioning", NodeVerb::ConcatConditioning},
      {"apply_controlnet", NodeVerb::ApplyControlNet},
@@ -207,6 +208,7 @@ class CatalogueReader {
         kind.sound = find_bool(entry, "sound").value_or(false);
         kind.refers_to_encoded = find_bool(entry, "refers_to_encoded").value_or(false);
         kind.image_tokens = static_cast<int>(find_int(entry, "image_tokens").value_or(0));
+        kind.own_tokens = static_cast<int>(find_int(entry, "own_tokens").value_or(0));
         if (const json::value* outputs = find(entry, "out"))
             for (const json::value& output : outputs->get_array())
                 kind.outputs.push_back(read_output(output));
@@ -216,7 +218,9 @@ class CatalogueReader {
         kind.references = texts_of(entry, "references");
         kind.files = texts_of(entry, "files");
         kind.texts = texts_of(entry, "texts");
+        kind.images = texts_of(entry, "images");
         if (const auto lyrics = find_string(entry, "lyrics")) kind.lyrics = *lyrics;
+        if (const auto written = find_string(entry, "written")) kind.written = *written;
         kind.positives = texts_of(entry, "positives");
         kind.combined = texts_of(entry, "combined");
         kind.network = find_string(entry, "network").value_or("");

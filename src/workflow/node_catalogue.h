@@ -28,6 +28,7 @@ enum class NodeVerb : std::uint8_t {
     LoadMedia,            // `files`: an image, a video or a sound of the server's
     RunOther,             // runs a network that is not forecast
     EncodeText,           // clip, `texts` -> conditioning: the output that passes "clip", if named
+    WriteText,            // clip, `texts`, max_length -> a text of a language model
     CombineConditioning,  // `combined`: all run
     ConcatConditioning,   // conditioning_to, conditioning_from: one longer text
     ApplyControlNet,      // control_net onto the conditionings of `outputs`
@@ -87,19 +88,22 @@ struct NodeKind {
     bool tiled = false;                   // VaeDecode, VaeEncode
     bool sound = false;                   // VaeDecode, VaeEncode, LoadVae: of sound
     bool refers_to_encoded = false;       // what it encodes becomes references of conditionings
-    int image_tokens = 0;                 // EncodeText: tokens of each image beside the text
+    int image_tokens = 0;                 // EncodeText, WriteText: of each image beside the text
+    int own_tokens = 0;                   // WriteText: of the instruction that the node adds
     std::vector<NodeOutput> outputs;      // by slot; the last one stands for all that follow
     std::vector<EncodeRule> encodes;      // in this order, before all else
     std::vector<std::string> references;  // inputs whose latents become references
     std::vector<std::string> files;       // LoadClip, LoadOther, LoadMedia: inputs
-    std::vector<std::string> texts;       // EncodeText: inputs
+    std::vector<std::string> texts;       // EncodeText, WriteText: inputs
+    std::vector<std::string> images;      // WriteText: inputs
     std::string lyrics;                   // EncodeText: the input whose text is sung
-    std::vector<std::string> positives;   // Guide: inputs
-    std::vector<std::string> combined;    // CombineConditioning: inputs
-    std::string network;                  // LoadOther, RunOther: what it is
-    std::string expression;               // Evaluate: the input
-    std::string cfg = "cfg";              // Guide: an expression
-    std::string extra_forwards;           // an expression: forwards more in each step
+    std::string written;  // EncodeText, an expression: tokens that a language model writes behind
+    std::vector<std::string> positives;  // Guide: inputs
+    std::vector<std::string> combined;   // CombineConditioning: inputs
+    std::string network;                 // LoadOther, RunOther: what it is
+    std::string expression;              // Evaluate: the input
+    std::string cfg = "cfg";             // Guide: an expression
+    std::string extra_forwards;          // an expression: forwards more in each step
     // What the node changes about sampling with the models that come out of it, and about the
     // conditionings: by name an expression (memory/lowering/patch_rules.h has the names).
     std::map<std::string, std::string, std::less<>> patch;

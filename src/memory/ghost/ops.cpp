@@ -115,7 +115,9 @@ std::array<Tensor, 3> attention_temporaries(Tape& tape, Module module, const Ten
     const std::int64_t rows = s.batch * s.heads * s.queries;
     if (kernel == AttentionKernel::Math) {
         // fp32 copies of q, k, v and the scaled q and k; scores and their softmax.
-        const std::int64_t copies = 5 * Heap::round_up(rows * s.head_dim * kFloatBytes);
+        const std::int64_t key_rows = s.batch * s.heads * s.keys;
+        const std::int64_t copies = 2 * Heap::round_up(rows * s.head_dim * kFloatBytes) +
+                                    3 * Heap::round_up(key_rows * s.head_dim * kFloatBytes);
         return {take(copies), take(rows * s.keys * kFloatBytes), take(rows * s.keys * kFloatBytes)};
     }
     if (runs_flash(tape, q.type(), s.head_dim, mask))

@@ -52,6 +52,23 @@ int lyric_tokens(const NodeScope& scope) {
     return std::clamp(estimate_prompt_length(lyrics.value_or("")).tokens, 1, kLyricsMax);
 }
 
+// Codes of sound that a language model writes after the prompt and the lyrics, guided by a negative
+// prompt. False (and why) where their number is not known.
+bool write_behind(NodeScope& scope, const ModelUse& text_encoder, int prompt_tokens) {
+    constexpr int kTemplateTokens = 80;   // about: its instruction and what the song is like
+    constexpr int kWrittenMax = 1 << 16;  // chosen: far above any song
+    const auto written = scope.evaluate_count(scope.kind().written, 0, kWrittenMax);
+    if (!written) return false;
+    if (*written == 0) return true;
+    scope.step(
+        TextGenerateStep{.text_encoder = text_encoder,
+                         .prompts = scope.number("cfg_scale").value_or(2.0) == 1.0 ? 1 : 2,
+                         .prompt_tokens = std::min(prompt_tokens + kTemplateTokens, kTokensMax),
+                         .new_tokens = *written,
+                         .exact = true});
+    return true;
+}
+
 Values encode_text(NodeScope& scope) {
     std::vector<LatentShape> encoded;
     const bool sees = run_encodes(scope, encoded);
@@ -70,6 +87,9 @@ Values encode_text(NodeScope& scope) {
     ConditionUse condition;
     condition.tokens = use.tokens;
     condition.lyrics = lyric_tokens(scope);
+    if (!scope.kind().written.empty() &&
+        !write_behind(scope, clip->use, longest.tokens + condition.lyrics))
+        return {scope.unknown_step()};
     const Value conditioning{ConditioningValue{{std::move(condition)}}};
     Values values{conditioning};
     // A node with further outputs names the conditioning by what makes it.
@@ -80,6 +100,33 @@ Values encode_text(NodeScope& scope) {
     }
     if (scope.kind().refers_to_encoded) refer_to(values, encoded);
     return values;
+}
+
+Values write_text(NodeScope& scope) {
+    constexpr int kTemplateTokens = 30;     // about: the marks of a chat and a short instruction
+    constexpr int kNewTokensMax = 1 << 16;  // chosen: far above what the nodes take
+    const auto* clip = scope.get<ModelValue>("clip");
+    if (clip == nullptr) return {scope.unknown_step()};
+    std::int64_t prompt = scope.kind().own_tokens + kTemplateTokens;
+    for (const std::string& input : scope.kind().texts) {
+        const auto text = scope.text(input);
+        if (!text && scope.is_linked(input))
+            scope.note(fmt::format("{} is made by a node: taken as short", input));
+        prompt += estimate_prompt_length(text.value_or("")).tokens;
+    }
+    int images = 0;
+    for (const std::string& input : scope.kind().images)
+        if (scope.is_linked(input)) ++images;
+    prompt += std::int64_t{images} * scope.kind().image_tokens;
+    if (images > 0)
+        scope.note("what it sees or hears: its tokens are counted, the network for it is not");
+    const auto room = scope.count("max_length", 1, kNewTokensMax);
+    if (!room) return {scope.unknown_step()};
+    scope.step(TextGenerateStep{
+        .text_encoder = clip->use,
+        .prompt_tokens = static_cast<int>(std::min<std::int64_t>(prompt, kTokensMax)),
+        .new_tokens = *room});
+    return {{Nothing{"a text that a network writes"}}};
 }
 
 // All run in every step.
@@ -136,6 +183,8 @@ Values lower_conditioning_verb(NodeScope& scope) {
     switch (scope.kind().verb) {
         case NodeVerb::EncodeText:
             return encode_text(scope);
+        case NodeVerb::WriteText:
+            return write_text(scope);
         case NodeVerb::CombineConditioning:
             return combine(scope);
         case NodeVerb::ConcatConditioning:

@@ -176,6 +176,7 @@ class Lowering {
             case LoadOther:
                 return lower_model_verb(scope, models_);
             case EncodeText:
+            case WriteText:
             case CombineConditioning:
             case ConcatConditioning:
             case ApplyControlNet:

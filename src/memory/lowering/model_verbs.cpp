@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace plimsoll::memory {
@@ -41,6 +42,15 @@ std::shared_ptr<const BuiltFile> sound_of(std::shared_ptr<const BuiltFile> file)
     return file->vae != nullptr && file->vae->sound() ? file : nullptr;
 }
 
+// Some files bring only what follows the text encoder of another.
+bool encodes_text(const ProgramModel& model) {
+    return std::ranges::any_of(model.built, [](const auto& file) {
+        return file != nullptr && std::ranges::any_of(file->text_encoders, [](const auto& encoder) {
+                   return !encoder.follows_another;
+               });
+    });
+}
+
 // What a text encoder is loaded for: the loader says it, or the checkpoint's family.
 std::string purpose_of(const NodeScope& scope, const ProgramModel& model) {
     if (auto type = scope.text("type")) return *type;
@@ -69,6 +79,8 @@ Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
         if (model.known() && (built == nullptr || !has_role(*built, role)))
             model.why_unknown = why_not(file, built, role);
     }
+    if (role == ModelRole::TextEncoder && model.known() && !encodes_text(model))
+        model.why_unknown = fmt::format("{} holds no text encoder that is known", files.front());
     if (role == ModelRole::TextEncoder) model.purpose = purpose_of(scope, model);
     if (const auto dtype = scope.text("weight_dtype"); dtype && dtype->starts_with("fp8"))
         model.forced_storage =

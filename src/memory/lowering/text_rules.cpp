@@ -30,6 +30,7 @@ constexpr std::array kRules = std::to_array<TextRule>({
     {"t5_xxl", "", 1, 1, 0},
     {"umt5_xxl", "", 1, 512, 0},
     {"byt5_small", "", 1, 1, 0},
+    {"t5gemma", "", 0, 1, 0},
     {"t5_base", "", 1, 128, -2},  // the start and the length of the sound are tokens too
     {"umt5_base", "", 1, 1, 0},
     // A long instruction comes first; of all that, 300 tokens are the condition.
@@ -47,6 +48,8 @@ constexpr std::array kRules = std::to_array<TextRule>({
     {"qwen3vl_8b", "boogu", 31, 1, 0},
     {"qwen3vl_8b", "", 8, 1, 0},
     {"qwen3_06b", "anima", 1, 512, 0},
+    {"qwen3_06b", "ace", 50, 1, 0},
+    {"qwen3_06b", "ace_step15", 50, 1, 0},
     {"qwen3_06b", "", 1, 1, 0},
     {"qwen3_4b", "flux2", 12, 512, 0},
     {"qwen3_8b", "flux2", 12, 512, 0},
@@ -67,8 +70,18 @@ const TextRule& rule_of(std::string_view encoder, std::string_view purpose) {
     return found == kRules.end() ? kPlain : *found;
 }
 
+// ACE-Step 1.5's language model writes codes of sound and encodes nothing.
+bool only_writes(std::string_view encoder) {
+    return encoder == "qwen3_2b_lm" || encoder == "qwen3_4b_lm";
+}
+
 bool is_clip(std::string_view encoder) {
     return encoder.starts_with("clip_");
+}
+
+// Glyphs come beside the text; what follows LTX-2's language model changes its tokens.
+bool is_beside_text(std::string_view encoder) {
+    return encoder == "byt5_small" || encoder.starts_with("ltx_text_");
 }
 
 }  // namespace
@@ -91,12 +104,16 @@ PromptUse use_prompt(std::span<const std::string> encoders, std::string_view pur
             of_clip = prompt.chunks * kChunkTokens;
             continue;
         }
+        if (only_writes(encoder)) {
+            use.runs.push_back({.rows = 0, .tokens = 0});
+            continue;
+        }
         const TextRule& rule = rule_of(encoder, purpose);
         const int tokens =
             std::clamp(std::max(prompt.tokens + rule.around, rule.shortest), 1, kTokensMax);
         use.runs.push_back({1 + weighted, tokens});
-        // Glyphs come beside the text; of several encoders else the first one's is the condition.
-        if (of_others == 0 && encoder != "byt5_small")
+        // Of several encoders the first one's is the condition.
+        if (of_others == 0 && !is_beside_text(encoder))
             of_others = std::max(1, tokens - rule.cut_off);
     }
     const bool joined = purpose == "sd3" || (among("clip_g") && !hidream);

@@ -99,7 +99,8 @@ void encode_text(Activity& activity, const TextNetwork& text, const EncoderRun& 
 }  // namespace
 
 Activity text_encode_activity(const ProgramModel& model, std::span<const EncoderRun> runs,
-                              const LaunchFlags& flags, const ForwardRules& rules) {
+                              const LaunchFlags& flags, const Device& device,
+                              const ForwardRules& rules) {
     Activity activity;
     std::vector<const BuiltTextEncoder*> encoders;
     for (const auto& file : model.built)
@@ -107,13 +108,52 @@ Activity text_encode_activity(const ProgramModel& model, std::span<const Encoder
     for (std::size_t i = 0; i < encoders.size(); ++i) {
         const BuiltTextEncoder& encoder = *encoders[i];
         const EncoderRun how = i < runs.size() ? runs[i] : EncoderRun{};
-        const Types types = types_of(encoder, flags);
+        if (how.rows == 0) continue;
+        const Types types = types_on(device, encoder, flags);
         if (encoder.clip)
             encode_clip(activity, *encoder.clip, how, types, encoders.size() == 1, rules);
         else
             encode_text(activity, *encoder.text, how, types, output_for(encoder, model.purpose),
                         rules);
     }
+    return activity;
+}
+
+std::optional<Activity> text_generate_activity(const ProgramModel& model,
+                                               const TextGenerateStep& step,
+                                               const LaunchFlags& flags, const Device& device,
+                                               const ForwardRules& rules) {
+    const TextNetwork* writer = nullptr;
+    Types types;
+    for (const auto& file : model.built)
+        for (const BuiltTextEncoder& encoder : file->text_encoders) {
+            if (!encoder.text || !encoder.text->writes()) continue;  // of several the last one
+            writer = encoder.text.get();
+            types = types_of(encoder, flags);
+        }
+    if (writer == nullptr) return std::nullopt;
+    // Unlike encoding, writing is not done in fp32 where the card has bf16.
+    types.compute = computes_bf16(device, flags) ? ComputeType::BFloat16 : ComputeType::Float32;
+    GenerateCall call{.batch = step.prompts,
+                      .prompt_tokens = step.prompt_tokens,
+                      .new_tokens = step.new_tokens,
+                      .masked = step.prompts > 1,
+                      .storage = types.storage,
+                      .compute = types.compute,
+                      .rules = {}};
+    Activity activity;
+    const auto forwards = [&](const GenerateStep& what, std::int64_t times) {
+        run(activity, types, rules, times, [&](const ForwardRules& with) {
+            call.rules = with;
+            return simulate_text_generate(*writer, call, what);
+        });
+    };
+    forwards({.past = 0, .tokens = step.prompt_tokens}, 1);
+    if (step.new_tokens < 2) return activity;
+    // What a word costs grows evenly with the text before it: all cost what the middle one does.
+    // The last one has the most to look back at.
+    forwards({.past = step.prompt_tokens + step.new_tokens / 2, .tokens = 1}, step.new_tokens - 1);
+    forwards({.past = step.prompt_tokens + step.new_tokens - 1, .tokens = 1}, 0);
     return activity;
 }
 

@@ -10,6 +10,7 @@
 #include "memory/server.h"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -45,7 +46,15 @@ struct Activity {
 // One encode by every encoder of the model, one after the other.
 [[nodiscard]] Activity text_encode_activity(const ProgramModel& model,
                                             std::span<const EncoderRun> runs,
-                                            const LaunchFlags& flags, const ForwardRules& rules);
+                                            const LaunchFlags& flags, const Device& device,
+                                            const ForwardRules& rules);
+
+// A text that is written after a prompt; nullopt where none of the model's networks writes.
+[[nodiscard]] std::optional<Activity> text_generate_activity(const ProgramModel& model,
+                                                             const TextGenerateStep& step,
+                                                             const LaunchFlags& flags,
+                                                             const Device& device,
+                                                             const ForwardRules& rules);
 
 // A forward of `conds` conditions at once.
 struct StepForward {

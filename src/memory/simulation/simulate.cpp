@@ -203,7 +203,8 @@ class Simulation {
         const LoadRequest request{.models = {use_of(*te, what.text_encoder)}, .minimum = {}};
         Movement moved = policy().load(request);
         const ProgramModel& m = model(what.text_encoder.model);
-        const Activity activity = text_encode_activity(m, what.runs, server_.flags, rules_);
+        const Activity activity =
+            text_encode_activity(m, what.runs, server_.flags, device_, rules_);
         add_movement(moved, compute(activity, {te->handle}));
         phase.runs_on_card = te->placement.runs_on == Place::Card;
         phase.compute = te->types.compute;
@@ -219,6 +220,28 @@ class Simulation {
             phase.reasons.push_back(
                 fmt::format("the text and its padding take {} tokens (estimated)", longest));
         finish(std::move(phase), moved, activity, {te->handle});
+    }
+
+    void take(const Step& step, const TextGenerateStep& what) {
+        Phase phase = begin(step, PhaseKind::Other);
+        const LiveModel* te = live(what.text_encoder.model);
+        if (te == nullptr)
+            return unknown_phase(std::move(phase), why_missing(what.text_encoder.model));
+        const ProgramModel& m = model(what.text_encoder.model);
+        const std::optional<Activity> activity =
+            text_generate_activity(m, what, server_.flags, device_, rules_);
+        if (!activity)
+            return unknown_phase(std::move(phase),
+                                 fmt::format("writing text with {} is not forecast", file_list(m)));
+        Movement moved = policy().load({.models = {use_of(*te, what.text_encoder)}, .minimum = {}});
+        add_movement(moved, compute(*activity, {te->handle}));
+        phase.runs_on_card = te->placement.runs_on == Place::Card;
+        phase.compute = te->types.compute;
+        phase.reasons.push_back(fmt::format(
+            "{} tokens are written after {} (estimated){}", what.new_tokens, what.prompt_tokens,
+            what.exact ? "" : ": at most, it takes less time where the text ends before"));
+        if (!phase.runs_on_card) phase.reasons.emplace_back("text encoders run on the CPU");
+        finish(std::move(phase), moved, *activity, {te->handle});
     }
 
     std::string why_missing(ModelIndex index) const {

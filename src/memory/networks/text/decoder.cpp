@@ -3,6 +3,7 @@
 
 #include "memory/networks/limits.h"
 #include "memory/networks/text/vision_tower.h"
+#include "memory/networks/text/word_choice.h"
 
 #include <fmt/format.h>
 
@@ -19,6 +20,10 @@ namespace {
 constexpr std::int64_t kGemma3Window = 1024;  // tokens that a near-only layer looks back
 constexpr int kMillibitsMax = 32'000;         // of fp32
 constexpr int kGemma3Period = 6;              // every sixth layer looks at all of them
+
+// ComfyUI's classes that only encode.
+constexpr std::array<std::string_view, 4> kSilent = {"LLAMAModel", "Mistral3_24BModel",
+                                                     "Qwen25_3BModel", "Ovis25_2BModel"};
 
 bool is_gemma(const modelfile::DecoderConfig& c) {
     return c.transformer_type == "gemma2" || c.transformer_type == "gemma3";
@@ -61,33 +66,6 @@ DecoderAttention::DecoderAttention(Registry& r, std::string_view path,
     k_norm_.emplace(r, r.path(path, "k_norm"), head_dim_, is_gemma(c));
 }
 
-Tensor DecoderAttention::rotate(Tape& tape, const Tensor& x, const DecoderRope& rope) const {
-    const Shape& s = x.shape();
-    const auto times = [&](const Tensor& a, const Tensor& table) {
-        return ghost::combine(tape, "mul", path_, {&a, &table}, s, x.type());
-    };
-    Tensor straight = times(x, rope.cos);
-    const Shape half = s.with_last(head_dim_ / 2);
-    if (since_033(tape)) {
-        // Each half of the channels gets the other's product with the sine, in place.
-        const Tensor part = x.view(half);
-        for (int i = 0; i < 2; ++i) {
-            tape.charge(OpClass::Elementwise, "addcmul_", path_, 0,
-                        3 * part.bytes() + rope.negated_sin.bytes());
-        }
-        return straight;
-    }
-    const Tensor crossed = [&] {
-        const Tensor turned = [&] {
-            const Tensor part = x.view(half);
-            const std::array<Tensor, 2> halves = {ghost::unary(tape, "neg", path_, part), part};
-            return ghost::cat(tape, path_, halves, half.rank() - 1);
-        }();
-        return times(turned, rope.sin);
-    }();
-    return ghost::binary(tape, "add", path_, straight, crossed);
-}
-
 Tensor DecoderAttention::expand_heads(Tape& tape, const Tensor& x) const {
     const Shape& s = x.shape();
     return ghost::produce(tape, OpClass::Copy, "clone", path_, x,
@@ -95,7 +73,7 @@ Tensor DecoderAttention::expand_heads(Tape& tape, const Tensor& x) const {
 }
 
 Tensor DecoderAttention::forward(Tape& tape, const Tensor& x, const Tensor& mask,
-                                 const DecoderRope& rope) const {
+                                 const DecoderRope& rope, const DecoderCache& cache) const {
     const std::int64_t batch = x.shape()[0];
     const std::int64_t tokens = x.shape()[1];
     const auto by_heads = [&](const Tensor& t, std::int64_t heads) {
@@ -107,10 +85,19 @@ Tensor DecoderAttention::forward(Tape& tape, const Tensor& x, const Tensor& mask
     if (q_norm_) q = q_norm_->forward(tape, q);
     if (k_norm_) k = k_norm_->forward(tape, k);
     {
-        Tensor rotated_q = rotate(tape, q, rope);
-        Tensor rotated_k = rotate(tape, k, rope);
-        q = std::move(rotated_q);
-        k = std::move(rotated_k);
+        const Tensor rotated_q = rotate(tape, path_, q, rope);
+        const Tensor rotated_k = rotate(tape, path_, k, rope);
+        q = ghost::to_type(tape, path_, rotated_q, q.type());
+        k = ghost::to_type(tape, path_, rotated_k, k.type());
+    }
+    std::int64_t keys = tokens;
+    if (cache.keys.defined()) {
+        for (const Tensor* fresh : {&k, &v})
+            tape.charge(OpClass::Copy, "copy_", path_, 0, 2 * fresh->bytes());
+        keys += cache.past;
+        if (cache.window > 0 && tokens == 1) keys = std::min(keys, cache.window);
+        k = cache.keys.view({batch, kv_heads_, keys, head_dim_});
+        v = cache.values.view({batch, kv_heads_, keys, head_dim_});
     }
     const Tensor out = [&] {
         // Since 0.33.0 the attention function repeats keys and values for itself.
@@ -123,7 +110,7 @@ Tensor DecoderAttention::forward(Tape& tape, const Tensor& x, const Tensor& mask
                                 {.batch = batch,
                                  .heads = heads_,
                                  .queries = tokens,
-                                 .keys = tokens,
+                                 .keys = keys,
                                  .head_dim = head_dim_},
                                 mask);
     }();
@@ -166,7 +153,7 @@ DecoderLayer::DecoderLayer(Registry& r, std::string_view path, const modelfile::
 }
 
 Tensor DecoderLayer::forward(Tape& tape, const Tensor& input, const Tensor& mask,
-                             const std::vector<DecoderRope>& ropes) const {
+                             const std::vector<DecoderRope>& ropes, DecoderCache cache) const {
     Tensor x = input;
     Tensor residual = x;
     const std::int64_t tokens = x.shape()[1];
@@ -179,7 +166,8 @@ Tensor DecoderLayer::forward(Tape& tape, const Tensor& input, const Tensor& mask
     }
     const DecoderRope& rope = near_only_ ? ropes.back() : ropes.front();
     x = input_norm_.forward(tape, x);
-    x = attention_.forward(tape, x, layer_mask, rope);
+    cache.window = near_only_ ? kGemma3Window : 0;
+    x = attention_.forward(tape, x, layer_mask, rope, cache);
     if (post_feed_forward_norm_) x = post_attention_norm_.forward(tape, x);
     x = ghost::binary(tape, "add", path_, residual, x);
     residual = x;
@@ -199,6 +187,7 @@ DecoderNetwork::DecoderNetwork(const modelfile::DecoderConfig& c, DecoderOutput 
     : TextNetwork(class_name),
       config_(c),
       output_(std::move(output)),
+      writes_(std::ranges::find(kSilent, class_name) == kSilent.end()),
       model_(registry_.path("transformer.model", "")) {
     if (c.scaled_fp8) registry_.scale_linears();
     embed_tokens_.emplace(registry_, registry_.path(*model_, "embed_tokens"), c.vocab_size,
@@ -217,36 +206,13 @@ DecoderNetwork::DecoderNetwork(const modelfile::DecoderConfig& c, DecoderOutput 
     register_vision_tower(registry_, c.vision, c.hidden_size);
 }
 
-// [1, tokens, head_dim] each: the same for the whole batch.
-DecoderRope DecoderNetwork::make_rope(Tape& tape, const Tensor& positions) const {
-    const std::int64_t half = config_.head_dim / 2;
-    const std::int64_t tokens = positions.elements();
-    const auto unary = [&](std::string_view op, const Tensor& x) {
-        return ghost::unary(tape, op, model_, x);
-    };
-    const Tensor numerator = [&] {
-        const Tensor even = ghost::create(tape, "arange", model_, {half}, ElementType::Int64);
-        return ghost::to_type(tape, model_, even, ElementType::Float32);
-    }();
-    const Tensor inverse = [&] {
-        Tensor exponent = unary("div", numerator);
-        const Tensor power = unary("pow", exponent);
-        exponent = {};
-        const Tensor reciprocal = unary("reciprocal", power);
-        return unary("mul", reciprocal);
-    }();
-    if (config_.transformer_type == "gemma3") ghost::unary_in_place(tape, "div_", model_, inverse);
-    const Tensor wide = ghost::to_type(tape, model_, positions, ElementType::Float32);
-    const Tensor angles = tape.make({1, half, tokens}, ElementType::Float32, "bmm", model_);
-    tape.charge(OpClass::MatMul, "bmm", model_, 2 * half * tokens,
-                inverse.bytes() + wide.bytes() + angles.bytes());
-    const std::array<Tensor, 2> twice = {angles, angles};
-    const Tensor all = ghost::cat(tape, model_, twice, 1).view({1, tokens, 2 * half});
-    DecoderRope rope;
-    rope.cos = unary("cos", all);
-    rope.sin = unary("sin", all);
-    if (since_033(tape)) rope.negated_sin = unary("neg", rope.sin.view({1, tokens, half}));
-    return rope;
+std::vector<DecoderRope> DecoderNetwork::make_ropes(Tape& tape, const Tensor& positions) const {
+    const bool two = config_.transformer_type == "gemma3";
+    const Stretched stretched = two ? Stretched::Yes : Stretched::No;
+    std::vector<DecoderRope> ropes;
+    for (int i = 0; i < (two ? 2 : 1); ++i)
+        ropes.push_back(make_rope(tape, model_, positions, config_.head_dim, stretched));
+    return ropes;
 }
 
 // What lives in the frame of the stack's forward when it returns.
@@ -264,9 +230,7 @@ DecoderNetwork::Stack DecoderNetwork::run_layers(Tape& tape, const EmbeddedPromp
     const std::int64_t tokens = x.shape()[1];
     if (is_gemma(config_)) ghost::unary_in_place(tape, "mul_", model_, x);
     const Tensor positions = ghost::create(tape, "arange", model_, {tokens}, ElementType::Int64);
-    std::vector<DecoderRope> ropes;
-    ropes.push_back(make_rope(tape, positions));
-    if (config_.transformer_type == "gemma3") ropes.push_back(make_rope(tape, positions));
+    const std::vector<DecoderRope> ropes = make_ropes(tape, positions);
     Tensor mask =
         output.masked ? padding_mask(tape, model_, prompts.attention_mask, x.type()) : Tensor{};
     const Tensor causal = tape.make({tokens, tokens}, x.type(), "empty", model_);
@@ -293,7 +257,7 @@ DecoderNetwork::Stack DecoderNetwork::run_layers(Tape& tape, const EmbeddedPromp
     for (int i = 0; i < depth; ++i) {
         if (is_kept(i)) keep();
         const DecoderLayer& layer = layers_[static_cast<std::size_t>(i)];
-        x = layer.forward(tape, x, mask, ropes);
+        x = layer.forward(tape, x, mask, ropes, {});
         if (output.kind == Kind::Hidden && i == hidden)
             stack.intermediate = ghost::clone(tape, model_, x, x.shape());
     }
@@ -314,6 +278,52 @@ std::vector<Tensor> DecoderNetwork::encode(Tape& tape, const TextCall& call) con
         ghost::binary_in_place(tape, "mul_", root_, stack.x, kept);
     }
     return {prompts.embeds, prompts.attention_mask, stack.x, stack.intermediate};
+}
+
+void DecoderNetwork::write(Tape& tape, const GenerateCall& call, const GenerateStep& step) const {
+    const ElementType type = tape.compute();
+    const std::int64_t width = config_.hidden_size;
+    // What the node keeps while the text is written, and room for all of it.
+    const Tensor prompt =
+        tape.make({call.batch, call.prompt_tokens, width}, ElementType::Float32, "cat", root_);
+    tape.charge(OpClass::Copy, "cat", root_, 0, 2 * prompt.bytes());
+    const std::int64_t room = std::int64_t{call.prompt_tokens} + call.new_tokens;
+    std::vector<DecoderCache> caches;
+    caches.reserve(layers_.size());
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+        const Shape shape{call.batch, config_.num_key_value_heads, room, config_.head_dim};
+        caches.push_back({.keys = tape.make(shape, type, "empty", model_),
+                          .values = tape.make(shape, type, "empty", model_),
+                          .past = step.past});
+    }
+    Tensor x = tape.make({call.batch, step.tokens, width}, type, "embedding", model_);
+    tape.charge(OpClass::Copy, "embedding", model_, 0, 2 * x.bytes());
+    const Tensor positions =
+        ghost::create(tape, "arange", model_, {step.tokens}, ElementType::Int64);
+    const std::vector<DecoderRope> ropes = make_ropes(tape, positions);
+    const std::int64_t keys = std::int64_t{step.past} + step.tokens;
+    Tensor mask;
+    if (call.masked) {
+        const Tensor hidden =
+            ghost::create(tape, "rsub", model_, {call.batch, 1, step.tokens, keys}, type);
+        mask = ghost::unary(tape, "masked_fill", model_, hidden);
+    }
+    if (step.tokens > 1) {
+        const Tensor causal = ghost::create(tape, "full", model_, {keys, keys}, type);
+        ghost::unary_in_place(tape, "triu_", model_, causal);
+        if (mask.defined())
+            ghost::binary_in_place(tape, "add_", model_, mask, causal);
+        else
+            mask = causal;
+    }
+    for (std::size_t i = 0; i < layers_.size(); ++i)
+        x = layers_[i].forward(tape, x, mask, ropes, caches[i]);
+    if (norm_) x = norm_->forward(tape, x);
+    // A table that is kept in 16 bit is taken as it is.
+    const ElementType stored =
+        stored_type(tape, config_.scaled_fp8 ? ModuleStorage::Float16 : ModuleStorage::AsNetwork);
+    const bool as_it_is = stored == ElementType::Float16 || stored == ElementType::BFloat16;
+    choose_word(tape, model_, score_words(tape, model_, x, config_.vocab_size, as_it_is));
 }
 
 Result<std::shared_ptr<const DecoderNetwork>> build_decoder(const modelfile::DecoderConfig& c,

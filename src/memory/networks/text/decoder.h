@@ -3,6 +3,7 @@
 // Decoder-only language models as ComfyUI runs them to encode prompts: one pass, no cache, hidden
 // states out.
 #pragma once
+#include "memory/networks/text/decoder_rope.h"
 #include "memory/networks/text/text_encoder.h"
 #include "modelfile/networks/decoder_config.h"
 
@@ -27,12 +28,12 @@ struct DecoderOutput {
     bool zero_out_masked = false;   // and its encodings are zero
 };
 
-// Cosines and sines of the rotary position embedding, and what of them is kept since 0.33.0: the
-// sines' second half negated.
-struct DecoderRope {
-    Tensor cos;
-    Tensor sin;
-    Tensor negated_sin;
+// Keys and values of one layer, with room for the whole text.
+struct DecoderCache {
+    Tensor keys;
+    Tensor values;
+    std::int64_t past = 0;    // tokens that are in it
+    std::int64_t window = 0;  // that a single new one looks back; 0: all
 };
 
 class DecoderNorm {
@@ -50,11 +51,11 @@ class DecoderAttention {
   public:
     DecoderAttention(Registry& registry, std::string_view path,
                      const modelfile::DecoderConfig& config);
+    // `cache`: undefined keys where none are kept.
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x, const Tensor& mask,
-                                 const DecoderRope& rope) const;
+                                 const DecoderRope& rope, const DecoderCache& cache) const;
 
   private:
-    [[nodiscard]] Tensor rotate(Tape& tape, const Tensor& x, const DecoderRope& rope) const;
     // Keys or values for every query head: a copy.
     [[nodiscard]] Tensor expand_heads(Tape& tape, const Tensor& x) const;
 
@@ -89,7 +90,7 @@ class DecoderLayer {
                  int index);
     // `ropes`: one, or Gemma 3's two, for all positions and for near ones.
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& input, const Tensor& mask,
-                                 const std::vector<DecoderRope>& ropes) const;
+                                 const std::vector<DecoderRope>& ropes, DecoderCache cache) const;
 
   private:
     Module path_;
@@ -107,15 +108,18 @@ class DecoderNetwork final : public TextNetwork {
     DecoderNetwork(const modelfile::DecoderConfig& config, DecoderOutput output,
                    std::string_view class_name);
     [[nodiscard]] std::vector<Tensor> encode(Tape& tape, const TextCall& call) const override;
+    [[nodiscard]] bool writes() const override { return writes_; }
+    void write(Tape& tape, const GenerateCall& call, const GenerateStep& step) const override;
 
   private:
     struct Stack;
-    [[nodiscard]] DecoderRope make_rope(Tape& tape, const Tensor& positions) const;
+    [[nodiscard]] std::vector<DecoderRope> make_ropes(Tape& tape, const Tensor& positions) const;
     [[nodiscard]] Stack run_layers(Tape& tape, const EmbeddedPrompts& prompts,
                                    const DecoderOutput& output) const;
 
     modelfile::DecoderConfig config_;
     DecoderOutput output_;
+    bool writes_;
     Module model_;
     std::optional<Embedding> embed_tokens_;
     std::vector<DecoderLayer> layers_;

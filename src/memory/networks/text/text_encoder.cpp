@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/text/text_encoder.h"
 
+#include "base/check.h"
 #include "memory/networks/calls.h"
 
 namespace plimsoll::memory {
@@ -8,13 +9,28 @@ namespace plimsoll::memory {
 using ghost::element_bytes;
 using ghost::ElementType;
 
-TextNetwork::TextNetwork(std::string_view class_name) : root_(registry_.path("", "")) {
-    registry_.add_own_parameters(root_, class_name, 1, ModuleStorage::Float32);
+TextNetwork::TextNetwork(std::string_view class_name)
+    : root_(registry_.path("", "")), wrapper_params_(1) {
+    registry_.add_own_parameters(root_, class_name, wrapper_params_, ModuleStorage::Float32);
 }
+
+TextNetwork::TextNetwork() : root_(registry_.path("", "")) {}
 
 Walk simulate_text_encode(const TextNetwork& network, const TextCall& call) {
     Tape tape(tape_options(call.storage, call.compute, call.rules));
     const std::vector<Tensor> results = network.encode(tape, call);
+    return finish_walk(tape, network, call.storage, call.rules);
+}
+
+void TextNetwork::write(Tape& /*tape*/, const GenerateCall& /*call*/,
+                        const GenerateStep& /*step*/) const {
+    CHECK(writes());  // of a network that does, this is another function
+}
+
+Walk simulate_text_generate(const TextNetwork& network, const GenerateCall& call,
+                            const GenerateStep& step) {
+    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    network.write(tape, call, step);
     return finish_walk(tape, network, call.storage, call.rules);
 }
 

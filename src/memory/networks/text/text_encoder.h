@@ -22,18 +22,48 @@ struct TextCall {
     const DecoderOutput* output = nullptr;
 };
 
+// Writing text: one forward over the prompt that fills a cache of keys and values, then one for
+// each word.
+struct GenerateCall {
+    int batch = 1;  // 2: with a negative prompt, whose scores guide the choice
+    int prompt_tokens = 1;
+    int new_tokens = 256;  // at most: as many have room in the cache
+    bool masked = false;   // padding of the prompts is
+    ComputeType storage = ComputeType::Float16;
+    ComputeType compute = ComputeType::BFloat16;
+    ForwardRules rules = {};
+};
+// One forward of it: `past` tokens are in the cache, `tokens` come in.
+struct GenerateStep {
+    int past = 0;
+    int tokens = 1;
+};
+
 class TextNetwork : public RegisteredNetwork {
   public:
     // Token lists in; out comes everything that is alive when the call returns.
     [[nodiscard]] virtual std::vector<Tensor> encode(Tape& tape, const TextCall& call) const = 0;
+    // Whether it writes text; then a forward of that, the next word's choice included.
+    [[nodiscard]] virtual bool writes() const { return false; }
+    virtual void write(Tape& tape, const GenerateCall& call, const GenerateStep& step) const;
+    // Of its wrapper, which no file holds.
+    [[nodiscard]] std::int64_t wrapper_params() const { return wrapper_params_; }
 
   protected:
     // The wrapper has one parameter of its own, CLIP's logit_scale, whatever it wraps.
     explicit TextNetwork(std::string_view class_name);
+    TextNetwork();  // without a wrapper: works on what another one made
 
     Module root_;
+
+  private:
+    std::int64_t wrapper_params_ = 0;
 };
 [[nodiscard]] Walk simulate_text_encode(const TextNetwork& network, const TextCall& call);
+
+// A forward of writing text. The network must write.
+[[nodiscard]] Walk simulate_text_generate(const TextNetwork& network, const GenerateCall& call,
+                                          const GenerateStep& step);
 
 // The type that a module's parameters are stored in.
 [[nodiscard]] ghost::ElementType stored_type(const Tape& tape, ModuleStorage storage);
