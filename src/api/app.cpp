@@ -158,6 +158,9 @@ net::Task<void> App::answer(net::Exchange& exchange) {
                 auto last =
                     query->text("lastEventId").value_or(std::string(head.header("Last-Event-ID")));
                 co_return co_await stream_events(exchange, std::move(last));
+            } else if (match.route->runs == Runs::AsExport) {
+                answer = co_await stream_export(exchange, std::move(*query));
+                if (!answer) co_return;
             } else {
                 answer = co_await answer_routed(exchange, *match.route, std::move(match.params),
                                                 std::move(*query));
@@ -171,6 +174,48 @@ net::Task<void> App::answer(net::Exchange& exchange) {
     parts_.metrics.count_request(counted, status, seconds);
     // Neither query, body nor headers: they may hold secrets and prompts.
     log::debug("{} {} {} in {:.4f} s", valid_utf8(head.method), counted, status, seconds);
+}
+
+// What goes wrong before the first part is an answer like any other; later the connection breaks
+// off, so that nobody takes a part for the whole.
+net::Task<std::optional<Answer>> App::stream_export(net::Exchange& exchange, Query query) {
+    auto wish = Export::create(query);
+    if (!wish) co_return answer_error(wish.error());
+    bool has_begun = false;
+    while (true) {
+        Result<std::string> part;
+        std::optional<Answer> failed;
+        const bool ran = co_await workers_->run([&] {
+            const Answer used = with_history([&](history::Store& store) {
+                part = wish->next(store);
+                return part ? Answer() : answer_error(part.error());
+            });
+            if (used.status != 200) failed = used;
+        });
+        if (!ran) failed = refuse(Refusal::Busy, "too many requests wait already");
+        if (failed && !has_begun) co_return failed;
+        if (failed || exchange.is_ending()) {
+            exchange.hang_up();
+            co_return std::nullopt;
+        }
+        if (!has_begun) {
+            net::Response head;
+            head.headers = wish->headers();
+            add_security(head.headers, true);
+            if (exchange.head().method == "HEAD") {
+                (void)co_await exchange.respond(std::move(head));
+                co_return std::nullopt;
+            }
+            head.headers.push_back({"Transfer-Encoding", "chunked"});
+            if (!co_await exchange.start(std::move(head))) co_return std::nullopt;
+            has_begun = true;
+            parts_.metrics.count_request("/api/history/export", 200, 0);
+        }
+        if (part->empty()) break;
+        if (!co_await exchange.write(std::move(*part))) co_return std::nullopt;
+    }
+    (void)co_await exchange.finish();
+    co_return std::nullopt;
 }
 
 net::Task<void> App::stream_events(net::Exchange& exchange, std::string last_id) {

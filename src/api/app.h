@@ -82,6 +82,9 @@ class App {
                                                                  Query query);
     [[nodiscard]] Answer answer_unrouted(const net::RequestHead& head,
                                          const std::string& allow) const;
+    // The status of what was begun; nullopt: nothing was.
+    [[nodiscard]] net::Task<std::optional<Answer>> stream_export(net::Exchange& exchange,
+                                                                 Query query);
     [[nodiscard]] net::Task<void> stream_events(net::Exchange& exchange, std::string last_id);
 
     AppParts parts_;

@@ -5,9 +5,14 @@
 #include "api/picture.h"
 #include "api/routes.h"
 #include "base/text.h"
+#include "service/trends.h"
 #include "wire/encode.h"
 #include "wire/encode_daemon.h"
+#include "wire/encode_history.h"
 
+#include <fmt/format.h>
+
+#include <array>
 #include <limits>
 #include <utility>
 
@@ -15,6 +20,7 @@ namespace plimsoll::api {
 
 namespace {
 
+constexpr int kExportRuns = 200;  // chosen: about 300 KiB, a few milliseconds
 constexpr std::int64_t kMsMax = std::numeric_limits<std::int64_t>::max();
 
 Result<history::RunFilter> read_filter(const Query& query) {
@@ -44,6 +50,11 @@ Result<history::Page> read_page(const Query& query) {
     return page;
 }
 
+history::StatsBy dimension_of(std::string_view name) {
+    if (name == "card") return history::StatsBy::Card;
+    return name == "day" ? history::StatsBy::Day : history::StatsBy::Model;
+}
+
 }  // namespace
 
 Answer list_history(Call& call) {
@@ -55,6 +66,67 @@ Answer list_history(Call& call) {
         const auto runs = store.list_runs(*filter, *page);
         return runs ? answer_json(wire::encode_history(*runs)) : answer_error(runs.error());
     });
+}
+
+Answer get_trends(Call& call) {
+    const auto filter = read_filter(call.query);
+    if (!filter) return answer_error(filter.error());
+    const auto by = call.query.word("by", {"model", "card", "day"});
+    if (!by) return answer_error(by.error());
+    const std::string name = by->value_or("day");
+    const auto dimension = dimension_of(name);
+    return call.app.with_history([&](history::Store& store) {
+        const auto trends = service::trends_of(store, *filter, dimension);
+        return trends ? answer_json(wire::encode_trends(name, *trends))
+                      : answer_error(trends.error());
+    });
+}
+
+Answer get_comparison(Call& call) {
+    std::array<std::string, 2> ids;
+    for (const auto& [name, id] : {std::pair("left", &ids[0]), std::pair("right", &ids[1])}) {
+        const auto given = call.query.text(name, 1, 64);
+        if (!given) return answer_error(given.error());
+        if (!*given)
+            return answer_error({Errc::InvalidInput, fmt::format("{} is missing", name)},
+                                json::object{{"field", name}});
+        *id = **given;
+    }
+    return call.app.with_history([&](history::Store& store) {
+        const auto left = store.read_run(ids[0]);
+        if (!left) return answer_error(left.error());
+        const auto right = store.read_run(ids[1]);
+        if (!right) return answer_error(right.error());
+        return answer_json(wire::encode_comparison(*left, *right));
+    });
+}
+
+Result<Export> Export::create(const Query& query) {
+    Export wish;
+    TRY_ASSIGN(wish.filter_, read_filter(query));
+    TRY_ASSIGN(const auto format, query.word("format", {"csv", "jsonl"}));
+    wish.is_csv_ = format == "csv";
+    wish.page_ = {
+        .limit = kExportRuns, .cursor = std::nullopt, .order = history::Order::OldestFirst};
+    return wish;
+}
+
+net::Headers Export::headers() const {
+    return {{"Content-Type", is_csv_ ? "text/csv; charset=utf-8" : "application/jsonl"},
+            {"Content-Disposition", fmt::format("attachment; filename=\"plimsoll-history.{}\"",
+                                                is_csv_ ? "csv" : "jsonl")}};
+}
+
+Result<std::string> Export::next(history::Store& store) {
+    if (has_ended_) return std::string();
+    TRY_ASSIGN(const history::RunPage page, store.list_runs(filter_, page_));
+    std::string part;
+    if (!std::exchange(has_begun_, true) && is_csv_) part = wire::csv_head();
+    for (const history::RunRecord& run : page.runs)
+        part += is_csv_ ? wire::csv_line(run) : wire::json_line(run);
+    page_.cursor = page.next;
+    has_ended_ = !page.next;
+    return part;
 }
 
 Answer get_run(Call& call) {
@@ -86,9 +158,7 @@ Answer get_stats(Call& call) {
     const auto by = call.query.word("by", {"model", "card", "day"});
     if (!by) return answer_error(by.error());
     const std::string name = by->value_or("model");
-    const auto dimension = name == "card"  ? history::StatsBy::Card
-                           : name == "day" ? history::StatsBy::Day
-                                           : history::StatsBy::Model;
+    const auto dimension = dimension_of(name);
     return call.app.with_history([&](history::Store& store) {
         const auto total = store.stats_of(*filter, history::StatsBy::All);
         if (!total) return answer_error(total.error());

@@ -21,6 +21,9 @@ constexpr std::array<std::string_view, 11> kHistoryQuery{"model",   "family", "c
                                                          "sort",    "limit",  "cursor"};
 constexpr std::array<std::string_view, 8> kStatsQuery{"by",      "model",   "family",  "card",
                                                       "outcome", "verdict", "sinceMs", "beforeMs"};
+constexpr std::array<std::string_view, 2> kCompareQuery{"left", "right"};
+constexpr std::array<std::string_view, 9> kExportQuery{
+    "format", "model", "family", "card", "outcome", "verdict", "text", "sinceMs", "beforeMs"};
 constexpr std::array<std::string_view, 1> kPreviewQuery{"n"};
 constexpr std::array<std::string_view, 1> kEventsQuery{"lastEventId"};
 
@@ -43,6 +46,9 @@ constexpr std::array kRoutes{
     Route{"PUT", "/api/presets/{name}", put_preset, Runs::OnWorker, true},
     Route{"DELETE", "/api/presets/{name}", delete_preset, Runs::OnWorker},
     Route{"GET", "/api/history", list_history, Runs::OnWorker, false, kHistoryQuery},
+    Route{"GET", "/api/history/trends", get_trends, Runs::OnWorker, false, kStatsQuery},
+    Route{"GET", "/api/history/compare", get_comparison, Runs::OnWorker, false, kCompareQuery},
+    Route{"GET", "/api/history/export", nullptr, Runs::AsExport, false, kExportQuery},
     Route{"GET", "/api/history/{runId}", get_run, Runs::OnWorker},
     Route{"GET", "/api/history/{runId}/images/{index}", get_run_image, Runs::OnWorker},
     Route{"GET", "/api/stats", get_stats, Runs::OnWorker, false, kStatsQuery},

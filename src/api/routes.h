@@ -6,6 +6,7 @@
 // Enters through: Call.   Leaves through: Answer.   Threads: routes run on any thread.
 #pragma once
 #include "api/answer.h"
+#include "history/store.h"
 #include "net/http_message.h"
 
 #include <cstdint>
@@ -52,7 +53,7 @@ struct Call {
     Query query;
 };
 
-enum class Runs : std::uint8_t { Here, OnWorker, AsStream };
+enum class Runs : std::uint8_t { Here, OnWorker, AsStream, AsExport };
 
 struct Route {
     std::string_view method;
@@ -92,6 +93,8 @@ Answer get_preset(Call& call);
 Answer put_preset(Call& call);
 Answer delete_preset(Call& call);
 Answer list_history(Call& call);
+Answer get_trends(Call& call);
+Answer get_comparison(Call& call);
 Answer get_run(Call& call);
 Answer get_run_image(Call& call);
 Answer get_stats(Call& call);
@@ -101,5 +104,22 @@ Answer get_job(Call& call);
 Answer delete_job(Call& call);
 Answer get_job_image(Call& call);
 Answer get_job_preview(Call& call);
+
+// All runs that a filter finds, a part at a time: oldest first, as CSV or as lines of JSON.
+class Export {
+  public:
+    // InvalidInput as for lists.
+    [[nodiscard]] static Result<Export> create(const Query& query);
+    [[nodiscard]] net::Headers headers() const;
+    // The next part; empty at the end. As many runs as make some hundred KiB.
+    [[nodiscard]] Result<std::string> next(history::Store& store);
+
+  private:
+    history::RunFilter filter_;
+    history::Page page_;
+    bool is_csv_ = false;
+    bool has_begun_ = false;
+    bool has_ended_ = false;
+};
 
 }  // namespace plimsoll::api

@@ -188,6 +188,16 @@ void add_home_flags(CLI::App& command, ConfigFlags& into) {
                "where history, presets and pictures are kept (PLIMSOLL_HOME)");
 }
 
+void add_retention_flags(CLI::App& command, ConfigFlags& into) {
+    add_config(command, into, "--history-days", "history_days", "N", kFiles,
+               "days that runs are kept, 0: for ever (PLIMSOLL_HISTORY_DAYS)");
+    add_config(command, into, "--history-runs", "history_runs", "N", kFiles,
+               "newest runs that are kept, 0: all (PLIMSOLL_HISTORY_RUNS)");
+    add_config(command, into, "--pictures-days", "pictures_days", "N", kFiles,
+               "days that pictures in the output folder are kept, 0: for ever "
+               "(PLIMSOLL_PICTURES_DAYS)");
+}
+
 void add_output_flag(CLI::App& command, ConfigFlags& into) {
     add_config(command, into, "--output-dir", "output_dir", "DIR", kFiles,
                "where pictures are saved (PLIMSOLL_OUTPUT_DIR)");

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// plimsoll history: what was run, forecast beside observed.
+// plimsoll history: what was run, forecast beside observed; trends, two runs side by side.
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/draw_forecast.h"
 #include "cli/draw_run.h"
 #include "cli/flags.h"
+#include "cli/history_flags.h"
 #include "cli/session.h"
+#include "cli/text.h"
+#include "service/trends.h"
 #include "wire/encode.h"
+#include "wire/encode_history.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -19,14 +24,6 @@
 namespace plimsoll::cli {
 
 namespace {
-
-struct Flags {
-    ConfigFlags config;
-    history::RunFilter filter;
-    std::optional<int> limit;
-    std::optional<std::int64_t> cursor;
-    std::string run_id;
-};
 
 // Midnight (local time) of "2025-11-25".
 std::optional<std::int64_t> parse_date(const std::string& text) {
@@ -47,13 +44,8 @@ std::optional<std::int64_t> parse_date(const std::string& text) {
     return static_cast<std::int64_t>(seconds) * 1000;
 }
 
-Result<std::unique_ptr<history::Store>> open_history(Session& session, const Flags& flags) {
-    TRY_ASSIGN(const service::Config config, session.read_config(flags.config));
-    return session.world.open_history(config.history_file(), World::Access::Read);
-}
-
-Result<Exit> list(Session& session, const Flags& flags) {
-    TRY_ASSIGN(const auto store, open_history(session, flags));
+Result<Exit> list(Session& session, const HistoryFlags& flags) {
+    TRY_ASSIGN(const auto store, open_history(session, flags, World::Access::Read));
     TRY_ASSIGN(const history::RunPage page,
                store->list_runs(flags.filter,
                                 {.limit = flags.limit.value_or(20), .cursor = flags.cursor}));
@@ -72,8 +64,8 @@ Result<Exit> list(Session& session, const Flags& flags) {
     return Exit::Done;
 }
 
-Result<Exit> show(Session& session, const Flags& flags) {
-    TRY_ASSIGN(const auto store, open_history(session, flags));
+Result<Exit> show(Session& session, const HistoryFlags& flags) {
+    TRY_ASSIGN(const auto store, open_history(session, flags, World::Access::Read));
     TRY_ASSIGN(const history::RunRecord run, store->read_run(flags.run_id));
     if (session.json)
         session.answer(wire::encode_run(run));
@@ -90,7 +82,99 @@ void add_date(CLI::App& command, const std::string& flag, std::optional<std::int
     });
 }
 
-void add_list_flags(CLI::App& command, Flags& into) {
+void add_list_flags(CLI::App& command, HistoryFlags& into) {
+    add_filter_flags(command, into);
+    add_whole(command, "--limit", into.limit, {1, history::kPageRunsMax}, "runs on a page");
+    add_checked(command, "--cursor", "N", "where the next page begins: nextCursor of the last one",
+                [&into](const std::string& text) -> std::string {
+                    const auto value = parse_integer(text);
+                    if (!value) return fmt::format("'{}' is no cursor", text);
+                    into.cursor = *value;
+                    return {};
+                });
+    add_home_flags(command, into.config);
+}
+
+std::string percent_cell(const std::optional<double>& part) {
+    return part ? fmt::format("{:.1f} %", 100 * *part) : "-";
+}
+
+std::string seconds_text(const std::optional<double>& seconds) {
+    return seconds ? fmt::format("{:.1f}", *seconds) : "-";
+}
+
+void draw_days(Screen& out, const std::vector<history::RunStats>& days) {
+    Table table({{"day", Table::Align::Left},
+                 {"runs", Table::Align::Right},
+                 {"done", Table::Align::Right},
+                 {"out of memory", Table::Align::Right},
+                 {"seconds", Table::Align::Right},
+                 {"+-", Table::Align::Right},
+                 {"peak MiB", Table::Align::Right},
+                 {"memory off", Table::Align::Right},
+                 {"time off", Table::Align::Right}});
+    for (const history::RunStats& day : days)
+        table.row({day.key, fmt::format("{}", day.runs), fmt::format("{}", day.done),
+                   fmt::format("{}", day.out_of_memory), seconds_text(day.seconds_mean),
+                   seconds_text(day.seconds_deviation),
+                   day.peak_max ? mib_cell(*day.peak_max) : "-",
+                   percent_cell(day.forecast_peak_error_mean),
+                   percent_cell(day.forecast_seconds_error_mean)});
+    table.draw(out, 0);
+}
+
+Result<Exit> show_trends(Session& session, const HistoryFlags& flags) {
+    TRY_ASSIGN(const auto store, open_history(session, flags, World::Access::Read));
+    const auto by = flags.by == "model"  ? history::StatsBy::Model
+                    : flags.by == "card" ? history::StatsBy::Card
+                                         : history::StatsBy::Day;
+    TRY_ASSIGN(const auto trends, service::trends_of(*store, flags.filter, by));
+    if (session.json) {
+        session.answer(wire::encode_trends(flags.by, trends));
+        return Exit::Done;
+    }
+    for (const service::Trend& trend : trends) {
+        const bool is_split = flags.by != "day";
+        if (is_split)
+            session.out.line(fmt::format("{}, {} runs", plain(trend.key), trend.total.runs));
+        if (trend.days.empty())
+            session.out.line("no such runs yet: plimsoll generate records each one");
+        else
+            draw_days(session.out, trend.days);
+    }
+    return Exit::Done;
+}
+
+Result<Exit> compare(Session& session, const HistoryFlags& flags) {
+    TRY_ASSIGN(const auto store, open_history(session, flags, World::Access::Read));
+    TRY_ASSIGN(const history::RunRecord left, store->read_run(flags.run_id));
+    TRY_ASSIGN(const history::RunRecord right, store->read_run(flags.other_id));
+    const json::object comparison = wire::encode_comparison(left, right);
+    if (session.json) {
+        session.answer(comparison);
+        return Exit::Done;
+    }
+    const auto cell = [](const json::value& value) {
+        if (value.is_null()) return std::string("-");
+        return plain(value.is_string() ? std::string(value.as_string()) : json::serialize(value));
+    };
+    Table table({{"", Table::Align::Left},
+                 {short_id(left.run_id), Table::Align::Left},
+                 {short_id(right.run_id), Table::Align::Left},
+                 {"change", Table::Align::Right}});
+    for (const json::value& one : comparison.at("differences").as_array())
+        table.row({cell(one.at("field")), cell(one.at("left")), cell(one.at("right")),
+                   cell(one.at("change"))});
+    if (comparison.at("differences").as_array().empty())
+        session.out.line("both runs were alike");
+    else
+        table.draw(session.out, 0);
+    return Exit::Done;
+}
+
+}  // namespace
+
+void add_filter_flags(CLI::App& command, HistoryFlags& into) {
     add_text(command, "--model", into.filter.model, "NAME", "only runs of this model");
     add_text(command, "--family", into.filter.family, "NAME", "only runs of this family");
     add_text(command, "--card", into.filter.card, "NAME", "only runs on this card");
@@ -118,21 +202,16 @@ void add_list_flags(CLI::App& command, Flags& into) {
     add_date(command, "--since", into.filter.since_ms,
              "only runs that started on this day or later");
     add_date(command, "--before", into.filter.before_ms, "only runs that started before this day");
-    add_whole(command, "--limit", into.limit, {1, history::kPageRunsMax}, "runs on a page");
-    add_checked(command, "--cursor", "N", "where the next page begins: nextCursor of the last one",
-                [&into](const std::string& text) -> std::string {
-                    const auto value = parse_integer(text);
-                    if (!value) return fmt::format("'{}' is no cursor", text);
-                    into.cursor = *value;
-                    return {};
-                });
-    add_home_flags(command, into.config);
 }
 
-}  // namespace
+Result<std::unique_ptr<history::Store>> open_history(Session& session, const HistoryFlags& flags,
+                                                     World::Access access) {
+    TRY_ASSIGN(const service::Config config, session.read_config(flags.config));
+    return session.world.open_history(config.history_file(), access);
+}
 
 void add_history(Commands& commands) {
-    auto flags = std::make_shared<Flags>();
+    auto flags = std::make_shared<HistoryFlags>();
     const auto listing = [flags](Session& session) { return list(session, *flags); };
     CLI::App& history = commands.add("history", "list recorded runs, newest first, or show one",
                                      "plimsoll history --model sdxl-base --limit 10", listing);
@@ -149,6 +228,25 @@ void add_history(Commands& commands) {
         ->type_name("RUN")
         ->required();
     add_home_flags(showing, flags->config);
+    CLI::App& comparing =
+        commands.add_below(history, "compare", "show in what two runs differ",
+                           "plimsoll history compare 3f2a91c0 b71e",
+                           [flags](Session& session) { return compare(session, *flags); });
+    comparing.add_option("left", flags->run_id, "a run's id, or the first characters of it")
+        ->type_name("RUN")
+        ->required();
+    comparing.add_option("right", flags->other_id, "another one's")->type_name("RUN")->required();
+    add_home_flags(comparing, flags->config);
+    CLI::App& trends = commands.add_below(
+        history, "trends", "show how runs went day by day, of all or of each model or card",
+        "plimsoll history trends --by model --since 2025-11-01",
+        [flags](Session& session) { return show_trends(session, *flags); });
+    trends.add_option("--by", flags->by, "day (one line of all runs), model or card")
+        ->check(CLI::IsMember({"day", "model", "card"}))
+        ->type_name("NAME");
+    add_filter_flags(trends, *flags);
+    add_home_flags(trends, flags->config);
+    add_history_care(commands, history, flags);
 }
 
 }  // namespace plimsoll::cli

@@ -8,6 +8,7 @@
 #include "daemon/serve.h"
 #include "daemon/simulate.h"
 #include "daemon/simulated_server.h"
+#include "history/renewing_store.h"
 #include "history/sqlite_store.h"
 #include "history/store.h"
 #include "service/comfyui/client.h"
@@ -39,9 +40,13 @@ Result<std::unique_ptr<history::Store>> open_history(const std::filesystem::path
     const bool reads = access == World::Access::Read;
     if (reads && !std::filesystem::exists(path, error))
         return std::make_unique<history::MemoryStore>();
-    history::SqliteOptions options;
-    options.access = reads ? history::Access::ReadOnly : history::Access::ReadWrite;
-    TRY_ASSIGN(auto store, history::SqliteStore::create(path, options));
+    if (reads) {
+        TRY_ASSIGN(auto store,
+                   history::SqliteStore::create(path, {.access = history::Access::ReadOnly}));
+        return std::unique_ptr<history::Store>(std::move(store));
+    }
+    // Whoever writes goes on after damage; what was done about it is logged.
+    TRY_ASSIGN(auto store, history::RenewingStore::create(path, system_clock(), {}));
     return std::unique_ptr<history::Store>(std::move(store));
 }
 

@@ -153,6 +153,12 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
                     std::string(message.value_or("its request is refused now")));
     });
     jobs_->start();
+    caretaker_ = std::make_unique<Caretaker>(Caretaker::Parts{
+        .config = [this] { return lookout_->place()->config; },
+        .open_history = open_history,
+        .clock = world_.clock,
+        .on_note = [this](const std::string& text) { lines_.note("retention", text); },
+        .on_problem = [this](const std::string& text) { warn("history", "", text); }});
     return {};
 }
 
@@ -223,6 +229,7 @@ Result<void> Serving::reload(service::Config config) {
 }
 
 void Serving::stop() {
+    caretaker_.reset();
     events_.close();
     if (server_) server_->stop(kStopGrace);
     if (jobs_) jobs_->stop();

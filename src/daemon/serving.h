@@ -7,6 +7,7 @@
 #pragma once
 #include "api/app.h"
 #include "cli/world.h"
+#include "daemon/caretaker.h"
 #include "daemon/event_lines.h"
 #include "daemon/simulated_server.h"
 #include "service/config.h"
@@ -61,6 +62,7 @@ class Serving {
     std::unique_ptr<service::JobQueue> jobs_;
     std::unique_ptr<api::App> app_;
     std::unique_ptr<net::Server> server_;
+    std::unique_ptr<Caretaker> caretaker_;
 };
 
 }  // namespace plimsoll::daemon

@@ -137,6 +137,10 @@ ConfigLine line(const Setting<T>& setting, const std::string& value) {
     return {.key = {}, .environment = {}, .value = value, .source = setting.source};
 }
 
+std::string kept_text(int value, const char* unit) {
+    return value == 0 ? "for ever" : fmt::format("{} {}", value, unit);
+}
+
 constexpr std::array kKeys{
     Key{"comfyui_server_url", "COMFYUI_SERVER_URL",
         [](Config& c, const Raw& raw) { return set_server_url(c.server_url, raw); },
@@ -193,6 +197,28 @@ constexpr std::array kKeys{
     Key{"listen", "PLIMSOLL_LISTEN",
         [](Config& c, const Raw& raw) { return set_listen(c.listen, raw); },
         [](const Config& c) { return line(c.listen, c.listen.value); }},
+    // A century, and more runs than SQLite's pages could hold.
+    Key{"history_days", "PLIMSOLL_HISTORY_DAYS",
+        [](Config& c, const Raw& raw) {
+            return set_integer(c.history_days, raw, 0, 36'500, " (0: for ever)");
+        },
+        [](const Config& c) {
+            return line(c.history_days, kept_text(c.history_days.value, "days"));
+        }},
+    Key{"history_runs", "PLIMSOLL_HISTORY_RUNS",
+        [](Config& c, const Raw& raw) {
+            return set_integer(c.history_runs, raw, 0, 2'000'000'000, " (0: for ever)");
+        },
+        [](const Config& c) {
+            return line(c.history_runs, kept_text(c.history_runs.value, "runs"));
+        }},
+    Key{"pictures_days", "PLIMSOLL_PICTURES_DAYS",
+        [](Config& c, const Raw& raw) {
+            return set_integer(c.pictures_days, raw, 0, 36'500, " (0: for ever)");
+        },
+        [](const Config& c) {
+            return line(c.pictures_days, kept_text(c.pictures_days.value, "days"));
+        }},
 };
 
 std::string flag_name(std::string_view key) {

@@ -52,6 +52,11 @@ struct Config {
 
     Setting<std::string> listen{"127.0.0.1:8190"};  // PLIMSOLL_LISTEN; of the daemon
 
+    // What history keeps; 0: for ever. Runs beyond any of the limits go, their statistics stay.
+    Setting<int> history_days{0};   // PLIMSOLL_HISTORY_DAYS
+    Setting<int> history_runs{0};   // PLIMSOLL_HISTORY_RUNS
+    Setting<int> pictures_days{0};  // PLIMSOLL_PICTURES_DAYS; files in output_dir
+
     std::optional<std::filesystem::path> file;  // the plimsoll.toml that was read
     std::vector<std::string> warnings;          // unknown keys, a port given twice
 

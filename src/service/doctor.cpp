@@ -3,6 +3,7 @@
 
 #include "base/byte_source.h"
 #include "base/text.h"
+#include "history/renewing_store.h"
 #include "history/sqlite_store.h"
 #include "service/comfyui/checkpoints.h"
 #include "service/site.h"
@@ -297,7 +298,12 @@ class Doctor {
             problem("history", store.error().message, "runs are not recorded until then");
             return;
         }
-        const auto sound = (*store)->check_integrity();
+        // Chosen: read within a second. plimsoll history check reads any.
+        constexpr std::uintmax_t kReadBytesMax = 256ULL << 20U;
+        std::error_code error;
+        const bool is_small =
+            std::filesystem::file_size(config_.history_file(), error) <= kReadBytesMax;
+        const auto sound = is_small ? (*store)->check_integrity() : Result<void>();
         const auto runs =
             sound ? (*store)->count_runs({}) : Result<std::int64_t>(std::unexpected(sound.error()));
         if (runs)
@@ -305,6 +311,12 @@ class Doctor {
                                         *runs == 1 ? "" : "s"));
         else
             problem("history", runs.error().message, "runs are not recorded until then");
+        for (const auto& damaged : history::damaged_files(config_.history_file()))
+            notice("history",
+                   fmt::format("{}: a damaged history file was moved here", damaged.string()),
+                   fmt::format("plimsoll history restore '{}' takes in what can be read; delete it "
+                               "when nothing is missing",
+                               damaged.string()));
     }
 
     const Config& config_;

@@ -3,6 +3,7 @@
 
 #include "service/forecast.h"
 #include "wire/encode.h"
+#include "wire/encode_history.h"
 #include "wire/encode_parts.h"
 
 #include <fmt/format.h>
@@ -27,22 +28,6 @@ std::string_view vendor_name(memory::Vendor vendor) {
             break;
     }
     return "cpu";
-}
-
-json::object encode_group(const history::RunStats& group, std::string_view key) {
-    return {{"key", key},
-            {"runs", group.runs},
-            {"done", group.done},
-            {"outOfMemory", group.out_of_memory},
-            {"otherwise", group.runs - group.done - group.out_of_memory},
-            {"secondsMean", or_null(group.seconds_mean)},
-            {"secondsDeviation", or_null(group.seconds_deviation)},
-            {"secondsMin", or_null(group.seconds_min)},
-            {"secondsMax", or_null(group.seconds_max)},
-            {"peakBytesMean", bytes_or_null(group.peak_mean)},
-            {"peakBytesMax", bytes_or_null(group.peak_max)},
-            {"forecastPeakErrorMean", or_null(group.forecast_peak_error_mean)},
-            {"forecastSecondsErrorMean", or_null(group.forecast_seconds_error_mean)}};
 }
 
 }  // namespace
@@ -174,8 +159,8 @@ json::object encode_cards(std::span<const timing::Card> cards) {
 json::object encode_stats(const history::RunStats& total, std::string_view by,
                           const std::vector<history::RunStats>& groups) {
     json::array list;
-    for (const auto& group : groups) list.emplace_back(encode_group(group, group.key));
-    return {{"total", encode_group(total, "all")}, {"by", by}, {"groups", std::move(list)}};
+    for (const auto& group : groups) list.emplace_back(encode_stats_group(group, group.key));
+    return {{"total", encode_stats_group(total, "all")}, {"by", by}, {"groups", std::move(list)}};
 }
 
 json::object encode_optimal(const advisor::Optimal& optimal) {

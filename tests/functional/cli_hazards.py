@@ -190,13 +190,21 @@ class Storage(Hazard):
 
     def test_without_a_history_the_picture_is_drawn_and_it_is_said(self):
         comfyui = self.comfyui()
-        (self.home / "history.db").write_text("this is no database, whoever wrote it")
+        (self.home / "history.db").mkdir()
         out, err = self.run_plimsoll(*DRAGON, "--json", COMFYUI_PORT=comfyui.port)
         answer = json.loads(out)
         self.assertEqual(answer["outcome"], "done")
         self.assertFalse(answer["recorded"])
         self.assertIn("history.db", err)
-        self.assertEqual((self.home / "history.db").read_text(), "this is no database, whoever wrote it")
+
+    def test_with_a_damaged_history_the_run_is_recorded_in_a_new_one_and_the_damaged_one_is_kept(self):
+        comfyui = self.comfyui()
+        (self.home / "history.db").write_text("this is no database, whoever wrote it")
+        out, err = self.run_plimsoll(*DRAGON, "--json", COMFYUI_PORT=comfyui.port)
+        self.assertTrue(json.loads(out)["recorded"])
+        self.assertIn("was moved to", err)
+        kept, = self.home.glob("history.db.damaged-*")
+        self.assertEqual(kept.read_text(), "this is no database, whoever wrote it")
 
     def test_a_full_disk_while_saving_keeps_no_half_picture(self):
         comfyui = self.comfyui()
