@@ -128,7 +128,8 @@ Result<Exit> restore(Session& session, const HistoryFlags& flags) {
                                  plural(report.runs, "run"), plural(report.presets, "preset"),
                                  report.runs_known, report.presets_known));
     if (report.unreadable > 0)
-        session.warn(fmt::format("{} could not be read", plural(report.unreadable, "stretch")));
+        session.warn(fmt::format("the file has {} where nothing could be read",
+                                 plural(report.unreadable, "gap")));
     return Exit::Done;
 }
 
