@@ -4,7 +4,9 @@
 #include "memory/networks/controlnet.h"
 #include "memory/networks/denoiser.h"
 #include "memory/networks/text/text_encoder.h"
+#include "memory/networks/upscale/upscaler.h"
 #include "memory/networks/vae.h"
+#include "memory/networks/vision/clip_vision.h"
 #include "memory/residency/dtypes.h"
 #include "memory/residency/loadable_model.h"
 #include "modelfile/architectures.h"
@@ -169,6 +171,18 @@ class CatalogueFile {
         contents_->text_encoders.push_back(std::move(part));
         return {};
     }
+    Result<void> add_clip_vision(std::string_view name) {
+        TRY_ASSIGN(const modelfile::ClipVisionConfig config, modelfile::known_clip_vision(name));
+        TRY_ASSIGN(const auto network, build_clip_vision(config));
+        contents_->clip_vision = {config, weigh(*network), ""};
+        return {};
+    }
+    Result<void> add_upscaler(std::string_view name) {
+        TRY_ASSIGN(const modelfile::UpscalerConfig config, modelfile::known_upscaler(name));
+        TRY_ASSIGN(const auto network, build_upscaler(config));
+        contents_->upscaler = {config, weigh(*network), ""};
+        return {};
+    }
     [[nodiscard]] std::shared_ptr<const modelfile::Contents> finish() {
         contents_->everything.dtype = dtype_;
         return std::move(contents_);
@@ -213,6 +227,15 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
     }
     if (c.controlnet)
         keep(build_controlnet(c.controlnet->config), "ControlNet", file.controlnet, file);
+    if (c.clip_vision) {
+        keep(build_clip_vision(c.clip_vision->config), "CLIP vision", file.clip_vision, file);
+        if (file.clip_vision)
+            compare_size(*file.clip_vision, 0, c.clip_vision->weights, "CLIP vision", file);
+    }
+    if (c.upscaler) {
+        keep(build_upscaler(c.upscaler->config), "upscaler", file.upscaler, file);
+        if (file.upscaler) compare_size(*file.upscaler, 0, c.upscaler->weights, "upscaler", file);
+    }
     build_text_encoders(c, file);
     return file;
 }
@@ -260,6 +283,16 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
             made.add_text_encoder(file.name, file.dtype_is_said ? DTypeSaid::Yes : DTypeSaid::No));
         return made.finish();
     }
+    if (file.kind == Kind::ClipVision) {
+        CatalogueFile made(file.dtype, false);
+        TRY_DO(made.add_clip_vision(file.name));
+        return made.finish();
+    }
+    if (file.kind == Kind::Upscaler) {
+        CatalogueFile made(file.dtype_is_said ? file.dtype : modelfile::DType::Float32, false);
+        TRY_DO(made.add_upscaler(file.name));
+        return made.finish();
+    }
     TRY_ASSIGN(const modelfile::KnownModel model, modelfile::known_model(file.name));
     CatalogueFile made(file.dtype_is_said ? file.dtype : model.dtype, file.scaled_fp8);
     TRY_DO(made.add_denoiser(model));
@@ -268,6 +301,7 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     const std::string& vae = file.vae.empty() ? model.vae : file.vae;
     if (!vae.empty()) TRY_DO(made.add_vae(vae));
     for (const std::string& name : model.text_encoders) TRY_DO(made.add_text_encoder(name));
+    if (!model.clip_vision.empty()) TRY_DO(made.add_clip_vision(model.clip_vision));
     return made.finish();
 }
 
@@ -305,6 +339,18 @@ std::shared_ptr<LoadableModel> loadable_controlnet(std::string name,
                                                    const Types& types) {
     const LoadablePart part{"", controlnet.modules(), types.storage};
     return make_loadable(std::move(name), {&part, 1}, types.compute);
+}
+
+std::shared_ptr<LoadableModel> loadable_clip_vision(std::string name,
+                                                    const ClipVisionNetwork& network,
+                                                    const Types& types) {
+    const LoadablePart part{"", network.modules(), types.storage};
+    return make_loadable(std::move(name), {&part, 1}, types.compute);
+}
+
+std::shared_ptr<LoadableModel> loadable_upscaler(std::string name, const Upscaler& network) {
+    const LoadablePart part{"", network.modules(), ComputeType::Float32};
+    return make_loadable(std::move(name), {&part, 1}, ComputeType::Float32);
 }
 
 namespace {

@@ -18,8 +18,10 @@
 
 namespace plimsoll::memory {
 
+class ClipVisionNetwork;
 class ControlNetNetwork;
 class Denoiser;
+class Upscaler;
 class Vae;
 struct LaunchFlags;
 struct LoadableModel;
@@ -41,6 +43,8 @@ struct BuiltFile {
     // What a loader of its VAE for sound sees: a file of that alone.
     std::shared_ptr<const BuiltFile> sound;
     std::shared_ptr<const ControlNetNetwork> controlnet;
+    std::shared_ptr<const ClipVisionNetwork> clip_vision;
+    std::shared_ptr<const Upscaler> upscaler;
     std::vector<std::string> notes;
 };
 [[nodiscard]] BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents);
@@ -70,6 +74,12 @@ struct BuiltModels {
                                                           ComputeType type);
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_controlnet(
     std::string name, const ControlNetNetwork& controlnet, const Types& types);
+
+[[nodiscard]] std::shared_ptr<LoadableModel> loadable_clip_vision(std::string name,
+                                                                  const ClipVisionNetwork& network,
+                                                                  const Types& types);
+[[nodiscard]] std::shared_ptr<LoadableModel> loadable_upscaler(std::string name,
+                                                               const Upscaler& network);
 
 // By unit: the linear layers of repeated blocks, which a usual LoRA patches; of a UNet those of its
 // transformer blocks.

@@ -9,6 +9,8 @@ std::string_view phase_kind_name(PhaseKind kind) {
             return "load";
         case PhaseKind::TextEncode:
             return "text_encode";
+        case PhaseKind::ImageEncode:
+            return "image_encode";
         case PhaseKind::Sample:
             return "sample";
         case PhaseKind::VaeEncode:

@@ -18,6 +18,7 @@ namespace plimsoll::memory {
 enum class PhaseKind : std::uint8_t {
     Load,
     TextEncode,
+    ImageEncode,
     Sample,
     VaeEncode,
     VaeDecode,

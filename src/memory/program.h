@@ -48,7 +48,15 @@ struct ImageShape {
 using ModelIndex = int;
 
 // Other: a network of a kind that is not forecast (yet).
-enum class ModelRole : std::uint8_t { Unet, TextEncoder, Vae, ControlNet, Other };
+enum class ModelRole : std::uint8_t {
+    Unet,
+    TextEncoder,
+    Vae,
+    ControlNet,
+    ClipVision,
+    Upscaler,
+    Other
+};
 [[nodiscard]] std::string_view model_role_name(ModelRole role);  // "unet", "text encoder"...
 
 // One thing ComfyUI's loader can load: a patcher around a network.
@@ -73,6 +81,10 @@ struct ProgramLora {
 };
 // Index into Program::loras.
 using LoraIndex = int;
+
+// "; the tensors of birefnet.safetensors take 424 MiB" where its files were seen, else nothing:
+// what is known of a network that is not.
+[[nodiscard]] std::string weights_text(const ProgramModel& model);
 
 // A model as a node hands it on: the same weights, perhaps with patches. Equal patch ids are equal
 // patches.
@@ -198,6 +210,18 @@ struct VaeStep {
     int sound_latents = 0;
 };
 
+// An image encoder sees images, all at once, in the size that it takes.
+struct ImageEncodeStep {
+    ModelUse clip_vision;
+    ImageShape image;
+};
+
+// An upscaler enlarges images, tile by tile.
+struct UpscaleStep {
+    ModelUse upscaler;
+    ImageShape image;  // that goes in
+};
+
 struct CpuStep {};  // runs without the card
 struct UnknownStep {
     std::string reason;
@@ -206,8 +230,8 @@ struct UnknownStep {
 struct Step {
     std::string node_id;
     std::string class_type;
-    std::variant<CpuStep, LoadStep, TextEncodeStep, TextGenerateStep, SampleStep, VaeStep,
-                 UnknownStep>
+    std::variant<CpuStep, LoadStep, TextEncodeStep, TextGenerateStep, ImageEncodeStep, SampleStep,
+                 VaeStep, UpscaleStep, UnknownStep>
         what;
     std::vector<std::string> notes;  // for people: what was assumed
     // Equal for equal nodes with equal inputs, all the way up: what ComfyUI's cache goes by.

@@ -29,6 +29,8 @@ struct Catalogue {
     Named<ClipTextConfig> clips;
     Named<VaeConfig> all_vaes;
     Named<TextEncoderConfig> text_encoders;
+    Named<ClipVisionConfig> clip_visions;
+    Named<UpscalerConfig> upscalers;
     Named<KnownModel> models;
 };
 
@@ -169,6 +171,7 @@ KnownModel parse_model(const json::value& from) {
         .text_encoders = {},
         .vae = std::string(find_string(from, "vae").value_or("")),
         .sound_vae = std::string(find_string(from, "audio_vae").value_or("")),
+        .clip_vision = std::string(find_string(from, "clip_vision").value_or("")),
         .dtype = find_string(from, "dtype") == "BF16" ? DType::BFloat16 : DType::Float16};
     for (const json::value& name : encoders->get_array())
         model.text_encoders.emplace_back(name.as_string());
@@ -237,6 +240,16 @@ void parse_vaes(const json::value& catalogue, Named<VaeConfig>& vaes) {
     });
 }
 
+UpscalerConfig parse_upscaler(const json::value& from) {
+    const json::value* config = find(from, "config");
+    CHECK(config != nullptr);
+    const std::string_view network = find_string(from, "network").value_or("");
+    if (network == "rrdb") return parse_described<RrdbConfig>(*config);
+    if (network == "compact") return parse_described<CompactConfig>(*config);
+    CHECK(network == "span");
+    return parse_described<SpanConfig>(*config);
+}
+
 // Sections that hold other kinds of networks in the same role, and the UNets as models.
 void parse_roles(const json::value& catalogue, Catalogue& c) {
     for (const auto& [name, config] : c.vaes) c.all_vaes.emplace(name, config);
@@ -269,6 +282,7 @@ void parse_roles(const json::value& catalogue, Catalogue& c) {
                                           .text_encoders = encoders_of(config),
                                           .vae = "kl4",
                                           .sound_vae = {},
+                                          .clip_vision = {},
                                           .dtype = DType::Float16});
     for_each_in(catalogue, "models", [&](std::string_view n, const json::value& v) {
         c.models.emplace(n, parse_model(v));
@@ -298,6 +312,12 @@ Catalogue parse_catalogue() {
                 [&](std::string_view n, const json::value& v) { c.vaes.emplace(n, parse_vae(v)); });
     for_each_in(*parsed, "clips", [&](std::string_view n, const json::value& v) {
         c.clips.emplace(n, parse_clip(v, n));
+    });
+    for_each_in(*parsed, "clip_visions", [&](std::string_view n, const json::value& v) {
+        c.clip_visions.emplace(n, parse_described<ClipVisionConfig>(v));
+    });
+    for_each_in(*parsed, "upscalers", [&](std::string_view n, const json::value& v) {
+        c.upscalers.emplace(n, parse_upscaler(v));
     });
     parse_roles(*parsed, c);
     return c;
@@ -351,6 +371,14 @@ Result<VaeConfig> known_vae(std::string_view name) {
 
 Result<TextEncoderConfig> known_text_encoder(std::string_view name) {
     return look_up(catalogue().text_encoders, "text encoder", name);
+}
+
+Result<ClipVisionConfig> known_clip_vision(std::string_view name) {
+    return look_up(catalogue().clip_visions, "vision encoder", name);
+}
+
+Result<UpscalerConfig> known_upscaler(std::string_view name) {
+    return look_up(catalogue().upscalers, "upscaler", name);
 }
 
 Result<KnownModel> known_model(std::string_view name) {

@@ -21,6 +21,8 @@ namespace plimsoll::modelfile {
 [[nodiscard]] Result<KlVaeConfig> known_kl_vae(std::string_view name);
 [[nodiscard]] Result<ClipTextConfig> known_clip(std::string_view name);
 [[nodiscard]] Result<VaeConfig> known_vae(std::string_view name);
+[[nodiscard]] Result<ClipVisionConfig> known_clip_vision(std::string_view name);
+[[nodiscard]] Result<UpscalerConfig> known_upscaler(std::string_view name);
 // CLIP, T5, language models.
 [[nodiscard]] Result<TextEncoderConfig> known_text_encoder(std::string_view name);
 
@@ -31,6 +33,7 @@ struct KnownModel {
     std::vector<std::string> text_encoders;  // names of known_text_encoder
     std::string vae;                         // of known_vae; empty: one that is not modelled
     std::string sound_vae;                   // beside it; empty: none, or not modelled
+    std::string clip_vision;                 // in its checkpoint; empty: none
     DType dtype = DType::Float16;            // of the published file
 };
 // Names: those of the UNets, "flux_dev", "wan_t2v_14b", ...

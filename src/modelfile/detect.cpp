@@ -80,6 +80,13 @@ constexpr std::array<std::string_view, 3> kControlPrefixes = {"control_model.", 
 constexpr std::array<std::string_view, 4> kVaePrefixes = {"first_stage_model.", "vae.",
                                                           "pretransform.model.", ""};
 constexpr std::array<std::string_view, 2> kAdapterPrefixes = {"adapter.", ""};
+// Alone (the second as OpenCLIP writes it), in checkpoints of unCLIP, of Zero123 and of SVD.
+constexpr std::array<std::string_view, 5> kClipVisionPrefixes = {
+    "", "visual.", "embedder.model.visual.", "cond_stage_model.model.visual.",
+    "conditioner.embedders.0.open_clip.model.visual."};
+// Of training tools: the average of the weights goes before the weights.
+constexpr std::array<std::string_view, 4> kUpscalerPrefixes = {"params_ema.", "params.", "module.",
+                                                               ""};
 
 PartWeights sum_part(const PackedTable& table, std::string_view prefix) {
     WeightSum sum;
@@ -145,6 +152,34 @@ void find_adapter(const TensorTable& table, Contents& contents) {
         if (!config) continue;
         contents.t2i_adapter = {*std::move(config), sum_weights(table, prefix),
                                 std::string(prefix)};
+        return;
+    }
+}
+
+void find_clip_vision(const TensorTable& table, Contents& contents) {
+    for (const std::string_view prefix : kClipVisionPrefixes) {
+        std::optional<ClipVisionConfig> config =
+            detect_clip_vision(TensorView(table, std::string(prefix)), contents.notes);
+        if (!config) continue;
+        PartWeights weights = sum_weights(table, prefix);
+        if (prefix.empty()) {
+            // The text half of a whole CLIP may be beside it, which nothing loads.
+            WeightSum sum;
+            for (const std::string_view own : {"vision_model.", "visual_projection."})
+                for (const std::uint32_t at : table.with_prefix(own)) sum.add(table.tensors[at]);
+            weights = sum.total();
+        }
+        contents.clip_vision = {*config, weights, std::string(prefix)};
+        return;
+    }
+}
+
+void find_upscaler(const TensorTable& table, Contents& contents) {
+    for (const std::string_view prefix : kUpscalerPrefixes) {
+        std::optional<UpscalerConfig> config =
+            detect_upscaler(TensorView(table, std::string(prefix)), contents.notes);
+        if (!config) continue;
+        contents.upscaler = {*std::move(config), sum_weights(table, prefix), std::string(prefix)};
         return;
     }
 }
@@ -218,7 +253,7 @@ void find_vae(const TensorTable& table, Contents& contents) {
 bool is_empty(const Contents& contents) {
     return !contents.denoiser && !contents.vae && !contents.tiny_vae &&
            contents.text_encoders.empty() && !contents.controlnet && !contents.t2i_adapter &&
-           !contents.is_lora;
+           !contents.clip_vision && !contents.upscaler && !contents.is_lora;
 }
 
 }  // namespace
@@ -324,7 +359,9 @@ Contents detect_contents(const TensorTable& table) {
                           std::back_inserter(contents.text_encoders));
         std::ranges::move(detect_ltx_text(table, contents.notes),
                           std::back_inserter(contents.text_encoders));
+        find_clip_vision(table, contents);
     }
+    if (is_empty(contents) && !transformer) find_upscaler(table, contents);
     if (is_empty(contents) && !transformer) find_adapter(table, contents);
     contents.is_lora = is_empty(contents) && !transformer && looks_like_lora(table);
     if (contents.controlnet && contents.family == Family::Unknown)

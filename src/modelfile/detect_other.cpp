@@ -27,8 +27,24 @@ constexpr Hint kHints[] = {
     {"encoder.downsamples.0.residual.0.gamma", "a Wan VAE"},
     {"encoder.downsamples.0.downsamples.0.residual.0.gamma", "the Wan 2.2 VAE"},
     {"decoder.conv_in.conv.weight", "a video VAE"},
-    {"model.1.sub.0.RDB1.conv1.0.weight", "an ESRGAN upscaler"},
-    {"body.0.rdb1.conv1.weight", "an ESRGAN upscaler"},
+    // Upscalers as Spandrel tells them apart.
+    {"layers.0.residual_group.overlap_attn.relative_position_bias_table", "a HAT upscaler"},
+    {"layers.0.residual_group.blocks.0.attn.logit_scale", "a Swin2SR upscaler"},
+    {"layers.0.residual_group.blocks.0.attn.aligned_relative_position_index",
+     "an SRFormer upscaler"},
+    {"layers.0.residual_group.blocks.0.norm1.weight", "a SwinIR upscaler"},
+    {"layers.0.blocks.2.attn.attn_mask_0", "a DAT upscaler"},
+    {"layers.0.residual_group.layers.0.attn_win.relative_position_bias_table", "an ATD upscaler"},
+    {"residual_layer.0.residual_layer.0.layer.0.fn.0.weight", "an OmniSR upscaler"},
+    {"feats.1.lk.conv.weight", "a PLKSR upscaler"},
+    {"m_body.0.trans_block.msa.embedding_layer.weight", "an SCUNet restorer"},
+    // What image and video nodes run besides.
+    {"squeeze_module.0.conv_in.weight", "BiRefNet, which removes backgrounds"},
+    {"feature_encoder.convnormrelu.0.weight", "RAFT, optical flow"},
+    {"update_block.recurrent_block.convgru1.convz.weight", "RAFT, optical flow"},
+    {"block0.conv0.0.0.weight", "RIFE, frame interpolation"},
+    {"encoder.layer.0.layer_scale2.lambda1", "a DINOv2 vision encoder"},
+    {"layer.0.layer_scale2.lambda1", "a DINOv3 vision encoder"},
 };
 
 constexpr std::array<std::string_view, 7> kPrefixes = {

@@ -127,6 +127,12 @@ struct TransformerVerdict {
 // Of Stable Audio and ACE-Step 1.5.
 [[nodiscard]] std::optional<OobleckConfig> detect_oobleck(const TensorView& view, Notes& notes);
 
+// Below "" or where a checkpoint keeps it.
+[[nodiscard]] std::optional<ClipVisionConfig> detect_clip_vision(const TensorView& view,
+                                                                 Notes& notes);
+// ESRGAN and Real-ESRGAN, whole and compact, and SPAN.
+[[nodiscard]] std::optional<UpscalerConfig> detect_upscaler(const TensorView& view, Notes& notes);
+
 // What a file that holds none of the above looks like, empty when nothing is recognised.
 [[nodiscard]] std::string_view other_network_hint(const TensorTable& table);
 [[nodiscard]] bool looks_like_lora(const TensorTable& table);

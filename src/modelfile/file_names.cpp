@@ -116,6 +116,8 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     if (folder == "text_encoders") file.kind = NamedFile::Kind::TextEncoder;
     if (folder == "controlnet") file.kind = NamedFile::Kind::ControlNet;
     if (folder == "vae") file.kind = NamedFile::Kind::Vae;
+    if (folder == "clip_vision") file.kind = NamedFile::Kind::ClipVision;
+    if (folder == "upscale_models") file.kind = NamedFile::Kind::Upscaler;
     if (const NameRule* type = first_fitting("dtypes", lower)) {
         if (file.kind == NamedFile::Kind::TextEncoder && type->linear_millibits > 0) {
             // The matrices of its layers are packed, all else is in 16 bit.

@@ -10,6 +10,7 @@
 #include "modelfile/networks/boogu_config.h"
 #include "modelfile/networks/chroma_config.h"
 #include "modelfile/networks/chroma_radiance_config.h"
+#include "modelfile/networks/clip_vision_config.h"
 #include "modelfile/networks/cosmos_predict2_config.h"
 #include "modelfile/networks/decoder_config.h"
 #include "modelfile/networks/dit_control_config.h"
@@ -46,6 +47,7 @@
 #include "modelfile/networks/stable_audio_config.h"
 #include "modelfile/networks/t5_config.h"
 #include "modelfile/networks/t5gemma_config.h"
+#include "modelfile/networks/upscaler_config.h"
 #include "modelfile/networks/wan_config.h"
 #include "modelfile/networks/wan_vae_config.h"
 #include "modelfile/tensor_table.h"
@@ -248,6 +250,8 @@ struct Contents {
     std::vector<Part<TextEncoderConfig>> text_encoders;
     std::optional<Part<ControlConfig>> controlnet;
     std::optional<Part<T2iAdapterConfig>> t2i_adapter;
+    std::optional<Part<ClipVisionConfig>> clip_vision;
+    std::optional<Part<UpscalerConfig>> upscaler;
     bool is_lora = false;
     PartWeights everything;          // all tensors of the file
     std::vector<std::string> notes;  // what was not recognised and why, for people

@@ -6,6 +6,7 @@
 #include "modelfile/architectures.h"
 #include "modelfile/detect.h"
 #include "modelfile/read.h"
+#include "workflow/node_catalogue.h"
 
 #include <fmt/format.h>
 
@@ -20,9 +21,18 @@ namespace {
 constexpr std::array<std::string_view, 9> kModelEndings{
     ".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".pt2", ".bin", ".pkl"};
 // ComfyUI's folders of the files that its loaders list.
-constexpr std::array<std::string_view, 11> kSubfolders{
-    "",     "checkpoints", "diffusion_models", "unet",  "vae",           "text_encoders",
-    "clip", "controlnet",  "t2i_adapter",      "loras", "upscale_models"};
+constexpr std::array<std::string_view, 12> kSubfolders{"",
+                                                       "checkpoints",
+                                                       "diffusion_models",
+                                                       "unet",
+                                                       "vae",
+                                                       "text_encoders",
+                                                       "clip",
+                                                       "controlnet",
+                                                       "t2i_adapter",
+                                                       "loras",
+                                                       "upscale_models",
+                                                       "clip_vision"};
 
 // A VAE that ComfyUI has without a file.
 constexpr std::string_view kPixelSpace = "pixel_space";
@@ -81,7 +91,9 @@ namespace {
 
 // In which of ComfyUI's folders the file lies that a loader's input names; empty where its networks
 // are not forecast from names.
-std::string_view folder_of(std::string_view input) {
+std::string_view folder_of(const workflow::Node& node, std::string_view input) {
+    const workflow::NodeKind* kind = workflow::find_node_kind(node.class_type);
+    if (kind != nullptr && !kind->folder.empty()) return kind->folder;
     if (input == "ckpt_name") return "checkpoints";
     if (input == "unet_name") return "diffusion_models";
     if (input == "vae_name") return "vae";
@@ -91,9 +103,8 @@ std::string_view folder_of(std::string_view input) {
 }
 
 // What a file that is not on this machine would hold by its name, with a warning in any case.
-SharedContents guess(const std::string& name, std::string_view input,
+SharedContents guess(const std::string& name, std::string_view folder,
                      std::vector<std::string>& warnings) {
-    const std::string_view folder = folder_of(input);
     std::optional<modelfile::NamedFile> file = modelfile::guess_file(name, folder);
     // A checkpoint whose name tells nothing is most often one of the Stable Diffusion family.
     if (!file && folder == "checkpoints" && !modelfile::is_named_but_unknown(name, folder)) {
@@ -139,7 +150,7 @@ memory::ModelFiles ModelLibrary::files_of(const workflow::Graph& graph,
                     warnings.push_back(fmt::format("{}: {}", *name, contents.error().message));
                 continue;
             }
-            if (auto guessed = guess(*name, input.name, warnings))
+            if (auto guessed = guess(*name, folder_of(node, input.name), warnings))
                 files.by_name.emplace(*name, std::move(guessed));
         }
     return files;

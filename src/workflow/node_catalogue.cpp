@@ -18,7 +18,7 @@ std::string_view nodes_json();
 namespace plimsoll::workflow {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, NodeVerb>, 21> kVerbs = {
+constexpr std::array<std::pair<std::string_view, NodeVerb>, 24> kVerbs = {
     {{"compute", NodeVerb::Compute},
      {"pass", NodeVerb::Compute},
      {"patch", NodeVerb::Patch},
@@ -28,6 +28,8 @@ constexpr std::array<std::pair<std::string_view, NodeVerb>, 21> kVerbs = {
      {"load_clip", NodeVerb::LoadClip},
      {"load_vae", NodeVerb::LoadVae},
      {"load_controlnet", NodeVerb::LoadControlNet},
+     {"load_clip_vision", NodeVerb::LoadClipVision},
+     {"load_upscaler", NodeVerb::LoadUpscaler},
      {"load_other", NodeVerb::LoadOther},
      {"load_media", NodeVerb::LoadMedia},
      {"run_other", NodeVerb::RunOther},
@@ -39,7 +41,8 @@ constexpr std::array<std::pair<std::string_view, NodeVerb>, 21> kVerbs = {
      {"sample", NodeVerb::Sample},
      {"guide", NodeVerb::Guide},
      {"vae_decode", NodeVerb::VaeDecode},
-     {"vae_encode", NodeVerb::VaeEncode}}};
+     {"vae_encode", NodeVerb::VaeEncode},
+     {"upscale", NodeVerb::Upscale}}};
 
 constexpr std::array<std::pair<std::string_view, NodeOutput::Kind>, 9> kMakers = {
     {{"conditioning", NodeOutput::Kind::Conditioning},
@@ -215,6 +218,8 @@ class CatalogueReader {
         if (const json::value* encodes = find(entry, "encodes"))
             for (const json::value& encode : encodes->get_array())
                 kind.encodes.push_back(read_encode(encode));
+        kind.makes = texts_of(entry, "makes");
+        kind.sees = texts_of(entry, "sees");
         kind.references = texts_of(entry, "references");
         kind.files = texts_of(entry, "files");
         kind.texts = texts_of(entry, "texts");
@@ -224,6 +229,7 @@ class CatalogueReader {
         kind.positives = texts_of(entry, "positives");
         kind.combined = texts_of(entry, "combined");
         kind.network = find_string(entry, "network").value_or("");
+        kind.folder = find_string(entry, "folder").value_or("");
         kind.expression = find_string(entry, "expression").value_or("");
         kind.cfg = find_string(entry, "cfg").value_or(kind.cfg);
         kind.extra_forwards = expression(entry, "extra_forwards");

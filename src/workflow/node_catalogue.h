@@ -24,6 +24,8 @@ enum class NodeVerb : std::uint8_t {
     LoadClip,             // `files` -> clip
     LoadVae,              // vae_name -> vae
     LoadControlNet,       // control_net_name -> control net
+    LoadClipVision,       // `files` -> CLIP vision
+    LoadUpscaler,         // `files` -> an upscale model
     LoadOther,            // `files` -> a network that is not forecast
     LoadMedia,            // `files`: an image, a video or a sound of the server's
     RunOther,             // runs a network that is not forecast
@@ -36,6 +38,7 @@ enum class NodeVerb : std::uint8_t {
     Guide,                // model, `positives`, negative, `cfg`
     VaeDecode,            // samples, vae
     VaeEncode,            // pixels, vae
+    Upscale,              // image, upscale_model -> image
 };
 
 // Expressions (workflow/expression.h) over the node's inputs. An empty one: as `like` has it, or 1.
@@ -91,7 +94,9 @@ struct NodeKind {
     int image_tokens = 0;                 // EncodeText, WriteText: of each image beside the text
     int own_tokens = 0;                   // WriteText: of the instruction that the node adds
     std::vector<NodeOutput> outputs;      // by slot; the last one stands for all that follow
-    std::vector<EncodeRule> encodes;      // in this order, before all else
+    std::vector<std::string> makes;       // LoadCheckpoint: what comes out; empty: as usual
+    std::vector<std::string> sees;        // images that its CLIP vision encodes, before all else
+    std::vector<EncodeRule> encodes;      // in this order, before what is not seen
     std::vector<std::string> references;  // inputs whose latents become references
     std::vector<std::string> files;       // LoadClip, LoadOther, LoadMedia: inputs
     std::vector<std::string> texts;       // EncodeText, WriteText: inputs
@@ -101,9 +106,10 @@ struct NodeKind {
     std::vector<std::string> positives;  // Guide: inputs
     std::vector<std::string> combined;   // CombineConditioning: inputs
     std::string network;                 // LoadOther, RunOther: what it is
-    std::string expression;              // Evaluate: the input
-    std::string cfg = "cfg";             // Guide: an expression
-    std::string extra_forwards;          // an expression: forwards more in each step
+    std::string folder;          // loaders: ComfyUI's folder of their files, if not as usual
+    std::string expression;      // Evaluate: the input
+    std::string cfg = "cfg";     // Guide: an expression
+    std::string extra_forwards;  // an expression: forwards more in each step
     // What the node changes about sampling with the models that come out of it, and about the
     // conditionings: by name an expression (memory/lowering/patch_rules.h has the names).
     std::map<std::string, std::string, std::less<>> patch;

@@ -8,6 +8,9 @@
 #include "memory/simulate.h"
 #include "workflow/execution_order.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
@@ -173,6 +176,8 @@ class Lowering {
             case LoadClip:
             case LoadVae:
             case LoadControlNet:
+            case LoadClipVision:
+            case LoadUpscaler:
             case LoadOther:
                 return lower_model_verb(scope, models_);
             case EncodeText:
@@ -187,12 +192,16 @@ class Lowering {
             case Sample:
             case Guide:
                 return lower_sampling_verb(scope);
+            case Upscale:
+                return lower_upscale_verb(scope);
         }
         return {{Nothing{}}};
     }
 
     static Values compute(NodeScope& scope) {
         std::vector<LatentShape> encoded;
+        if (!run_image_encodes(scope)) (void)scope.unknown_step();
+        scope.forgive();
         if (!run_encodes(scope, encoded)) (void)scope.unknown_step();
         Values values = make_outputs(scope);
         if (scope.kind().refers_to_encoded) refer_to(values, encoded);
@@ -212,11 +221,21 @@ class Lowering {
                 {NumberValue{*number != 0 ? 1.0 : 0.0}}};
     }
 
+    // Of networks that are not forecast the weights are known where their file was seen.
+    static std::string weights_given(NodeScope& scope) {
+        for (const workflow::Input& input : scope.node().inputs) {
+            const auto* given = scope.look<ModelValue>(input.name);
+            if (given == nullptr || given->role != ModelRole::Other) continue;
+            return weights_text(scope.program().models[static_cast<std::size_t>(given->use.model)]);
+        }
+        return {};
+    }
+
     static Values run_other(NodeScope& scope) {
         std::vector<LatentShape> encoded;
         (void)run_encodes(scope, encoded);
         scope.forgive();
-        scope.step(UnknownStep{scope.kind().network + " is not forecast"});
+        scope.step(UnknownStep{scope.kind().network + " is not forecast" + weights_given(scope)});
         return make_outputs(scope);
     }
 
@@ -244,10 +263,26 @@ std::string_view model_role_name(ModelRole role) {
             return "vae";
         case ModelRole::ControlNet:
             return "controlnet";
+        case ModelRole::ClipVision:
+            return "CLIP vision";
+        case ModelRole::Upscaler:
+            return "upscaler";
         case ModelRole::Other:
             return "network";
     }
     return "model";
+}
+
+std::string weights_text(const ProgramModel& model) {
+    Bytes weights;
+    std::vector<std::string_view> seen;
+    for (std::size_t i = 0; i < model.built.size() && i < model.files.size(); ++i) {
+        if (model.built[i] == nullptr) continue;
+        weights += model.built[i]->contents->everything.bytes;
+        seen.emplace_back(model.files[i]);
+    }
+    if (weights == Bytes(0)) return {};
+    return fmt::format("; the tensors of {} take {}", fmt::join(seen, " + "), to_text(weights));
 }
 
 Program lower_graph(const workflow::Graph& graph, const BuiltModels& models,

@@ -54,6 +54,11 @@ std::string described(const Step& step, const VaeStep& what) {
                        what.image.height);
 }
 
+std::string described(const Step& step, std::string_view verb, const ImageShape& image) {
+    return fmt::format("{} {} {} x {} x {}", step.node_id, verb, image.batch, image.width,
+                       image.height);
+}
+
 std::vector<std::string> described(const Program& program) {
     std::vector<std::string> steps;
     for (const Step& step : program.steps) {
@@ -61,6 +66,10 @@ std::vector<std::string> described(const Program& program) {
             steps.push_back(described(step, *sample));
         if (const auto* vae = std::get_if<VaeStep>(&step.what))
             steps.push_back(described(step, *vae));
+        if (const auto* see = std::get_if<ImageEncodeStep>(&step.what))
+            steps.push_back(described(step, "see", see->image));
+        if (const auto* enlarge = std::get_if<UpscaleStep>(&step.what))
+            steps.push_back(described(step, "enlarge", enlarge->image));
     }
     return steps;
 }

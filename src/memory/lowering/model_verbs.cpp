@@ -24,6 +24,10 @@ bool has_role(const BuiltFile& file, ModelRole role) {
             return file.vae != nullptr;
         case ModelRole::ControlNet:
             return file.controlnet != nullptr;
+        case ModelRole::ClipVision:
+            return file.clip_vision != nullptr;
+        case ModelRole::Upscaler:
+            return file.upscaler != nullptr;
         case ModelRole::Other:
             return false;
     }
@@ -111,20 +115,24 @@ Values load(NodeScope& scope, const BuiltModels& models, ModelRole role,
     return values;
 }
 
+std::vector<ModelRole> roles_of(const workflow::NodeKind& kind) {
+    if (kind.makes.empty()) return {ModelRole::Unet, ModelRole::TextEncoder, ModelRole::Vae};
+    std::vector<ModelRole> roles;
+    for (const std::string& made : kind.makes)
+        roles.push_back(made == "model"         ? ModelRole::Unet
+                        : made == "clip"        ? ModelRole::TextEncoder
+                        : made == "vae"         ? ModelRole::Vae
+                        : made == "clip_vision" ? ModelRole::ClipVision
+                                                : ModelRole::Other);
+    return roles;
+}
+
 Values load_checkpoint(NodeScope& scope, const BuiltModels& models) {
     const std::vector<std::string> file{scope.text("ckpt_name").value_or("")};
     LoadStep step;
     Values values;
-    for (const ModelRole role : {ModelRole::Unet, ModelRole::TextEncoder, ModelRole::Vae}) {
+    for (const ModelRole role : roles_of(scope.kind()))
         values.push_back(add_model(scope, models, role, file, step));
-        // What comes out instead of the text encoder (CLIP vision of video checkpoints).
-        if (role == ModelRole::TextEncoder && !scope.kind().network.empty()) {
-            ProgramModel& model = scope.program().models.back();
-            model.role = ModelRole::Other;
-            model.why_unknown =
-                fmt::format("{} ({}) is not forecast", scope.kind().network, file.front());
-        }
-    }
     note_doubts(scope, models, file.front());
     scope.step(std::move(step));
     return values;
@@ -192,6 +200,10 @@ Values lower_model_verb(NodeScope& scope, const BuiltModels& models) {
                                                    : scope.kind().files);
         case NodeVerb::LoadControlNet:
             return load(scope, models, ModelRole::ControlNet, {"control_net_name"});
+        case NodeVerb::LoadClipVision:
+            return load(scope, models, ModelRole::ClipVision, scope.kind().files);
+        case NodeVerb::LoadUpscaler:
+            return load(scope, models, ModelRole::Upscaler, scope.kind().files);
         case NodeVerb::LoadOther:
             return load_other(scope, models);
         default:

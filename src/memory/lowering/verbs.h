@@ -21,6 +21,7 @@ namespace plimsoll::memory {
 [[nodiscard]] Values lower_conditioning_verb(NodeScope& scope);
 [[nodiscard]] Values lower_vae_verb(NodeScope& scope);
 [[nodiscard]] Values lower_sampling_verb(NodeScope& scope);
+[[nodiscard]] Values lower_upscale_verb(NodeScope& scope);
 
 // --- what verbs share ---------------------------------------------------------------------------
 
@@ -32,6 +33,9 @@ namespace plimsoll::memory {
 void refer_to(Values& values, const std::vector<LatentShape>& references);
 // The pixels that the node encodes itself, each a step; false (and why) where one cannot be known.
 [[nodiscard]] bool run_encodes(NodeScope& scope, std::vector<LatentShape>& encoded);
+// The images that the node's CLIP vision encodes, each a step; false (and why) where one cannot be
+// known.
+[[nodiscard]] bool run_image_encodes(NodeScope& scope);
 // One more value that may come out of a node that is not understood.
 void pass_on(PassedOn& through, const Value& value);
 

@@ -64,6 +64,18 @@ class DynamicPolicy final : public ResidencyPolicy {
         return movement;
     }
 
+    Movement visit(ModelHandle handle, double) override {
+        Entry& entry = models_[handle];
+        // None of ComfyUI's own layers: it comes whole, and no page of it leaves.
+        entry.unpaged_bytes += std::exchange(entry.paged_bytes, 0);
+        return load({.models = {{handle, {}}}, .minimum = {}, .whole = true});
+    }
+    void leave(ModelHandle handle) override {
+        models_[handle].card_bytes = 0;
+        std::erase(current_, handle);
+        std::erase(in_use_, handle);
+    }
+
     // Pages count as free: they would leave.
     std::int64_t free_bytes() const override {
         std::int64_t fixed = 0;

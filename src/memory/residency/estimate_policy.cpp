@@ -27,6 +27,10 @@ class EstimatePolicy final : public ResidencyPolicy {
     }
     void set_others(Bytes others) override { loader_.set_others(others); }
     Movement load(const LoadRequest& request) override { return loader_.load(request); }
+    Movement visit(ModelHandle handle, double need_bytes) override {
+        return loader_.visit(handle, need_bytes);
+    }
+    void leave(ModelHandle handle) override { loader_.leave(handle); }
     std::int64_t free_bytes() const override { return loader_.free_bytes(); }
     Movement compute(std::int64_t) override { return {}; }
     Movement unload_all() override { return loader_.unload_all(); }

@@ -140,6 +140,19 @@ Movement Loader::free(double need_bytes) {
     return movement;
 }
 
+Movement Loader::visit(ModelHandle handle, double need_bytes) {
+    Movement movement = free(need_bytes);
+    models_[handle]->load_whole({});
+    movement.loaded_bytes += models_[handle]->card_bytes();
+    current_.insert(current_.begin(), handle);
+    return movement;
+}
+
+void Loader::leave(ModelHandle handle) {
+    (void)models_[handle]->unload(std::nullopt);
+    std::erase(current_, handle);
+}
+
 Movement Loader::unload_all() {
     return free(kEverything);
 }

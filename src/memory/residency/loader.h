@@ -79,6 +79,9 @@ class Loader {
     Movement load(const LoadRequest& request);
     // Makes models leave until more than `need_bytes` are free; keeps none.
     Movement free(double need_bytes);
+    // A model outside the loader's list comes to the card whole; and leaves it again.
+    Movement visit(ModelHandle handle, double need_bytes);
+    void leave(ModelHandle handle);
     // POST /free, an out-of-memory error, the end of a prompt with --disable-smart-memory.
     Movement unload_all();
 

@@ -47,6 +47,7 @@ Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& ser
     switch (role) {
         case ModelRole::Unet:
         case ModelRole::ControlNet:
+        case ModelRole::Upscaler:
         case ModelRole::Other:
             placement.rests_on = high(flags) ? Place::Card : Place::Host;
             placement.built_on = role == ModelRole::Unet && from == LoadedFrom::Checkpoint
@@ -58,13 +59,18 @@ Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& ser
             if (flags.cpu_vae) return kHost;
             placement.rests_on = flags.vram == VramState::GpuOnly ? Place::Card : Place::Host;
             return placement;  // built in host memory always
+        case ModelRole::ClipVision:
         case ModelRole::TextEncoder: {
             const bool fast = flags.vram == VramState::Normal || flags.vram == VramState::High;
             const bool on_card =
                 flags.vram == VramState::GpuOnly || (fast && computes_fp16(device, flags));
             if (!on_card) return kHost;
             placement.rests_on = flags.vram == VramState::GpuOnly ? Place::Card : Place::Host;
-            placement.built_on = text_encoder_begins(placement, size_bytes, device, free_bytes);
+            // An image encoder begins where it rests.
+            placement.built_on =
+                role == ModelRole::ClipVision
+                    ? placement.rests_on
+                    : text_encoder_begins(placement, size_bytes, device, free_bytes);
             return placement;
         }
     }

@@ -36,6 +36,10 @@ class ResidencyPolicy {
     virtual void set_others(Bytes others) = 0;
     // Before a phase: ComfyUI's load_models_gpu.
     virtual Movement load(const LoadRequest& request) = 0;
+    // A model that no list knows comes to the card whole, after others made room for `need_bytes`;
+    // and leaves it again.
+    virtual Movement visit(ModelHandle handle, double need_bytes) = 0;
+    virtual void leave(ModelHandle handle) = 0;
     // What ComfyUI's decisions (batches, slices) take as free.
     [[nodiscard]] virtual std::int64_t free_bytes() const = 0;
     // The phase computes with `need_bytes` besides weights, using the models of the last load.

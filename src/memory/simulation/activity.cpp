@@ -9,7 +9,6 @@
 #include "memory/simulation/unet_patches.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 namespace plimsoll::memory {
@@ -47,6 +46,13 @@ void Activity::then(const Walk& walk, const Walk& with_casts, std::int64_t times
 
 Bytes Activity::held(Bytes tensors) const {
     return Bytes(static_cast<std::int64_t>(static_cast<double>(tensors.count) * held_per_tensor));
+}
+
+Activity walk_in_types(const Types& types, const ForwardRules& rules,
+                       const std::function<Walk(const ForwardRules&)>& walk) {
+    Activity activity;
+    run(activity, types, rules, 1, walk);
+    return activity;
 }
 
 OpCosts divided(OpCosts costs, std::int64_t by) {
@@ -198,7 +204,7 @@ namespace {
 // A6000 (public measurements of memory_reserved, PyTorch 1.13): 1.04 GiB an image decoded against
 // 0.31 GiB of tensors, 0.149 GiB an image and step against 0.108. The same rows show that both
 // shrink to what the card has: 16 images decode on a V100 of 16 GB in 10.1 GiB instead of 18.5.
-constexpr double kHeldPerTensorVae = 3.3;
+// kHeldPerTensorOfPixels is that.
 // VAEs with convolutions over time: allocated and reserved of Qwen-Image's VAE side by
 // side (InvokeAI PR 9305): 1.26 to 1.27 at every size; 1.06 to 1.4 of other video VAEs.
 constexpr double kHeldPerTensorVideoVae = 1.27;
@@ -206,7 +212,7 @@ constexpr double kHeldPerTensorVideoVae = 1.27;
 double held_per_tensor(VaeKind kind) {
     const bool images =
         kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2 || kind == VaeKind::Mage;
-    return images ? kHeldPerTensorVae : kHeldPerTensorVideoVae;
+    return images ? kHeldPerTensorOfPixels : kHeldPerTensorVideoVae;
 }
 
 Walk walk_vae(const Vae& vae, VaeDirection direction, const VaeCall& call) {

@@ -10,6 +10,7 @@
 #include "memory/server.h"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -36,6 +37,14 @@ struct Activity {
     // Another forward that runs after what is there already, `times` times.
     void then(const Walk& walk, const Walk& with_casts, std::int64_t times);
 };
+
+// The same of networks of convolutions over whole images: VAEs (see activity.cpp). Upscalers, of
+// which nobody published both numbers, are the same kind of work.
+inline constexpr double kHeldPerTensorOfPixels = 3.3;
+
+// A walk whose weight copies stand apart.
+[[nodiscard]] Activity walk_in_types(const Types& types, const ForwardRules& rules,
+                                     const std::function<Walk(const ForwardRules&)>& walk);
 
 // Of one forward, where these are of `by`.
 [[nodiscard]] OpCosts divided(OpCosts costs, std::int64_t by);

@@ -66,6 +66,15 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
         }
         case ModelRole::Other:  // never known, never loaded
             break;
+        case ModelRole::ClipVision:
+            types = clip_types(flags);
+            loadable = loadable_clip_vision(name, *file.clip_vision, types);
+            break;
+        case ModelRole::Upscaler:
+            // Spandrel builds it in fp32 whatever the file's type, and nothing of it can stream.
+            types = {ComputeType::Float32, ComputeType::Float32};
+            loadable = loadable_upscaler(name, *file.upscaler);
+            break;
         case ModelRole::TextEncoder: {
             types = clip_types(flags);
             std::vector<BuiltTextEncoder> encoders;

@@ -12,6 +12,7 @@
 #include "memory/samplers.h"
 #include "memory/simulation/activity.h"
 #include "memory/simulation/explain.h"
+#include "memory/simulation/pixels.h"
 #include "memory/simulation/sampling_plan.h"
 #include "memory/simulation/session.h"
 #include "memory/simulation/step_shapes.h"
@@ -129,8 +130,9 @@ class Simulation {
         for (const ModelIndex index : what.models) {
             const ProgramModel& m = model(index);
             if (!m.known()) {
-                phase.reasons.push_back(
-                    fmt::format("{} is not forecast: {}", model_role_name(m.role), m.why_unknown));
+                phase.reasons.push_back(fmt::format("{} is not forecast: {}{}",
+                                                    model_role_name(m.role), m.why_unknown,
+                                                    weights_text(m)));
                 continue;
             }
             for (std::size_t i = 0; i < m.files.size(); ++i)
@@ -247,7 +249,8 @@ class Simulation {
     std::string why_missing(ModelIndex index) const {
         if (index < 0) return "no model is connected";
         const ProgramModel& m = model(index);
-        return m.known() ? fmt::format("{} was not loaded", file_list(m)) : m.why_unknown;
+        return m.known() ? fmt::format("{} was not loaded", file_list(m))
+                         : m.why_unknown + weights_text(m);
     }
 
     LoadRequest::Model use_of(const LiveModel& entry, const ModelUse& use) {
@@ -485,13 +488,13 @@ class Simulation {
         phase.runs_on_card = vae->placement.runs_on == Place::Card;
         phase.tiled = what.tiled && !network.tiles_itself();
         Activity activity;
-        Bytes attempted;
+        Activity failed;
         if (!phase.tiled) {
             activity = vae_activity(network, what, slice, type, rules_);
             phase.batch_per_forward = slice;
             if (phase.runs_on_card && !network.tiles_itself() && !has_room(activity, *vae)) {
                 // The attempt fills the card and fails; ComfyUI goes on in tiles.
-                attempted = activity.activations + largest_unit(vae->handle);
+                failed = activity;
                 phase.tiled = true;
                 phase.reasons.push_back(fmt::format(
                     "the whole image takes {} and {} are free: ComfyUI runs out of memory and "
@@ -507,14 +510,67 @@ class Simulation {
         }
         add_movement(moved, policy().compute((activity.activations + activity.cast).count));
         finish(std::move(phase), moved, activity, {vae->handle});
-        if (attempted > Bytes(0)) {
-            Phase& last = forecast_.phases.back();
-            last.peak = forecast_.card_limit;
-            last.reserved = forecast_.card_limit;
-            last.floor = std::max(last.floor, attempted);
-            last.working_set = activity.held(attempted);
-            fell_back_ = true;
-        }
+        if (failed.forwards > 0) fill_card(failed, largest_unit(vae->handle));
+    }
+
+    void take(const Step& step, const ImageEncodeStep& what) {
+        Phase phase = begin(step, PhaseKind::ImageEncode);
+        const LiveModel* vision = live(what.clip_vision.model);
+        if (vision == nullptr)
+            return unknown_phase(std::move(phase), why_missing(what.clip_vision.model));
+        const ClipVisionNetwork& network =
+            *model(what.clip_vision.model).built.front()->clip_vision;
+        Movement moved = policy().load({.models = {{vision->handle, {}}}, .minimum = {}});
+        const Activity activity = image_encode_activity(network, what.image, vision->types, rules_);
+        add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+        phase.runs_on_card = vision->placement.runs_on == Place::Card;
+        phase.compute = vision->types.compute;
+        phase.batch_per_forward = what.image.batch;
+        if (!phase.runs_on_card) phase.reasons.emplace_back("image encoders run on the CPU");
+        finish(std::move(phase), moved, activity, {vision->handle});
+    }
+
+    void take(const Step& step, const UpscaleStep& what) {
+        Phase phase = begin(step, PhaseKind::Upscale);
+        const LiveModel* upscaler = live(what.upscaler.model);
+        if (upscaler == nullptr)
+            return unknown_phase(std::move(phase), why_missing(what.upscaler.model));
+        const Upscaler& network = *model(what.upscaler.model).built.front()->upscaler;
+        const ModelHandle handle = upscaler->handle;
+        const double estimate = upscale_estimate(network, what.image);
+        const bool managed = server_.version >= kUpscalerIsManaged;
+        const auto weights = static_cast<double>(policy().model(handle).size_bytes);
+        Movement moved = managed ? policy().load({.models = {{handle, {}}},
+                                                  .required = estimate,
+                                                  .minimum = {},
+                                                  .whole = true})
+                                 : policy().visit(handle, weights + estimate);
+        const UpscalePlan plan =
+            plan_upscale(network, what.image, rules_,
+                         [&](const Activity& activity) { return has_room(activity, *upscaler); });
+        phase.tiled = plan.activity.forwards > what.image.batch;
+        phase.compute = ComputeType::Float32;
+        phase.reasons.push_back(fmt::format("enlarges {} times, in tiles of {} pixels at most",
+                                            network.scale(), plan.tile));
+        if (plan.failed.forwards > 0)
+            phase.reasons.push_back(fmt::format(
+                "a larger tile takes {} and {} are free: ComfyUI runs out of memory and halves it",
+                to_text(plan.failed.activations), to_text(Bytes(policy().free_bytes()))));
+        add_movement(moved, policy().compute(plan.activity.activations.count));
+        finish(std::move(phase), moved, plan.activity, {handle});
+        if (plan.failed.forwards > 0 && plan.fits) fill_card(plan.failed, largest_unit(handle));
+        if (!managed && !died_) policy().leave(handle);
+    }
+
+    // The last phase began with an attempt that filled the card and failed.
+    void fill_card(const Activity& attempt, Bytes module) {
+        Phase& last = forecast_.phases.back();
+        const Bytes attempted = attempt.activations + module;
+        last.peak = forecast_.card_limit;
+        last.reserved = forecast_.card_limit;
+        last.floor = std::max(last.floor, attempted);
+        last.working_set = attempt.held(attempted);
+        fell_back_ = true;
     }
 
     // ComfyUI does not offload parts of VAEs of sound, nor of SeedVR2's.

@@ -2,7 +2,7 @@
 //
 // What sees or draws pixels beside denoisers and large VAEs: image encoders, upscalers, previews.
 #include "memory/networks/taesd.h"
-#include "memory/networks/upscale/rrdb.h"
+#include "memory/networks/upscale/upscaler.h"
 #include "memory/networks/vision/clip_vision.h"
 #include "memory/networks/vision/qwen_vision.h"
 #include "memory/trace/answers.h"
@@ -47,9 +47,11 @@ std::array<NamedVision, 4> named_visions() {
 
 }  // namespace
 
-// ComfyUI resizes every image to the network's size and computes in fp32.
+// ComfyUI resizes every image to the network's size and computes in fp32. ComfyUI 0.33 is not
+// recorded; its encoder layers are those of CLIP's text half, whose recordings of both versions are
+// equal, and what stands around them is the same too.
 Result<Walk> answer_clip_vision(const Question& q) {
-    if (!names_types(q.variant) || q.rules.comfyui_minor_key >= kComfy033) return unknown(q);
+    if (!names_types(q.variant)) return unknown(q);
     for (const NamedVision& known : named_visions()) {
         if (known.family != q.family) continue;
         const bool resized = q.width != known.config.image || q.height != known.config.image;
@@ -83,7 +85,7 @@ Result<Walk> answer_esrgan(const Question& q) {
     if (!known) return unknown(q);
     if (q.width < 1 || q.height < 1)
         return fail(Errc::InvalidInput, "width and height must be at least 1");
-    TRY_ASSIGN(const auto network, build_rrdb({}));
+    TRY_ASSIGN(const auto network, build_upscaler(modelfile::RrdbConfig{}));
     return simulate_upscale(*network, {.batch = q.batch,
                                        .height = q.height,
                                        .width = q.width,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/networks/upscale/rrdb.h"
 
-#include "memory/networks/calls.h"
 #include "memory/networks/limits.h"
 
 #include <fmt/format.h>
@@ -13,6 +12,7 @@ namespace {
 constexpr int kDensePerBlock = 3;
 constexpr int kConvsPerDense = 5;
 constexpr int kDoublingsMax = 4;
+constexpr int kFoldedMultiple = 4;     // to which sides are padded where pixels are folded
 constexpr int kLayersPerDoubling = 3;  // upsampling, convolution, activation
 constexpr int kFirstDoubling = 2;      // its number among the layers
 
@@ -58,9 +58,11 @@ Tensor DenseBlock::forward(Tape& tape, const Tensor& x) const {
 }
 
 RrdbNetwork::RrdbNetwork(const RrdbConfig& c)
-    : RegisteredNetwork(false),
-      config_(c),
-      conv_in_(registry_, layer(registry_, 0), c.colours, c.width),
+    : Upscaler(c.colours, modelfile::scale_of(c), c.unshuffle > 1 ? kFoldedMultiple : 1),
+      unshuffle_(c.unshuffle),
+      whole_(registry_.path("", "")),
+      conv_in_(registry_, layer(registry_, 0), std::int64_t{c.colours} * c.unshuffle * c.unshuffle,
+               c.width),
       trunk_(layer(registry_, 1)),
       blocks_([&] {
           std::vector<Block> blocks;
@@ -104,7 +106,15 @@ Tensor RrdbNetwork::forward_trunk(Tape& tape, const Tensor& x) const {
 }
 
 Tensor RrdbNetwork::forward(Tape& tape, const Tensor& pixels) const {
-    Tensor x = conv_in_.forward(tape, pixels);
+    const Tensor folded = [&] {
+        if (unshuffle_ == 1) return pixels;
+        const Shape& s = pixels.shape();
+        return ghost::produce(
+            tape, OpClass::Copy, "pixel_unshuffle", whole_, pixels,
+            {s[0], s[1] * unshuffle_ * unshuffle_, s[2] / unshuffle_, s[3] / unshuffle_},
+            pixels.type());
+    }();
+    Tensor x = conv_in_.forward(tape, folded);
     x = forward_trunk(tape, x);
     for (const Doubling& doubling : doublings_) {
         const Shape& s = x.shape();
@@ -121,21 +131,13 @@ Tensor RrdbNetwork::forward(Tape& tape, const Tensor& pixels) const {
 Result<std::shared_ptr<const RrdbNetwork>> build_rrdb(const RrdbConfig& c) {
     const bool sound = within(c.colours, 1, kWidthMax) && within(c.width, 1, kWidthMax) &&
                        within(c.growth, 1, kWidthMax) && within(c.blocks, 1, kDepthMax) &&
-                       within(c.doublings, 0, kDoublingsMax);
+                       within(c.doublings, 0, kDoublingsMax) &&
+                       within(c.unshuffle, 1, kUpscaleMax) && (1 << c.doublings) >= c.unshuffle;
     if (!sound)
         return fail(Errc::InvalidInput,
                     fmt::format("ESRGAN of width {} with {} blocks and {} doublings cannot be",
                                 c.width, c.blocks, c.doublings));
     return std::make_shared<const RrdbNetwork>(c);
-}
-
-Walk simulate_upscale(const RrdbNetwork& network, const UpscaleCall& call) {
-    Tape tape(tape_options(call.compute, call.compute, call.rules));
-    const Tensor pixels =
-        tape.input({call.batch, network.config().colours, call.height, call.width},
-                   element_type(call.compute));
-    const Tensor larger = network.forward(tape, pixels);
-    return finish_walk(tape, network, call.compute, call.rules);
 }
 
 }  // namespace plimsoll::memory

@@ -2,29 +2,16 @@
 //
 // ESRGAN's generator RRDBNet (Wang et al. 2018), in the layout of its first checkpoints: dense
 // blocks in residual blocks, then the sides are doubled by nearest neighbours and convolutions.
+// Real-ESRGAN's that enlarge less fold pixels into channels first (Wang et al. 2021).
 #pragma once
-#include "memory/networks/layers.h"
+#include "memory/networks/upscale/upscaler.h"
 
 #include <memory>
 #include <vector>
 
 namespace plimsoll::memory {
 
-struct RrdbConfig {
-    int colours = 3;
-    int width = 64;
-    int growth = 32;    // channels that each convolution of a dense block adds
-    int blocks = 23;    // of three dense blocks
-    int doublings = 2;  // of the sides
-};
-
-struct UpscaleCall {
-    int batch = 1;
-    int height = 512;  // pixels that go in
-    int width = 512;
-    ComputeType compute = ComputeType::Float32;
-    ForwardRules rules = {};
-};
+using modelfile::RrdbConfig;
 
 class DenseBlock {
   public:
@@ -37,11 +24,10 @@ class DenseBlock {
     std::vector<Module> activations_;
 };
 
-class RrdbNetwork final : public RegisteredNetwork {
+class RrdbNetwork final : public Upscaler {
   public:
     explicit RrdbNetwork(const RrdbConfig& config);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& pixels) const;
-    [[nodiscard]] const RrdbConfig& config() const { return config_; }
+    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& pixels) const override;
 
   private:
     struct Block {
@@ -55,7 +41,8 @@ class RrdbNetwork final : public RegisteredNetwork {
     };
     [[nodiscard]] Tensor forward_trunk(Tape& tape, const Tensor& x) const;
 
-    RrdbConfig config_;
+    int unshuffle_;
+    Module whole_;
     Conv2d conv_in_;
     Module trunk_;
     std::vector<Block> blocks_;
@@ -67,6 +54,5 @@ class RrdbNetwork final : public RegisteredNetwork {
 };
 
 [[nodiscard]] Result<std::shared_ptr<const RrdbNetwork>> build_rrdb(const RrdbConfig& config);
-[[nodiscard]] Walk simulate_upscale(const RrdbNetwork& network, const UpscaleCall& call);
 
 }  // namespace plimsoll::memory

@@ -92,14 +92,23 @@ Tensor ClipVisionNetwork::embed(Tape& tape, const Tensor& pixels) const {
     return sum;
 }
 
-std::vector<Tensor> ClipVisionNetwork::encode(Tape& tape, const Tensor& pixels) const {
+std::vector<Tensor> ClipVisionNetwork::encode(Tape& tape, const Tensor& pixels,
+                                              bool every_layer) const {
     Tensor x = embed(tape, pixels);
     if (norm_in_) x = norm_in_->forward(tape, x);
     const TokenLayout layout = has_class() ? TokenLayout::Contiguous : TokenLayout::Strided;
     Tensor intermediate;
+    std::vector<Tensor> states;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
         layers_[i].forward(tape, x, {}, layout);
-        if (i + 2 == layers_.size()) intermediate = ghost::clone(tape, encoder_, x, x.shape());
+        if (every_layer)
+            states.push_back(ghost::clone(tape, encoder_, x, x.shape()));
+        else if (i + 2 == layers_.size())
+            intermediate = ghost::clone(tape, encoder_, x, x.shape());
+    }
+    if (every_layer) {
+        intermediate = ghost::cat(tape, encoder_, states, 1);
+        states.clear();
     }
     if (!has_class()) {
         x = norm_out_.forward_strided(tape, x);
@@ -131,7 +140,7 @@ Walk simulate_image_encode(const ClipVisionNetwork& network, const ClipVisionCal
     const std::int64_t side = network.config().image;
     const Tensor pixels =
         tape.input({call.batch, kColours, side, side}, element_type(call.compute));
-    const std::vector<Tensor> outputs = network.encode(tape, pixels);
+    const std::vector<Tensor> outputs = network.encode(tape, pixels, call.every_layer);
     return finish_walk(tape, network, call.storage, call.rules);
 }
 

@@ -11,30 +11,22 @@
 
 namespace plimsoll::memory {
 
-struct ClipVisionConfig {
-    int image = 224;  // pixels along a side
-    int patch = 14;
-    int hidden = 1024;
-    int intermediate = 4096;
-    int layers = 24;
-    int heads = 16;
-    int projection =
-        768;  // width of the pooled token; 0: as it is, and no token is a class (SigLIP)
-    bool quick_gelu = true;
-};
+using modelfile::ClipVisionConfig;
 
 struct ClipVisionCall {
     int batch = 1;
     ComputeType storage = ComputeType::Float16;
     ComputeType compute = ComputeType::Float32;
     ForwardRules rules = {};
+    bool every_layer = false;  // tokens of all layers are wanted, not of the last but one
 };
 
 class ClipVisionNetwork final : public RegisteredNetwork {
   public:
     explicit ClipVisionNetwork(const ClipVisionConfig& config);
     // Everything that is alive when the call returns.
-    [[nodiscard]] std::vector<Tensor> encode(Tape& tape, const Tensor& pixels) const;
+    [[nodiscard]] std::vector<Tensor> encode(Tape& tape, const Tensor& pixels,
+                                             bool every_layer) const;
     [[nodiscard]] const ClipVisionConfig& config() const { return config_; }
 
   private:

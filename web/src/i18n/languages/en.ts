@@ -226,6 +226,7 @@ export const messages = {
   'plan.unknown': 'No plan: the forecast is not known',
   'phase.load': 'load',
   'phase.text_encode': 'text encode',
+  'phase.image_encode': 'image encode',
   'phase.sample': 'sample',
   'phase.vae_encode': 'VAE encode',
   'phase.vae_decode': 'VAE decode',

@@ -228,6 +228,7 @@ export const messages: Messages = {
   'plan.unknown': '无方案：预测未知',
   'phase.load': '载入',
   'phase.text_encode': '文本编码',
+  'phase.image_encode': '图像编码',
   'phase.sample': '采样',
   'phase.vae_encode': 'VAE 编码',
   'phase.vae_decode': 'VAE 解码',
