@@ -3,6 +3,7 @@
 
 #include "memory/networks/controlnet.h"
 #include "memory/networks/denoiser.h"
+#include "memory/networks/model_patch.h"
 #include "memory/networks/text/text_encoder.h"
 #include "memory/networks/upscale/upscaler.h"
 #include "memory/networks/vae.h"
@@ -146,6 +147,13 @@ class CatalogueFile {
         contents_->controlnet = {std::move(config), weigh(*network), ""};
         return {};
     }
+    Result<void> add_model_patch(std::string_view name) {
+        TRY_ASSIGN(modelfile::PatchConfig config, modelfile::known_model_patch(name));
+        TRY_ASSIGN(const auto network, build_model_patch(config));
+        contents_->family = modelfile::patched_family(config);
+        contents_->model_patch = {std::move(config), weigh(*network), ""};
+        return {};
+    }
     Result<void> add_text_encoder(std::string_view name, DTypeSaid said = DTypeSaid::Yes) {
         TRY_ASSIGN(modelfile::TextEncoderConfig config, modelfile::known_text_encoder(name));
         // Files in 8 bit pack the blocks of the diffusion model and leave these as they were.
@@ -236,6 +244,8 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
         keep(build_upscaler(c.upscaler->config), "upscaler", file.upscaler, file);
         if (file.upscaler) compare_size(*file.upscaler, 0, c.upscaler->weights, "upscaler", file);
     }
+    if (c.model_patch)
+        keep(build_model_patch(c.model_patch->config), "model patch", file.model_patch, file);
     build_text_encoders(c, file);
     return file;
 }
@@ -275,6 +285,11 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     if (file.kind == Kind::ControlNet) {
         CatalogueFile made(file.dtype, false);
         TRY_DO(made.add_controlnet(file.name));
+        return made.finish();
+    }
+    if (file.kind == Kind::ModelPatch) {
+        CatalogueFile made(file.dtype, false);
+        TRY_DO(made.add_model_patch(file.name));
         return made.finish();
     }
     if (file.kind == Kind::TextEncoder) {
@@ -334,10 +349,9 @@ std::shared_ptr<LoadableModel> loadable_vae(std::string name, const Vae& vae, Co
     return make_loadable(std::move(name), {&part, 1}, type);
 }
 
-std::shared_ptr<LoadableModel> loadable_controlnet(std::string name,
-                                                   const ControlNetNetwork& controlnet,
-                                                   const Types& types) {
-    const LoadablePart part{"", controlnet.modules(), types.storage};
+std::shared_ptr<LoadableModel> loadable_network(std::string name, const Network& network,
+                                                const Types& types) {
+    const LoadablePart part{"", network.modules(), types.storage};
     return make_loadable(std::move(name), {&part, 1}, types.compute);
 }
 

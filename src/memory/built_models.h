@@ -20,6 +20,8 @@ namespace plimsoll::memory {
 
 class ClipVisionNetwork;
 class ControlNetNetwork;
+class ModelPatchNetwork;
+class Network;
 class Denoiser;
 class Upscaler;
 class Vae;
@@ -45,6 +47,7 @@ struct BuiltFile {
     std::shared_ptr<const ControlNetNetwork> controlnet;
     std::shared_ptr<const ClipVisionNetwork> clip_vision;
     std::shared_ptr<const Upscaler> upscaler;
+    std::shared_ptr<const ModelPatchNetwork> model_patch;
     std::vector<std::string> notes;
 };
 [[nodiscard]] BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents);
@@ -72,8 +75,10 @@ struct BuiltModels {
     std::string name, std::span<const BuiltTextEncoder> encoders, const LaunchFlags& flags);
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_vae(std::string name, const Vae& vae,
                                                           ComputeType type);
-[[nodiscard]] std::shared_ptr<LoadableModel> loadable_controlnet(
-    std::string name, const ControlNetNetwork& controlnet, const Types& types);
+// A ControlNet or a model patch.
+[[nodiscard]] std::shared_ptr<LoadableModel> loadable_network(std::string name,
+                                                              const Network& network,
+                                                              const Types& types);
 
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_clip_vision(std::string name,
                                                                   const ClipVisionNetwork& network,

@@ -77,6 +77,7 @@ const std::vector<Listed> kWalked = {
     {"ideogram4_base", Family::Ideogram4},
     {"ernie_base", Family::ErnieImage},
     {"hidream", Family::HiDream},
+    {"hidream_o1", Family::HiDreamO1},
     {"hidream_i1", Family::HiDream},
     {"kandinsky5_image_lite", Family::Kandinsky5Image},
     {"pixeldit_t2i_base", Family::PixelDit},
@@ -330,7 +331,6 @@ TEST(LtxVae, has_one_for_sound_beside_it_in_a_checkpoint) {
 TEST(OtherNetwork, gets_a_note_that_names_it_and_no_denoiser) {
     const std::vector<std::pair<std::string, std::string>> kOthers = {
         {"cosmos1_7B", "Cosmos 1"},
-        {"hidream_o1", "HiDream O1"},
         {"hunyuandit", "HunyuanDiT"},
         {"te_gpt_oss_20b", "GPT-OSS"},
     };

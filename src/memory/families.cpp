@@ -89,17 +89,15 @@ FamilyTraits image_traits(Family family, bool newer) {
             return {.usage_factor = 2.2,
                     .types = kBrainFirst,
                     .latent = kWan21,
-                    .counts_references = true,
-                    .references_unknown = true};
+                    .counts_references = true};
         case Family::Ideogram4:
             return {.usage_factor = 11.6, .types = kBrainOnly, .latent = kFlux2};
         case Family::ErnieImage:
             return {.usage_factor = 10.0, .types = kBrainOnly, .latent = kFlux2};
         case Family::HiDream:  // the base class's factor
-            return {.usage_factor = 2.0,
-                    .types = kBrainOnly,
-                    .latent = kFlux,
-                    .references_unknown = true};
+            return {.usage_factor = 2.0, .types = kBrainOnly, .latent = kFlux};
+        case Family::HiDreamO1:
+            return {.usage_factor = 0.033, .types = kBrainOnly, .latent = kPixels};
         case Family::Kandinsky5Image:
             return {.usage_factor = 1.25, .types = kBrainOnly, .latent = kFlux};
         case Family::PixelDit:

@@ -6,6 +6,7 @@
 #pragma once
 #include "base/units.h"
 #include "memory/compute_type.h"
+#include "memory/reference_method.h"
 #include "memory/samplers.h"
 #include "modelfile/network_config.h"
 
@@ -47,7 +48,8 @@ struct ImageShape {
 // Index into Program::models.
 using ModelIndex = int;
 
-// Other: a network of a kind that is not forecast (yet).
+// ModelPatch: runs inside a diffusion network. Other: a network of a kind that is not forecast
+// (yet).
 enum class ModelRole : std::uint8_t {
     Unet,
     TextEncoder,
@@ -55,6 +57,7 @@ enum class ModelRole : std::uint8_t {
     ControlNet,
     ClipVision,
     Upscaler,
+    ModelPatch,
     Other
 };
 [[nodiscard]] std::string_view model_role_name(ModelRole role);  // "unet", "text encoder"...
@@ -94,6 +97,9 @@ struct ModelUse {
     std::vector<LoraIndex> loras =
         {};                     // one after the other; NOLINT(readability-redundant-member-init)
     bool merged_whole = false;  // with another model: every weight is patched
+    // Model patches that run inside it. Initialised, so that designated initialisers may leave it
+    // out.
+    std::vector<ModelIndex> additions = {};  // NOLINT(readability-redundant-member-init)
 };
 
 struct LoadStep {
@@ -137,6 +143,7 @@ struct ConditionUse {
     int tokens = 77;                      // that the network takes
     int lyrics = 0;                       // tokens of what is sung, beside the text
     std::vector<LatentShape> references;  // latents of images beside the text
+    ReferenceMethod reference_method = ReferenceMethod::Usual;
     std::vector<ModelIndex> controlnets;
     ModelIndex hint_vae = -1;                // what the node was given to encode the hint with
     std::uint64_t control_id = 0;            // equal ids: the same control objects, 0: none

@@ -24,6 +24,7 @@ using Named = std::map<std::string, Config, std::less<>>;
 struct Catalogue {
     Named<UnetConfig> unets;
     Named<ControlConfig> controlnets;
+    Named<PatchConfig> model_patches;
     Named<T2iAdapterConfig> t2i_adapters;
     Named<KlVaeConfig> vaes;
     Named<ClipTextConfig> clips;
@@ -142,6 +143,7 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "ideogram4") return parse_described<Ideogram4Config>(config);
     if (network == "ernie") return parse_described<ErnieConfig>(config);
     if (network == "hidream") return parse_described<HiDreamConfig>(config);
+    if (network == "hidream_o1") return parse_described<HiDreamO1Config>(config);
     if (network == "kandinsky5") return parse_described<Kandinsky5Config>(config);
     if (network == "pixeldit") return parse_described<PixelDitConfig>(config);
     if (network == "lumina2") return parse_described<Lumina2Config>(config);
@@ -159,6 +161,16 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "minimax_h3") return parse_described<MiniMaxH3Config>(config);
     CHECK(network == "wan");
     return parse_described<WanConfig>(config);
+}
+
+PatchConfig parse_model_patch(const json::value& from) {
+    const std::string_view kind = find_string(from, "kind").value_or("");
+    const json::value* config = find(from, "config");
+    CHECK(config != nullptr);
+    if (kind == "qwen_image") return parse_described<QwenPatchConfig>(*config);
+    if (kind == "z_image") return parse_described<ZImagePatchConfig>(*config);
+    CHECK(kind == "anima");
+    return parse_described<AnimaPatchConfig>(*config);
 }
 
 KnownModel parse_model(const json::value& from) {
@@ -302,8 +314,15 @@ Catalogue parse_catalogue() {
     for_each_in(*parsed, "qwen_image_controlnets", [&](std::string_view n, const json::value& v) {
         c.controlnets.emplace(n, parse_described<QwenControlConfig>(v));
     });
+    for_each_in(*parsed, "qwen_image_fun_controlnets",
+                [&](std::string_view n, const json::value& v) {
+                    c.controlnets.emplace(n, parse_described<QwenFunControlConfig>(v));
+                });
     for_each_in(*parsed, "sd35_controlnets", [&](std::string_view n, const json::value& v) {
         c.controlnets.emplace(n, parse_described<Sd35ControlConfig>(v));
+    });
+    for_each_in(*parsed, "model_patches", [&](std::string_view n, const json::value& v) {
+        c.model_patches.emplace(n, parse_model_patch(v));
     });
     for_each_in(*parsed, "t2i_adapters", [&](std::string_view n, const json::value& v) {
         c.t2i_adapters.emplace(n, parse_t2i_adapter(v));
@@ -345,6 +364,10 @@ Result<UnetConfig> known_unet(std::string_view name) {
 
 Result<ControlConfig> known_controlnet(std::string_view name) {
     return look_up(catalogue().controlnets, "ControlNet", name);
+}
+
+Result<PatchConfig> known_model_patch(std::string_view name) {
+    return look_up(catalogue().model_patches, "model patch", name);
 }
 
 Result<T2iAdapterConfig> known_t2i_adapter(std::string_view name) {

@@ -17,6 +17,7 @@ namespace plimsoll::modelfile {
 // NotFound lists the names that there are. Names: "sd15", "sdxl_inpaint", "kl4", "clip_l"...
 [[nodiscard]] Result<UnetConfig> known_unet(std::string_view name);
 [[nodiscard]] Result<ControlConfig> known_controlnet(std::string_view name);
+[[nodiscard]] Result<PatchConfig> known_model_patch(std::string_view name);
 [[nodiscard]] Result<T2iAdapterConfig> known_t2i_adapter(std::string_view name);
 [[nodiscard]] Result<KlVaeConfig> known_kl_vae(std::string_view name);
 [[nodiscard]] Result<ClipTextConfig> known_clip(std::string_view name);

@@ -48,6 +48,7 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::Ideogram4, "ideogram4"},
     {Family::ErnieImage, "ernie"},
     {Family::HiDream, "hidream"},
+    {Family::HiDreamO1, "hidream_o1"},
     {Family::Kandinsky5Image, "kandinsky5_image"},
     {Family::PixelDit, "pixeldit"},
     {Family::Lumina2, "lumina2"},
@@ -129,6 +130,9 @@ std::optional<std::string_view> find_transformer(const PackedTable& table, Conte
             contents.family = verdict.denoiser->family;
             contents.denoiser = {std::move(verdict.denoiser->config), sum_part(table, prefix),
                                  std::string(prefix)};
+            // Its checkpoints need no VAE: pixels are its latent.
+            if (contents.family == Family::HiDreamO1)
+                contents.vae = {PixelSpaceVaeConfig{}, {}, ""};
         }
         return prefix;
     }
@@ -182,6 +186,12 @@ void find_upscaler(const TensorTable& table, Contents& contents) {
         contents.upscaler = {*std::move(config), sum_weights(table, prefix), std::string(prefix)};
         return;
     }
+}
+
+void find_model_patch(const TensorTable& table, Contents& contents) {
+    std::optional<PatchConfig> config =
+        detect_model_patch(TensorView(table, std::string()), contents.notes);
+    if (config) contents.model_patch = {*std::move(config), sum_weights(table, ""), ""};
 }
 
 // Files from the training of a VAE hold its losses and averages beside it.
@@ -253,14 +263,20 @@ void find_vae(const TensorTable& table, Contents& contents) {
 bool is_empty(const Contents& contents) {
     return !contents.denoiser && !contents.vae && !contents.tiny_vae &&
            contents.text_encoders.empty() && !contents.controlnet && !contents.t2i_adapter &&
-           !contents.clip_vision && !contents.upscaler && !contents.is_lora;
+           !contents.clip_vision && !contents.upscaler && !contents.model_patch &&
+           !contents.is_lora;
 }
 
 }  // namespace
 
 Family controlled_family(const ControlConfig& config) {
     if (const auto* unet = std::get_if<ControlNetConfig>(&config)) return unet->encoder.family;
-    return std::holds_alternative<QwenControlConfig>(config) ? Family::QwenImage : Family::Sd3;
+    return std::holds_alternative<Sd35ControlConfig>(config) ? Family::Sd3 : Family::QwenImage;
+}
+
+Family patched_family(const PatchConfig& config) {
+    if (std::holds_alternative<QwenPatchConfig>(config)) return Family::QwenImage;
+    return std::holds_alternative<ZImagePatchConfig>(config) ? Family::ZImage : Family::Anima;
 }
 
 std::string_view family_name(Family family) {
@@ -364,6 +380,9 @@ Contents detect_contents(const TensorTable& table) {
     if (is_empty(contents) && !transformer) find_upscaler(table, contents);
     if (is_empty(contents) && !transformer) find_adapter(table, contents);
     contents.is_lora = is_empty(contents) && !transformer && looks_like_lora(table);
+    if (is_empty(contents) && !transformer) find_model_patch(table, contents);
+    if (contents.model_patch && contents.family == Family::Unknown)
+        contents.family = patched_family(contents.model_patch->config);
     if (contents.controlnet && contents.family == Family::Unknown)
         contents.family = controlled_family(contents.controlnet->config);
     if (is_empty(contents) && contents.notes.size() == table.notes.size()) {

@@ -25,15 +25,16 @@ Family family_of(const FluxConfig& c) {
     constexpr int kFillChannels = 96;  // latent, masked latent, mask of 8 x 8 pixels: 16 + 16 + 64
     if (c.global_modulation) return Family::Flux2;
     // LongCat-Image: no pooled text, the text encoder is Qwen 2.5 7B.
+    if (c.yak_mlp) return Family::Flux;  // Ovis-Image, which ComfyUI runs as one
     if (c.vec_in_dim == 0) return c.context_in_dim == 3584 ? Family::LongCatImage : Family::Unknown;
     return c.in_channels == kFillChannels ? Family::FluxFill : Family::Flux;
 }
 
 std::optional<DetectedDenoiser> detect_flux(const TensorView& view, Notes& notes) {
-    if (view.has_any("txt_norm.") || view.has("double_blocks.0.img_mlp.gate_proj.weight"))
-        return not_modelled(notes, "Ovis-Image");
     NumberReader read(view, "Flux");
     FluxConfig c;
+    c.yak_mlp = view.has("double_blocks.0.img_mlp.gate_proj.weight");
+    c.txt_norm = view.has("txt_norm.weight");
     c.global_modulation = view.has("double_stream_modulation_img.lin.weight");
     c.mlp_silu_act = c.global_modulation;  // Flux 2 alone has either, and no biases
     c.ops_bias = view.has("img_in.bias");
@@ -46,9 +47,12 @@ std::optional<DetectedDenoiser> detect_flux(const TensorView& view, Notes& notes
         read.quotient(read.length("final_layer.linear.weight", 0, 2), cells, "channels of a patch");
     c.num_heads = read.quotient(c.hidden_size, read.length(norm_name(view), 0, 1), "heads");
     const int gates = c.mlp_silu_act ? 2 : 1;
-    c.mlp_ratio = read.ratio(
-        read.quotient(read.length("double_blocks.0.img_mlp.0.weight", 0, 2), gates, "gated width"),
-        c.hidden_size);
+    c.mlp_ratio =
+        read.ratio(read.quotient(read.length(c.yak_mlp ? "double_blocks.0.img_mlp.gate_proj.weight"
+                                                       : "double_blocks.0.img_mlp.0.weight",
+                                             0, 2),
+                                 gates, "gated width"),
+                   c.hidden_size);
     c.depth = read.blocks("double_blocks.{}.", "double blocks");
     c.depth_single_blocks = read.blocks("single_blocks.{}.", "single blocks");
     c.context_in_dim = read.length("txt_in.weight", 1, 2);
@@ -57,7 +61,7 @@ std::optional<DetectedDenoiser> detect_flux(const TensorView& view, Notes& notes
     c.axes_dim = c.global_modulation ? kFlux2Axes : kFluxAxes;
     const Family family = family_of(c);
     if (family == Family::Flux2) c.txt_ids_dims = {3};
-    if (family == Family::LongCatImage) c.txt_ids_dims = {1, 2};
+    if (family == Family::LongCatImage || c.yak_mlp) c.txt_ids_dims = {1, 2};
     if (!read.sound(notes)) return std::nullopt;
     if (family == Family::Unknown)
         return not_modelled(notes, "a network like Flux without pooled text");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HiDream and PixelDiT.
+// HiDream-I1, HiDream-O1-Image and PixelDiT.
 #include "modelfile/detect_numbers.h"
 
 namespace plimsoll::modelfile {
@@ -33,6 +33,26 @@ std::optional<DetectedDenoiser> detect_hidream(const TensorView& view, Notes& no
                 "its blocks are not as many as the layers of Llama that are known to feed them");
     if (!read.sound(notes)) return std::nullopt;
     return DetectedDenoiser{std::move(c), Family::HiDream};
+}
+
+std::optional<DetectedDenoiser> detect_hidream_o1(const TensorView& view, Notes& notes) {
+    NumberReader read(view, "HiDream-O1-Image");
+    HiDreamO1Config c;
+    HiDreamO1TextConfig& text = c.text;
+    constexpr std::string_view kLayer = "language_model.layers.0.";
+    const auto first = [&](std::string_view name) { return fmt::format("{}{}", kLayer, name); };
+    text.vocab_size = read.length("language_model.embed_tokens.weight", 0, 2);
+    text.hidden_size = read.length("language_model.embed_tokens.weight", 1, 2);
+    text.intermediate_size = read.length(first("mlp.gate_proj.weight"), 0, 2);
+    text.num_hidden_layers = read.blocks("language_model.layers.{}.", "layers");
+    text.head_dim = read.length(first("self_attn.q_norm.weight"), 0, 1);
+    text.num_attention_heads =
+        read.quotient(read.length(first("self_attn.q_proj.weight"), 0, 2), text.head_dim, "heads");
+    text.num_key_value_heads = read.quotient(read.length(first("self_attn.k_proj.weight"), 0, 2),
+                                             text.head_dim, "heads of keys");
+    text.qkv_bias = view.has(first("self_attn.q_proj.bias"));
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{std::move(c), Family::HiDreamO1};
 }
 
 std::optional<DetectedDenoiser> detect_pixeldit(const TensorView& view, Notes& notes) {

@@ -45,6 +45,7 @@ class WeightSum {
 [[nodiscard]] Family family_of(const UnetConfig& config, bool is_zero123);
 
 [[nodiscard]] std::optional<ControlConfig> detect_controlnet(const TensorView& view, Notes& notes);
+[[nodiscard]] std::optional<PatchConfig> detect_model_patch(const TensorView& view, Notes& notes);
 [[nodiscard]] std::optional<T2iAdapterConfig> detect_t2i_adapter(const TensorView& view,
                                                                  Notes& notes);
 
@@ -83,6 +84,7 @@ DetectDenoiser detect_krea2;            // Krea 2
 DetectDenoiser detect_ideogram4;        // Ideogram 4
 DetectDenoiser detect_ernie;            // ERNIE-Image
 DetectDenoiser detect_hidream;          // HiDream-I1, HiDream-E1
+DetectDenoiser detect_hidream_o1;       // HiDream-O1-Image
 DetectDenoiser detect_pixeldit;         // PixelDiT
 DetectDenoiser detect_lumina2;          // Lumina 2, Z-Image
 DetectDenoiser detect_omnigen2;         // OmniGen 2

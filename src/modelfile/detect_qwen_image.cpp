@@ -10,10 +10,9 @@ std::optional<DetectedDenoiser> detect_qwen_image(const TensorView& view, Notes&
     if (view.axis("txt_norm.weight", 0, 1) == kMageFlowText) return detect_mage_flow(view, notes);
     if (view.has_any("txt_in.text_norm.")) return not_modelled(notes, "Qwen-Image 2.1");
     if (view.has("transformer_blocks.0.img_mlp.w1.weight")) return not_modelled(notes, "Lens");
-    if (view.has("time_text_embed.addition_t_embedding.weight"))
-        return not_modelled(notes, "Qwen-Image-Layered");
     NumberReader read(view, "Qwen-Image");
     QwenImageConfig c;
+    c.use_additional_t_cond = view.has("time_text_embed.addition_t_embedding.weight");
     const int hidden = read.length("img_in.weight", 0, 2);
     c.in_channels = read.length("img_in.weight", 1, 2);
     c.out_channels = read.quotient(read.length("proj_out.weight", 0, 2),

@@ -216,8 +216,8 @@ TEST(DetectContents, tells_qwen_images_relatives_by_their_marks) {
     EXPECT_EQ(std::get<QwenImageConfig>(edit.denoiser->config).default_ref_method,
               "index_timestep_zero");
     const Contents layered = with("time_text_embed.addition_t_embedding.weight", {2, 3072});
-    EXPECT_FALSE(layered.denoiser);
-    EXPECT_THAT(layered.notes, ElementsAre(HasSubstr("Layered")));
+    ASSERT_TRUE(layered.denoiser);
+    EXPECT_TRUE(std::get<QwenImageConfig>(layered.denoiser->config).use_additional_t_cond);
 }
 
 TEST(DetectContents, says_nothing_about_an_empty_file_but_that) {

@@ -54,7 +54,7 @@ constexpr Row kRows[] = {
     {"layers.0.adaLN_sa_ln.weight", "ERNIE-Image", detect_ernie},
     {"pixel_embedder.proj.weight", "PixelDiT", detect_pixeldit},
     {"vid_in.proj.weight", "SeedVR 2", detect_seedvr2},
-    {"x_embedder.proj1.weight", "HiDream O1"},
+    {"x_embedder.proj1.weight", "HiDream O1", detect_hidream_o1},
     {"encoder.lyric_encoder.layers.0.self_attn.q_proj.weight", "ACE-Step 1.5", detect_ace_step15},
     {"video_patch_proj.weight", "MiniMax H3", detect_minimax_h3},
     // Formats under other names.

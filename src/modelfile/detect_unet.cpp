@@ -232,6 +232,17 @@ std::optional<ControlConfig> detect_dit_controlnet(const TensorView& view, Notes
         if (!read.sound(notes)) return std::nullopt;
         return c;
     }
+    if (view.has("control_img_in.weight") && view.has("control_blocks.0.after_proj.weight")) {
+        NumberReader read(view, "a Fun ControlNet of Qwen-Image");
+        QwenFunControlConfig c;
+        c.num_blocks = read.blocks("control_blocks.{}.", "blocks");
+        c.attention_head_dim = read.length("control_blocks.0.attn.norm_q.weight", 0, 1);
+        c.num_attention_heads = read.quotient(read.length("control_img_in.weight", 0, 2),
+                                              c.attention_head_dim, "heads");
+        c.hint_channels = read.length("control_img_in.weight", 1, 2);
+        if (!read.sound(notes)) return std::nullopt;
+        return c;
+    }
     if (view.has("pos_embed_input.proj.weight") &&
         view.has("transformer_blocks.0.adaLN_modulation.1.weight")) {
         constexpr int kHeadDim = 64;

@@ -115,6 +115,7 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     file.vae = rule->vae;
     if (folder == "text_encoders") file.kind = NamedFile::Kind::TextEncoder;
     if (folder == "controlnet") file.kind = NamedFile::Kind::ControlNet;
+    if (folder == "model_patches") file.kind = NamedFile::Kind::ModelPatch;
     if (folder == "vae") file.kind = NamedFile::Kind::Vae;
     if (folder == "clip_vision") file.kind = NamedFile::Kind::ClipVision;
     if (folder == "upscale_models") file.kind = NamedFile::Kind::Upscaler;

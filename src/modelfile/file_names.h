@@ -16,7 +16,15 @@
 namespace plimsoll::modelfile {
 
 struct NamedFile {
-    enum class Kind : std::uint8_t { Model, TextEncoder, Vae, ControlNet, ClipVision, Upscaler };
+    enum class Kind : std::uint8_t {
+        Model,
+        TextEncoder,
+        Vae,
+        ControlNet,
+        ClipVision,
+        Upscaler,
+        ModelPatch
+    };
     Kind kind = Kind::Model;
     std::string name;  // of known_model, known_text_encoder...
     DType dtype = DType::Float16;
@@ -27,7 +35,8 @@ struct NamedFile {
 };
 
 // `folder`: in which of ComfyUI's folders it would lie: "diffusion_models", "text_encoders", "vae",
-// "checkpoints", "controlnet", "clip_vision", "upscale_models". nullopt where no rule fits.
+// "checkpoints", "controlnet", "clip_vision", "upscale_models", "model_patches". nullopt where no
+// rule fits.
 [[nodiscard]] std::optional<NamedFile> guess_file(std::string_view file_name,
                                                   std::string_view folder);
 

@@ -33,6 +33,12 @@ TEST(FileNames, tell_the_published_networks) {
     EXPECT_EQ(name_of("minimax_h3_video_vae_int8_convrot.safetensors", "vae"), "minimax_h3");
     EXPECT_EQ(name_of("ltx-2.5-audio-vae-bf16.safetensors", "vae"), "ltx2.3_audio");
     EXPECT_EQ(name_of("ae.safetensors", "vae"), "kl16");
+    EXPECT_EQ(name_of("qwen_image_layered_control_bf16.safetensors", kUnets), "qwen_image_layered");
+    EXPECT_EQ(name_of("hidream_o1_image_dev_fp8_scaled.safetensors", "checkpoints"), "hidream_o1");
+    EXPECT_EQ(name_of("Qwen-Image-2512-Fun-Controlnet-Union-2602.safetensors", "controlnet"),
+              "qwen_image_fun_union");
+    EXPECT_EQ(name_of("Z-Image-Turbo-Fun-Controlnet-Union.safetensors", "model_patches"),
+              "z_image_fun_union");
     EXPECT_EQ(name_of("sd_xl_base_1.0.safetensors", "checkpoints"), "sdxl");
 }
 
@@ -40,7 +46,6 @@ TEST(FileNames, leave_networks_alone_that_are_not_modelled) {
     EXPECT_EQ(name_of("Wan2_1_InfiniteTalk_s2v_14B.safetensors", "diffusion_models"), "");
     EXPECT_EQ(name_of("ltx-2.5-22b-distilled.safetensors", "diffusion_models"), "");
     EXPECT_EQ(name_of("wan2.1_fun_control_1.3B.safetensors", "diffusion_models"), "");
-    EXPECT_EQ(name_of("qwen_image_layered_control_bf16.safetensors", "diffusion_models"), "");
     EXPECT_EQ(name_of("my_own_training.safetensors", "diffusion_models"), "");
     EXPECT_EQ(name_of("ae.safetensors", "no such folder"), "");
     EXPECT_EQ(name_of(std::string(5000, 'x') + "flux1-dev.safetensors", "diffusion_models"), "");

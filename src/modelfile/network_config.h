@@ -19,6 +19,7 @@
 #include "modelfile/networks/flux_config.h"
 #include "modelfile/networks/gemma4_config.h"
 #include "modelfile/networks/hidream_config.h"
+#include "modelfile/networks/hidream_o1_config.h"
 #include "modelfile/networks/hunyuan_vae_config.h"
 #include "modelfile/networks/hunyuan_video_config.h"
 #include "modelfile/networks/ideogram4_config.h"
@@ -36,6 +37,7 @@
 #include "modelfile/networks/minimax_music3_config.h"
 #include "modelfile/networks/minimax_vae_config.h"
 #include "modelfile/networks/mmdit_config.h"
+#include "modelfile/networks/model_patch_config.h"
 #include "modelfile/networks/music_dcae_config.h"
 #include "modelfile/networks/omnigen2_config.h"
 #include "modelfile/networks/oobleck_config.h"
@@ -94,6 +96,7 @@ enum class Family : std::uint8_t {
     Ideogram4,
     ErnieImage,
     HiDream,
+    HiDreamO1,
     Kandinsky5Image,
     PixelDit,
     Lumina2,
@@ -206,10 +209,14 @@ using DenoiserConfig =
                  Ideogram4Config, ErnieConfig, HiDreamConfig, Kandinsky5Config, PixelDitConfig,
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
-                 StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config, Seedvr2Config>;
-using ControlConfig = std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig>;
+                 StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config,
+                 Seedvr2Config, HiDreamO1Config>;
+using ControlConfig =
+    std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig, QwenFunControlConfig>;
+using PatchConfig = std::variant<QwenPatchConfig, ZImagePatchConfig, AnimaPatchConfig>;
 // Of the network that it controls.
 [[nodiscard]] Family controlled_family(const ControlConfig& config);
+[[nodiscard]] Family patched_family(const PatchConfig& config);
 using VaeConfig =
     std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig, LtxVaeConfig,
                  Ltx24VaeConfig, LtxAudioVaeConfig, CosmosVaeConfig, MageVaeConfig,
@@ -252,6 +259,7 @@ struct Contents {
     std::optional<Part<T2iAdapterConfig>> t2i_adapter;
     std::optional<Part<ClipVisionConfig>> clip_vision;
     std::optional<Part<UpscalerConfig>> upscaler;
+    std::optional<Part<PatchConfig>> model_patch;
     bool is_lora = false;
     PartWeights everything;          // all tensors of the file
     std::vector<std::string> notes;  // what was not recognised and why, for people

@@ -21,7 +21,7 @@ namespace {
 constexpr std::array<std::string_view, 9> kModelEndings{
     ".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".pt2", ".bin", ".pkl"};
 // ComfyUI's folders of the files that its loaders list.
-constexpr std::array<std::string_view, 12> kSubfolders{"",
+constexpr std::array<std::string_view, 13> kSubfolders{"",
                                                        "checkpoints",
                                                        "diffusion_models",
                                                        "unet",
@@ -32,7 +32,8 @@ constexpr std::array<std::string_view, 12> kSubfolders{"",
                                                        "t2i_adapter",
                                                        "loras",
                                                        "upscale_models",
-                                                       "clip_vision"};
+                                                       "clip_vision",
+                                                       "model_patches"};
 
 // A VAE that ComfyUI has without a file.
 constexpr std::string_view kPixelSpace = "pixel_space";

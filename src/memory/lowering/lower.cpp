@@ -267,6 +267,8 @@ std::string_view model_role_name(ModelRole role) {
             return "CLIP vision";
         case ModelRole::Upscaler:
             return "upscaler";
+        case ModelRole::ModelPatch:
+            return "model patch";
         case ModelRole::Other:
             return "network";
     }

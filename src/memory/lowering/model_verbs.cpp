@@ -14,12 +14,17 @@ namespace {
 
 using workflow::NodeVerb;
 
+// No network reads the prompt before the diffusion model does.
+bool hands_tokens_on(const BuiltFile& file) {
+    return file.contents->family == modelfile::Family::HiDreamO1;
+}
+
 bool has_role(const BuiltFile& file, ModelRole role) {
     switch (role) {
         case ModelRole::Unet:
             return file.denoiser != nullptr;
         case ModelRole::TextEncoder:
-            return !file.text_encoders.empty();
+            return !file.text_encoders.empty() || hands_tokens_on(file);
         case ModelRole::Vae:
             return file.vae != nullptr;
         case ModelRole::ControlNet:
@@ -28,6 +33,8 @@ bool has_role(const BuiltFile& file, ModelRole role) {
             return file.clip_vision != nullptr;
         case ModelRole::Upscaler:
             return file.upscaler != nullptr;
+        case ModelRole::ModelPatch:
+            return file.model_patch != nullptr;
         case ModelRole::Other:
             return false;
     }
@@ -35,6 +42,7 @@ bool has_role(const BuiltFile& file, ModelRole role) {
 }
 
 std::string why_not(const std::string& name, const BuiltFile* file, ModelRole role) {
+    if (name.empty()) return "the loader names no file";
     if (file == nullptr) return fmt::format("the file {} was not seen", name);
     if (!file->notes.empty()) return fmt::format("{}: {}", name, file->notes.front());
     return fmt::format("{} holds no {} that is known", name, model_role_name(role));
@@ -144,11 +152,30 @@ Values load_other(NodeScope& scope, const BuiltModels& models) {
     for (const std::string& input : scope.kind().files)
         if (auto file = scope.text(input)) files.push_back(std::move(*file));
     LoadStep step;
+    const auto known = files.size() == 1 ? models.find(files.front()) : nullptr;
+    if (known != nullptr && known->model_patch != nullptr) {
+        Values values{add_model(scope, models, ModelRole::ModelPatch, files, step)};
+        scope.step(std::move(step));
+        return values;
+    }
     Value network = add_model(scope, models, ModelRole::Other, files, step);
     scope.program().models.back().why_unknown = fmt::format(
         "{} ({}) is not forecast", scope.kind().network, files.empty() ? "no file" : files.front());
     scope.step(std::move(step));
     return {std::move(network)};
+}
+
+// A network that runs inside the model's, beside its weights.
+Values patch_with_network(NodeScope& scope) {
+    std::vector<LatentShape> encoded;
+    if (!run_encodes(scope, encoded)) scope.forgive();
+    Values values = make_outputs(scope);
+    const auto* network = scope.get<ModelValue>("model_patch");
+    if (network == nullptr || scope.number("strength") == 0.0) return values;
+    for (Value& value : values)
+        if (auto* model = std::get_if<ModelValue>(&value.what))
+            model->use.additions.push_back(network->use.model);
+    return values;
 }
 
 constexpr std::size_t kLorasMax = 64;  // chosen: no graph draws as many
@@ -168,6 +195,7 @@ std::vector<LoraIndex> loras_of(NodeScope& scope, const BuiltModels& models) {
 // A LoRA changes weights where they lie; it is another model only for the loader. A model that is
 // merged with another is patched in every weight.
 Values patch(NodeScope& scope, const BuiltModels& models) {
+    if (scope.is_linked("model_patch")) return patch_with_network(scope);
     Values values = make_outputs(scope);
     const bool merges = scope.kind().files.empty() && scope.node().find("lora_name") == nullptr;
     const std::vector<LoraIndex> loras = loras_of(scope, models);

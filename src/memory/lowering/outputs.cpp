@@ -221,6 +221,17 @@ std::optional<ImageShape> make_image(NodeScope& scope, const MadeShape& made) {
     return image;
 }
 
+namespace {
+
+// A reference that no VAE encodes: its pixels are its cells.
+LatentShape of_pixels(const ImageShape& image) {
+    constexpr int kColours = 3;
+    return {
+        .channels = kColours, .height = image.height, .width = image.width, .pixels_per_cell = 1};
+}
+
+}  // namespace
+
 Values make_outputs(NodeScope& scope) {
     Values values;
     for (const NodeOutput& output : scope.kind().outputs)
@@ -228,8 +239,16 @@ Values make_outputs(NodeScope& scope) {
     std::vector<LatentShape> references;
     for (const std::string& name : scope.kind().references)
         for (const std::string_view input : scope.inputs_of(name))
-            if (const auto* latent = scope.look<LatentShape>(input)) references.push_back(*latent);
+            if (const auto* latent = scope.look<LatentShape>(input))
+                references.push_back(*latent);
+            else if (const auto* image = scope.look<ImageShape>(input))
+                references.push_back(of_pixels(*image));
     refer_to(values, references);
+    if (const auto method = scope.text("reference_latents_method"))
+        for (Value& value : values)
+            if (auto* conditioning = std::get_if<ConditioningValue>(&value.what))
+                for (ConditionUse& condition : conditioning->conditions)
+                    condition.reference_method = reference_method(*method);
     if (values.empty()) values.push_back({Nothing{}});
     return values;
 }

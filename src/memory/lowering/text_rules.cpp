@@ -11,6 +11,8 @@ namespace {
 
 constexpr int kChunkTokens = 77;
 constexpr int kTokensMax = 1 << 16;  // chosen: far above any text
+// Marks of a turn around a prompt that no encoder reads: HiDream-O1-Image's.
+constexpr int kAroundPlain = 10;
 
 // Facts of ComfyUI's tokenizers and text encoder classes (0.3.64; those of newer models 0.33.0).
 // Lengths of templates are those of their published tokenizers, about.
@@ -95,6 +97,10 @@ PromptUse use_prompt(std::span<const std::string> encoders, std::string_view pur
     const bool hidream = among("clip_g") && among("llama3_8b_hv");
     if (hidream) purpose = "hidream";
     PromptUse use;
+    if (encoders.empty()) {
+        use.tokens = std::clamp(prompt.tokens + kAroundPlain, 1, kTokensMax);
+        return use;
+    }
     const int weighted = prompt.weighted ? 1 : 0;
     int of_clip = 0;
     int of_others = 0;

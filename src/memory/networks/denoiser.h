@@ -14,6 +14,7 @@ namespace plimsoll::memory {
 struct ControlTensors {
     std::vector<Tensor> middle;
     std::vector<Tensor> output;
+    bool once = false;  // each is added after one block of those that it stands for
 };
 
 // To a transformer's tokens after one of its `blocks`: in place. A tensor of the ControlNet's
@@ -29,10 +30,13 @@ struct StepInputs {
     Tensor y;          // [N, width]: pooled text, sizes, classes
     Tensor guidance;   // [N]: distilled guidance
     Tensor concat;     // further input channels: masks and latents; joined to x by the model object
-    std::vector<Tensor> references;     // latents of reference images
+    std::vector<Tensor> references;  // latents of reference images
+    ReferenceMethod reference_method = ReferenceMethod::Usual;
     std::vector<Tensor> more;           // what only one family takes, in its own order
     std::vector<Tensor> schedule;       // the step's sigma and those of all steps: always fp32
     ControlTensors* control = nullptr;  // emptied by the walk of a UNet
+    const ModelPatchNetwork* patch = nullptr;
+    std::vector<Tensor> patch_hints;  // what the patch keeps for the whole run
     std::int64_t frames = 1;  // of each video, where x holds them one by one as [N, C, H, W]
 };
 

@@ -5,6 +5,7 @@
 #include "memory/networks/calls.h"
 #include "memory/networks/controlnet.h"
 #include "memory/networks/denoiser.h"
+#include "memory/networks/model_patch.h"
 
 #include <algorithm>
 #include <array>
@@ -20,6 +21,7 @@ void add_control(Tape& tape, Module module, const ControlTensors* control, std::
     if (control == nullptr || control->output.empty()) return;
     const std::size_t each = (blocks + control->output.size() - 1) / control->output.size();
     const std::size_t index = block / each;
+    if (control->once && block % each != 0) return;
     if (index < control->output.size())
         ghost::binary_in_place(tape, "add_", module, tokens, control->output[index]);
 }
@@ -136,6 +138,9 @@ Tensor apply_model(Tape& tape, const Denoiser& model, const StepInputs& in,
         inner.references.push_back(cast(tape, reference, compute));
     for (const Tensor& more : in.more) inner.more.push_back(cast(tape, more, compute));
     inner.schedule = in.schedule;
+    inner.reference_method = in.reference_method;
+    inner.patch = in.patch;
+    inner.patch_hints = in.patch_hints;
     tape.set_scope(kModelScope);
     Tensor output = model.forward(tape, inner);
     tape.set_scope({});
@@ -326,7 +331,11 @@ Walk walk_sampling_function(const Denoiser& model, const StepCall& call) {
         chunks[i].mult = ones();
         chunks[i].conditions = repeated(tape, i == 0 ? cond : uncond, images);
     }
-    const StepInputs batch = join_conditions(tape, cond, chunks);
+    StepInputs batch = join_conditions(tape, cond, chunks);
+    if (call.patch != nullptr) {
+        batch.patch = call.patch;
+        batch.patch_hints = call.patch->make_hints(tape, call);
+    }
     for (std::size_t i = 0; i + 1 < conds; ++i) chunks[i].conditions = {};
     ControlTensors control;
     if (call.controlnet != nullptr)

@@ -14,8 +14,10 @@
 #include "memory/networks/dit/chroma_radiance.h"
 #include "memory/networks/dit/cosmos_predict2.h"
 #include "memory/networks/dit/dit_controlnet.h"
+#include "memory/networks/dit/dit_patches.h"
 #include "memory/networks/dit/ernie.h"
 #include "memory/networks/dit/hidream.h"
+#include "memory/networks/dit/hidream_o1.h"
 #include "memory/networks/dit/hunyuan_video.h"
 #include "memory/networks/dit/ideogram4.h"
 #include "memory/networks/dit/kandinsky5.h"
@@ -130,6 +132,9 @@ struct DenoiserBuilder {
     }
     BuiltDenoiser operator()(const modelfile::WanConfig& c) const { return build_wan(c); }
     BuiltDenoiser operator()(const modelfile::Seedvr2Config& c) const { return build_seedvr2(c); }
+    BuiltDenoiser operator()(const modelfile::HiDreamO1Config& c) const {
+        return build_hidream_o1(c);
+    }
     BuiltDenoiser operator()(const modelfile::MiniMaxH3Config& c) const {
         return build_minimax_h3(c);
     }
@@ -244,6 +249,9 @@ struct ControlBuilder {
     Built operator()(const modelfile::QwenControlConfig& c) const {
         return build_qwen_controlnet(c);
     }
+    Built operator()(const modelfile::QwenFunControlConfig& c) const {
+        return build_qwen_fun_controlnet(c);
+    }
     Built operator()(const modelfile::Sd35ControlConfig& c) const {
         return build_sd35_controlnet(c);
     }
@@ -254,6 +262,22 @@ struct ControlBuilder {
 Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
     const modelfile::ControlConfig& config) {
     return std::visit(ControlBuilder{}, config);
+}
+
+namespace {
+
+struct PatchBuilder {
+    using Built = Result<std::shared_ptr<const ModelPatchNetwork>>;
+    Built operator()(const modelfile::QwenPatchConfig& c) const { return build_qwen_patch(c); }
+    Built operator()(const modelfile::ZImagePatchConfig& c) const { return build_z_image_patch(c); }
+    Built operator()(const modelfile::AnimaPatchConfig& c) const { return build_anima_patch(c); }
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const ModelPatchNetwork>> build_model_patch(
+    const modelfile::PatchConfig& config) {
+    return std::visit(PatchBuilder{}, config);
 }
 
 Result<std::shared_ptr<const T2iAdapterNetwork>> build_t2i_adapter(

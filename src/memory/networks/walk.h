@@ -10,6 +10,7 @@
 #include "memory/live_tensor.h"
 #include "memory/networks/module_entry.h"
 #include "memory/ops.h"
+#include "memory/reference_method.h"
 #include "modelfile/network_config.h"
 
 #include <functional>
@@ -72,6 +73,7 @@ class Network {
 
 class Denoiser;
 class ControlNetNetwork;
+class ModelPatchNetwork;
 class T2iAdapterNetwork;
 class Vae;
 class KlVaeNetwork;
@@ -91,6 +93,8 @@ class ClipNetwork;
 [[nodiscard]] Result<std::shared_ptr<const Vae>> build_vae(const modelfile::VaeConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_controlnet(
     const modelfile::ControlConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const ModelPatchNetwork>> build_model_patch(
+    const modelfile::PatchConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const T2iAdapterNetwork>> build_t2i_adapter(
     const modelfile::T2iAdapterConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const KlVaeNetwork>> build_kl_vae(
@@ -136,6 +140,7 @@ struct StepCall {
     // ApplyModel is handed tensors of its shapes by the caller, as inputs.
     const ControlNetNetwork* controlnet = nullptr;
     int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
+    const ModelPatchNetwork* patch = nullptr;  // runs inside the network's forward
     int latent_frames = 1;
     int audio_latents = 0;            // of the sound beside a video
     int lyrics = 512;                 // tokens of what is sung; those of the recordings
@@ -143,6 +148,7 @@ struct StepCall {
     bool timestep_per_token = false;  // the same for networks that take one for each token
     // Of reference images. Initialised, so that designated initialisers may leave it out.
     std::vector<LatentExtent> references = {};  // NOLINT(readability-redundant-member-init)
+    ReferenceMethod reference_method = ReferenceMethod::Usual;
     ForwardRules rules = {};
 };
 

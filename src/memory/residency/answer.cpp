@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "memory/built_models.h"
 #include "memory/families.h"
+#include "memory/networks/controlnet.h"
 #include "memory/networks/vae.h"
 #include "memory/residency/dtypes.h"
 #include "memory/residency/estimates.h"
@@ -206,7 +207,7 @@ class ResidencySession {
         TRY_ASSIGN(set.controlnet_network, build_controlnet(config));
         Placement placement;
         set.controlnet =
-            add(loadable_controlnet("cnet:" + set.name, *set.controlnet_network, set.unet_types),
+            add(loadable_network("cnet:" + set.name, *set.controlnet_network, set.unet_types),
                 ModelRole::ControlNet, placement);
         // The node's output, the copy in the conditions, and the one who asks.
         constexpr int kReferences = 3;

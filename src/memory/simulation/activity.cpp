@@ -181,6 +181,7 @@ Activity sampling_activity(const Denoiser& unet, const modelfile::DenoiserConfig
                       .compute = types.compute,
                       .conds = forward.conds,
                       .controlnet = forward.controlnet,
+                      .patch = forward.patch,
                       .latent_frames = latent.frames,
                       .audio_latents = latent.sound,
                       .timestep_per_frame = masked,
@@ -188,6 +189,7 @@ Activity sampling_activity(const Denoiser& unet, const modelfile::DenoiserConfig
         if (forward.lyrics > 0) call.lyrics = forward.lyrics;
         for (const LatentShape& reference : forward.references)
             call.references.push_back({reference.frames, reference.height, reference.width});
+        call.reference_method = forward.reference_method;
         run(activity, types, rules, forward.times, [&](const ForwardRules& with) {
             call.rules = with;
             return patched != nullptr ? simulate_patched_step(unet, *patched, patches, call)

@@ -71,7 +71,9 @@ struct StepForward {
     int tokens = 77;
     int lyrics = 0;
     const ControlNetNetwork* controlnet = nullptr;
+    const ModelPatchNetwork* patch = nullptr;
     std::vector<LatentShape> references;
+    ReferenceMethod reference_method = ReferenceMethod::Usual;
     LatentShape latent;      // that it sees
     std::int64_t times = 1;  // how often it runs, beside the others
 };

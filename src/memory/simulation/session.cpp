@@ -2,6 +2,8 @@
 #include "memory/simulation/session.h"
 
 #include "memory/families.h"
+#include "memory/networks/controlnet.h"
+#include "memory/networks/model_patch.h"
 #include "memory/residency/estimates.h"
 
 #include <fmt/format.h>
@@ -28,6 +30,18 @@ std::optional<ComputeType> forced_storage(const ProgramModel& model,
     if (weights.dtype == modelfile::DType::Float8E5M2) return ComputeType::Float8E5M2;
     return std::nullopt;
 }
+
+namespace {
+
+std::optional<ComputeType> stored_type_of(modelfile::DType dtype) {
+    using enum modelfile::DType;
+    if (dtype == Float32) return ComputeType::Float32;
+    if (dtype == Float16) return ComputeType::Float16;
+    if (dtype == BFloat16) return ComputeType::BFloat16;
+    return std::nullopt;
+}
+
+}  // namespace
 
 std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Server& server,
                                              const Device& device, Types& types) {
@@ -61,7 +75,21 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
                                 .supported = traits.types,
                                 .forced = {}},
                                flags, device);
-            loadable = loadable_controlnet(name, *file.controlnet, types);
+            loadable = loadable_network(name, *file.controlnet, types);
+            break;
+        }
+        case ModelRole::ModelPatch: {
+            // Kept as the file has it, computed in whatever its inputs are of.
+            const auto& weights = file.contents->model_patch->weights;
+            const FamilyTraits traits =
+                family_traits(file.contents->family, modelfile::UnetConfig{}, server.version);
+            types = unet_types({.params = weights.params,
+                                .file = weights.dtype,
+                                .supported = traits.types,
+                                .forced = {}},
+                               flags, device);
+            types.storage = stored_type_of(weights.dtype).value_or(types.storage);
+            loadable = loadable_network(name, *file.model_patch, types);
             break;
         }
         case ModelRole::Other:  // never known, never loaded

@@ -389,6 +389,21 @@ class Simulation {
                 in_use.push_back(control->handle);
             }
 
+        const ModelPatchNetwork* patch = nullptr;
+        for (const ModelIndex index : what.unet.additions) {
+            const LiveModel* addition = live(index);
+            if (addition == nullptr) return unknown_phase(std::move(phase), why_missing(index));
+            const BuiltFile& patched = *model(index).built.front();
+            if (patched.contents->family != file.contents->family)
+                return unknown_phase(
+                    std::move(phase),
+                    fmt::format("{} is a patch of another network", file_list(model(index))));
+            if (patch != nullptr)
+                phase.reasons.emplace_back("of several model patches the walk has the last");
+            patch = patched.model_patch.get();
+            request.models.push_back({addition->handle, {}});
+            in_use.push_back(addition->handle);
+        }
         const FamilyTraits traits =
             family_traits(file.contents->family, file.contents->denoiser->config, server_.version);
         if (traits.references_unknown &&
@@ -421,7 +436,9 @@ class Simulation {
                                 .controlnet = first.controlnets.empty()
                                                   ? nullptr
                                                   : controlnets[first.controlnets.front()],
+                                .patch = patch,
                                 .references = first.references,
+                                .reference_method = first.reference_method,
                                 .latent = walked,
                                 .times = times_of(planned, plan, what.steps)});
             if (first.controlnets.size() > 1)

@@ -30,6 +30,22 @@ BOOST_DESCRIBE_STRUCT(QwenControlConfig, (),
                       (num_layers, attention_head_dim, num_attention_heads, joint_attention_dim,
                        in_channels, extra_condition_channels, main_layers))
 
+// Of Qwen-Image (Fun, Alibaba PAI): blocks of its own, each with a Linear layer behind it. Text,
+// time and positions are embedded by the network that is controlled.
+struct QwenFunControlConfig {
+    int num_blocks = 5;
+    int attention_head_dim = 128;
+    int num_attention_heads = 24;
+    int hint_channels = 132;  // of a token: control image, mask, image to fill
+
+    [[nodiscard]] QwenImageConfig base() const {
+        return {.attention_head_dim = attention_head_dim,
+                .num_attention_heads = num_attention_heads};
+    }
+};
+BOOST_DESCRIBE_STRUCT(QwenFunControlConfig, (),
+                      (num_blocks, attention_head_dim, num_attention_heads, hint_channels))
+
 // Of Stable Diffusion 3.5 Large (Stability AI): blocks of image tokens alone, each of which is
 // given the same tokens.
 struct Sd35ControlConfig {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Flux (Black Forest Labs 2024) and the networks that differ from it in numbers only: Flux 2,
-// LongCat-Image. Members have the names of ComfyUI's constructor arguments.
+// LongCat-Image, Ovis-Image. Members have the names of ComfyUI's constructor arguments.
 #pragma once
 #include <boost/describe/class.hpp>
 
@@ -30,7 +30,8 @@ struct FluxConfig {
     bool global_modulation = false;
     bool mlp_silu_act = false;
     bool ops_bias = true;
-    // Of relatives that are not simulated.
+    // Ovis-Image: a gated SiLU of two Linear layers in blocks of two streams, and a norm of the
+    // text.
     bool yak_mlp = false;
     bool txt_norm = false;
 };

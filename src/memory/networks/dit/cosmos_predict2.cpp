@@ -118,13 +118,18 @@ CosmosAttention::CosmosAttention(Registry& r, std::string_view path, const Cosmo
 
 // The projections live on in the caller's frame while their norms and rotations are made.
 CosmosAttention::Qkv CosmosAttention::project(Tape& tape, const Tensor& x, const Tensor& context,
-                                              const Tensor& pe) const {
+                                              const Tensor& pe, const PatchedPlace& patch) const {
     const auto heads = [&](const Tensor& t) {
         return t.view({t.shape()[0], t.shape()[1], widths_.heads, widths_.head_dim});
     };
-    const Tensor q = heads(q_.forward(tape, x));
-    const Tensor k = heads(k_.forward(tape, context));
-    const Tensor v = heads(v_.forward(tape, context));
+    // All inputs are patched before the first is projected.
+    const bool crossed = !pe.defined();
+    Tensor q = patch.before(crossed ? PatchedInput::CrossQuery : PatchedInput::Query, x);
+    Tensor k = crossed ? context : patch.before(PatchedInput::Key, context);
+    Tensor v = crossed ? context : patch.before(PatchedInput::Value, context);
+    q = heads(q_.forward(tape, q));
+    k = heads(k_.forward(tape, k));
+    v = heads(v_.forward(tape, v));
     Qkv out{.q = q_norm_.forward(tape, q), .k = k_norm_.forward(tape, k), .v = v};
     if (pe.defined()) {
         out.q = rotate(tape, path_, out.q, pe);
@@ -134,8 +139,8 @@ CosmosAttention::Qkv CosmosAttention::project(Tape& tape, const Tensor& x, const
 }
 
 Tensor CosmosAttention::forward(Tape& tape, const Tensor& x, const Tensor& context,
-                                const Tensor& pe) const {
-    const Qkv qkv = project(tape, x, context, pe);
+                                const Tensor& pe, const PatchedPlace& patch) const {
+    const Qkv qkv = project(tape, x, context, pe, patch);
     const Tensor attn = ghost::attention(tape, path_, qkv.q, qkv.k, qkv.v,
                                          {.batch = x.shape()[0],
                                           .heads = widths_.heads,
@@ -159,7 +164,9 @@ CosmosBlock::CosmosBlock(Registry& r, std::string_view path, const CosmosWidths&
       cross_modulation_(r, *r.path(path, "adaln_modulation_cross_attn"), w, kModulations),
       mlp_modulation_(r, *r.path(path, "adaln_modulation_mlp"), w, kModulations) {}
 
-void CosmosBlock::forward(Tape& tape, Tensor& callers_x, const Shared& shared) const {
+void CosmosBlock::forward(Tape& tape, Tensor& callers_x, const Shared& shared,
+                          std::size_t index) const {
+    const PatchedPlace place{shared.patch, index};
     const ElementType compute = shared.emb.type();
     const auto modulation = [&](const CosmosModulation& m) {
         return m.forward(tape, path_, shared.emb, shared.modulation);
@@ -176,21 +183,22 @@ void CosmosBlock::forward(Tape& tape, Tensor& callers_x, const Shared& shared) c
     Tensor normal = modulated(tape, path_, self_norm_, x, self_mod);
     Tensor result = [&] {
         const Tensor in = narrow(normal).view(tokens);
-        return self_attn_.forward(tape, in, in, shared.pe).view(grid);
+        return self_attn_.forward(tape, in, in, shared.pe, place).view(grid);
     }();
     x = add_gated(tape, path_, x, result, self_mod);
 
     result = [&] {
         const Tensor own = modulated(tape, path_, cross_norm_, x, cross_mod);
         const Tensor in = narrow(own).view(tokens);
-        return cross_attn_.forward(tape, in, shared.context, {}).view(grid);
+        return cross_attn_.forward(tape, in, shared.context, {}, place).view(grid);
     }();
     x = add_gated(tape, path_, x, result, cross_mod);
 
     normal = narrow(modulated(tape, path_, mlp_norm_, x, mlp_mod));
     result = [&] {
         const Tensor hidden = [&] {
-            const Tensor in = mlp_in_.forward(tape, normal);
+            const Tensor patched = place.before(PatchedInput::FeedForward, normal);
+            const Tensor in = mlp_in_.forward(tape, patched);
             return ghost::unary(tape, "gelu", mlp_act_, in);
         }();
         return mlp_out_.forward(tape, hidden);
@@ -399,7 +407,9 @@ Tensor CosmosPredict2Network::forward(Tape& tape, const StepInputs& in) const {
     if (!since_033(tape)) tape.keep(shared.emb);  // for the log that the network keeps of itself
     if (since_033(tape) && x.type() == ElementType::Float16)
         x = ghost::to_type(tape, root_, x, ElementType::Float32);  // between the blocks
-    for (const CosmosBlock& block : blocks_) block.forward(tape, x, shared);
+    const std::unique_ptr<PatchRun> patch = begin_patch(tape, in);
+    shared.patch = patch.get();
+    for (std::size_t i = 0; i < blocks_.size(); ++i) blocks_[i].forward(tape, x, shared, i);
 
     const Tensor out = [&] {
         const Tensor narrow = ghost::to_type(tape, root_, x, shared.context.type());

@@ -5,6 +5,7 @@
 #pragma once
 #include "memory/networks/denoiser.h"
 #include "memory/networks/dit/dit_layers.h"
+#include "memory/networks/model_patch.h"
 #include "modelfile/networks/cosmos_predict2_config.h"
 
 #include <optional>
@@ -38,13 +39,24 @@ class CosmosModulation {
     Linear up_;
 };
 
+// A run of a model patch, and the block that it is in.
+struct PatchedPlace {
+    PatchRun* run = nullptr;
+    std::size_t block = 0;
+
+    [[nodiscard]] Tensor before(PatchedInput what, const Tensor& x) const {
+        return run == nullptr ? x : run->before(what, block, x);
+    }
+};
+
 class CosmosAttention {
   public:
     CosmosAttention(Registry& registry, std::string_view path, const CosmosWidths& widths,
                     std::int64_t context_width);
     // `context`: what is attended to. `pe`: undefined where positions do not count.
+    // `patch`, undefined where there is none, sees what the projections are given.
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x, const Tensor& context,
-                                 const Tensor& pe) const;
+                                 const Tensor& pe, const PatchedPlace& patch) const;
 
   private:
     struct Qkv {
@@ -52,8 +64,8 @@ class CosmosAttention {
         Tensor k;
         Tensor v;
     };
-    [[nodiscard]] Qkv project(Tape& tape, const Tensor& x, const Tensor& context,
-                              const Tensor& pe) const;
+    [[nodiscard]] Qkv project(Tape& tape, const Tensor& x, const Tensor& context, const Tensor& pe,
+                              const PatchedPlace& patch) const;
 
     Module path_;
     CosmosWidths widths_;
@@ -74,9 +86,10 @@ class CosmosBlock {
         Tensor modulation;  // [N, 1, 3 x hidden]
         Tensor context;     // [N, tokens, width]
         Tensor pe;
+        PatchRun* patch = nullptr;
     };
     // `x`: [N, frames, rows, columns, hidden].
-    void forward(Tape& tape, Tensor& x, const Shared& shared) const;
+    void forward(Tape& tape, Tensor& x, const Shared& shared, std::size_t index) const;
 
   private:
     Module path_;

@@ -39,6 +39,15 @@ std::vector<ControlNetNetwork::Output> token_outputs(std::size_t layers, std::in
     return std::vector<ControlNetNetwork::Output>(layers, {tokens, false});
 }
 
+StepInputs qwen_inputs(Tape& tape, const StepCall& call, std::int64_t text) {
+    const ElementType f32 = ElementType::Float32;
+    StepInputs in;
+    in.x = tape.input({call.batch, kLatentChannels, 1, call.latent_height, call.latent_width}, f32);
+    in.timesteps = tape.input({call.batch}, f32);
+    in.context = tape.input({call.batch, call.tokens, text}, f32);
+    return in;
+}
+
 }  // namespace
 
 QwenControlNet::QwenControlNet(const modelfile::QwenControlConfig& c)
@@ -59,12 +68,7 @@ std::vector<ControlNetNetwork::Output> QwenControlNet::output_shapes(std::int64_
 }
 
 StepInputs QwenControlNet::make_inputs(Tape& tape, const StepCall& call) const {
-    const ElementType f32 = ElementType::Float32;
-    StepInputs in;
-    in.x = tape.input({call.batch, kLatentChannels, 1, call.latent_height, call.latent_width}, f32);
-    in.timesteps = tape.input({call.batch}, f32);
-    in.context = tape.input({call.batch, call.tokens, config_.joint_attention_dim}, f32);
-    return in;
+    return qwen_inputs(tape, call, config_.joint_attention_dim);
 }
 
 // Repeated to the whole batch before the network sees it.
@@ -97,6 +101,101 @@ ControlTensors QwenControlNet::forward(Tape& tape, const ControlInputs& in) cons
         trunk_.blocks[i].forward(tape, img, txt, condition);
         control.output.push_back(outs_[i].forward(tape, img));
     }
+    return control;
+}
+
+QwenFunControlNet::QwenFunControlNet(const modelfile::QwenFunControlConfig& c)
+    : config_(c),
+      base_config_(c.base()),
+      widths_{.hidden = std::int64_t{c.num_attention_heads} * c.attention_head_dim,
+              .heads = c.num_attention_heads,
+              .head_dim = c.attention_head_dim},
+      root_(registry_.path("", "")),
+      base_(base_registry_, widths_, 0, base_config_.in_channels, base_config_.joint_attention_dim),
+      hint_in_(registry_, registry_.path("control_img_in", ""), c.hint_channels, widths_.hidden) {
+    blocks_.reserve(static_cast<std::size_t>(c.num_blocks));
+    for (int i = 0; i < c.num_blocks; ++i) {
+        const std::string path = fmt::format("control_blocks.{}", i);
+        const QwenBlock block(registry_, path, widths_);
+        std::optional<Linear> before;
+        if (i == 0)
+            before.emplace(registry_, registry_.path(path, "before_proj"), widths_.hidden,
+                           widths_.hidden);
+        const Linear after(registry_, registry_.path(path, "after_proj"), widths_.hidden,
+                           widths_.hidden);
+        blocks_.push_back({registry_.path(path, ""), block, before, after});
+    }
+}
+
+std::vector<ControlNetNetwork::Output> QwenFunControlNet::output_shapes(std::int64_t batch,
+                                                                        std::int64_t height,
+                                                                        std::int64_t width) const {
+    return token_outputs(blocks_.size(), batch, height, width, widths_.hidden);
+}
+
+StepInputs QwenFunControlNet::make_inputs(Tape& tape, const StepCall& call) const {
+    return qwen_inputs(tape, call, base_config_.joint_attention_dim);
+}
+
+Tensor QwenFunControlNet::make_hint(Tape& tape, const StepCall& call,
+                                    std::int64_t /*batch*/) const {
+    return tape.input({call.batch, kLatentChannels, 1, call.latent_height, call.latent_width},
+                      tape.compute());
+}
+
+Tensor QwenFunControlNet::hint_tokens(Tape& tape, const Tensor& hint) const {
+    const Shape& s = hint.shape();
+    const std::int64_t channels = config_.hint_channels / (kPatch * kPatch);
+    Tensor latent = hint;
+    if (channels > s[1]) {
+        const Tensor rest =
+            ghost::create(tape, "zeros_like", root_, s.with(1, channels - s[1]), hint.type());
+        latent = ghost::cat(tape, root_, std::array<Tensor, 2>{hint, rest}, 1);
+    }
+    const Tensor padded =
+        pad_to_patches(tape, root_, latent.view({s[0], channels, s[3], s[4]}), kPatch);
+    return to_tokens(tape, root_, padded, kPatch);
+}
+
+// The results stand in one tensor with the tokens that the next block takes, which each block makes
+// anew: the controlled network is handed views of the last.
+ControlTensors QwenFunControlNet::forward(Tape& tape, const ControlInputs& in) const {
+    QwenTrunk::Tokens image = base_.tokens_of(tape, in.x, kPatch);
+    const Tensor hint = hint_tokens(tape, in.hint);
+    QwenCondition condition;
+    condition.own = image.tokens.shape()[1];
+    condition.table =
+        base_.position_table(tape, in.context, image.ids, base_config_.axes_dims_rope, in.x.type());
+    image.tokens = base_.img_in.forward(tape, image.tokens);
+    Tensor txt = base_.embed_text(tape, in.context);
+    condition.timestep = base_.embed_time(tape, in.timesteps, in.x.type());
+    const Tensor c = hint_in_.forward(tape, hint);
+    const Shape tokens = image.tokens.shape();
+    Tensor stacked;
+    Tensor into;
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        const Block& block = blocks_[i];
+        if (block.before) {
+            const Tensor before = block.before->forward(tape, c);
+            into = ghost::binary(tape, "add", root_, before, image.tokens);
+        } else {
+            into = stacked.view(tokens);
+        }
+        Tensor out = into;
+        block.block.forward(tape, out, txt, condition);
+        const Tensor skip = [&] {
+            const Tensor projected = block.after.forward(tape, out);
+            return ghost::unary(tape, "mul", root_, projected);
+        }();
+        const auto count = static_cast<std::int64_t>(i);
+        Tensor next =
+            tape.make({count + 2, tokens[0], tokens[1], tokens[2]}, out.type(), "stack", root_);
+        tape.charge(OpClass::Copy, "stack", root_, 0, 2 * next.bytes());
+        stacked = std::move(next);
+    }
+    ControlTensors control;
+    control.output.assign(blocks_.size(), stacked.view(tokens));
+    control.once = true;
     return control;
 }
 
@@ -213,6 +312,23 @@ Result<std::shared_ptr<const ControlNetNetwork>> build_qwen_controlnet(
                                 c.num_layers, c.num_attention_heads, c.attention_head_dim,
                                 c.in_channels, c.extra_condition_channels));
     return std::make_shared<const QwenControlNet>(c);
+}
+
+Result<std::shared_ptr<const ControlNetNetwork>> build_qwen_fun_controlnet(
+    const modelfile::QwenFunControlConfig& c) {
+    const bool sound = within(c.num_blocks, 1, kDepthMax) &&
+                       within(c.attention_head_dim, 1, kWidthMax) &&
+                       within(c.num_attention_heads, 1, kWidthMax / c.attention_head_dim) &&
+                       within(c.hint_channels, kLatentChannels * kPatch * kPatch, kWidthMax) &&
+                       c.hint_channels % (kPatch * kPatch) == 0 &&
+                       rotated_channels(c.base().axes_dims_rope) == c.attention_head_dim;
+    if (!sound)
+        return fail(Errc::InvalidInput,
+                    fmt::format("a Fun ControlNet of Qwen-Image with {} blocks, {} heads of {} and "
+                                "hints of {} cannot be",
+                                c.num_blocks, c.num_attention_heads, c.attention_head_dim,
+                                c.hint_channels));
+    return std::make_shared<const QwenFunControlNet>(c);
 }
 
 Result<std::shared_ptr<const ControlNetNetwork>> build_sd35_controlnet(

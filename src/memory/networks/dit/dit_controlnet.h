@@ -11,6 +11,7 @@
 #include "memory/networks/dit/qwen_image.h"
 #include "modelfile/networks/dit_control_config.h"
 
+#include <optional>
 #include <vector>
 
 namespace plimsoll::memory {
@@ -35,6 +36,41 @@ class QwenControlNet final : public ControlNetNetwork {
     QwenTrunk trunk_;
     std::vector<Linear> outs_;
     Linear hint_in_;
+};
+
+// It embeds latents, text and time with the layers of the network that it controls, which is on the
+// card beside it: those layers are walked, but not its own.
+class QwenFunControlNet final : public ControlNetNetwork {
+  public:
+    explicit QwenFunControlNet(const modelfile::QwenFunControlConfig& config);
+
+    [[nodiscard]] std::vector<Output> output_shapes(std::int64_t batch, std::int64_t height,
+                                                    std::int64_t width) const override;
+    [[nodiscard]] ControlTensors forward(Tape& tape, const ControlInputs& inputs) const override;
+    [[nodiscard]] StepInputs make_inputs(Tape& tape, const StepCall& call) const override;
+    [[nodiscard]] Tensor make_hint(Tape& tape, const StepCall& call,
+                                   std::int64_t batch) const override;
+    [[nodiscard]] Prediction prediction() const override { return Prediction::Flow; }
+    [[nodiscard]] bool encodes_hint() const override { return true; }
+
+  private:
+    struct Block {
+        Module path;
+        QwenBlock block;
+        std::optional<Linear> before;
+        Linear after;
+    };
+    // Zeros for the mask and the image to fill, then patches.
+    [[nodiscard]] Tensor hint_tokens(Tape& tape, const Tensor& hint) const;
+
+    modelfile::QwenFunControlConfig config_;
+    modelfile::QwenImageConfig base_config_;
+    QwenWidths widths_;
+    Module root_;
+    Registry base_registry_;
+    QwenTrunk base_;
+    Linear hint_in_;
+    std::vector<Block> blocks_;
 };
 
 class Sd35ControlNet final : public ControlNetNetwork {
@@ -76,6 +112,8 @@ class Sd35ControlNet final : public ControlNetNetwork {
 
 [[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_qwen_controlnet(
     const modelfile::QwenControlConfig& config);
+[[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_qwen_fun_controlnet(
+    const modelfile::QwenFunControlConfig& config);
 [[nodiscard]] Result<std::shared_ptr<const ControlNetNetwork>> build_sd35_controlnet(
     const modelfile::Sd35ControlConfig& config);
 

@@ -50,10 +50,24 @@ TEST(DitControlNet, its_tensors_live_beside_the_network_that_it_controls) {
               tensors + 16 * 64 * 64 * 2);  // and the hint
 }
 
+// Five blocks of Qwen-Image, a layer behind each and one before the first, and the hint's patches.
+TEST(DitControlNet, of_fun_weighs_its_own_blocks_only) {
+    constexpr std::int64_t kWidth = 3072;
+    constexpr auto linear = [](std::int64_t from, std::int64_t to) { return from * to + to; };
+    constexpr std::int64_t kStream = linear(kWidth, 6 * kWidth) + 4 * linear(kWidth, kWidth) +
+                                     2 * 128 + linear(kWidth, 4 * kWidth) +
+                                     linear(4 * kWidth, kWidth);
+    EXPECT_EQ(
+        controlnet("qwen_image_fun_union")->params(),
+        5 * (2 * kStream + linear(kWidth, kWidth)) + linear(kWidth, kWidth) + linear(132, kWidth));
+}
+
 TEST(DitControlNet, refuses_numbers_that_no_network_has) {
     EXPECT_FALSE(build_controlnet(modelfile::QwenControlConfig{.num_layers = 0}));
     EXPECT_FALSE(build_controlnet(modelfile::QwenControlConfig{.attention_head_dim = -128}));
     EXPECT_FALSE(build_controlnet(modelfile::QwenControlConfig{.extra_condition_channels = 3}));
+    EXPECT_FALSE(build_controlnet(modelfile::QwenFunControlConfig{.num_blocks = -1}));
+    EXPECT_FALSE(build_controlnet(modelfile::QwenFunControlConfig{.hint_channels = 16}));
     EXPECT_FALSE(build_controlnet(modelfile::Sd35ControlConfig{.depth = 1 << 20}));
     EXPECT_FALSE(build_controlnet(modelfile::Sd35ControlConfig{.in_channels = 0}));
 }

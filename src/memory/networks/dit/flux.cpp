@@ -24,7 +24,9 @@ FluxNetwork::FluxNetwork(const modelfile::FluxConfig& c)
               .mlp = static_cast<std::int64_t>(c.hidden_size * c.mlp_ratio),
               .qkv_bias = c.qkv_bias ? Bias::Yes : Bias::No,
               .bias = c.ops_bias ? Bias::Yes : Bias::No,
-              .mlp_kind = c.mlp_silu_act ? FluxMlp::GatedSilu : FluxMlp::Gelu,
+              .mlp_kind = c.yak_mlp        ? FluxMlp::SplitSilu
+                          : c.mlp_silu_act ? FluxMlp::GatedSilu
+                                           : FluxMlp::Gelu,
               .modulated = c.global_modulation ? Modulated::FromOutside : Modulated::ByTheBlock},
       root_(registry_.path("", "")),
       pe_(registry_.path("pe_embedder", "")),
@@ -40,6 +42,10 @@ FluxNetwork::FluxNetwork(const modelfile::FluxConfig& c)
                        ? std::optional<MlpEmbedder>(std::in_place, registry_, "guidance_in",
                                                     kTimestepWidth, c.hidden_size, widths_.bias)
                        : std::nullopt),
+      txt_norm_(c.txt_norm
+                    ? std::optional<RmsNorm>(std::in_place, registry_,
+                                             registry_.path("txt_norm", ""), c.context_in_dim)
+                    : std::nullopt),
       txt_in_(registry_, registry_.path("txt_in", ""), c.context_in_dim, c.hidden_size,
               widths_.bias),
       double_blocks_(
@@ -145,7 +151,9 @@ Tensor FluxNetwork::forward_tokens(Tape& tape, const StepInputs& in, const Tenso
     const bool strided = config_.patch_size == 1 && in.references.empty();
     Tensor img = strided ? img_in_.forward_batched(tape, patches) : img_in_.forward(tape, patches);
     const Tensor vec = embed_condition(tape, in);
-    Tensor txt = txt_in_.forward(tape, in.context);
+    Tensor txt = in.context;
+    if (txt_norm_) txt = txt_norm_->forward(tape, txt);
+    txt = txt_in_.forward(tape, txt);
     FluxCondition condition{vec, vec};
     if (modulation_)
         condition = {modulation_->img.forward(tape, vec), modulation_->txt.forward(tape, vec)};
@@ -165,7 +173,7 @@ Tensor FluxNetwork::forward_tokens(Tape& tape, const StepInputs& in, const Tenso
 
 Result<std::shared_ptr<const Denoiser>> build_flux(const modelfile::FluxConfig& c) {
     const bool sound = sound_flux(c) && within(c.vec_in_dim, 0, kWidthMax) &&
-                       c.txt_ids_dims.size() <= c.axes_dim.size() && !c.yak_mlp && !c.txt_norm;
+                       c.txt_ids_dims.size() <= c.axes_dim.size() && !(c.yak_mlp && c.mlp_silu_act);
     if (!sound)
         return fail(
             Errc::InvalidInput,

@@ -26,8 +26,11 @@ class FluxNetwork final : public Denoiser {
     [[nodiscard]] Tensor embed_condition(Tape& tape, const StepInputs& in) const;
     [[nodiscard]] Tensor forward_tokens(Tape& tape, const StepInputs& in, const Tensor& patches,
                                         const Tensor& img_ids, const Tensor& txt_ids) const;
-    // ComfyUI's plain flow schedule is schnell's: a pooled text, but no guidance.
-    [[nodiscard]] bool plain_schedule() const { return vector_in_ && !guidance_in_; }
+    // ComfyUI's plain flow schedule is schnell's, which has a pooled text but no guidance, and
+    // Ovis-Image's.
+    [[nodiscard]] bool plain_schedule() const {
+        return (vector_in_ || config_.yak_mlp) && !guidance_in_;
+    }
 
     modelfile::FluxConfig config_;
     FluxWidths widths_;
@@ -37,6 +40,7 @@ class FluxNetwork final : public Denoiser {
     MlpEmbedder time_in_;
     std::optional<MlpEmbedder> vector_in_;
     std::optional<MlpEmbedder> guidance_in_;
+    std::optional<RmsNorm> txt_norm_;
     Linear txt_in_;
     std::vector<FluxDoubleBlock> double_blocks_;
     std::vector<FluxSingleBlock> single_blocks_;

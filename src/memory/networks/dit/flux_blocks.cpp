@@ -66,10 +66,14 @@ Tensor FluxModulation::forward(Tape& tape, const Tensor& vec) const {
 FluxActivation::FluxActivation(Registry& r, std::string_view path, FluxMlp kind)
     : kind_(kind), path_(r.path(path, "")), gate_(r.path(path, "gate_fn")) {}
 
+Tensor FluxActivation::open(Tape& tape, const Tensor& gate) const {
+    return ghost::unary(tape, "silu", gate_, gate);
+}
+
 Tensor FluxActivation::forward(Tape& tape, const Tensor& x) const {
     if (kind_ == FluxMlp::Gelu) return ghost::unary(tape, "gelu", path_, x);
     const Tensor half = x.view(x.shape().with_last(x.shape().last() / 2));
-    const Tensor gate = ghost::unary(tape, "silu", gate_, half);
+    const Tensor gate = open(tape, half);
     return ghost::binary(tape, "mul", path_, gate, half);
 }
 
@@ -85,11 +89,15 @@ FluxDoubleBlock::Stream FluxDoubleBlock::make_stream(Registry& r, std::string_vi
     const QkNorm norm(r, *at("attn.norm"), w.hidden / w.heads);
     const Linear proj(r, at("attn.proj"), w.hidden, w.hidden, w.bias);
     const LayerNorm norm2(r, at("norm2"), w.hidden, Affine::No);
-    const Linear mlp_in(r, at("mlp.0"), w.hidden, w.mlp_in(), w.bias);
-    const FluxActivation mlp_act(r, *at("mlp.1"), w.mlp_kind);
-    const Linear mlp_out(r, at("mlp.2"), w.mlp, w.hidden, w.bias);
+    const bool split = w.mlp_kind == FluxMlp::SplitSilu;
+    std::optional<Linear> mlp_gate;
+    if (split) mlp_gate.emplace(r, at("mlp.gate_proj"), w.hidden, w.mlp, w.bias);
+    const Linear mlp_in(r, at(split ? "mlp.up_proj" : "mlp.0"), w.hidden,
+                        split ? w.mlp : w.mlp_in(), w.bias);
+    const FluxActivation mlp_act(r, *at(split ? "mlp.act_fn" : "mlp.1"), w.mlp_kind);
+    const Linear mlp_out(r, at(split ? "mlp.down_proj" : "mlp.2"), w.mlp, w.hidden, w.bias);
     const bool strided = w.strided_img && name == "img";
-    return {mod, norm1, qkv, norm, proj, norm2, mlp_in, mlp_act, mlp_out, strided};
+    return {mod, norm1, qkv, norm, proj, norm2, mlp_gate, mlp_in, mlp_act, mlp_out, strided};
 }
 
 FluxDoubleBlock::FluxDoubleBlock(Registry& r, std::string_view path, const FluxWidths& w)
@@ -152,6 +160,14 @@ Tensor FluxDoubleBlock::feed_forward(Tape& tape, const Stream& s, const Tensor& 
                                      const Tensor& mod) const {
     const Tensor input = modulated(tape, path_, s.norm2, x, mod, widths_, s.strided);
     const Tensor hidden = [&] {
+        if (s.mlp_gate) {
+            const Tensor gate = [&] {
+                const Tensor closed = s.mlp_gate->forward(tape, input);
+                return s.mlp_act.open(tape, closed);
+            }();
+            const Tensor up = s.mlp_in.forward(tape, input);
+            return ghost::binary(tape, "mul", path_, gate, up);
+        }
         const Tensor in = s.mlp_in.forward(tape, input);
         return s.mlp_act.forward(tape, in);
     }();

@@ -18,7 +18,9 @@ namespace plimsoll::memory {
 
 // Which module makes the shifts, scales and gates from the vector of timestep and text.
 enum class Modulated : std::uint8_t { ByTheBlock, FromOutside };
-enum class FluxMlp : std::uint8_t { Gelu, GatedSilu };
+// Of the gated ones, GatedSilu's two halves come of one Linear layer, SplitSilu's of two in blocks
+// of two streams (Ovis-Image).
+enum class FluxMlp : std::uint8_t { Gelu, GatedSilu, SplitSilu };
 // Whose forward the blocks run up to 0.3.64; since 0.33.0 there is Flux's only. Chroma's computes
 // 1 + scale before it normalises, and adds a gated update in one kernel, in place.
 enum class BlockForward : std::uint8_t { Flux, Chroma };
@@ -35,9 +37,7 @@ struct FluxWidths {
     bool strided_img = false;  // the image's tokens lie as a convolution left them: by channels
 
     // In front of the activation: a gated one halves.
-    [[nodiscard]] std::int64_t mlp_in() const {
-        return mlp_kind == FluxMlp::GatedSilu ? 2 * mlp : mlp;
-    }
+    [[nodiscard]] std::int64_t mlp_in() const { return mlp_kind == FluxMlp::Gelu ? mlp : 2 * mlp; }
 };
 
 // Query and key, normalised each over the head.
@@ -72,6 +72,8 @@ class FluxActivation {
   public:
     FluxActivation(Registry& registry, std::string_view path, FluxMlp kind);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
+    // The gate alone, where it comes of a Linear layer of its own.
+    [[nodiscard]] Tensor open(Tape& tape, const Tensor& gate) const;
 
   private:
     FluxMlp kind_;
@@ -100,6 +102,7 @@ class FluxDoubleBlock {
         QkNorm norm;
         Linear proj;
         LayerNorm norm2;
+        std::optional<Linear> mlp_gate;  // beside `mlp_in`
         Linear mlp_in;
         FluxActivation mlp_act;
         Linear mlp_out;

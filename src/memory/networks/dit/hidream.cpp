@@ -79,6 +79,10 @@ StepInputs HiDreamNetwork::make_inputs(Tape& tape, const InputWish& wish) const 
     in.y = tape.input({wish.cond_batch, config_.text_emb_dim}, wish.type);
     in.more.push_back(tape.input(
         {wish.cond_batch, kLlamaLayers, call.tokens, config_.caption_channels[1]}, wish.type));
+    for (const LatentExtent& reference : call.references)
+        in.references.push_back(
+            tape.input({wish.cond_batch, config_.in_channels, call.latent_height, reference.width},
+                       wish.type));
     return in;
 }
 
@@ -153,7 +157,11 @@ Tensor HiDreamNetwork::unpatchify(Tape& tape, const Tensor& tokens, std::int64_t
 
 Tensor HiDreamNetwork::forward(Tape& tape, const StepInputs& in) const {
     const std::int64_t patch = config_.patch_size;
-    Tensor img = pad_to_patches(tape, root_, in.x, patch);
+    // The image that is edited stands beside the latent, which lives on (HiDream-E1).
+    Tensor beside = in.x;
+    if (!in.references.empty())
+        beside = ghost::cat(tape, root_, std::array<Tensor, 2>{in.x, in.references.front()}, 3);
+    Tensor img = pad_to_patches(tape, root_, beside, patch);
     const Shape padded = img.shape();
     const std::int64_t batch = padded[0];
     const std::int64_t rows = padded[2] / patch;

@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 namespace plimsoll::memory {
@@ -183,16 +185,63 @@ HiDreamO1Network::HiDreamO1Network(const HiDreamO1Config& c)
       final_linear_(registry_, registry_.path("final_layer2", "linear"), c.text.hidden_size,
                     kPatch * kPatch * kChannels) {}
 
+namespace {
+
+// Of a reference image: patches that stand beside the image's, and tokens in the prompt that the
+// eye makes of it.
+struct Reference {
+    std::int64_t patches = 0;
+    std::int64_t seen = 0;
+};
+
+// Scaled to an area, in whole patches (HiDream-O1-Image's published pipeline).
+std::int64_t patches_within(const LatentExtent& image, double side) {
+    if (image.height < 1 || image.width < 1) return 1;
+    const double scale = side / std::sqrt(double{1} * image.height * image.width);
+    const auto whole = [&](int length) {
+        return std::max(std::int64_t{1}, static_cast<std::int64_t>(length * scale) / kPatch);
+    };
+    return whole(image.height) * whole(image.width);
+}
+
+// The more references there are, the smaller is each.
+Reference reference_of(const LatentExtent& image, std::int64_t longest, std::size_t references) {
+    constexpr double kSeen = 384;
+    const bool few = references <= 4;
+    double share = 1;
+    if (references == 2) share = 48.0 / 64;
+    if (references > 2) share = few ? 0.5 : 24.0 / 64;
+    if (references > 8) share = 0.25;
+    double seen = kSeen;
+    if (!few) seen *= references <= 8 ? 48.0 / 64 : 0.5;
+    return {.patches = patches_within(image, std::floor(static_cast<double>(longest) * share)),
+            .seen = patches_within(image, seen)};
+}
+
+}  // namespace
+
 StepInputs HiDreamO1Network::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
+    std::int64_t prompt = call.tokens;
+    std::int64_t beside = 0;
+    for (const LatentExtent& image : call.references) {
+        constexpr std::int64_t kMarks = 2;  // before and after what is seen
+        const Reference reference = reference_of(
+            image, std::max(call.latent_height, call.latent_width), call.references.size());
+        prompt += reference.seen + kMarks;
+        beside += reference.patches;
+    }
     const std::int64_t tokens =
-        call.tokens + (call.latent_height / kPatch) * (call.latent_width / kPatch);
+        prompt + (call.latent_height / kPatch) * (call.latent_width / kPatch) + beside;
     StepInputs in;
     in.x = tape.input({wish.batch, kChannels, call.latent_height, call.latent_width}, wish.type);
     in.timesteps = tape.input({wish.batch}, ElementType::Float32);
-    in.more.push_back(tape.input({wish.cond_batch, call.tokens}, ElementType::Int64));
+    in.more.push_back(tape.input({wish.cond_batch, prompt}, ElementType::Int64));
     in.more.push_back(tape.input({wish.cond_batch, kAxes, tokens}, ElementType::Int64));
     in.more.push_back(tape.input({wish.cond_batch, tokens}, ElementType::Bool));
+    if (beside > 0)
+        in.references.push_back(
+            tape.input({wish.cond_batch, beside, kPatch * kPatch * kChannels}, wish.type));
     return in;
 }
 
@@ -263,8 +312,15 @@ Tensor HiDreamO1Network::forward(Tape& tape, const StepInputs& in) const {
     const std::int64_t prompt = ids.shape()[1];
     const std::int64_t rows = s[2] / kPatch;
     const std::int64_t columns = s[3] / kPatch;
-    const Tensor patches =
-        ghost::clone(tape, root_, in.x, {s[0], rows, columns, kChannels, kPatch, kPatch});
+    const std::int64_t own = rows * columns;
+    const Tensor image_patches =
+        ghost::clone(tape, root_, in.x, {s[0], rows, columns, kChannels, kPatch, kPatch})
+            .view({s[0], own, kPatch * kPatch * kChannels});
+    Tensor patches = image_patches;
+    if (!in.references.empty())
+        patches =
+            ghost::cat(tape, root_, std::array<Tensor, 2>{image_patches, in.references.front()}, 1);
+    const std::int64_t all = patches.shape()[1];
     Tensor x = ghost::produce(tape, OpClass::Copy, "embedding", embed_tokens_, ids,
                               {s[0], prompt, width}, type);
     tape.charge(OpClass::Copy, "embedding", embed_tokens_, 0,
@@ -276,8 +332,7 @@ Tensor HiDreamO1Network::forward(Tape& tape, const StepInputs& in) const {
                                           {s[0], prompt}, ElementType::Bool);
     x = ghost::combine(tape, "where", root_, {&is_time, &time, &x}, x.shape(), type);
     const Tensor embedded = [&] {
-        const Tensor narrow = patch_in_.forward(
-            tape, patches.view({s[0], rows * columns, kPatch * kPatch * kChannels}));
+        const Tensor narrow = patch_in_.forward(tape, patches);
         return patch_proj_.forward(tape, narrow);
     }();
     x = ghost::cat(tape, root_, std::array<Tensor, 2>{x, embedded}, 1);
@@ -291,10 +346,12 @@ Tensor HiDreamO1Network::forward(Tape& tape, const StepInputs& in) const {
             tape.keep(ghost::clone(tape, root_, t->view(kept), kept));
     }
     const Tensor normal = norm_.forward(tape, x);
-    const Tensor own = ghost::produce(tape, OpClass::Copy, "index", root_,
-                                      normal.view({s[0], rows * columns, width}),
-                                      {s[0], rows * columns, width}, type);
-    const Tensor out = final_linear_.forward(tape, own);
+    const Tensor visible =
+        ghost::produce(tape, OpClass::Copy, "index", root_, normal.view({s[0], all, width}),
+                       {s[0], all, width}, type);
+    const Tensor out = all == own
+                           ? final_linear_.forward(tape, visible)
+                           : final_linear_.forward_slice(tape, visible.view({s[0], own, width}));
     const Tensor image =
         ghost::clone(tape, root_, out, {s[0], kChannels, rows, kPatch, columns, kPatch});
     return denoised_from(tape, in.x, image.view(s), sigma);

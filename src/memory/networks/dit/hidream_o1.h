@@ -52,6 +52,9 @@ class HiDreamO1Network final : public Denoiser {
     explicit HiDreamO1Network(const modelfile::HiDreamO1Config& config);
 
     // `more`: the prompt's token ids, positions of all tokens, and which of them are the image's.
+    // `references`: one tensor, the patches of all. What the eye makes of them is part of the
+    // prompt; it looks once, before the first step, and takes less than the step: 576 patches of an
+    // image.
     [[nodiscard]] StepInputs make_inputs(Tape& tape, const InputWish& wish) const override;
     // A sampler's first step, which fills the cache.
     [[nodiscard]] Tensor forward(Tape& tape, const StepInputs& inputs) const override;

@@ -159,6 +159,38 @@ Tensor modulated(Tape& tape, Module module, const Krea2Norm& norm, const Tensor&
 
 }  // namespace
 
+// In place: the tokens before `own` by one part of the modulation, those of references by another.
+void Krea2Layer::scale_split(Tape& tape, const Tensor& x, const Tensor& part, std::int64_t own,
+                             Shifted shifted) const {
+    for (const std::int64_t tokens : {own, x.shape()[1] - own}) {
+        const Tensor rows = x.view(x.shape().with(1, tokens));
+        if (shifted == Shifted::No) {
+            ghost::binary_in_place(tape, "mul_", path_, rows, part);
+            continue;
+        }
+        const Tensor factor = ghost::unary(tape, "add", path_, part);
+        ghost::binary_in_place(tape, "mul_", path_, rows, factor);
+        ghost::binary_in_place(tape, "add_", path_, rows, part);
+    }
+}
+
+Tensor Krea2Layer::forward_split(Tape& tape, const Tensor& x, const Tensor& modulation,
+                                 const Tensor& table, std::int64_t own) const {
+    const Tensor part = modulation.view({x.shape()[0], 1, x.shape().last()});
+    const auto add_update = [&](const Tensor& base, const Krea2Norm& norm, auto update) {
+        const Tensor change = [&] {
+            const Tensor in = norm.forward(tape, base);
+            scale_split(tape, in, part, own, Shifted::Yes);
+            return update(in);
+        }();
+        scale_split(tape, change, part, own, Shifted::No);
+        return ghost::binary(tape, "add", path_, base, change);
+    };
+    const Tensor middle =
+        add_update(x, pre_norm_, [&](const Tensor& in) { return attn_.forward(tape, in, table); });
+    return add_update(middle, post_norm_, [&](const Tensor& in) { return feed_forward(tape, in); });
+}
+
 Tensor Krea2Layer::forward_modulated(Tape& tape, const Tensor& x, const Tensor& modulation,
                                      const Tensor& table) const {
     const Tensor part = modulation.view({x.shape()[0], 1, x.shape().last()});
@@ -264,6 +296,10 @@ StepInputs Krea2Network::make_inputs(Tape& tape, const InputWish& wish) const {
     in.context =
         tape.input({wish.cond_batch, call.tokens, std::int64_t{config_.txtlayers} * config_.txtdim},
                    wish.type);
+    in.reference_method = call.reference_method;
+    for (const LatentExtent& reference : call.references)
+        in.references.push_back(tape.input(
+            {wish.cond_batch, config_.channels, 1, reference.height, reference.width}, wish.type));
     return in;
 }
 
@@ -292,6 +328,22 @@ Krea2Network::Image Krea2Network::process(Tape& tape, const Tensor& latent) cons
     image.positions = ghost::produce(tape, OpClass::Copy, "repeat", root_, ids,
                                      {s[0], image.rows * image.columns, 3}, ids.type());
     return image;
+}
+
+// The tokens of reference images behind the image's own. Not without being told how.
+std::int64_t Krea2Network::append_references(Tape& tape, const StepInputs& in, Image& image) const {
+    const std::int64_t own = image.tokens.shape()[1];
+    if (in.references.empty() || in.reference_method == ReferenceMethod::Usual) return own;
+    std::vector<Tensor> tokens{image.tokens};
+    std::vector<Tensor> positions{image.positions};
+    for (const Tensor& latent : in.references) {
+        Image reference = process(tape, latent);
+        tokens.push_back(std::move(reference.tokens));
+        positions.push_back(std::move(reference.positions));
+    }
+    image.tokens = ghost::cat(tape, root_, tokens, 1);
+    image.positions = ghost::cat(tape, root_, positions, 1);
+    return own;
 }
 
 Tensor Krea2Network::embed_time(Tape& tape, const Tensor& timesteps, ElementType type) const {
@@ -338,13 +390,22 @@ Tensor Krea2Network::forward_last(Tape& tape, const Tensor& x, const Tensor& tim
 Tensor Krea2Network::forward(Tape& tape, const StepInputs& in) const {
     const std::int64_t batch = in.x.shape()[0];
     Image image = process(tape, in.x);
-    const std::int64_t image_tokens = image.tokens.shape()[1];
+    const std::int64_t image_tokens = append_references(tape, in, image);
+    const bool split = image.tokens.shape()[1] > image_tokens &&
+                       in.reference_method == ReferenceMethod::IndexTimestepZero;
     image.tokens = first_.forward(tape, image.tokens);
     const Tensor time = embed_time(tape, in.timesteps, in.x.type());
-    const Tensor vec = [&] {
-        const Tensor active = ghost::unary(tape, "gelu", time_proj_act_, time);
+    const auto project = [&](const Tensor& embedded) {
+        const Tensor active = ghost::unary(tape, "gelu", time_proj_act_, embedded);
         return time_proj_.forward(tape, active);
-    }();
+    };
+    Tensor vec = project(time);
+    Tensor time_zero;  // of the references; lives on
+    if (split) {
+        const Tensor zeros = ghost::create_like(tape, "zeros_like", root_, in.timesteps);
+        time_zero = embed_time(tape, zeros, in.x.type());
+        vec = ghost::cat(tape, root_, std::array<Tensor, 2>{vec, project(time_zero)}, 0);
+    }
     Tensor text = fuse_text(tape, in.context);
     text = embed_text(tape, text);
     const std::int64_t text_tokens = text.shape()[1];
@@ -360,7 +421,9 @@ Tensor Krea2Network::forward(Tape& tape, const StepInputs& in) const {
 
     for (const Block& block : blocks_) {
         const Tensor modulation = block.mod.forward(tape, vec);
-        x = block.layer.forward_modulated(tape, x, modulation, table);
+        x = split
+                ? block.layer.forward_split(tape, x, modulation, table, text_tokens + image_tokens)
+                : block.layer.forward_modulated(tape, x, modulation, table);
     }
     const Tensor out = forward_last(tape, x, time);
     x = {};

@@ -60,7 +60,14 @@ class Krea2Layer {
     [[nodiscard]] Tensor forward_modulated(Tape& tape, const Tensor& x, const Tensor& modulation,
                                            const Tensor& table) const;
 
+    // The same where tokens from `own` on, those of references, have a modulation of their own.
+    [[nodiscard]] Tensor forward_split(Tape& tape, const Tensor& x, const Tensor& modulation,
+                                       const Tensor& table, std::int64_t own) const;
+
   private:
+    enum class Shifted : std::uint8_t { No, Yes };
+    void scale_split(Tape& tape, const Tensor& x, const Tensor& part, std::int64_t own,
+                     Shifted shifted) const;
     [[nodiscard]] Tensor feed_forward(Tape& tape, const Tensor& x) const;
 
     Module path_;
@@ -106,6 +113,9 @@ class Krea2Network final : public Denoiser {
         std::int64_t columns = 0;
     };
     [[nodiscard]] Image process(Tape& tape, const Tensor& latent) const;
+    // Returns how many tokens are the image's own.
+    [[nodiscard]] std::int64_t append_references(Tape& tape, const StepInputs& inputs,
+                                                 Image& image) const;
     [[nodiscard]] Tensor embed_time(Tape& tape, const Tensor& timesteps,
                                     ghost::ElementType type) const;
     [[nodiscard]] Tensor fuse_text(Tape& tape, const Tensor& context) const;

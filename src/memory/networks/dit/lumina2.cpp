@@ -2,6 +2,7 @@
 #include "memory/networks/dit/lumina2.h"
 
 #include "memory/networks/limits.h"
+#include "memory/networks/model_patch.h"
 
 #include <fmt/format.h>
 
@@ -265,7 +266,7 @@ LuminaTokens Lumina2Network::embed_image(Tape& tape, const Tensor& x) const {
 // Since 0.33.0 lists of embeddings are joined, one of each here; what they list lives until all is
 // refined, and so does the image as it came to the refiner.
 LuminaTokens Lumina2Network::refine_33000(Tape& tape, const Tensor& x, const Tensor& context,
-                                          const Tensor& time) const {
+                                          const Tensor& time, PatchRun* patch) const {
     const LuminaTokens embedded_text = embed_caption(tape, context);
     const LuminaTokens embedded_image = embed_image(tape, x);
     const auto joined_list = [&](const Tensor& only) {
@@ -280,8 +281,17 @@ LuminaTokens Lumina2Network::refine_33000(Tape& tape, const Tensor& x, const Ten
     image.tokens = joined_list(embedded_image.tokens);
     image.table = joined_list(embedded_image.table);
     const Tensor refiner_input = image.tokens;
-    for (const LuminaBlock& block : noise_refiner_)
-        image.tokens = block.forward(tape, image.tokens, image.table, {}, time);
+    for (std::size_t i = 0; i < noise_refiner_.size(); ++i) {
+        const Tensor input = patch != nullptr ? image.tokens : Tensor();
+        image.tokens = noise_refiner_[i].forward(tape, image.tokens, image.table, {}, time);
+        if (patch != nullptr)
+            patch->after_block({.stage = PatchedBlock::Stage::Refiner,
+                                .index = i,
+                                .input = input,
+                                .tokens = image.tokens,
+                                .table = image.table,
+                                .time = time});
+    }
     LuminaTokens joined;
     joined.tokens = ghost::cat(tape, root_, std::array<Tensor, 2>{text.tokens, image.tokens}, 1);
     joined.table = ghost::cat(tape, root_, std::array<Tensor, 2>{text.table, image.table}, 1);
@@ -293,18 +303,34 @@ Tensor Lumina2Network::forward(Tape& tape, const StepInputs& in) const {
     Tensor time = ghost::unary(tape, "rsub", root_, in.timesteps);
     Tensor padded = pad_to_patches(tape, root_, in.x, config_.patch_size);
     time = embed_time(tape, time, in.x.type());
+    const std::unique_ptr<PatchRun> patch = newer ? begin_patch(tape, in) : nullptr;
     Tensor text;
     LuminaTokens tokens;
     if (newer) {
-        tokens = refine_33000(tape, padded, in.context, time);
+        tokens = refine_33000(tape, padded, in.context, time, patch.get());
     } else {
         text = embed_text(tape, in.context);
         tokens = refine_3064(tape, padded, text, time);
         padded = {};
     }
     const Tensor layers_input = newer ? tokens.tokens : Tensor();
-    for (const LuminaBlock& block : layers_)
-        tokens.tokens = block.forward(tape, tokens.tokens, tokens.table, {}, time);
+    const std::int64_t patch_side = config_.patch_size;
+    const std::int64_t image_tokens =
+        padded.defined() ? padded.shape()[2] / patch_side * (padded.shape()[3] / patch_side) : 0;
+    Tensor input;  // of the layer that ran last, where a patch reads it
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+        if (patch) input = tokens.tokens;
+        tokens.tokens = layers_[i].forward(tape, tokens.tokens, tokens.table, {}, time);
+        if (!patch) continue;
+        const auto of_image = [&](const Tensor& t) {
+            return t.view(t.shape().with(1, image_tokens));
+        };
+        patch->after_block({.index = i,
+                            .input = of_image(input),
+                            .tokens = of_image(tokens.tokens),
+                            .table = of_image(tokens.table),
+                            .time = time});
+    }
     tokens.tokens = forward_final(tape, tokens.tokens, time);
     const Tensor image = unpatchify(tape, tokens.tokens, in.x);
     tokens.tokens = {};

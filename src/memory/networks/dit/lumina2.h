@@ -14,6 +14,8 @@
 
 namespace plimsoll::memory {
 
+class PatchRun;
+
 // Tokens and the rotary table of their positions.
 struct LuminaTokens {
     Tensor tokens;  // [N, tokens, dim]
@@ -44,7 +46,7 @@ class Lumina2Network final : public Denoiser {
     [[nodiscard]] LuminaTokens refine_3064(Tape& tape, const Tensor& x, const Tensor& text,
                                            const Tensor& time) const;
     [[nodiscard]] LuminaTokens refine_33000(Tape& tape, const Tensor& x, const Tensor& context,
-                                            const Tensor& time) const;
+                                            const Tensor& time, PatchRun* patch) const;
     [[nodiscard]] Tensor forward_final(Tape& tape, const Tensor& x, const Tensor& time) const;
     [[nodiscard]] Tensor unpatchify(Tape& tape, const Tensor& tokens, const Tensor& like) const;
 

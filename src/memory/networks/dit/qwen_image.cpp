@@ -2,6 +2,7 @@
 #include "memory/networks/dit/qwen_image.h"
 
 #include "memory/networks/limits.h"
+#include "memory/networks/model_patch.h"
 
 #include <fmt/format.h>
 
@@ -17,6 +18,8 @@ namespace {
 constexpr std::int64_t kTimestepWidth = 256;  // of the sinusoids
 constexpr std::int64_t kSigmas = 10'000;      // of ComfyUI's shifted flow schedule
 constexpr std::int64_t kMlpRatio = 4;
+constexpr std::int64_t kLayeredKinds = 2;
+constexpr std::string_view kTimestepZero = "index_timestep_zero";
 constexpr int kModulations = 6;  // shift, scale and gate around attention and feed-forward
 
 Shape with_tokens(const Tensor& x, std::int64_t tokens) {
@@ -232,7 +235,7 @@ void QwenBlock::forward_33000(Tape& tape, Tensor& img, Tensor& txt,
 }
 
 QwenTrunk::QwenTrunk(Registry& r, const QwenWidths& w, int layers, std::int64_t token,
-                     std::int64_t text)
+                     std::int64_t text, std::int64_t kinds)
     : root(r.path("", "")),
       pe(r.path("pe_embedder", "")),
       time(r.path("time_text_embed", "")),
@@ -240,6 +243,12 @@ QwenTrunk::QwenTrunk(Registry& r, const QwenWidths& w, int layers, std::int64_t 
       time_in(r, r.path("time_text_embed", "timestep_embedder.linear_1"), kTimestepWidth, w.hidden),
       time_act(r.path("time_text_embed", "timestep_embedder.act")),
       time_out(r, r.path("time_text_embed", "timestep_embedder.linear_2"), w.hidden, w.hidden),
+      kind([&]() -> std::optional<Module> {
+          if (kinds == 0) return std::nullopt;
+          const Module path = r.path("time_text_embed", "addition_t_embedding");
+          r.add(path, "Embedding", kinds * w.hidden);
+          return path;
+      }()),
       txt_norm(r, r.path("txt_norm", ""), text),
       img_in(r, r.path("img_in", ""), token, w.hidden),
       txt_in(r, r.path("txt_in", ""), text, w.hidden) {
@@ -260,7 +269,15 @@ Tensor QwenTrunk::embed_time(Tape& tape, const Tensor& timesteps, ElementType ty
         const Tensor first = time_in.forward(tape, cast);
         return ghost::unary(tape, "silu", time_act, first);
     }();
-    return time_out.forward(tape, hidden);
+    Tensor embedded = time_out.forward(tape, hidden);
+    if (kind) {
+        const Tensor which =
+            ghost::create(tape, "zeros", time, {timesteps.elements()}, ElementType::Int64);
+        const Tensor added = ghost::produce(tape, OpClass::Copy, "embedding", *kind, which,
+                                            embedded.shape(), embedded.type());
+        ghost::binary_in_place(tape, "add_", time, embedded, added);
+    }
+    return embedded;
 }
 
 QwenHead::QwenHead(Registry& r, std::int64_t hidden, std::int64_t out)
@@ -289,21 +306,24 @@ QwenImageNetwork::QwenImageNetwork(const modelfile::QwenImageConfig& c)
       widths_{.hidden = std::int64_t{c.num_attention_heads} * c.attention_head_dim,
               .heads = c.num_attention_heads,
               .head_dim = c.attention_head_dim},
-      trunk_(registry_, widths_, c.num_layers, c.in_channels, c.joint_attention_dim),
+      trunk_(registry_, widths_, c.num_layers, c.in_channels, c.joint_attention_dim,
+             c.use_additional_t_cond ? kLayeredKinds : 0),
       head_(registry_, widths_.hidden, std::int64_t{c.out_channels} * c.patch_size * c.patch_size) {
 }
 
 StepInputs QwenImageNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
     const StepCall& call = wish.call;
-    const auto latent = [&](std::int64_t batch, std::int64_t height, std::int64_t width) {
-        return tape.input({batch, config_.out_channels, 1, height, width}, wish.type);
+    const auto latent = [&](std::int64_t batch, const LatentExtent& size) {
+        return tape.input({batch, config_.out_channels, size.frames, size.height, size.width},
+                          wish.type);
     };
     StepInputs in;
-    in.x = latent(wish.batch, call.latent_height, call.latent_width);
+    in.x = latent(wish.batch, {call.latent_frames, call.latent_height, call.latent_width});
+    in.reference_method = call.reference_method;
     in.timesteps = tape.input({wish.batch}, ElementType::Float32);
     in.context = tape.input({wish.cond_batch, call.tokens, config_.joint_attention_dim}, wish.type);
     for (const LatentExtent& reference : call.references)
-        in.references.push_back(latent(wish.cond_batch, reference.height, reference.width));
+        in.references.push_back(latent(wish.cond_batch, reference));
     return in;
 }
 
@@ -340,9 +360,10 @@ Tensor image_ids(Tape& tape, Module module, const Tensor& like, std::int64_t row
 
 QwenTrunk::Tokens QwenTrunk::tokens_of(Tape& tape, const Tensor& latent, std::int64_t patch) const {
     const Shape& s = latent.shape();
-    Tensor padded = pad_to_patches(tape, root, latent.view({s[0], s[1], s[3], s[4]}), patch);
-    const std::int64_t rows = padded.shape()[2] / patch;
+    Tensor padded = pad_to_patches(tape, root, latent.view({s[0], s[1] * s[2], s[3], s[4]}), patch);
+    const std::int64_t rows = s[2] * padded.shape()[2] / patch;  // frame under frame
     const std::int64_t columns = padded.shape()[3] / patch;
+    padded = padded.view({s[0], s[1], rows * patch, columns * patch});
     Tokens out;
     out.tokens = to_tokens(tape, root, padded, patch);
     padded = {};
@@ -366,6 +387,11 @@ Tensor QwenTrunk::position_table(Tape& tape, const Tensor& context, const Tensor
     return ghost::to_type(tape, root, table, type);
 }
 
+bool QwenImageNetwork::refers_at_time_zero(ReferenceMethod method) const {
+    if (method == ReferenceMethod::Usual) return config_.default_ref_method == kTimestepZero;
+    return method == ReferenceMethod::IndexTimestepZero;
+}
+
 Tensor QwenImageNetwork::forward(Tape& tape, const StepInputs& in) const {
     const bool newer = since_033(tape);
     const std::int64_t batch = in.x.shape()[0];
@@ -381,8 +407,7 @@ Tensor QwenImageNetwork::forward(Tape& tape, const StepInputs& in) const {
         image.ids = ghost::cat(tape, trunk_.root, std::array<Tensor, 2>{image.ids, last.ids}, 1);
     }
     Tensor timesteps = in.timesteps;
-    condition.zero_time =
-        !in.references.empty() && config_.default_ref_method == "index_timestep_zero";
+    condition.zero_time = !in.references.empty() && refers_at_time_zero(in.reference_method);
     if (condition.zero_time) {
         const Tensor zero = ghost::unary(tape, "mul", trunk_.root, timesteps);
         timesteps = ghost::cat(tape, trunk_.root, std::array<Tensor, 2>{timesteps, zero}, 0);
@@ -400,12 +425,14 @@ Tensor QwenImageNetwork::forward(Tape& tape, const StepInputs& in) const {
     if (newer) embed_positions();
     condition.timestep = trunk_.embed_time(tape, timesteps, in.x.type());
 
+    const std::unique_ptr<PatchRun> added = begin_patch(tape, in);
     for (std::size_t i = 0; i < trunk_.blocks.size(); ++i) {
         trunk_.blocks[i].forward(tape, img, txt, condition);
+        if (added) added->after_block({.index = i, .input = img, .tokens = img});
         add_control(tape, trunk_.root, in.control, i, trunk_.blocks.size(), img);
     }
     img = head_.forward(tape, std::move(img), condition.timestep.view({batch, widths_.hidden}));
-    const std::int64_t rows = (in.x.shape()[3] + patch - 1) / patch;
+    const std::int64_t rows = in.x.shape()[2] * ((in.x.shape()[3] + patch - 1) / patch);
     const std::int64_t columns = (in.x.shape()[4] + patch - 1) / patch;
     return from_tokens(tape, trunk_.root, img.view(with_tokens(img, condition.own)),
                        config_.out_channels, rows, columns, patch)
@@ -419,7 +446,7 @@ Result<std::shared_ptr<const Denoiser>> build_qwen_image(const modelfile::QwenIm
         within(c.num_layers, 0, kDepthMax) && within(c.attention_head_dim, 1, kWidthMax) &&
         within(c.num_attention_heads, 1, kWidthMax / c.attention_head_dim) &&
         within(c.joint_attention_dim, 1, kWidthMax) && c.axes_dims_rope.size() == 3 &&
-        rotated_channels(c.axes_dims_rope) == c.attention_head_dim && !c.use_additional_t_cond;
+        rotated_channels(c.axes_dims_rope) == c.attention_head_dim;
     if (!sound)
         return fail(Errc::InvalidInput,
                     fmt::format("Qwen-Image with {} blocks, {} heads of {}, tokens of {} and "

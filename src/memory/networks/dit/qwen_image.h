@@ -8,6 +8,7 @@
 #include "modelfile/networks/qwen_image_config.h"
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -100,8 +101,9 @@ class QwenBlock {
 
 // What all networks of these blocks have around them.
 struct QwenTrunk {
+    // `kinds`: of images that are told apart by an embedding beside the timestep's; 0: none are.
     QwenTrunk(Registry& registry, const QwenWidths& widths, int layers, std::int64_t token,
-              std::int64_t text);
+              std::int64_t text, std::int64_t kinds = 0);
     struct Tokens {
         Tensor tokens;  // [N, tokens, channels of a token]
         Tensor ids;     // [N, tokens, 3]
@@ -123,6 +125,7 @@ struct QwenTrunk {
     Linear time_in;
     Module time_act;
     Linear time_out;
+    std::optional<Module> kind;
     RmsNorm txt_norm;
     Linear img_in;
     Linear txt_in;
@@ -154,6 +157,8 @@ class QwenImageNetwork final : public Denoiser {
     [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
 
   private:
+    [[nodiscard]] bool refers_at_time_zero(ReferenceMethod method) const;
+
     modelfile::QwenImageConfig config_;
     QwenWidths widths_;
     QwenTrunk trunk_;

@@ -225,6 +225,10 @@ StepInputs WanNetwork::make_inputs(Tape& tape, const InputWish& wish) const {
         in.references.push_back(tape.input(
             {wish.cond_batch, config_.in_dim_ref_conv, call.latent_height, call.latent_width},
             wish.type));
+    else if (takes_context())
+        for (const LatentExtent& of : call.references)
+            in.references.push_back(tape.input(
+                {wish.cond_batch, config_.in_dim, of.frames, of.height, of.width}, wish.type));
     return in;
 }
 
@@ -346,6 +350,28 @@ void WanNetwork::run_vace(Tape& tape, WanTokens& x, const WanConditions& given,
     }
 }
 
+// Videos and images to go by (Bernini), padded; their positions go behind the video's in `rope`.
+std::vector<Tensor> WanNetwork::place_contexts(Tape& tape, const StepInputs& in,
+                                               Tensor& rope) const {
+    std::vector<Tensor> latents;
+    if (!takes_context()) return latents;
+    for (const Tensor& latent : in.references) latents.push_back(padded(tape, latent));
+    for (const Tensor& latent : latents) {
+        const Tensor more = embed_positions(tape, grid_of(latent), in.x.type());
+        rope = join_tokens(tape, rope, more);
+    }
+    return latents;
+}
+
+// As tokens like the video's own, behind them.
+void WanNetwork::append_contexts(Tape& tape, const std::vector<Tensor>& latents,
+                                 WanTokens& x) const {
+    for (const Tensor& latent : latents) {
+        const Tensor embedded = embed_patches(tape, patch_embedding_, latent);
+        x = {join_tokens(tape, x.values, embedded), false};
+    }
+}
+
 Tensor WanNetwork::forward_head(Tape& tape, const WanTokens& x, const Tensor& e) const {
     const Shape& s = e.shape();
     const Tensor modulation = add_modulation(tape, head_, e.view({s[0], s[1], 1, s[2]}), 2);
@@ -370,6 +396,7 @@ Tensor WanNetwork::forward(Tape& tape, const StepInputs& in) const {
     if (ref_conv_) ++positions.frames;
     WanConditions given;
     given.rope = embed_positions(tape, positions, type);
+    const std::vector<Tensor> contexts = place_contexts(tape, in, given.rope);
     WanTokens x{embed_patches(tape, patch_embedding_, latent), true};
     if (camera_) {
         const Tensor path = camera_->forward(tape, in.more.back());
@@ -385,6 +412,7 @@ Tensor WanNetwork::forward(Tape& tape, const StepInputs& in) const {
         reference = out.view({s[0], s[2] * s[3], s[1]});
         x = {join_tokens(tape, reference, x.values), false};
     }
+    append_contexts(tape, contexts, x);
     // A variable of the forward's own: it lives on.
     const Tensor image =
         embed_context(tape, in.context, image_ ? in.more.front() : Tensor(), given);

@@ -96,6 +96,13 @@ class WanNetwork : public Denoiser {
         LayerNorm norm_out;
     };
     [[nodiscard]] Tensor embed_image(Tape& tape, const Tensor& image) const;
+    // Whether references are tokens beside the video's: they have the channels that it takes.
+    [[nodiscard]] bool takes_context() const {
+        return config_.model_type == "t2v" && config_.in_dim == config_.out_dim && !ref_conv_;
+    }
+    [[nodiscard]] std::vector<Tensor> place_contexts(Tape& tape, const StepInputs& inputs,
+                                                     Tensor& rope) const;
+    void append_contexts(Tape& tape, const std::vector<Tensor>& latents, WanTokens& x) const;
     void run_vace(Tape& tape, WanTokens& x, const WanConditions& given,
                   const Tensor& control) const;
 
