@@ -42,7 +42,7 @@ bool is_unpacked_to_run(modelfile::DType dtype) {
 
 // Says so where the walk would not know what such weights need.
 bool runs_as_stored(const modelfile::PartWeights& weights, std::string_view what, BuiltFile& file) {
-    if (!is_unpacked_to_run(weights.dtype)) return true;
+    if (!is_unpacked_to_run(weights.dtype) || weights.linear_millibits > 0) return true;
     file.notes.push_back(fmt::format("{}: stored as {}, which is not simulated yet", what,
                                      modelfile::dtype_traits(weights.dtype).name));
     return false;
@@ -64,8 +64,7 @@ void compare_size(const Network& network, std::int64_t not_of_file,
 
 void build_text_encoders(const modelfile::Contents& c, BuiltFile& file) {
     for (const auto& encoder : c.text_encoders) {
-        const bool packed = encoder.weights.linear_millibits > 0;
-        if (!packed && !runs_as_stored(encoder.weights, "text encoder", file)) continue;
+        if (!runs_as_stored(encoder.weights, "text encoder", file)) continue;
         auto built = build_text_encoder(encoder);
         if (!built) {
             file.notes.push_back("text encoder: " + built.error().message);
@@ -124,7 +123,9 @@ class CatalogueFile {
             minimax->int8_blocks = dtype_ == modelfile::DType::Int8;
         TRY_ASSIGN(const auto network, build_denoiser(config));
         contents_->family = model.family;
-        contents_->denoiser = {std::move(config), weigh(*network), "model.diffusion_model."};
+        modelfile::PartWeights weights = weigh(*network);
+        if (linear_millibits_ > 0) pack(*network, weights);
+        contents_->denoiser = {std::move(config), weights, "model.diffusion_model."};
         return {};
     }
     Result<void> add_vae(std::string_view name) {
@@ -197,6 +198,19 @@ class CatalogueFile {
     }
 
   private:
+    // What is counted in 16 bit takes less.
+    void pack(const Network& network, modelfile::PartWeights& weights) {
+        constexpr std::int64_t kMillibits = 16'000;
+        constexpr std::int64_t kMillibitsOfByte = 8000;
+        std::int64_t saved = 0;
+        for (const ModuleEntry& module : network.modules())
+            if (is_packed_matrix(module))
+                saved += module.elements * (kMillibits - linear_millibits_) / kMillibitsOfByte;
+        weights.linear_millibits = linear_millibits_;
+        weights.bytes = weights.bytes - Bytes(saved);
+        contents_->everything.bytes = contents_->everything.bytes - Bytes(saved);
+    }
+
     modelfile::PartWeights weigh(const Network& network) { return weigh(network, dtype_, scaled_); }
     modelfile::PartWeights weigh(const Network& network, modelfile::DType dtype, bool scaled) {
         const modelfile::PartWeights part = weights_of(network, dtype, scaled);
@@ -309,7 +323,8 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
         return made.finish();
     }
     TRY_ASSIGN(const modelfile::KnownModel model, modelfile::known_model(file.name));
-    CatalogueFile made(file.dtype_is_said ? file.dtype : model.dtype, file.scaled_fp8);
+    CatalogueFile made(file.dtype_is_said ? file.dtype : model.dtype, file.scaled_fp8,
+                       file.linear_millibits);
     TRY_DO(made.add_denoiser(model));
     if (!whole_checkpoint) return made.finish();
     if (!model.sound_vae.empty()) TRY_DO(made.add_sound_vae(model.sound_vae));
@@ -326,7 +341,11 @@ std::shared_ptr<LoadableModel> loadable_unet(std::string name, const BuiltFile& 
     const std::array<LoadablePart, 2> parts{
         {{"diffusion_model.", file.denoiser->modules(), types.storage},
          {"", buffers, types.storage}}};
-    return make_loadable(std::move(name), parts, types.compute);
+    auto model = make_loadable(std::move(name), parts, types.compute);
+    const modelfile::PartWeights& weights = file.contents->denoiser->weights;
+    if (unpacks_to_run(weights))
+        pack_matrices(*model, file.denoiser->modules(), weights.linear_millibits);
+    return model;
 }
 
 std::shared_ptr<LoadableModel> loadable_text_encoders(std::string name,

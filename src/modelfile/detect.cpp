@@ -294,7 +294,8 @@ namespace {
 // Of a text encoder's own stack, not of an eye that stands beside it.
 bool in_repeated_layer(std::string_view name) {
     const bool repeated = name.find("layers.") != std::string_view::npos ||
-                          name.find("block.") != std::string_view::npos;
+                          name.find("block.") != std::string_view::npos ||
+                          name.find("blocks.") != std::string_view::npos;
     return repeated && name.find("vis") == std::string_view::npos;
 }
 }  // namespace

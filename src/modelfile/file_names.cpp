@@ -120,7 +120,10 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     if (folder == "clip_vision") file.kind = NamedFile::Kind::ClipVision;
     if (folder == "upscale_models") file.kind = NamedFile::Kind::Upscaler;
     if (const NameRule* type = first_fitting("dtypes", lower)) {
-        if (file.kind == NamedFile::Kind::TextEncoder && type->linear_millibits > 0) {
+        const bool model = file.kind == NamedFile::Kind::Model && folder != "checkpoints";
+        const bool packs =
+            file.kind == NamedFile::Kind::TextEncoder || (model && !dtype_named(type->means));
+        if (packs && type->linear_millibits > 0) {
             // The matrices of its layers are packed, all else is in 16 bit.
             file.dtype = DType::BFloat16;
             file.dtype_is_said = true;

@@ -61,9 +61,10 @@ TEST(FileNames, tell_the_stored_type) {
     EXPECT_EQ(guess_file("z_image_int8_convrot.safetensors", "diffusion_models")->dtype,
               DType::Int8);
     EXPECT_FALSE(guess_file("flux1-dev.safetensors", "diffusion_models")->dtype_is_said);
-    // Packed below a byte: not modelled.
-    EXPECT_FALSE(guess_file("flux1-dev-Q4_K_S.gguf", "diffusion_models"));
-    EXPECT_FALSE(guess_file("z_image_nvfp4.safetensors", "diffusion_models"));
+    // Packed below a byte: by the format's bits.
+    EXPECT_EQ(guess_file("flux1-dev-Q4_K_S.gguf", "diffusion_models")->linear_millibits, 4500);
+    EXPECT_EQ(guess_file("z_image_nvfp4.safetensors", "diffusion_models")->linear_millibits, 4500);
+    EXPECT_FALSE(guess_file("flux1-dev-IQ4_XS.gguf", "diffusion_models"));
 }
 
 TEST(FileNames, mean_what_the_catalogue_has) {

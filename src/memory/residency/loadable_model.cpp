@@ -2,9 +2,22 @@
 #include "memory/residency/loadable_model.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 namespace plimsoll::memory {
+
+namespace {
+
+void sort_units(LoadableModel& model) {
+    std::sort(model.units.begin(), model.units.end(), [](const LoadUnit& a, const LoadUnit& b) {
+        if (a.bytes != b.bytes) return a.bytes > b.bytes;
+        if (a.prefix != b.prefix) return a.full_path() > b.full_path();
+        return *a.path > *b.path;
+    });
+}
+
+}  // namespace
 
 std::shared_ptr<LoadableModel> make_loadable(std::string name, std::span<const LoadablePart> parts,
                                              ComputeType compute) {
@@ -35,12 +48,38 @@ std::shared_ptr<LoadableModel> make_loadable(std::string name, std::span<const L
         }
     }
     model->placement_bytes = model->size_bytes;
-    std::sort(model->units.begin(), model->units.end(), [](const LoadUnit& a, const LoadUnit& b) {
-        if (a.bytes != b.bytes) return a.bytes > b.bytes;
-        if (a.prefix != b.prefix) return a.full_path() > b.full_path();
-        return *a.path > *b.path;
-    });
+    sort_units(*model);
     return model;
+}
+
+bool unpacks_to_run(const modelfile::PartWeights& weights) {
+    return weights.linear_millibits > 0 && weights.dtype != modelfile::DType::Int8;
+}
+
+bool is_packed_matrix(const ModuleEntry& module) {
+    if (module.class_name != "Linear" || module.storage != ModuleStorage::AsNetwork) return false;
+    const auto inside = [&](std::string_view part) {
+        return module.path.find(part) != std::string::npos;
+    };
+    return inside("layers.") || inside("block.") || inside("blocks.");
+}
+
+void pack_matrices(LoadableModel& model, std::span<const ModuleEntry> modules, int millibits) {
+    constexpr std::int64_t kMillibitsOfByte = 8000;
+    std::unordered_map<const std::string*, const ModuleEntry*> packed;
+    for (const ModuleEntry& module : modules)
+        if (is_packed_matrix(module)) packed.emplace(&module.path, &module);
+    for (LoadUnit& unit : model.units) {
+        if (!packed.contains(unit.path)) continue;
+        // Width by width is far below what 64 bits hold.
+        const std::int64_t bytes = unit.elements * millibits / kMillibitsOfByte;
+        model.size_bytes += bytes - unit.bytes;
+        unit.bytes = bytes;
+        unit.needs_cast = true;
+        unit.packed = true;
+    }
+    model.placement_bytes = model.size_bytes;
+    sort_units(model);
 }
 
 }  // namespace plimsoll::memory

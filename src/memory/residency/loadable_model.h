@@ -4,6 +4,7 @@
 // loader's order. Immutable after it was made.
 #pragma once
 #include "memory/networks/module_entry.h"
+#include "modelfile/network_config.h"
 
 #include <cstdint>
 #include <memory>
@@ -54,5 +55,14 @@ struct LoadablePart {
 [[nodiscard]] std::shared_ptr<LoadableModel> make_loadable(std::string name,
                                                            std::span<const LoadablePart> parts,
                                                            ComputeType compute);
+
+// Whether matrices are unpacked as they run; int8 is a type of its own.
+[[nodiscard]] bool unpacks_to_run(const modelfile::PartWeights& weights);
+// Whether a module's matrix is one of those that quantised files pack: a Linear layer of a repeated
+// block.
+[[nodiscard]] bool is_packed_matrix(const ModuleEntry& module);
+// Such matrices of `modules`, which the model was made of, take `millibits` thousandths of a bit an
+// element, scales included, and are unpacked as they run. Their biases are counted as packed.
+void pack_matrices(LoadableModel& model, std::span<const ModuleEntry> modules, int millibits);
 
 }  // namespace plimsoll::memory

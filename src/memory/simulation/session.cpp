@@ -5,6 +5,7 @@
 #include "memory/networks/controlnet.h"
 #include "memory/networks/model_patch.h"
 #include "memory/residency/estimates.h"
+#include "memory/residency/loadable_model.h"
 
 #include <fmt/format.h>
 
@@ -33,6 +34,13 @@ std::optional<ComputeType> forced_storage(const ProgramModel& model,
 
 namespace {
 
+// In nvfp4, which cards since Blackwell multiply as it is (ComfyUI since 2026).
+bool computes_packed(modelfile::DType dtype, const Device& device) {
+    constexpr int kBlackwell = 100;
+    return dtype == modelfile::DType::Float4E2M1 && device.vendor == Vendor::Nvidia &&
+           device.compute_capability >= kBlackwell;
+}
+
 std::optional<ComputeType> stored_type_of(modelfile::DType dtype) {
     using enum modelfile::DType;
     if (dtype == Float32) return ComputeType::Float32;
@@ -54,8 +62,9 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
             const auto& weights = file.contents->denoiser->weights;
             const FamilyTraits traits = family_traits(
                 file.contents->family, file.contents->denoiser->config, server.version);
+            const bool packed = unpacks_to_run(weights);
             types = unet_types({.params = weights.params,
-                                .file = weights.dtype,
+                                .file = packed ? modelfile::DType::BFloat16 : weights.dtype,
                                 .supported = traits.types,
                                 .forced = forced_storage(model, weights)},
                                flags, device);
@@ -64,6 +73,9 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
                 types.compute == ComputeType::Float16 && computes_bf16(device, flags))
                 types.compute = ComputeType::BFloat16;
             loadable = loadable_unet(name, file, types);
+            // Every operation has its matrix unpacked: a copy, as of a type of one byte.
+            if (packed && !computes_packed(weights.dtype, device))
+                types.storage = ComputeType::Int8;
             break;
         }
         case ModelRole::ControlNet: {
