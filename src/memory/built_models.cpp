@@ -5,6 +5,7 @@
 #include "memory/networks/denoiser.h"
 #include "memory/networks/model_patch.h"
 #include "memory/networks/text/text_encoder.h"
+#include "memory/networks/upscale/latent_upscaler.h"
 #include "memory/networks/upscale/upscaler.h"
 #include "memory/networks/vae.h"
 #include "memory/networks/vision/clip_vision.h"
@@ -192,6 +193,12 @@ class CatalogueFile {
         contents_->upscaler = {config, weigh(*network), ""};
         return {};
     }
+    Result<void> add_latent_upscaler(std::string_view name) {
+        TRY_ASSIGN(const auto config, modelfile::known_latent_upscaler(name));
+        TRY_ASSIGN(const auto network, build_latent_upscaler(config));
+        contents_->latent_upscaler = {config, weigh(*network), ""};
+        return {};
+    }
     [[nodiscard]] std::shared_ptr<const modelfile::Contents> finish() {
         contents_->everything.dtype = dtype_;
         return std::move(contents_);
@@ -258,6 +265,13 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
         keep(build_upscaler(c.upscaler->config), "upscaler", file.upscaler, file);
         if (file.upscaler) compare_size(*file.upscaler, 0, c.upscaler->weights, "upscaler", file);
     }
+    if (c.latent_upscaler) {
+        keep(build_latent_upscaler(c.latent_upscaler->config), "latent upsampler",
+             file.latent_upscaler, file);
+        if (file.latent_upscaler)
+            compare_size(*file.latent_upscaler, 0, c.latent_upscaler->weights, "latent upsampler",
+                         file);
+    }
     if (c.model_patch)
         keep(build_model_patch(c.model_patch->config), "model patch", file.model_patch, file);
     build_text_encoders(c, file);
@@ -320,6 +334,11 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     if (file.kind == Kind::Upscaler) {
         CatalogueFile made(file.dtype_is_said ? file.dtype : modelfile::DType::Float32, false);
         TRY_DO(made.add_upscaler(file.name));
+        return made.finish();
+    }
+    if (file.kind == Kind::LatentUpscaler) {
+        CatalogueFile made(file.dtype_is_said ? file.dtype : modelfile::DType::BFloat16, false);
+        TRY_DO(made.add_latent_upscaler(file.name));
         return made.finish();
     }
     TRY_ASSIGN(const modelfile::KnownModel model, modelfile::known_model(file.name));

@@ -23,6 +23,7 @@ class ControlNetNetwork;
 class ModelPatchNetwork;
 class Network;
 class Denoiser;
+class LatentUpscaler;
 class Upscaler;
 class Vae;
 struct LaunchFlags;
@@ -47,6 +48,7 @@ struct BuiltFile {
     std::shared_ptr<const ControlNetNetwork> controlnet;
     std::shared_ptr<const ClipVisionNetwork> clip_vision;
     std::shared_ptr<const Upscaler> upscaler;
+    std::shared_ptr<const LatentUpscaler> latent_upscaler;
     std::shared_ptr<const ModelPatchNetwork> model_patch;
     std::vector<std::string> notes;
 };

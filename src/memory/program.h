@@ -57,6 +57,7 @@ enum class ModelRole : std::uint8_t {
     ControlNet,
     ClipVision,
     Upscaler,
+    LatentUpscaler,
     ModelPatch,
     Other
 };
@@ -229,6 +230,12 @@ struct UpscaleStep {
     ImageShape image;  // that goes in
 };
 
+// A latent upsampler enlarges a latent, all of it at once.
+struct LatentUpscaleStep {
+    ModelUse upscaler;
+    LatentShape latent;  // that goes in
+};
+
 struct CpuStep {};  // runs without the card
 struct UnknownStep {
     std::string reason;
@@ -238,7 +245,7 @@ struct Step {
     std::string node_id;
     std::string class_type;
     std::variant<CpuStep, LoadStep, TextEncodeStep, TextGenerateStep, ImageEncodeStep, SampleStep,
-                 VaeStep, UpscaleStep, UnknownStep>
+                 VaeStep, UpscaleStep, LatentUpscaleStep, UnknownStep>
         what;
     std::vector<std::string> notes;  // for people: what was assumed
     // Equal for equal nodes with equal inputs, all the way up: what ComfyUI's cache goes by.

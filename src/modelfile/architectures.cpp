@@ -32,6 +32,7 @@ struct Catalogue {
     Named<TextEncoderConfig> text_encoders;
     Named<ClipVisionConfig> clip_visions;
     Named<UpscalerConfig> upscalers;
+    Named<LatentUpscalerConfig> latent_upscalers;
     Named<KnownModel> models;
 };
 
@@ -338,6 +339,9 @@ Catalogue parse_catalogue() {
     for_each_in(*parsed, "upscalers", [&](std::string_view n, const json::value& v) {
         c.upscalers.emplace(n, parse_upscaler(v));
     });
+    for_each_in(*parsed, "latent_upscalers", [&](std::string_view n, const json::value& v) {
+        c.latent_upscalers.emplace(n, parse_described<LatentUpscalerConfig>(v));
+    });
     parse_roles(*parsed, c);
     return c;
 }
@@ -402,6 +406,10 @@ Result<ClipVisionConfig> known_clip_vision(std::string_view name) {
 
 Result<UpscalerConfig> known_upscaler(std::string_view name) {
     return look_up(catalogue().upscalers, "upscaler", name);
+}
+
+Result<LatentUpscalerConfig> known_latent_upscaler(std::string_view name) {
+    return look_up(catalogue().latent_upscalers, "latent upsampler", name);
 }
 
 Result<KnownModel> known_model(std::string_view name) {

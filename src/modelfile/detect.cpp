@@ -188,6 +188,12 @@ void find_upscaler(const TensorTable& table, Contents& contents) {
     }
 }
 
+void find_latent_upscaler(const TensorTable& table, Contents& contents) {
+    const std::optional<LatentUpscalerConfig> config =
+        detect_latent_upscaler(TensorView(table, std::string()), contents.notes);
+    if (config) contents.latent_upscaler = {*config, sum_weights(table, ""), ""};
+}
+
 void find_model_patch(const TensorTable& table, Contents& contents) {
     std::optional<PatchConfig> config =
         detect_model_patch(TensorView(table, std::string()), contents.notes);
@@ -263,8 +269,8 @@ void find_vae(const TensorTable& table, Contents& contents) {
 bool is_empty(const Contents& contents) {
     return !contents.denoiser && !contents.vae && !contents.tiny_vae &&
            contents.text_encoders.empty() && !contents.controlnet && !contents.t2i_adapter &&
-           !contents.clip_vision && !contents.upscaler && !contents.model_patch &&
-           !contents.is_lora;
+           !contents.clip_vision && !contents.upscaler && !contents.latent_upscaler &&
+           !contents.model_patch && !contents.is_lora;
 }
 
 }  // namespace
@@ -379,6 +385,7 @@ Contents detect_contents(const TensorTable& table) {
         find_clip_vision(table, contents);
     }
     if (is_empty(contents) && !transformer) find_upscaler(table, contents);
+    if (is_empty(contents) && !transformer) find_latent_upscaler(table, contents);
     if (is_empty(contents) && !transformer) find_adapter(table, contents);
     contents.is_lora = is_empty(contents) && !transformer && looks_like_lora(table);
     if (is_empty(contents) && !transformer) find_model_patch(table, contents);

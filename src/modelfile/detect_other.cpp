@@ -45,6 +45,8 @@ constexpr Hint kHints[] = {
     {"block0.conv0.0.0.weight", "RIFE, frame interpolation"},
     {"encoder.layer.0.layer_scale2.lambda1", "a DINOv2 vision encoder"},
     {"layer.0.layer_scale2.lambda1", "a DINOv3 vision encoder"},
+    {"blocks.0.block.0.conv.weight", "HunyuanVideo 1.5's latent upsampler"},
+    {"up.0.block.0.conv1.conv.weight", "HunyuanVideo 1.5's latent upsampler"},
 };
 
 constexpr std::array<std::string_view, 7> kPrefixes = {

@@ -134,6 +134,9 @@ struct TransformerVerdict {
                                                                  Notes& notes);
 // ESRGAN and Real-ESRGAN, whole and compact, and SPAN.
 [[nodiscard]] std::optional<UpscalerConfig> detect_upscaler(const TensorView& view, Notes& notes);
+// Of LTX-Video and LTX-2.
+[[nodiscard]] std::optional<LatentUpscalerConfig> detect_latent_upscaler(const TensorView& view,
+                                                                         Notes& notes);
 
 // What a file that holds none of the above looks like, empty when nothing is recognised.
 [[nodiscard]] std::string_view other_network_hint(const TensorTable& table);

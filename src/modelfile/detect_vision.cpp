@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Networks that see or enlarge pixels: the vision halves of CLIP and SigLIP, ESRGAN and two other
-// upscalers.
+// Networks that see or enlarge pixels or latents: the vision halves of CLIP and SigLIP, ESRGAN and
+// two other upscalers, LTX's latent upsamplers.
 #include "modelfile/detect_numbers.h"
 
 #include <algorithm>
@@ -196,6 +196,40 @@ std::optional<UpscalerConfig> detect_upscaler(const TensorView& view, Notes& not
         view.rank("body.2.weight") == 4)
         return of_colours(detect_compact(view, notes), notes);
     return std::nullopt;
+}
+
+std::optional<LatentUpscalerConfig> detect_latent_upscaler(const TensorView& view, Notes& notes) {
+    if (!view.has("post_upsample_res_blocks.0.conv2.bias")) return std::nullopt;
+    NumberReader read(view, "a latent upsampler");
+    LatentUpscalerConfig c;
+    const auto rank = static_cast<std::size_t>(view.rank("initial_conv.weight"));
+    read.expect(rank == 4 || rank == 5, "its first convolution has no two or three dimensions");
+    c.dims = rank == 4 ? 2 : 3;
+    c.mid_channels = read.length("initial_conv.weight", 0, rank);
+    c.in_channels = read.length("initial_conv.weight", 1, rank);
+    c.num_blocks_per_stage = read.blocks("res_blocks.{}.", "blocks");
+    read.expect(view.count("post_upsample_res_blocks.{}.") == c.num_blocks_per_stage,
+                "its halves have different numbers of blocks");
+    c.rational_resampler = view.has("upsampler.conv.weight");
+    const std::string_view spreads =
+        c.rational_resampler ? "upsampler.conv.weight" : "upsampler.0.weight";
+    // Over time, or time and space, the convolution sees neighbouring frames too.
+    const auto spread_rank = static_cast<std::size_t>(view.rank(spreads));
+    const int by = read.quotient(read.length(spreads, 0, spread_rank), c.mid_channels, "channels");
+    if (c.rational_resampler) {
+        const int side = side_of(by);
+        // By 3/4 is the same in a file, and nobody published one.
+        constexpr double kThreeHalves = 1.5;
+        c.spatial_scale = side == 3 ? kThreeHalves : side;
+        read.expect(side >= 2 && side <= 4, "it spreads a cell over no known number");
+    } else {
+        read.expect((spread_rank == 4 && by == 4) || (spread_rank == 5 && (by == 2 || by == 8)),
+                    "it spreads a cell over no known number");
+        c.temporal_upsample = spread_rank == 5;
+        c.spatial_upsample = by != 2;
+    }
+    if (!read.sound(notes)) return std::nullopt;
+    return c;
 }
 
 }  // namespace plimsoll::modelfile

@@ -119,6 +119,7 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     if (folder == "vae") file.kind = NamedFile::Kind::Vae;
     if (folder == "clip_vision") file.kind = NamedFile::Kind::ClipVision;
     if (folder == "upscale_models") file.kind = NamedFile::Kind::Upscaler;
+    if (folder == "latent_upscale_models") file.kind = NamedFile::Kind::LatentUpscaler;
     if (const NameRule* type = first_fitting("dtypes", lower)) {
         const bool model = file.kind == NamedFile::Kind::Model && folder != "checkpoints";
         const bool packs =

@@ -23,6 +23,7 @@ struct NamedFile {
         ControlNet,
         ClipVision,
         Upscaler,
+        LatentUpscaler,
         ModelPatch
     };
     Kind kind = Kind::Model;
@@ -35,8 +36,8 @@ struct NamedFile {
 };
 
 // `folder`: in which of ComfyUI's folders it would lie: "diffusion_models", "text_encoders", "vae",
-// "checkpoints", "controlnet", "clip_vision", "upscale_models", "model_patches". nullopt where no
-// rule fits.
+// "checkpoints", "controlnet", "clip_vision", "upscale_models", "latent_upscale_models",
+// "model_patches". nullopt where no rule fits.
 [[nodiscard]] std::optional<NamedFile> guess_file(std::string_view file_name,
                                                   std::string_view folder);
 

@@ -42,6 +42,21 @@ TEST(FileNames, tell_the_published_networks) {
     EXPECT_EQ(name_of("sd_xl_base_1.0.safetensors", "checkpoints"), "sdxl");
 }
 
+TEST(FileNames, tell_latent_upsamplers) {
+    constexpr std::string_view kFolder = "latent_upscale_models";
+    EXPECT_EQ(guess_file("ltx-2-spatial-upscaler-x2-1.0.safetensors", kFolder)->kind,
+              NamedFile::Kind::LatentUpscaler);
+    EXPECT_EQ(name_of("ltx-2-spatial-upscaler-x2-1.0.safetensors", kFolder), "ltx2_spatial");
+    EXPECT_EQ(name_of("ltx-2.3-spatial-upscaler-x2-1.1.safetensors", kFolder), "ltx2_spatial");
+    EXPECT_EQ(name_of("ltx-2.5-latent-spatial-upscaler-x2-bf16-1.0.safetensors", kFolder),
+              "ltx2_spatial");
+    EXPECT_EQ(name_of("ltx-2.3-spatial-upscaler-x1.5-1.0.safetensors", kFolder),
+              "ltx2_spatial_x1.5");
+    EXPECT_EQ(name_of("ltx-2.3-temporal-upscaler-x2-1.0.safetensors", kFolder), "ltxv_temporal");
+    EXPECT_EQ(name_of("ltxv-spatial-upscaler-0.9.8.safetensors", kFolder), "ltxv_spatial");
+    EXPECT_EQ(name_of("hunyuanvideo15_latent_upsampler_1080p.safetensors", kFolder), "");
+}
+
 TEST(FileNames, leave_networks_alone_that_are_not_modelled) {
     EXPECT_EQ(name_of("Wan2_1_InfiniteTalk_s2v_14B.safetensors", "diffusion_models"), "");
     EXPECT_EQ(name_of("ltx-2.5-22b-distilled.safetensors", "diffusion_models"), "");

@@ -25,6 +25,7 @@
 #include "modelfile/networks/ideogram4_config.h"
 #include "modelfile/networks/kandinsky5_config.h"
 #include "modelfile/networks/krea2_config.h"
+#include "modelfile/networks/latent_upscaler_config.h"
 #include "modelfile/networks/ltx24_vae_config.h"
 #include "modelfile/networks/ltx_audio_vae_config.h"
 #include "modelfile/networks/ltx_text_config.h"
@@ -209,8 +210,8 @@ using DenoiserConfig =
                  Ideogram4Config, ErnieConfig, HiDreamConfig, Kandinsky5Config, PixelDitConfig,
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
-                 StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config,
-                 Seedvr2Config, HiDreamO1Config>;
+                 StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config, Seedvr2Config,
+                 HiDreamO1Config>;
 using ControlConfig =
     std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig, QwenFunControlConfig>;
 using PatchConfig = std::variant<QwenPatchConfig, ZImagePatchConfig, AnimaPatchConfig>;
@@ -259,6 +260,7 @@ struct Contents {
     std::optional<Part<T2iAdapterConfig>> t2i_adapter;
     std::optional<Part<ClipVisionConfig>> clip_vision;
     std::optional<Part<UpscalerConfig>> upscaler;
+    std::optional<Part<LatentUpscalerConfig>> latent_upscaler;
     std::optional<Part<PatchConfig>> model_patch;
     bool is_lora = false;
     PartWeights everything;          // all tensors of the file

@@ -21,7 +21,7 @@ namespace {
 constexpr std::array<std::string_view, 9> kModelEndings{
     ".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".pt2", ".bin", ".pkl"};
 // ComfyUI's folders of the files that its loaders list.
-constexpr std::array<std::string_view, 13> kSubfolders{"",
+constexpr std::array<std::string_view, 14> kSubfolders{"",
                                                        "checkpoints",
                                                        "diffusion_models",
                                                        "unet",
@@ -33,7 +33,8 @@ constexpr std::array<std::string_view, 13> kSubfolders{"",
                                                        "loras",
                                                        "upscale_models",
                                                        "clip_vision",
-                                                       "model_patches"};
+                                                       "model_patches",
+                                                       "latent_upscale_models"};
 
 // A VAE that ComfyUI has without a file.
 constexpr std::string_view kPixelSpace = "pixel_space";

@@ -18,7 +18,7 @@ std::string_view nodes_json();
 namespace plimsoll::workflow {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, NodeVerb>, 24> kVerbs = {
+constexpr std::array<std::pair<std::string_view, NodeVerb>, 26> kVerbs = {
     {{"compute", NodeVerb::Compute},
      {"pass", NodeVerb::Compute},
      {"patch", NodeVerb::Patch},
@@ -30,6 +30,7 @@ constexpr std::array<std::pair<std::string_view, NodeVerb>, 24> kVerbs = {
      {"load_controlnet", NodeVerb::LoadControlNet},
      {"load_clip_vision", NodeVerb::LoadClipVision},
      {"load_upscaler", NodeVerb::LoadUpscaler},
+     {"load_latent_upscaler", NodeVerb::LoadLatentUpscaler},
      {"load_other", NodeVerb::LoadOther},
      {"load_media", NodeVerb::LoadMedia},
      {"run_other", NodeVerb::RunOther},
@@ -42,7 +43,8 @@ constexpr std::array<std::pair<std::string_view, NodeVerb>, 24> kVerbs = {
      {"guide", NodeVerb::Guide},
      {"vae_decode", NodeVerb::VaeDecode},
      {"vae_encode", NodeVerb::VaeEncode},
-     {"upscale", NodeVerb::Upscale}}};
+     {"upscale", NodeVerb::Upscale},
+     {"upscale_latent", NodeVerb::UpscaleLatent}}};
 
 constexpr std::array<std::pair<std::string_view, NodeOutput::Kind>, 9> kMakers = {
     {{"conditioning", NodeOutput::Kind::Conditioning},

@@ -26,6 +26,7 @@ enum class NodeVerb : std::uint8_t {
     LoadControlNet,       // control_net_name -> control net
     LoadClipVision,       // `files` -> CLIP vision
     LoadUpscaler,         // `files` -> an upscale model
+    LoadLatentUpscaler,   // `files` -> an upscale model of latents
     LoadOther,            // `files` -> a network that is not forecast
     LoadMedia,            // `files`: an image, a video or a sound of the server's
     RunOther,             // runs a network that is not forecast
@@ -39,6 +40,7 @@ enum class NodeVerb : std::uint8_t {
     VaeDecode,            // samples, vae
     VaeEncode,            // pixels, vae
     Upscale,              // image, upscale_model -> image
+    UpscaleLatent,        // samples, upscale_model -> latent
 };
 
 // Expressions (workflow/expression.h) over the node's inputs. An empty one: as `like` has it, or 1.

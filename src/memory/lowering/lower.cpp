@@ -178,6 +178,7 @@ class Lowering {
             case LoadControlNet:
             case LoadClipVision:
             case LoadUpscaler:
+            case LoadLatentUpscaler:
             case LoadOther:
                 return lower_model_verb(scope, models_);
             case EncodeText:
@@ -194,6 +195,8 @@ class Lowering {
                 return lower_sampling_verb(scope);
             case Upscale:
                 return lower_upscale_verb(scope);
+            case UpscaleLatent:
+                return lower_latent_upscale_verb(scope);
         }
         return {{Nothing{}}};
     }
@@ -225,7 +228,9 @@ class Lowering {
     static std::string weights_given(NodeScope& scope) {
         for (const workflow::Input& input : scope.node().inputs) {
             const auto* given = scope.look<ModelValue>(input.name);
-            if (given == nullptr || given->role != ModelRole::Other) continue;
+            if (given == nullptr) continue;
+            if (given->role != ModelRole::Other && given->role != ModelRole::LatentUpscaler)
+                continue;
             return weights_text(scope.program().models[static_cast<std::size_t>(given->use.model)]);
         }
         return {};
@@ -267,6 +272,8 @@ std::string_view model_role_name(ModelRole role) {
             return "CLIP vision";
         case ModelRole::Upscaler:
             return "upscaler";
+        case ModelRole::LatentUpscaler:
+            return "latent upsampler";
         case ModelRole::ModelPatch:
             return "model patch";
         case ModelRole::Other:

@@ -70,6 +70,12 @@ std::vector<std::string> described(const Program& program) {
             steps.push_back(described(step, "see", see->image));
         if (const auto* enlarge = std::get_if<UpscaleStep>(&step.what))
             steps.push_back(described(step, "enlarge", enlarge->image));
+        if (const auto* enlarge = std::get_if<LatentUpscaleStep>(&step.what)) {
+            const LatentShape& latent = enlarge->latent;
+            steps.push_back(fmt::format("{} enlarge {} x {} x {} x {} x {}", step.node_id,
+                                        latent.batch, latent.channels, latent.frames, latent.height,
+                                        latent.width));
+        }
     }
     return steps;
 }

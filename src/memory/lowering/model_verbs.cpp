@@ -33,6 +33,8 @@ bool has_role(const BuiltFile& file, ModelRole role) {
             return file.clip_vision != nullptr;
         case ModelRole::Upscaler:
             return file.upscaler != nullptr;
+        case ModelRole::LatentUpscaler:
+            return file.latent_upscaler != nullptr;
         case ModelRole::ModelPatch:
             return file.model_patch != nullptr;
         case ModelRole::Other:
@@ -232,6 +234,8 @@ Values lower_model_verb(NodeScope& scope, const BuiltModels& models) {
             return load(scope, models, ModelRole::ClipVision, scope.kind().files);
         case NodeVerb::LoadUpscaler:
             return load(scope, models, ModelRole::Upscaler, scope.kind().files);
+        case NodeVerb::LoadLatentUpscaler:
+            return load(scope, models, ModelRole::LatentUpscaler, scope.kind().files);
         case NodeVerb::LoadOther:
             return load_other(scope, models);
         default:

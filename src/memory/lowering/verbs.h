@@ -22,6 +22,7 @@ namespace plimsoll::memory {
 [[nodiscard]] Values lower_vae_verb(NodeScope& scope);
 [[nodiscard]] Values lower_sampling_verb(NodeScope& scope);
 [[nodiscard]] Values lower_upscale_verb(NodeScope& scope);
+[[nodiscard]] Values lower_latent_upscale_verb(NodeScope& scope);
 
 // --- what verbs share ---------------------------------------------------------------------------
 

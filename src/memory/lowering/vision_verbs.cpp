@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What sees or enlarges pixels: CLIP vision and upscale models.
+// What sees or enlarges pixels or latents: CLIP vision and upscale models.
 #include "memory/lowering/verbs.h"
+#include "memory/networks/upscale/latent_upscaler.h"
 #include "memory/networks/upscale/upscaler.h"
 
 #include <fmt/format.h>
@@ -59,6 +60,29 @@ Values lower_upscale_verb(NodeScope& scope) {
     larger.height = clamped(static_cast<double>(image->height) * scale, 1, kSideMax);
     larger.width = clamped(static_cast<double>(image->width) * scale, 1, kSideMax);
     scope.step(UpscaleStep{.upscaler = upscaler->use, .image = *image});
+    return {{larger}};
+}
+
+Values lower_latent_upscale_verb(NodeScope& scope) {
+    const auto* upscaler = scope.get<ModelValue>("upscale_model");
+    const auto* latent = upscaler == nullptr ? nullptr : scope.get<LatentShape>("samples");
+    if (latent == nullptr) return {scope.unknown_step()};
+    const ProgramModel& model =
+        scope.program().models[static_cast<std::size_t>(upscaler->use.model)];
+    LatentExtent extent{.frames = latent->frames, .height = latent->height, .width = latent->width};
+    if (model.known() && !model.built.empty() && model.built.front()->latent_upscaler) {
+        extent = model.built.front()->latent_upscaler->enlarged(extent);
+    } else {
+        scope.note("the latent is taken to become twice as high and wide");
+        extent.height *= 2;
+        extent.width *= 2;
+    }
+    LatentShape larger = *latent;
+    larger.frames = clamped(extent.frames, 1, kFramesMax);
+    larger.height = clamped(extent.height, 1, kSideMax);
+    larger.width = clamped(extent.width, 1, kSideMax);
+    larger.kept = 0;  // its mask goes
+    scope.step(LatentUpscaleStep{.upscaler = upscaler->use, .latent = *latent});
     return {{larger}};
 }
 

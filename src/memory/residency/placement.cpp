@@ -48,6 +48,7 @@ Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& ser
         case ModelRole::Unet:
         case ModelRole::ControlNet:
         case ModelRole::Upscaler:
+        case ModelRole::LatentUpscaler:
         case ModelRole::ModelPatch:
         case ModelRole::Other:
             placement.rests_on = high(flags) ? Place::Card : Place::Host;

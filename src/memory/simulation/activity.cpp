@@ -209,12 +209,12 @@ namespace {
 // kHeldPerTensorOfPixels is that.
 // VAEs with convolutions over time: allocated and reserved of Qwen-Image's VAE side by
 // side (InvokeAI PR 9305): 1.26 to 1.27 at every size; 1.06 to 1.4 of other video VAEs.
-constexpr double kHeldPerTensorVideoVae = 1.27;
+// kHeldPerTensorOfVideo is that.
 
 double held_per_tensor(VaeKind kind) {
     const bool images =
         kind == VaeKind::AutoencoderKl || kind == VaeKind::Flux2 || kind == VaeKind::Mage;
-    return images ? kHeldPerTensorOfPixels : kHeldPerTensorVideoVae;
+    return images ? kHeldPerTensorOfPixels : kHeldPerTensorOfVideo;
 }
 
 Walk walk_vae(const Vae& vae, VaeDirection direction, const VaeCall& call) {

@@ -42,6 +42,10 @@ struct Activity {
 // which nobody published both numbers, are the same kind of work.
 inline constexpr double kHeldPerTensorOfPixels = 3.3;
 
+// The same of networks with convolutions over time (see activity.cpp): VAEs of videos, and latent
+// upsamplers, of which nobody published both numbers.
+inline constexpr double kHeldPerTensorOfVideo = 1.27;
+
 // A walk whose weight copies stand apart.
 [[nodiscard]] Activity walk_in_types(const Types& types, const ForwardRules& rules,
                                      const std::function<Walk(const ForwardRules&)>& walk);

@@ -101,4 +101,26 @@ UpscalePlan plan_upscale(const Upscaler& network, const ImageShape& image,
     }
 }
 
+Activity latent_upscale_activity(const LatentUpscaler& network, const LatentShape& latent,
+                                 const Types& types, const ForwardRules& rules) {
+    LatentUpscaleCall call{.batch = latent.batch,
+                           .frames = latent.frames,
+                           .height = latent.height,
+                           .width = latent.width,
+                           .compute = types.compute,
+                           .rules = {}};
+    Activity activity = walk_in_types(types, rules, [&](const ForwardRules& with) {
+        call.rules = with;
+        return simulate_latent_upscale(network, call);
+    });
+    activity.held_per_tensor = kHeldPerTensorOfVideo;
+    return activity;
+}
+
+double latent_upscale_estimate(const LatentShape& latent) {
+    constexpr double kPerElement = 3000;  // ComfyUI's own, bytes
+    return kPerElement * latent.batch * latent.channels * latent.frames * latent.height *
+           latent.width;
+}
+
 }  // namespace plimsoll::memory

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What image encoders and upscalers do with the pixels of a step: how they resize or cut them, and
-// what computing takes.
+// What image encoders and upscalers do with the pixels or the latent of a step: how they resize or
+// cut them, and what computing takes.
 #pragma once
+#include "memory/networks/upscale/latent_upscaler.h"
 #include "memory/networks/upscale/upscaler.h"
 #include "memory/networks/vision/clip_vision.h"
 #include "memory/simulation/activity.h"
@@ -30,8 +31,15 @@ using HasRoom = std::function<bool(const Activity&)>;
 [[nodiscard]] UpscalePlan plan_upscale(const Upscaler& network, const ImageShape& image,
                                        const ForwardRules& rules, const HasRoom& has_room);
 
-// Releases from this one keep the upscaler as one of their models; before, it came to the card for
-// its node alone (ComfyUI pull request 15063).
+// All of a latent at once.
+[[nodiscard]] Activity latent_upscale_activity(const LatentUpscaler& network,
+                                               const LatentShape& latent, const Types& types,
+                                               const ForwardRules& rules);
+// What ComfyUI's node believes that it takes, weights not counted.
+[[nodiscard]] double latent_upscale_estimate(const LatentShape& latent);
+
+// Releases from this one keep upscalers of images and of latents as ones of their models; before,
+// they came to the card for their nodes alone (ComfyUI pull request 15063).
 inline constexpr ComfyVersion kUpscalerIsManaged{.major = 0, .minor = 29, .patch = 0};
 
 }  // namespace plimsoll::memory

@@ -4,6 +4,7 @@
 #include "memory/families.h"
 #include "memory/networks/controlnet.h"
 #include "memory/networks/model_patch.h"
+#include "memory/networks/upscale/latent_upscaler.h"
 #include "memory/residency/estimates.h"
 #include "memory/residency/loadable_model.h"
 
@@ -115,6 +116,13 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
             types = {ComputeType::Float32, ComputeType::Float32};
             loadable = loadable_upscaler(name, *file.upscaler);
             break;
+        case ModelRole::LatentUpscaler: {
+            // Of the types that images' VAEs have, whatever the file's.
+            const ComputeType type = vae_type(vae_types(VaeKind::AutoencoderKl), flags, device);
+            types = {type, type};
+            loadable = loadable_network(name, *file.latent_upscaler, types);
+            break;
+        }
         case ModelRole::TextEncoder: {
             types = clip_types(flags);
             std::vector<BuiltTextEncoder> encoders;

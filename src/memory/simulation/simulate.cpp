@@ -579,6 +579,33 @@ class Simulation {
         if (!managed && !died_) policy().leave(handle);
     }
 
+    void take(const Step& step, const LatentUpscaleStep& what) {
+        Phase phase = begin(step, PhaseKind::Upscale);
+        const LiveModel* upscaler = live(what.upscaler.model);
+        if (upscaler == nullptr)
+            return unknown_phase(std::move(phase), why_missing(what.upscaler.model));
+        const LatentUpscaler& network = *model(what.upscaler.model).built.front()->latent_upscaler;
+        if (what.latent.channels != network.config().in_channels)
+            return unknown_phase(
+                std::move(phase),
+                fmt::format("a latent of {} channels, where the upsampler takes {}",
+                            what.latent.channels, network.config().in_channels));
+        const ModelHandle handle = upscaler->handle;
+        const double estimate = latent_upscale_estimate(what.latent);
+        const bool managed = server_.version >= kUpscalerIsManaged;
+        const auto weights = static_cast<double>(policy().model(handle).size_bytes);
+        Movement moved =
+            managed ? policy().load({.models = {{handle, {}}}, .required = estimate, .minimum = {}})
+                    : policy().visit(handle, weights + estimate);
+        const Activity activity =
+            latent_upscale_activity(network, what.latent, upscaler->types, rules_);
+        phase.compute = upscaler->types.compute;
+        phase.batch_per_forward = what.latent.batch;
+        add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+        finish(std::move(phase), moved, activity, {handle});
+        if (!managed && !died_) policy().leave(handle);
+    }
+
     // The last phase began with an attempt that filled the card and failed.
     void fill_card(const Activity& attempt, Bytes module) {
         Phase& last = forecast_.phases.back();

@@ -34,6 +34,7 @@ std::optional<std::string_view> folder_of(std::string_view node, std::string_vie
     }};
     if (node == "CLIPVisionLoader") return "clip_vision";
     if (node == "UpscaleModelLoader" && input == "model_name") return "upscale_models";
+    if (node == "LatentUpscaleModelLoader" && input == "model_name") return "latent_upscale_models";
     if (node == "ModelPatchLoader" && input == "name") return "model_patches";
     if ((node == "LoadImage" || node == "LoadImageMask") && input == "image") return "input";
     for (const auto& [name, folder] : kFolders)
