@@ -2,6 +2,7 @@
 #include "history/renewing_store.h"
 
 #include "base/log.h"
+#include "history/schema_check.h"
 #include "history/sqlite_connection.h"
 
 #include <fcntl.h>
@@ -77,10 +78,12 @@ Result<std::string> damage_of(const std::filesystem::path& path) {
     try {
         SQLite::Database database(path.string(), SQLite::OPEN_READWRITE, 5000);
         const std::string found = database.execAndGet("PRAGMA quick_check(1)").getString();
-        return found == "ok" ? std::string() : one_line(found);
+        return found == "ok" ? find_schema_damage(database) : one_line(found);
     } catch (const SQLite::Exception& thrown) {
         const int code = thrown.getErrorCode() & 0xff;
-        if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) return one_line(thrown.what());
+        // An error of the check's own statements: it cannot make sense of the tables.
+        if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_ERROR)
+            return one_line(thrown.what());
         return std::unexpected(explain(thrown, path.string()));
     }
 }
@@ -150,7 +153,9 @@ Result<std::unique_ptr<RenewingStore>> RenewingStore::create(const std::filesyst
 
 Result<void> RenewingStore::open() {
     auto opened = SqliteStore::create(path_, options_);
-    if (!opened && opened.error().code == Errc::Corrupt) {
+    // Internal: a statement that SQLite did not understand, so perhaps other tables.
+    if (!opened &&
+        (opened.error().code == Errc::Corrupt || opened.error().code == Errc::Internal)) {
         TRY_ASSIGN(const auto renewal, renew_if_damaged(path_, clock_));
         if (renewal && told_) told_(*renewal);
         opened = SqliteStore::create(path_, options_);

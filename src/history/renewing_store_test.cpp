@@ -138,6 +138,27 @@ TEST_F(Renewing, flipped_bytes_anywhere_never_lose_the_file_nor_stop_the_work) {
     }
 }
 
+// A definition is text to SQLite: a flipped bit in it is another valid one, which its check passes.
+TEST_F(Renewing, a_flipped_bit_in_a_definition_is_damage) {
+    for (const char* const word : {"ascii", "run_words", "started_ms"}) {
+        fill(40);
+        std::string damaged = bytes(file());
+        std::size_t at = damaged.find(word);
+        ASSERT_NE(at, std::string::npos) << word;
+        for (; at != std::string::npos; at = damaged.find(word, at + 1)) damaged[at] ^= '\x02';
+        for (const auto& entry : std::filesystem::directory_iterator(folder_))
+            std::filesystem::remove(entry.path());
+        std::ofstream(file(), std::ios::binary) << damaged;
+        told_.clear();
+        auto opened = open();
+        ASSERT_TRUE(opened) << word << ": " << opened.error().message;
+        const auto recorded = (*opened)->record_run(run_number(9000));
+        EXPECT_TRUE(recorded) << word << ": " << recorded.error().message;
+        ASSERT_EQ(told_.size(), 1U) << word;
+        EXPECT_TRUE(std::filesystem::exists(told_[0].damaged));
+    }
+}
+
 TEST_F(Renewing, damage_while_it_is_open_is_met_and_the_call_is_answered_all_the_same) {
     fill(500);
     const auto store = open().value();

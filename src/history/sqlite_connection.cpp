@@ -2,6 +2,7 @@
 #include "history/sqlite_connection.h"
 
 #include "base/utf8.h"
+#include "history/schema_check.h"
 
 #include <fmt/format.h>
 
@@ -58,6 +59,17 @@ std::string one_line(std::string_view text) {
     return line.size() == text.size() && line.size() <= kMost
                ? std::string(line)
                : fmt::format("{}...", valid_utf8(line.substr(0, kMost)));
+}
+
+bool Connection::is_damage(const SQLite::Exception& thrown) {
+    const int code = thrown.getErrorCode() & 0xff;
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) return true;
+    if (code != SQLITE_ERROR) return false;
+    try {
+        return !find_schema_damage(database).empty();
+    } catch (const SQLite::Exception&) {
+        return true;  // not even the definitions can be read
+    }
 }
 
 void throw_corrupt(const std::string& what) {

@@ -70,11 +70,12 @@ class Connection {
             return std::forward<Action>(action)();
         } catch (const SQLite::Exception& thrown) {
             names_.clear();  // some may have been taken in what was rolled back
-            const int code = thrown.getErrorCode() & 0xff;
-            met_damage = met_damage || code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+            met_damage = met_damage || is_damage(thrown);
             return std::unexpected(explain(thrown, file));
         }
     }
+    // Every statement of ours is right: one that SQLite does not understand met other tables.
+    [[nodiscard]] bool is_damage(const SQLite::Exception& thrown);
     // All or nothing, and what it reads is of one moment.
     template <class Action>
     auto within_write(Action&& action) -> std::invoke_result_t<Action> {

@@ -36,7 +36,7 @@ test('every code of the contract has its word', () => {
   const verdict: Record<Verdict, keyof typeof messages> = { fits: 'verdict.fits', fits_slowly: 'verdict.fits_slowly', will_not_fit: 'verdict.will_not_fit', unknown: 'verdict.unknown' }
   const plan: Record<Plan['verdict'], keyof typeof messages> = { fits: 'plan.fits', fits_changed: 'plan.fits_changed', fits_parked: 'plan.fits_parked', nothing_fits: 'plan.nothing_fits', unknown: 'plan.unknown' }
   const outcome: Record<Run['outcome'], keyof typeof messages> = { running: 'outcome.running', done: 'outcome.done', out_of_memory: 'outcome.out_of_memory', failed: 'outcome.failed', cancelled: 'outcome.cancelled', timed_out: 'outcome.timed_out', lost: 'outcome.lost' }
-  const phase: Record<Phase['kind'], keyof typeof messages> = { load: 'phase.load', text_encode: 'phase.text_encode', sample: 'phase.sample', vae_encode: 'phase.vae_encode', vae_decode: 'phase.vae_decode', upscale: 'phase.upscale', other: 'phase.other', unknown: 'phase.unknown' }
+  const phase: Record<Phase['kind'], keyof typeof messages> = { load: 'phase.load', text_encode: 'phase.text_encode', image_encode: 'phase.image_encode', sample: 'phase.sample', vae_encode: 'phase.vae_encode', vae_decode: 'phase.vae_decode', upscale: 'phase.upscale', other: 'phase.other', unknown: 'phase.unknown' }
   const health: Record<Finding['health'], keyof typeof messages> = { good: 'health.good', notice: 'health.notice', problem: 'health.problem' }
   for (const table of [verdict, plan, outcome, phase, health])
     for (const [code, key] of Object.entries(table)) expect(key.endsWith(`.${code}`) && english[key] !== '', key).toBe(true)
