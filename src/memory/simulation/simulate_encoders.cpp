@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Steps that read texts and pictures, and those that write texts.
+#include "memory/simulation/pixels.h"
+#include "memory/simulation/simulation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::memory {
+
+void Simulation::take(const Step& step, const TextEncodeStep& what) {
+    Phase phase = begin(step, PhaseKind::TextEncode);
+    const LiveModel* te = live(what.text_encoder.model);
+    if (te == nullptr) return unknown_phase(std::move(phase), why_missing(what.text_encoder.model));
+    const LoadRequest request{.models = {use_of(*te, what.text_encoder)}, .minimum = {}};
+    Movement moved = policy().load(request);
+    const ProgramModel& m = model(what.text_encoder.model);
+    const Activity activity = text_encode_activity(m, what.runs, server_.flags, device_, rules_);
+    add_movement(moved, compute(activity, {te->handle}));
+    phase.runs_on_card = te->placement.runs_on == Place::Card;
+    phase.compute = te->types.compute;
+    explain_loras(phase, what.text_encoder);
+    int longest = 0;
+    for (const EncoderRun& run : what.runs) {
+        phase.batch_per_forward = std::max(phase.batch_per_forward, run.rows);
+        longest = std::max(longest, run.rows * run.tokens);
+    }
+    if (!phase.runs_on_card) phase.reasons.emplace_back("text encoders run on the CPU");
+    constexpr int kChunk = 77;
+    if (longest > kChunk)
+        phase.reasons.push_back(
+            fmt::format("the text and its padding take {} tokens (estimated)", longest));
+    finish(std::move(phase), moved, activity, {te->handle});
+}
+
+void Simulation::take(const Step& step, const TextGenerateStep& what) {
+    Phase phase = begin(step, PhaseKind::Other);
+    const LiveModel* te = live(what.text_encoder.model);
+    if (te == nullptr) return unknown_phase(std::move(phase), why_missing(what.text_encoder.model));
+    const ProgramModel& m = model(what.text_encoder.model);
+    const std::optional<Activity> activity =
+        text_generate_activity(m, what, server_.flags, device_, rules_);
+    if (!activity)
+        return unknown_phase(std::move(phase),
+                             fmt::format("writing text with {} is not forecast", file_list(m)));
+    Movement moved = policy().load({.models = {use_of(*te, what.text_encoder)}, .minimum = {}});
+    add_movement(moved, compute(*activity, {te->handle}));
+    phase.runs_on_card = te->placement.runs_on == Place::Card;
+    phase.compute = te->types.compute;
+    phase.reasons.push_back(fmt::format(
+        "{} tokens are written after {} (estimated){}", what.new_tokens, what.prompt_tokens,
+        what.exact ? "" : ": at most, it takes less time where the text ends before"));
+    if (!phase.runs_on_card) phase.reasons.emplace_back("text encoders run on the CPU");
+    finish(std::move(phase), moved, *activity, {te->handle});
+}
+
+void Simulation::take(const Step& step, const ImageEncodeStep& what) {
+    Phase phase = begin(step, PhaseKind::ImageEncode);
+    const LiveModel* vision = live(what.clip_vision.model);
+    if (vision == nullptr)
+        return unknown_phase(std::move(phase), why_missing(what.clip_vision.model));
+    const ClipVisionNetwork& network = *model(what.clip_vision.model).built.front()->clip_vision;
+    Movement moved = policy().load({.models = {{vision->handle, {}}}, .minimum = {}});
+    const Activity activity = image_encode_activity(network, what.image, vision->types, rules_);
+    add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+    phase.runs_on_card = vision->placement.runs_on == Place::Card;
+    phase.compute = vision->types.compute;
+    phase.batch_per_forward = what.image.batch;
+    if (!phase.runs_on_card) phase.reasons.emplace_back("image encoders run on the CPU");
+    finish(std::move(phase), moved, activity, {vision->handle});
+}
+
+}  // namespace plimsoll::memory
