@@ -31,6 +31,8 @@ class Metrics(FunctionalTest):
     def after_a_job(self):
         daemon = Daemon(self.home, "--simulate", "--card", "rtx3050-6gb", "--speed", 20)
         self.addCleanup(daemon.stop)
+        # The card is told about once it has been looked at, which a quick job does not wait for.
+        next(event for _, event, _ in daemon.stream() if event == "telemetry")
         job = {"model": "sdxl-base", "width": 512, "height": 512, "steps": 20, "prompt": "x"}
         self.assertEqual(daemon.wait_for_job(daemon.post("/api/generate", job)[1]["jobId"])["state"], "done")
         status, headers, text = daemon.ask("GET", "/metrics")
