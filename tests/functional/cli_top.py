@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`plimsoll top` on a pseudo terminal beside a real daemon: it draws, follows the window, comes back, and leaves the terminal as it was."""
+import codecs
 import fcntl
 import json
 import os
@@ -35,6 +36,7 @@ class Top:
         self.process = subprocess.Popen([support.BINARY, "top", *map(str, args)], stdin=side, stdout=side, stderr=side, env=environment,
                                         cwd=home, start_new_session=True)
         self.written = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
         self.screen = []
 
     def resize(self, columns, rows):
@@ -48,7 +50,7 @@ class Top:
 
     def read(self, seconds):
         if select.select([self.main], [], [], seconds)[0]:
-            self.written += os.read(self.main, 65536).decode(errors="replace")
+            self.written += self.decoder.decode(os.read(self.main, 65536))
         text = self.written.rpartition("\x1b[2J")[2]
         self.screen = [""] * self.rows
         for row, line in re.findall(r"\x1b\[(\d+);1H(.*?)\x1b\[0m\x1b\[K", text, re.S):
@@ -69,7 +71,7 @@ class Top:
     def end(self):
         code = self.process.wait(PATIENCE_S)
         while select.select([self.main], [], [], 0.1)[0]:
-            self.written += os.read(self.main, 65536).decode(errors="replace")
+            self.written += self.decoder.decode(os.read(self.main, 65536))
         return code
 
     def close(self):
