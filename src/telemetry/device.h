@@ -66,7 +66,6 @@ struct DeviceSample {
     std::optional<Bytes> total = {};
     std::optional<Bytes> used = {};      // by everybody, without what the driver keeps for itself
     std::optional<Bytes> reserved = {};  // by the driver
-    std::optional<Bytes> spilled = {};   // of the card's buffers that stand in system memory
 
     std::optional<double> temperature_c = {};
     std::optional<double> hotspot_c = {};

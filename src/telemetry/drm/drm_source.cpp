@@ -69,13 +69,12 @@ std::optional<Bytes> read_bytes(const SystemTree& tree, const fs::path& path) {
     return Bytes(*value);
 }
 
-// A chip in the processor: the driver sets a part of the RAM aside and takes the rest as it needs
-// it. amdgpu calls that rest GTT; where it is larger than the part set aside, the chip lives on it.
+// A chip in the processor: the driver sets a part of the RAM aside and takes the rest (amdgpu's
+// GTT) as it needs it. Sizes do not tell: a card of 4 GB has a larger GTT too. amdgpu shows the
+// voltage of the northbridge (in1, "vddnb") for such chips alone.
 bool is_integrated(const SystemTree& tree, const fs::path& device) {
-    const auto vram = read_bytes(tree, device / "mem_info_vram_total");
-    const auto gtt = read_bytes(tree, device / "mem_info_gtt_total");
-    constexpr double kCarveOutMax = 4.0;  // GiB; chosen: firmware sets no more aside by itself
-    return vram && gtt && *gtt > *vram && vram->gib() <= kCarveOutMax;
+    const auto hwmon = find_hwmon(tree, device);
+    return hwmon && tree.read_text(*hwmon / "in1_label") == "vddnb";
 }
 
 void read_memory(const SystemTree& tree, const fs::path& device, DeviceSample& sample) {

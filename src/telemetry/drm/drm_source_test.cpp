@@ -69,6 +69,7 @@ TEST(DrmSource, an_integrated_chip_counts_the_memory_it_borrows) {
     tree.write(device / "mem_info_vram_used", "400000000");
     tree.write(device / "mem_info_gtt_total", "16000000000");
     tree.write(device / "mem_info_gtt_used", "3000000000");
+    tree.write(device / "hwmon/hwmon1/in1_label", "vddnb\n");
     DrmSource source(tree.tree());
     const auto devices = source.list();
     ASSERT_TRUE(devices);
@@ -77,6 +78,18 @@ TEST(DrmSource, an_integrated_chip_counts_the_memory_it_borrows) {
     const auto sample = source.sample("0000:c4:00.0", Attention::Watching);
     ASSERT_TRUE(sample);
     EXPECT_EQ(sample->used, Bytes(3400000000));
+}
+
+// An RX 6500 XT beside 16 GB of RAM.
+TEST(DrmSource, a_small_card_beside_much_memory_is_a_card) {
+    const CapturedTree tree;
+    const auto device = add_rx7600(tree);
+    tree.write(device / "mem_info_vram_total", "4278190080");
+    DrmSource source(tree.tree());
+    const auto devices = source.list();
+    ASSERT_TRUE(devices);
+    EXPECT_FALSE(devices->front().shares_memory);
+    EXPECT_EQ(devices->front().total, Bytes(4278190080));
 }
 
 TEST(DrmSource, a_sleeping_card_is_asleep_and_its_sensors_are_let_be) {
