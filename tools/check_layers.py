@@ -8,8 +8,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
-# memory, timing and advisor are pure: no clock, file, socket, thread or log.
-PURE = {"memory", "timing", "advisor"}
+# memory, timing, quality and advisor are pure: no clock, file, socket, thread or log.
+PURE = {"memory", "timing", "quality", "advisor"}
 IMPURE_HEADERS = {
     "chrono", "ctime", "fstream", "filesystem", "iostream", "thread", "mutex", "future", "random", "cstdio",
     "base/clock.h", "base/log.h", "base/random.h", "base/byte_source.h", "spdlog/spdlog.h", "unistd.h", "sys/socket.h",
