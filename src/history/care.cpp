@@ -296,6 +296,36 @@ Result<void> take_jobs(SqliteStore& into, RowReader& reader, RestoreReport& repo
     return {};
 }
 
+// The gateway's queue, with what it has learnt not to send.
+Result<void> take_held(SqliteStore& into, RowReader& reader, RestoreReport& report) {
+    std::map<std::string, HeldJob> found;
+    reader.read_small("prompt_id, accepted_ms, turn, priority, sent, attempts, body, facts",
+                      "held_jobs", "prompt_id", [&](SQLite::Statement& row) {
+                          HeldJob job{.prompt_id = row.getColumn(0).getString(),
+                                      .accepted_ms = row.getColumn(1).getInt64(),
+                                      .mark = {.turn = row.getColumn(2).getInt64(),
+                                               .priority = row.getColumn(3).getInt64(),
+                                               .sent = row.getColumn(4).getInt() != 0,
+                                               .attempts = row.getColumn(5).getInt()},
+                                      .body = row.getColumn(6).getString(),
+                                      .facts_json = row.getColumn(7).getString()};
+                          found.insert_or_assign(job.prompt_id, std::move(job));
+                      });
+    for (const auto& [id, job] : found) {
+        TRY_DO(into.keep_held(job));
+        ++report.jobs;
+    }
+    std::map<std::string, Wall> walls;
+    reader.read_small("shape, met_ms, reason", "walls", "shape", [&](SQLite::Statement& row) {
+        walls.insert_or_assign(row.getColumn(0).getString(),
+                               Wall{.shape = row.getColumn(0).getString(),
+                                    .met_ms = row.getColumn(1).getInt64(),
+                                    .reason = row.getColumn(2).getString()});
+    });
+    for (const auto& [shape, wall] : walls) TRY_DO(into.keep_wall(wall));
+    return {};
+}
+
 }  // namespace
 
 Result<BackupReport> back_up(const std::filesystem::path& file, const std::filesystem::path& to) {
@@ -380,6 +410,7 @@ Result<RestoreReport> take_in(SqliteStore& into, const std::filesystem::path& fr
         RowReader reader(source, report.unreadable);
         TRY_DO(take_presets(into, reader, report));
         if (taking == Taking::All && schema >= 4) TRY_DO(take_jobs(into, reader, report));
+        if (taking == Taking::All && schema >= 7) TRY_DO(take_held(into, reader, report));
         Taker taker(into, report);
         std::int64_t left = runs_max;
         reader.read_runs([&](RunRecord run) {

@@ -167,6 +167,26 @@ TEST_F(Care, a_restore_reads_every_older_schema) {
     }
 }
 
+TEST_F(Care, after_damage_the_gateways_queue_is_taken_along_and_a_restore_leaves_it) {
+    const HeldJob job{.prompt_id = "held",
+                      .accepted_ms = 7,
+                      .mark = {.turn = 3, .priority = 1, .sent = true, .attempts = 2},
+                      .body = R"({"prompt": {}})",
+                      .facts_json = "{}"};
+    const Wall wall{"shape", 9, "too large"};
+    {
+        const auto store = filled(1);
+        ASSERT_TRUE(store->keep_held(job));
+        ASSERT_TRUE(store->keep_wall(wall));
+    }
+    const auto fresh = SqliteStore::create(folder_ / "fresh.db").value();
+    ASSERT_TRUE(take_in(*fresh, file(), Taking::RunsAndPresets));
+    EXPECT_TRUE(fresh->list_held().value().empty());
+    EXPECT_EQ(take_in(*fresh, file(), Taking::All).value().jobs, 1);
+    EXPECT_EQ(fresh->list_held().value(), std::vector<HeldJob>{job});
+    EXPECT_EQ(fresh->list_walls().value(), std::vector<Wall>{wall});
+}
+
 TEST_F(Care, a_restore_of_a_damaged_file_saves_what_can_be_read) {
     filled(2000).reset();
     const auto pages = std::filesystem::file_size(file()) / 4096;

@@ -211,6 +211,27 @@ Result<void> RenewingStore::drop_job(std::string_view job_id) {
 Result<std::vector<KeptJob>> RenewingStore::list_jobs() {
     return on_store([](SqliteStore& store) { return store.list_jobs(); });
 }
+Result<void> RenewingStore::keep_held(const HeldJob& job) {
+    return on_store([&](SqliteStore& store) { return store.keep_held(job); });
+}
+Result<void> RenewingStore::mark_held(std::span<const HeldChange> changes) {
+    return on_store([&](SqliteStore& store) { return store.mark_held(changes); });
+}
+Result<void> RenewingStore::drop_held(std::span<const std::string> prompt_ids) {
+    return on_store([&](SqliteStore& store) { return store.drop_held(prompt_ids); });
+}
+Result<std::vector<HeldJob>> RenewingStore::list_held() {
+    return on_store([](SqliteStore& store) { return store.list_held(); });
+}
+Result<void> RenewingStore::keep_wall(const Wall& wall) {
+    return on_store([&](SqliteStore& store) { return store.keep_wall(wall); });
+}
+Result<void> RenewingStore::drop_wall(std::string_view shape) {
+    return on_store([&](SqliteStore& store) { return store.drop_wall(shape); });
+}
+Result<std::vector<Wall>> RenewingStore::list_walls() {
+    return on_store([](SqliteStore& store) { return store.list_walls(); });
+}
 Result<void> RenewingStore::save_preset(const Preset& preset) {
     return on_store([&](SqliteStore& store) { return store.save_preset(preset); });
 }

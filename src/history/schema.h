@@ -13,7 +13,7 @@ inline constexpr int kIndexSince = 5;
 
 // kMigrations[n] leads from schema version n to n + 1. A landed entry is never edited: files made
 // by it exist.
-inline constexpr std::array<const char*, 6> kMigrations{
+inline constexpr std::array<const char*, 7> kMigrations{
     // 1: runs and presets. Lists (phases, changes, images) are JSON text: they are read and written
     // whole.
     R"sql(
@@ -180,6 +180,24 @@ SELECT day >> 5, model, card, family, verdict, outcome, sum(runs), sum(kept), su
     sum(peak_count), sum(peak_sum), sum(peak_squares), min(peak_least), max(peak_most),
     sum(peak_error_count), sum(peak_error_sum), sum(seconds_error_count), sum(seconds_error_sum)
 FROM day_sums GROUP BY 1, 2, 3, 4, 5, 6;
+)sql",
+    // 7: the gateway's queue, and shapes of jobs that are known not to fit.
+    R"sql(
+CREATE TABLE held_jobs (
+    prompt_id TEXT PRIMARY KEY,
+    accepted_ms INTEGER NOT NULL,
+    turn INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    facts TEXT NOT NULL
+);
+CREATE TABLE walls (
+    shape TEXT PRIMARY KEY,
+    met_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) WITHOUT ROWID;
 )sql",
 };
 

@@ -18,7 +18,7 @@
 
 namespace plimsoll::history {
 
-inline constexpr int kSchemaVersion = 6;
+inline constexpr int kSchemaVersion = 7;
 
 enum class Access : std::uint8_t { ReadWrite, ReadOnly };
 
@@ -59,6 +59,13 @@ class SqliteStore final : public Store {
     [[nodiscard]] Result<void> keep_job(const KeptJob& job) override;
     [[nodiscard]] Result<void> drop_job(std::string_view job_id) override;
     [[nodiscard]] Result<std::vector<KeptJob>> list_jobs() override;
+    [[nodiscard]] Result<void> keep_held(const HeldJob& job) override;
+    [[nodiscard]] Result<void> mark_held(std::span<const HeldChange> changes) override;
+    [[nodiscard]] Result<void> drop_held(std::span<const std::string> prompt_ids) override;
+    [[nodiscard]] Result<std::vector<HeldJob>> list_held() override;
+    [[nodiscard]] Result<void> keep_wall(const Wall& wall) override;
+    [[nodiscard]] Result<void> drop_wall(std::string_view shape) override;
+    [[nodiscard]] Result<std::vector<Wall>> list_walls() override;
     [[nodiscard]] Result<void> save_preset(const Preset& preset) override;
     [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
     [[nodiscard]] Result<std::vector<Preset>> list_presets() override;

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace plimsoll::history {
@@ -258,6 +259,60 @@ Result<std::vector<KeptJob>> MemoryStore::list_jobs() {
     std::ranges::stable_sort(
         jobs, {}, [](const KeptJob& job) { return std::pair(job.submitted_ms, job.job_id); });
     return jobs;
+}
+
+Result<void> MemoryStore::keep_held(const HeldJob& job) {
+    TRY_DO(take_call());
+    held_.insert_or_assign(job.prompt_id, job);
+    return {};
+}
+
+Result<void> MemoryStore::mark_held(std::span<const HeldChange> changes) {
+    TRY_DO(take_call());
+    for (const HeldChange& change : changes)
+        if (const auto job = held_.find(change.prompt_id); job != held_.end())
+            job->second.mark = change.mark;
+    return {};
+}
+
+Result<void> MemoryStore::drop_held(std::span<const std::string> prompt_ids) {
+    TRY_DO(take_call());
+    for (const std::string& id : prompt_ids) held_.erase(id);
+    return {};
+}
+
+Result<std::vector<HeldJob>> MemoryStore::list_held() {
+    TRY_DO(take_call());
+    std::vector<HeldJob> jobs;
+    for (const auto& [id, job] : held_) jobs.push_back(job);
+    std::ranges::stable_sort(jobs, {}, [](const HeldJob& job) {
+        return std::tuple(-job.mark.priority, job.mark.turn, job.prompt_id);
+    });
+    return jobs;
+}
+
+Result<void> MemoryStore::keep_wall(const Wall& wall) {
+    TRY_DO(take_call());
+    walls_.insert_or_assign(wall.shape, wall);
+    if (walls_.size() > static_cast<std::size_t>(kWallsMax))
+        walls_.erase(std::ranges::min_element(
+            walls_, {}, [](const auto& one) { return std::pair(one.second.met_ms, one.first); }));
+    return {};
+}
+
+Result<void> MemoryStore::drop_wall(std::string_view shape) {
+    TRY_DO(take_call());
+    if (const auto wall = walls_.find(shape); wall != walls_.end()) walls_.erase(wall);
+    return {};
+}
+
+Result<std::vector<Wall>> MemoryStore::list_walls() {
+    TRY_DO(take_call());
+    std::vector<Wall> walls;
+    for (const auto& [shape, wall] : walls_) walls.push_back(wall);
+    std::ranges::stable_sort(walls, {},
+                             [](const Wall& wall) { return std::pair(wall.met_ms, wall.shape); });
+    return walls;
 }
 
 Result<void> MemoryStore::save_preset(const Preset& preset) {

@@ -7,9 +7,11 @@
 // share one file.
 #pragma once
 #include "base/error.h"
+#include "history/held_job.h"
 #include "history/run.h"
 
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +55,18 @@ class Store {
     [[nodiscard]] virtual Result<void> drop_job(std::string_view job_id) = 0;
     [[nodiscard]] virtual Result<std::vector<KeptJob>> list_jobs() = 0;  // oldest first
 
+    // The gateway's queue. Writes the job, or replaces the one with the same id.
+    [[nodiscard]] virtual Result<void> keep_held(const HeldJob& job) = 0;
+    // All or none; an id that is not there is passed over.
+    [[nodiscard]] virtual Result<void> mark_held(std::span<const HeldChange> changes) = 0;
+    [[nodiscard]] virtual Result<void> drop_held(std::span<const std::string> prompt_ids) = 0;
+    // By priority, the greatest first, then by turn.
+    [[nodiscard]] virtual Result<std::vector<HeldJob>> list_held() = 0;
+    // Beyond kWallsMax the oldest go.
+    [[nodiscard]] virtual Result<void> keep_wall(const Wall& wall) = 0;
+    [[nodiscard]] virtual Result<void> drop_wall(std::string_view shape) = 0;
+    [[nodiscard]] virtual Result<std::vector<Wall>> list_walls() = 0;  // oldest first
+
     // Replaces a preset of the same name.
     [[nodiscard]] virtual Result<void> save_preset(const Preset& preset) = 0;
     // NotFound lists the nearest names.
@@ -91,6 +105,13 @@ class MemoryStore final : public Store {
     [[nodiscard]] Result<void> keep_job(const KeptJob& job) override;
     [[nodiscard]] Result<void> drop_job(std::string_view job_id) override;
     [[nodiscard]] Result<std::vector<KeptJob>> list_jobs() override;
+    [[nodiscard]] Result<void> keep_held(const HeldJob& job) override;
+    [[nodiscard]] Result<void> mark_held(std::span<const HeldChange> changes) override;
+    [[nodiscard]] Result<void> drop_held(std::span<const std::string> prompt_ids) override;
+    [[nodiscard]] Result<std::vector<HeldJob>> list_held() override;
+    [[nodiscard]] Result<void> keep_wall(const Wall& wall) override;
+    [[nodiscard]] Result<void> drop_wall(std::string_view shape) override;
+    [[nodiscard]] Result<std::vector<Wall>> list_walls() override;
     [[nodiscard]] Result<void> save_preset(const Preset& preset) override;
     [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
     [[nodiscard]] Result<std::vector<Preset>> list_presets() override;
@@ -106,6 +127,8 @@ class MemoryStore final : public Store {
     std::vector<RunRecord> runs_;  // in order of first recording
     std::vector<RunRecord> retired_;
     std::vector<KeptJob> jobs_;  // in order of first keeping
+    std::map<std::string, HeldJob, std::less<>> held_;
+    std::map<std::string, Wall, std::less<>> walls_;
     std::map<std::string, Preset, std::less<>> presets_;
     int calls_until_failure_ = -1;
 };

@@ -448,6 +448,45 @@ TEST_P(EveryStore, jobs_are_kept_until_they_are_dropped_oldest_first) {
     EXPECT_EQ(store().list_jobs().value(), std::vector<KeptJob>{begun});
 }
 
+HeldJob held_job(const std::string& id, std::int64_t turn, std::int64_t priority = 0) {
+    return {.prompt_id = id,
+            .accepted_ms = 5,
+            .mark = {.turn = turn, .priority = priority},
+            .body = R"({"prompt": {"1": {"inputs": {"seed": 18446744073709551615}}}})",
+            .facts_json = R"({"model":"sdxl"})"};
+}
+
+TEST_P(EveryStore, held_jobs_are_listed_as_they_go_and_keep_their_bytes) {
+    const HeldJob later = held_job("a", 20);
+    const HeldJob sooner = held_job("b", 10);
+    const HeldJob urgent = held_job("c", 30, 1);
+    for (const HeldJob& job : {later, sooner, urgent}) ASSERT_TRUE(store().keep_held(job));
+    EXPECT_EQ(store().list_held().value(), (std::vector<HeldJob>{urgent, sooner, later}));
+    // Marks of several at once; one that has gone meanwhile is passed over.
+    HeldJob sent = later;
+    sent.mark = {.turn = 1, .priority = 2, .sent = true, .attempts = 3};
+    const std::vector<HeldChange> changes{{"a", sent.mark}, {"gone", {.turn = 7}}};
+    ASSERT_TRUE(store().mark_held(changes));
+    EXPECT_EQ(store().list_held().value(), (std::vector<HeldJob>{sent, urgent, sooner}));
+    const std::vector<std::string> ended{"c", "b", "gone"};
+    ASSERT_TRUE(store().drop_held(ended));
+    EXPECT_EQ(store().list_held().value(), std::vector<HeldJob>{sent});
+}
+
+TEST_P(EveryStore, walls_are_remembered_until_they_are_dropped) {
+    const Wall newer{"shape b", 20, "5.1 GiB were needed"};
+    const Wall older{"shape a", 10, "6 GiB were needed"};
+    ASSERT_TRUE(store().keep_wall(newer));
+    ASSERT_TRUE(store().keep_wall(older));
+    EXPECT_EQ(store().list_walls().value(), (std::vector<Wall>{older, newer}));
+    const Wall again{"shape a", 30, "again"};
+    ASSERT_TRUE(store().keep_wall(again));
+    EXPECT_EQ(store().list_walls().value(), (std::vector<Wall>{newer, again}));
+    ASSERT_TRUE(store().drop_wall("shape a"));
+    ASSERT_TRUE(store().drop_wall("shape a"));
+    EXPECT_EQ(store().list_walls().value(), std::vector<Wall>{newer});
+}
+
 TEST(Outcome, names_lead_back_to_the_outcome) {
     for (const Outcome outcome :
          {Outcome::Running, Outcome::Done, Outcome::OutOfMemory, Outcome::Failed,
