@@ -228,6 +228,30 @@ TEST(TraceAnswer, takes_the_size_of_reference_images_from_the_note) {
     EXPECT_LT(flux2("klein_4B", ""), flux2("klein_4B_edit_1ref", "1 reference latents 512x512"));
 }
 
+// Goal: what stands behind a network's name says how it is run and never makes it another network.
+// Method: parameters of both, and the peak, which stored types leave as it is.
+TEST(TraceAnswer, takes_the_way_of_running_off_a_networks_name) {
+    const auto asked = [](std::string_view family, std::string_view variant) {
+        const std::string question = fmt::format(
+            R"({{"family":"{}","variant":"{}","phase":"unet_step","call":"apply_model",)"
+            R"("width":512,"height":512,"batch":1,"dtype":"bf16","tokens":256}})",
+            family, variant);
+        return parse_json(answer_trace_line(question).value()).value();
+    };
+    for (const auto& [family, network] :
+         {std::pair{"flux", "schnell"}, std::pair{"flux", "kontext_1ref"},
+          std::pair{"qwen_image", "edit_1ref"}, std::pair{"hunyuan_video", "t2v"},
+          std::pair{"wan", "t2v_1.3B"}, std::pair{"hunyuanimage21", "distilled"}}) {
+        const json::value plain = asked(family, network);
+        const json::value stored =
+            asked(family, fmt::format("{}_fp8_e4m3fn_store_cast_bf16", network));
+        ASSERT_TRUE(find_int(plain, "params").has_value()) << network;
+        EXPECT_EQ(find_int(stored, "params"), find_int(plain, "params")) << network;
+        EXPECT_EQ(find_int(stored, "peak_bytes"), find_int(plain, "peak_bytes")) << network;
+        EXPECT_LT(*find_int(stored, "weights_bytes"), *find_int(plain, "weights_bytes")) << network;
+    }
+}
+
 TEST(TraceAnswer, does_not_repeat_an_answer_that_came_with_the_question) {
     const json::value answered =
         parse_json(answer_trace_line(

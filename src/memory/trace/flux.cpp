@@ -36,10 +36,8 @@ Result<FluxVariant> flux_variant(const Question& q) {
     } else if (name == "fill_inpaint" && variant.references == 0) {
         // The latent, the masked latent and a mask of 8 x 8 pixels.
         variant.config.in_channels = 96;
-    } else if (variant.references > 0
-                   ? name != "kontext"
-                   : name != "sampling_function_cfg1" && !names_network(name, "dev") &&
-                         !is_way_of_running(name)) {
+    } else if (variant.references > 0 ? name != "kontext"
+                                      : !names_network(name, "dev") && !is_way_of_running(name)) {
         return unknown(q);
     }
     if (q.config != nullptr) TRY_DO(read_described(*q.config, variant.config));
@@ -48,7 +46,6 @@ Result<FluxVariant> flux_variant(const Question& q) {
 
 Result<Walk> answer(const Question& q, const FluxConfig& config, StepCall call) {
     TRY_ASSIGN(const auto flux, build_flux(config));
-    if (contains(q.variant, "cfg1")) call.conds = 1;
     return answer_step(q, *flux, call);
 }
 

@@ -103,6 +103,7 @@ Glyphs take_glyphs(std::string_view& variant, std::string_view note) {
 Result<Walk> answer_hunyuan_image(const Question& q) {
     std::string_view name = q.variant;
     const Glyphs glyphs = take_glyphs(name, q.note);
+    if (is_way_of_running(name)) name = "base";
     std::optional<modelfile::HunyuanVideoConfig> config = known_image(name);
     if (!config) return unknown(q);
     if (q.config != nullptr) TRY_DO(read_described(*q.config, *config));

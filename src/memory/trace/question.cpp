@@ -39,6 +39,15 @@ Result<ComputeType> compute_type(std::string_view name) {
     return fail(Errc::InvalidInput, fmt::format("no element type named {:?}", name));
 }
 
+// The type at the end of a name: "dev_fp8_e4m3fn" ends in "fp8_e4m3fn", "dev_fp16" in "fp16".
+std::string_view stored_type(std::string_view name) {
+    for (std::size_t at = 0; at < name.size(); ++at) {
+        const bool starts = at == 0 || name[at - 1] == '_';
+        if (starts && parse_compute_type(name.substr(at))) return name.substr(at);
+    }
+    return name;
+}
+
 // "fp16", or "fp8_e4m3fn->fp16": stored in, computed in. Variants say it too:
 // "fp8_store_cast_fp16", "fp16w_fp32c".
 Result<Types> read_types(std::string_view dtype, std::string_view variant) {
@@ -55,10 +64,7 @@ Result<Types> read_types(std::string_view dtype, std::string_view variant) {
     types.storage = types.compute;
     constexpr std::string_view kStore = "_store_cast_";  // "dev_fp8_store_cast_bf16"
     if (const auto store = variant.find(kStore); store != std::string_view::npos) {
-        std::string_view stored = variant.substr(0, store);
-        if (const auto base = stored.rfind("_fp8"); base != std::string_view::npos)
-            stored.remove_prefix(base + 1);
-        TRY_ASSIGN(types.storage, compute_type(stored));
+        TRY_ASSIGN(types.storage, compute_type(stored_type(variant.substr(0, store))));
         TRY_ASSIGN(types.compute, compute_type(variant.substr(store + kStore.size())));
     }
     if (const auto split = variant.find("w_");
@@ -86,6 +92,20 @@ int version_key(std::string_view version) {
 }
 
 namespace {
+
+// A denoiser's variant may say, after the network's name, how it is run: "schnell_fp16",
+// "t2v_fp8_store_cast_bf16". What is left names the network.
+void take_way_of_running(Question& q) {
+    const std::string_view variant = q.variant;
+    // A ControlNet is a network more, which the family looks for.
+    if (is_way_of_running(variant) || contains(variant, "controlnet")) return;
+    for (std::size_t at = variant.find('_'); at != std::string_view::npos;
+         at = variant.find('_', at + 1)) {
+        if (!names_network(variant, variant.substr(0, at))) continue;
+        q.variant.resize(at);
+        return;
+    }
+}
 
 ForwardRules read_rules(const json::value& line, const Question& q) {
     ForwardRules rules;
@@ -138,6 +158,8 @@ Result<Question> read_question(const json::value& line) {
     TRY_DO(read_sizes(line, q));
     TRY_ASSIGN(q.types, read_types(dtype, q.variant));
     q.rules = read_rules(line, q);
+    q.one_cond = contains(q.variant, "cfg1");
+    if (q.phase == "unet_step") take_way_of_running(q);
     TRY_ASSIGN(q.total_vram_gib, read_vram(line));
     if (const json::value* config = find(line, "config"); config != nullptr && config->is_object())
         q.config = config;
@@ -155,12 +177,13 @@ std::unexpected<Error> unknown(const Question& q) {
 }
 
 bool is_way_of_running(std::string_view variant) {
-    constexpr std::array<std::string_view, 12> kNames = {"base",
+    constexpr std::array<std::string_view, 13> kNames = {"base",
                                                          "fp32",
                                                          "fp16",
                                                          "bf16",
                                                          "odd_size",
                                                          "sampling_function",
+                                                         "sampling_function_cfg1",
                                                          "sens_effattn",
                                                          "tile",
                                                          "sens_fusedrms",
@@ -171,7 +194,9 @@ bool is_way_of_running(std::string_view variant) {
     const bool context =
         variant.starts_with("ctx") && variant.size() > 3 &&
         variant.substr(3).find_first_not_of("0123456789") == std::string_view::npos;
-    return context || contains(variant, "_store_cast_");
+    const auto store = variant.find("_store_cast_");
+    return context || (store != std::string_view::npos &&
+                       parse_compute_type(variant.substr(0, store)).has_value());
 }
 
 bool names_network(std::string_view variant, std::string_view name) {
@@ -200,7 +225,7 @@ Result<void> check_size(const Question& q) {
 Result<StepCall> step_call(const Question& q) {
     TRY_DO(check_size(q));
     StepCall call;
-    if (q.batch % 2 != 0) call.conds = 1;
+    if (q.batch % 2 != 0 || q.one_cond) call.conds = 1;
     call.batch = q.batch;
     call.latent_height = q.latent_height;
     call.latent_width = q.latent_width;

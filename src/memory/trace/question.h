@@ -26,6 +26,7 @@ struct Question {
     std::string variant;
     std::string phase;
     std::string call;
+    bool one_cond = false;  // at CFG 1 ComfyUI hands on no negative prompt
     int width = 0;
     int height = 0;
     int frames = 1;
