@@ -2,7 +2,6 @@
 #include "memory/lowering/verbs.h"
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 
 namespace plimsoll::memory {
@@ -61,8 +60,7 @@ std::optional<LatentShape> sound_latents(const NodeScope& scope, const ModelValu
     const Vae* network = known_vae(scope, vae);
     const auto grid = network != nullptr ? network->sound() : std::nullopt;
     if (!grid) return std::nullopt;
-    const double samples = std::floor(seconds * grid->samples_per_second);
-    const int latents = clamped(samples / grid->samples_per_latent, 1, kSideMax);
+    const int latents = clamped(grid->latents_of(seconds), 1, kSideMax);
     return LatentShape{.channels = grid->latent_channels,
                        .height = grid->rows_are_time ? latents : grid->latent_rows,
                        .width = grid->rows_are_time ? grid->latent_rows : latents,

@@ -3,6 +3,8 @@
 
 #include "base/check.h"
 
+#include <cmath>
+
 namespace plimsoll::memory {
 
 namespace {
@@ -27,6 +29,18 @@ std::int64_t VaeGrid::latent_frames(std::int64_t frames) const {
 
 std::int64_t VaeGrid::coded_frames(std::int64_t frames) const {
     return clip_frames == 0 ? pixel_frames(latent_frames(frames)) : frames;
+}
+
+std::int64_t SoundGrid::given_per_latent() const {
+    if (given_per_second == 0) return samples_per_latent;
+    return std::int64_t{samples_per_latent} * given_per_second / samples_per_second;
+}
+
+double SoundGrid::latents_of(double seconds) const {
+    const double rate = given_per_second == 0 ? samples_per_second : given_per_second;
+    const double samples = std::floor(std::floor(seconds * rate) / given_multiple) * given_multiple;
+    const double latents = std::floor(samples / static_cast<double>(given_per_latent()));
+    return first_alone ? latents + 1 : latents;
 }
 
 Walk Vae::simulate_encode(const VaeCall& /*call*/) const {

@@ -54,6 +54,14 @@ struct SoundGrid {
     int latent_channels = 64;
     int latent_rows = 1;         // cells of one latent along the time: frequencies
     bool rows_are_time = false;  // in LTX-2's latents, whose columns are the frequencies
+    // What ComfyUI hands the encoder, where the VAE takes it to its own rate itself; 0: its own.
+    int given_per_second = 0;
+    int given_multiple = 1;    // samples: the rest is cut off
+    bool first_alone = false;  // the first latent stands for a moment, not for a stretch
+
+    [[nodiscard]] std::int64_t given_per_latent() const;
+    // Of a sound of so many seconds.
+    [[nodiscard]] double latents_of(double seconds) const;
 };
 
 class Vae : public RegisteredNetwork {

@@ -152,6 +152,7 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
         case VaeKind::Oobleck:
             return kSoundElements * area * element;
         case VaeKind::MusicDcae:
+        case VaeKind::LtxSound:
             return 330 * area * element;
         case VaeKind::Ltx:
         case VaeKind::LtxDiffusion: {
@@ -166,9 +167,8 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
         }
         case VaeKind::PixelSpace:
             return area * element;
-        case VaeKind::LtxSound:  // by samples; their encoders are not simulated
-        case VaeKind::MiniMaxSound:
-        case VaeKind::Seedvr2:  // not read: AutoencoderKL's, of one frame
+        case VaeKind::MiniMaxSound:  // by samples; its encoder is not simulated
+        case VaeKind::Seedvr2:       // not read: AutoencoderKL's, of one frame
         case VaeKind::Mage:
         case VaeKind::Flux2:
         case VaeKind::AutoencoderKl:

@@ -85,7 +85,7 @@ std::vector<TileRun> sound_tiles_of(const VaeStep& what, const SoundGrid& grid) 
     constexpr int kEncodeOverlap = 64 * 2048;
     VideoTiling tiling = kDecode;
     if (what.direction == VaeDirection::Encode) {
-        const int per_latent = grid.samples_per_latent * grid.latent_rows;
+        const auto per_latent = static_cast<int>(grid.given_per_latent()) * grid.latent_rows;
         tiling = {.tile = std::max(1, kEncodeTile / per_latent),
                   .overlap = kEncodeOverlap / per_latent};
     }
@@ -101,7 +101,7 @@ std::vector<TileRun> sound_tiles_of(const VaeStep& what, const SoundGrid& grid) 
 VaeExtents extents_of(const VaeStep& what, const Vae& vae) {
     if (const auto sound = vae.sound()) {
         const auto latents = std::int64_t{what.sound_latents};
-        return {.pixels = {1, 1, latents * sound->samples_per_latent},
+        return {.pixels = {1, 1, latents * sound->given_per_latent()},
                 .cells = {1, sound->latent_rows, latents}};
     }
     const VaeGrid grid = vae.grid();

@@ -19,87 +19,18 @@ using modelfile::LtxAudioVaeConfig;
 
 namespace {
 
-constexpr std::int64_t kStatistics = 128;  // of channels and bins together
 constexpr std::int64_t kBinsPerCell = 4;
 constexpr std::int64_t kSamplesMax = 4096;  // of a frame; chosen, the published vocoder makes 240
 
-std::int64_t level_width(const LtxAudioCoderConfig& c, std::size_t level) {
-    return std::int64_t{c.ch} * c.ch_mult[level];
-}
-
 }  // namespace
-
-LtxAudioConv::LtxAudioConv(Registry& r, std::string_view path, std::int64_t in, std::int64_t out,
-                           std::int64_t kernel)
-    : path_(r.path(path, "")),
-      kernel_(kernel),
-      conv_(r, r.path(path, "conv"), in, out, {.kernel = kernel, .stride = 1, .padding = 0}) {}
-
-Tensor LtxAudioConv::forward(Tape& tape, const Tensor& x) const {
-    const Shape& s = x.shape();
-    const Tensor padded =
-        ghost::produce(tape, OpClass::Copy, "constant_pad_nd", path_, x,
-                       {s[0], s[1], s[2] + kernel_ - 1, s[3] + kernel_ - 1}, x.type());
-    return conv_.forward(tape, padded);
-}
-
-LtxAudioResidual::LtxAudioResidual(Registry& r, std::string_view path, std::int64_t in,
-                                   std::int64_t out)
-    : path_(r.path(path, "")),
-      norm1_(r.path(path, "norm1")),
-      act_(r.path(path, "non_linearity")),
-      conv1_(r, *r.path(path, "conv1"), in, out),
-      norm2_(r.path(path, "norm2")),
-      conv2_(r, *r.path(path, "conv2"), out, out),
-      shortcut_(in != out ? std::optional<LtxAudioConv>(std::in_place, r,
-                                                        *r.path(path, "nin_shortcut"), in, out, 1)
-                          : std::nullopt) {}
-
-Tensor LtxAudioResidual::forward(Tape& tape, const Tensor& x) const {
-    Tensor h = ltx_pixel_norm(tape, norm1_, x);
-    h = ghost::unary(tape, "silu", act_, h);
-    h = conv1_.forward(tape, h);
-    h = ltx_pixel_norm(tape, norm2_, h);
-    h = ghost::unary(tape, "silu", act_, h);
-    h = conv2_.forward(tape, h);
-    const Tensor direct = shortcut_ ? shortcut_->forward(tape, x) : x;
-    return ghost::binary(tape, "add", path_, direct, h);
-}
-
-// Its weights are on the card too.
-void LtxAudioVaeNetwork::register_encoder() {
-    const LtxAudioCoderConfig& c = config_.coder;
-    const std::string root = "autoencoder.encoder";
-    const auto conv = [&](std::string_view name, std::int64_t in, std::int64_t out) {
-        const LtxAudioConv made(registry_, fmt::format("{}.{}", root, name), in, out);
-    };
-    const auto block = [&](std::string_view name, std::int64_t in, std::int64_t out) {
-        const LtxAudioResidual made(registry_, fmt::format("{}.{}", root, name), in, out);
-    };
-    conv("conv_in", c.in_channels, c.ch);
-    std::int64_t width = c.ch;
-    for (std::size_t i = 0; i < c.ch_mult.size(); ++i) {
-        for (int j = 0; j < c.num_res_blocks; ++j) {
-            block(fmt::format("down.{}.block.{}", i, j), width, level_width(c, i));
-            width = level_width(c, i);
-        }
-        if (i + 1 == c.ch_mult.size()) break;
-        const Conv2d down(registry_,
-                          registry_.path(root, fmt::format("down.{}.downsample.conv", i)), width,
-                          width);
-    }
-    block("mid.block_1", width, width);
-    block("mid.block_2", width, width);
-    conv("conv_out", width, std::int64_t{c.z_channels} * (c.double_z ? 2 : 1));
-}
 
 LtxAudioVaeNetwork::Level LtxAudioVaeNetwork::make_level(std::size_t index) {
     const LtxAudioCoderConfig& c = config_.coder;
     const std::string path = fmt::format("autoencoder.decoder.up.{}", index);
     Level level;
     level.upsample_path = registry_.path(path, "upsample");
-    const std::int64_t out = level_width(c, index);
-    std::int64_t width = level_width(c, std::min(index + 1, c.ch_mult.size() - 1));
+    const std::int64_t out = ltx_audio_width(c, index);
+    std::int64_t width = ltx_audio_width(c, std::min(index + 1, c.ch_mult.size() - 1));
     for (int j = 0; j <= c.num_res_blocks; ++j) {
         level.blocks.emplace_back(registry_, fmt::format("{}.block.{}", path, j), width, out);
         width = out;
@@ -114,33 +45,26 @@ LtxAudioVaeNetwork::LtxAudioVaeNetwork(const LtxAudioVaeConfig& config)
       norm_out_(registry_.path("autoencoder.decoder", "norm_out")),
       act_(registry_.path("autoencoder.decoder", "non_linearity")) {
     const LtxAudioCoderConfig& c = config_.coder;
-    register_encoder();
-    const std::int64_t width = level_width(c, c.ch_mult.size() - 1);
+    encoder_.emplace(registry_, "autoencoder.encoder", c);
+    const std::int64_t width = ltx_audio_width(c, c.ch_mult.size() - 1);
     conv_in_.emplace(registry_, "autoencoder.decoder.conv_in", c.z_channels, width);
     for (const std::string_view name : {"mid.block_1", "mid.block_2"})
         middle_.emplace_back(registry_, fmt::format("autoencoder.decoder.{}", name), width, width);
     levels_.reserve(c.ch_mult.size());
     for (std::size_t i = 0; i < c.ch_mult.size(); ++i) levels_.push_back(make_level(i));
-    conv_out_.emplace(registry_, "autoencoder.decoder.conv_out", level_width(c, 0), c.out_ch);
+    conv_out_.emplace(registry_, "autoencoder.decoder.conv_out", ltx_audio_width(c, 0), c.out_ch);
     registry_.add_buffer(registry_.path("autoencoder", "per_channel_statistics"), "processor",
-                         2 * kStatistics, ModuleStorage::AsNetwork, Saved::Yes);
+                         2 * kLtxAudioStatistics, ModuleStorage::AsNetwork, Saved::Yes);
     vocoder_.emplace(registry_, config_.bandwidth ? "vocoder.vocoder" : "vocoder", config_.vocoder,
                      c.mel_bins);
     if (config_.bandwidth) bandwidth_.emplace(registry_, "vocoder", *config_.bandwidth);
 }
 
-// The patcher works out times that nobody reads.
 Tensor LtxAudioVaeNetwork::denormalise(Tape& tape, const Tensor& z) const {
-    const Shape& s = z.shape();
-    const Tensor rows =
-        ghost::clone(tape, root_, z, {s[0], s[2], s[1], s[3]}).view({s[0], s[2], s[1] * s[3]});
-    {
-        Tensor t = ghost::create(tape, "arange", root_, {s[2]}, ElementType::Float32);
-        for (const std::string_view op : {"mul", "add", "sub", "clamp", "mul", "div"})
-            t = ghost::unary(tape, op, root_, t);
-    }
-    const Tensor scaled = ltx_with_own(tape, "mul", root_, rows, kStatistics, rows.shape());
-    return ltx_with_own(tape, "add", root_, scaled, kStatistics, rows.shape()).view(s);
+    const Tensor rows = ltx_audio_rows(tape, root_, z);
+    const Tensor scaled = ltx_with_own(tape, "mul", root_, rows, kLtxAudioStatistics, rows.shape());
+    return ltx_with_own(tape, "add", root_, scaled, kLtxAudioStatistics, rows.shape())
+        .view(z.shape());
 }
 
 Tensor LtxAudioVaeNetwork::decode_mel(Tape& tape, const Tensor& z) const {
@@ -176,8 +100,8 @@ bool sound_coder(const LtxAudioCoderConfig& c) {
     bool sound = within(c.ch, 1, kWidthMax) && c.in_channels == 2 && c.out_ch == 2 &&
                  within(c.num_res_blocks, 1, 64) && c.ch_mult.size() == 3 &&
                  within(c.mel_bins, kBinsPerCell, kWidthMax) && c.mel_bins % kBinsPerCell == 0 &&
-                 within(c.z_channels, 1, kStatistics) &&
-                 std::int64_t{c.z_channels} * (c.mel_bins / kBinsPerCell) == kStatistics;
+                 within(c.z_channels, 1, kLtxAudioStatistics) &&
+                 std::int64_t{c.z_channels} * (c.mel_bins / kBinsPerCell) == kLtxAudioStatistics;
     for (const int mult : c.ch_mult)
         sound = sound && within(mult, 1, 64) && within(std::int64_t{c.ch} * mult, 1, kWidthMax);
     return sound;
@@ -241,12 +165,17 @@ Result<std::shared_ptr<const LtxAudioVaeNetwork>> build_ltx_audio_vae(
 
 std::optional<SoundGrid> LtxAudioVaeNetwork::sound() const {
     constexpr int kRate = 16'000;
+    constexpr int kGivenRate = 44'100;    // ComfyUI's usual, which the encoder takes down itself
+    constexpr int kGivenMultiple = 4096;  // ComfyUI believes that to be a latent's
     constexpr int kSamplesPerLatent = 160 * 4;  // 160 to a frame of the spectrogram, 4 to a latent
     return SoundGrid{.samples_per_second = kRate,
                      .samples_per_latent = kSamplesPerLatent,
                      .latent_channels = config_.coder.z_channels,
                      .latent_rows = config_.coder.mel_bins / static_cast<int>(kBinsPerCell),
-                     .rows_are_time = true};
+                     .rows_are_time = true,
+                     .given_per_second = kGivenRate,
+                     .given_multiple = kGivenMultiple,
+                     .first_alone = true};
 }
 
 bool LtxAudioVaeNetwork::knows(const VaeCall& call) const {
@@ -261,6 +190,17 @@ Walk LtxAudioVaeNetwork::simulate_decode(const VaeCall& call) const {
                                                  .compute = call.compute,
                                                  .storage = call.storage,
                                                  .rules = call.rules});
+}
+
+// So many latents are 4 frames of the spectrogram each, of the first one alone or with others.
+Walk LtxAudioVaeNetwork::simulate_encode(const VaeCall& call) const {
+    Tape tape(tape_options(call.storage, call.compute, call.rules));
+    const SoundGrid grid = *sound();
+    const std::int64_t given = std::int64_t{call.latents} * grid.given_per_latent();
+    const Tensor samples =
+        tape.input({call.batch, config_.coder.in_channels, given}, element_type(call.compute));
+    const Tensor latents = encode(tape, samples);
+    return finish_walk(tape, *this, call.storage, call.rules);
 }
 
 Walk simulate_ltx_audio_vae_decode(const LtxAudioVaeNetwork& vae, const LtxAudioVaeCall& call) {

@@ -3,6 +3,7 @@
 // LTX-2's VAE for sound: spectrograms of two channels, 4 frames of 4 bins to a latent cell, causal
 // in time; then the vocoder.
 #pragma once
+#include "memory/networks/ltx/ltx_audio_layers.h"
 #include "memory/networks/ltx/ltx_vocoder.h"
 #include "memory/networks/vae.h"
 
@@ -13,34 +14,6 @@
 
 namespace plimsoll::memory {
 
-// Padded in front in time, on both sides in frequency, always by a copy.
-class LtxAudioConv {
-  public:
-    LtxAudioConv(Registry& registry, std::string_view path, std::int64_t in, std::int64_t out,
-                 std::int64_t kernel = 3);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
-
-  private:
-    Module path_;
-    std::int64_t kernel_;
-    Conv2d conv_;
-};
-
-class LtxAudioResidual {
-  public:
-    LtxAudioResidual(Registry& registry, std::string_view path, std::int64_t in, std::int64_t out);
-    [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
-
-  private:
-    Module path_;
-    Module norm1_;
-    Module act_;
-    LtxAudioConv conv1_;
-    Module norm2_;
-    LtxAudioConv conv2_;
-    std::optional<LtxAudioConv> shortcut_;
-};
-
 class LtxAudioVaeNetwork final : public Vae {
   public:
     explicit LtxAudioVaeNetwork(const modelfile::LtxAudioVaeConfig& config);
@@ -48,14 +21,17 @@ class LtxAudioVaeNetwork final : public Vae {
     [[nodiscard]] const modelfile::LtxAudioVaeConfig& config() const { return config_; }
     // `z`: [N, channels, latents, bins]. Gives samples.
     [[nodiscard]] Tensor decode(Tape& tape, const Tensor& z) const;
+    // `samples`: [N, 2, samples at 44.1 kHz]. Gives latents.
+    [[nodiscard]] Tensor encode(Tape& tape, const Tensor& samples) const {
+        return encoder_->forward(tape, samples);
+    }
 
     [[nodiscard]] VaeKind kind() const override { return VaeKind::LtxSound; }
     [[nodiscard]] VaeGrid grid() const override { return {}; }  // it has no pixels
     [[nodiscard]] std::optional<SoundGrid> sound() const override;
     [[nodiscard]] bool knows(const VaeCall& call) const override;
-    // Its encoder was not recorded.
-    [[nodiscard]] bool encodes() const override { return false; }
     [[nodiscard]] Walk simulate_decode(const VaeCall& call) const override;
+    [[nodiscard]] Walk simulate_encode(const VaeCall& call) const override;
 
   private:
     struct Level {
@@ -63,7 +39,6 @@ class LtxAudioVaeNetwork final : public Vae {
         std::vector<LtxAudioResidual> blocks;
         std::optional<LtxAudioConv> upsample;
     };
-    void register_encoder();
     [[nodiscard]] Level make_level(std::size_t index);
     [[nodiscard]] Tensor denormalise(Tape& tape, const Tensor& z) const;
     [[nodiscard]] Tensor decode_mel(Tape& tape, const Tensor& z) const;
@@ -72,6 +47,7 @@ class LtxAudioVaeNetwork final : public Vae {
     Module root_;
     Module norm_out_;
     Module act_;
+    std::optional<LtxAudioEncoder> encoder_;
     std::optional<LtxAudioConv> conv_in_;
     std::vector<LtxAudioResidual> middle_;
     std::vector<Level> levels_;  // finest first
