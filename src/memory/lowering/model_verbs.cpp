@@ -59,9 +59,10 @@ std::shared_ptr<const BuiltFile> sound_of(std::shared_ptr<const BuiltFile> file)
 // Some files bring only what follows the text encoder of another.
 bool encodes_text(const ProgramModel& model) {
     return std::ranges::any_of(model.built, [](const auto& file) {
-        return file != nullptr && std::ranges::any_of(file->text_encoders, [](const auto& encoder) {
-                   return !encoder.follows_another;
-               });
+        if (file == nullptr) return false;
+        return hands_tokens_on(*file) ||
+               std::ranges::any_of(file->text_encoders,
+                                   [](const auto& encoder) { return !encoder.follows_another; });
     });
 }
 

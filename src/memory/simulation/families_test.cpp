@@ -65,6 +65,16 @@ TEST(SimulateFamilies, flux2_decodes_the_size_that_was_asked_for) {
     EXPECT_NEAR(decoded(512), 1298, 13);
 }
 
+// HiDream-O1-Image's checkpoint has no text encoder: the prompt's numbers are handed on as they
+// are.
+TEST(SimulateFamilies, a_checkpoint_that_hands_its_tokens_on_needs_no_text_encoder) {
+    const Forecast f = forecast_of("hidream_o1", picture(1024, 1.0), {0, 33, 0});
+    const Phase& text = phase(f, PhaseKind::TextEncode);
+    EXPECT_EQ(text.activations, Bytes(0));
+    EXPECT_EQ(text.resident, Bytes(0));
+    EXPECT_NE(f.verdict, Verdict::Unknown);
+}
+
 TEST(SimulateFamilies, every_model_of_the_catalogue_has_its_exact_weights_and_a_verdict) {
     for (const std::string& name : modelfile::known_model_names()) {
         const Forecast f = forecast_of(name, picture(512, 4.0), {0, 33, 0});
