@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quality/lab/candidates.h"
 
+#include "quality/lab/comparability.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -115,13 +117,21 @@ Candidates make_candidates(TestKind kind, const Surroundings& around) {
     const int most = around.distilled          ? kReferenceStepsDistilled
                      : kind == TestKind::Quick ? kSteps.back()
                                                : kReferenceSteps;
-    collector.add(stepped(around.base, std::min(most, around.steps_max)));
+    const Setting reference = stepped(around.base, std::min(most, around.steps_max));
+    collector.add(reference);
+    Setting second = reference;
+    second.sampler = reference.sampler == "dpmpp_2m" ? "uni_pc" : "dpmpp_2m";
+    if (kind == TestKind::Full && comparability(second, reference).full_reference)
+        collector.add(second);
     for (const int count : steps) collector.add(stepped(around.base, count));
     if (kind == TestKind::Full) {
         add_one_knob_each(collector, usual, around);
         add_other_samplers(collector, usual, others);
     }
-    return {.settings = collector.take(), .reference = 0};
+    Candidates out{.settings = collector.take(), .reference = 0, .second_reference = {}};
+    if (out.settings.size() > 1 && out.settings[1] == second && kind == TestKind::Full)
+        out.second_reference = 1;
+    return out;
 }
 
 }  // namespace plimsoll::quality

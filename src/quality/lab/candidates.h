@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,9 @@ struct Surroundings {
 struct Candidates {
     std::vector<Setting> settings;  // no two alike
     std::size_t reference = 0;      // of them: the costliest, which all are compared with
+    // Of them: another solver of the reference's equation at the same cost. How far the two are
+    // apart is what no setting can be blamed for. nullopt where there is none.
+    std::optional<std::size_t> second_reference;
 };
 inline constexpr std::size_t kCandidatesMax = 32;
 [[nodiscard]] Candidates make_candidates(TestKind kind, const Surroundings& surroundings);

@@ -16,6 +16,7 @@ namespace plimsoll::quality {
 struct Cost {
     double seconds = 0;  // of a picture
     Bytes peak;
+    friend bool operator==(const Cost&, const Cost&) = default;
 };
 // Fewer seconds, or the same and less memory.
 [[nodiscard]] bool is_cheaper(const Cost& a, const Cost& b);
@@ -27,6 +28,7 @@ struct RaceRules {
     std::size_t blocks_max = 32;
     std::size_t finalists = 4;  // never fewer than these (where there are as many)
     double margin = kMarginPoints;
+    friend bool operator==(const RaceRules&, const RaceRules&) = default;
 };
 
 // Blocks that every candidate still in the race has after each stage: 2, 4, 8, 16, 32.

@@ -99,6 +99,7 @@ TEST(Candidates, begin_with_the_costliest_and_have_no_two_alike) {
                 EXPECT_LE(made.settings[i].steps, made.settings[0].steps);
                 EXPECT_EQ(std::ranges::count(made.settings, made.settings[i]), 1);
             }
+            EXPECT_EQ(made.second_reference.has_value(), kind == TestKind::Full);
         }
 }
 

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A test as a state machine: which picture to draw next, what has been drawn, and what that says so
+// far. Everything in it can be written down and read back, so a session goes on after any end of
+// the program: a picture is `asked` for, and written down as such, before it is submitted. Pure:
+// who draws, measures and writes is the service.
+#pragma once
+#include "base/error.h"
+#include "quality/lab/answer.h"
+#include "quality/lab/candidates.h"
+#include "quality/lab/marks.h"
+#include "quality/lab/race.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::quality {
+
+inline constexpr std::size_t kPromptsMax = 64;  // chosen: of a session
+inline constexpr std::size_t kBlocksMax = 64;   // chosen
+inline constexpr int kAttemptsMax = 2;          // of a picture, before its candidate is out
+
+struct Entrant {
+    Setting setting;
+    Cost forecast;         // of a picture
+    std::string left_out;  // why it does not take part: over the line, not forecast; empty: it does
+    friend bool operator==(const Entrant&, const Entrant&) = default;
+};
+
+// Fixed when the session begins.
+struct SessionPlan {
+    std::string session_id;
+    TestKind kind = TestKind::Quick;
+    std::string model;  // as asked for
+    std::int64_t created_ms = 0;
+    std::vector<Entrant> entrants;
+    std::size_t reference = 0;
+    std::optional<std::size_t> second_reference;
+    std::vector<std::string> prompts;
+    std::string negative;
+    std::uint64_t seed = 0;  // of everything: pictures and draws
+    RaceRules rules;
+    double seconds_max = 0;  // no picture is begun after so many seconds of drawing
+    friend bool operator==(const SessionPlan&, const SessionPlan&) = default;
+};
+// Blocks in the order in which they are drawn: each prompt once, then each with the next seed.
+[[nodiscard]] std::vector<Block> blocks_of(const SessionPlan& plan);
+// The seed of the picture of a block; below 2^48, so that every JSON reader keeps it.
+[[nodiscard]] std::uint64_t seed_of(const SessionPlan& plan, const Block& block);
+
+// What a session may take at most; shown before it starts.
+struct Bound {
+    std::size_t images = 0;
+    double seconds = 0;
+};
+[[nodiscard]] Bound bound_of(const SessionPlan& plan);
+// Fewer blocks, until the bound is within `seconds_max`. LimitExceeded when even kPairsMin blocks
+// take longer; InvalidInput when fewer than two settings take part, or the reference does not.
+[[nodiscard]] Result<void> fit_blocks(SessionPlan& plan);
+
+struct Cell {
+    std::size_t candidate = 0;
+    std::size_t block = 0;
+    friend auto operator<=>(const Cell&, const Cell&) = default;
+};
+
+enum class PictureState : std::uint8_t { Asked, Drawn, Failed };
+
+struct Picture {
+    Cell cell;
+    PictureState state = PictureState::Asked;
+    int attempts = 0;
+    std::string prompt_id;  // ComfyUI's
+    double seconds = 0;     // observed
+    Bytes peak;             // observed; 0: not seen
+    std::string file;       // where it was saved
+    Seen seen;
+    std::string why;  // of Failed
+    friend bool operator==(const Picture&, const Picture&) = default;
+};
+
+enum class SessionState : std::uint8_t { Running, Paused, Done, Cancelled, Failed };
+[[nodiscard]] std::string_view session_state_name(SessionState state);
+[[nodiscard]] constexpr bool is_over(SessionState state) {
+    return state != SessionState::Running && state != SessionState::Paused;
+}
+
+// All of a session that changes, but its pictures.
+struct SessionProgress {
+    SessionState state = SessionState::Running;
+    std::string why;  // of Paused, Cancelled, Failed; or what Done could not do
+    std::size_t stage = 0;
+    std::vector<std::size_t> racing;  // candidates of this stage
+    friend bool operator==(const SessionProgress&, const SessionProgress&) = default;
+};
+
+struct Task {
+    Cell cell;
+    Block block;
+    Setting setting;
+    std::string prompt_id;  // it was asked for already: look for it before asking again
+};
+
+class Session {
+  public:
+    // Of a plan that fit_blocks let pass.
+    explicit Session(SessionPlan plan);
+    // As it was written down. Corrupt when the parts do not belong together.
+    static Result<Session> restore(SessionPlan plan, SessionProgress progress,
+                                   std::vector<Picture> pictures);
+
+    [[nodiscard]] const SessionPlan& plan() const { return plan_; }
+    [[nodiscard]] const SessionProgress& progress() const { return progress_; }
+    [[nodiscard]] const std::map<Cell, Picture>& pictures() const { return pictures_; }
+    [[nodiscard]] const Picture* picture(const Cell& cell) const;
+
+    // The next picture while it runs. Between stages it drops candidates; after the last, or when
+    // the time is up, it is done and nothing is left to draw.
+    [[nodiscard]] std::optional<Task> next();
+    // The task is about to be submitted as `prompt_id`.
+    const Picture& ask(const Task& task, std::string prompt_id);
+    // It turned out that it was never submitted: the next one asks again.
+    void forget(const Cell& cell);
+    const Picture& draw(const Cell& cell, double seconds, Bytes peak, std::string file, Seen seen);
+    enum class Failure : std::uint8_t { MayPass, Final };
+    const Picture& fail_picture(const Cell& cell, std::string why, Failure failure);
+
+    // InvalidInput when it is over, or not in the state that can be left.
+    [[nodiscard]] Result<void> pause(std::string why);
+    [[nodiscard]] Result<void> resume();
+    [[nodiscard]] Result<void> cancel();
+    void fail_session(std::string why);
+
+    struct Count {
+        std::size_t drawn = 0;
+        std::size_t at_most = 0;  // drawn and still to be drawn
+        double seconds_spent = 0;
+        double seconds_left = 0;  // at most, by what was observed
+    };
+    [[nodiscard]] Count count() const;
+    [[nodiscard]] Table table() const;
+    // Observed where pictures were drawn, else forecast.
+    [[nodiscard]] std::vector<Cost> costs() const;
+    [[nodiscard]] Answer answer() const;
+
+  private:
+    [[nodiscard]] bool is_out(std::size_t candidate) const;
+    [[nodiscard]] std::optional<Cell> missing_cell() const;
+    void end(SessionState state, std::string why);
+
+    SessionPlan plan_;
+    std::vector<Block> blocks_;
+    SessionProgress progress_;
+    std::map<Cell, Picture> pictures_;
+};
+
+}  // namespace plimsoll::quality
