@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guard/ladder.h"
+
+#include "base/text.h"
+
+#include <algorithm>
+
+namespace plimsoll::guard {
+
+namespace {
+
+constexpr std::size_t kLooksAtRest = 3;           // chosen
+constexpr Bytes kRestBytes = Bytes(64LL << 20U);  // chosen: a desktop moves more seldom
+
+LadderStep change_or_quarantine(const Tries& tries, bool may_change, std::string reason) {
+    LadderStep step{.unload_models = true, .meets_wall = true, .reason = std::move(reason)};
+    step.action = may_change && tries.plan_level < kPlanLevelMax ? LadderAction::NextPlan
+                                                                 : LadderAction::Quarantine;
+    return step;
+}
+
+}  // namespace
+
+std::string_view failure_name(Failure failure) {
+    switch (failure) {
+        case Failure::CardMemory:
+            return "card_memory";
+        case Failure::HostMemory:
+            return "host_memory";
+        case Failure::ServerLost:
+            return "server_lost";
+        case Failure::ServerHung:
+            return "server_hung";
+        case Failure::Spilled:
+            return "spilled";
+        case Failure::Other:
+            return "other";
+    }
+    return "other";
+}
+
+Failure classify_failure(const service::NodeError& error) {
+    if (!error.out_of_memory()) return Failure::Other;
+    // Python's own error and the CPU allocator's: freeing the card gives the machine nothing back.
+    const bool of_host = error.exception_type == "MemoryError" ||
+                         to_lower_ascii(error.message).contains("defaultcpuallocator");
+    return of_host ? Failure::HostMemory : Failure::CardMemory;
+}
+
+LadderStep climb(Failure failure, const Tries& tries, bool may_change) {
+    switch (failure) {
+        case Failure::CardMemory:
+            if (tries.as_it_is <= 1)
+                return {.action = LadderAction::Again,
+                        .unload_models = true,
+                        .reason = "out of memory: freed the card, once more as it is"};
+            return change_or_quarantine(tries, may_change,
+                                        "out of memory again after the card was freed");
+        case Failure::Spilled:
+            return change_or_quarantine(
+                tries, may_change,
+                "the driver moved it into the machine's memory, where it would have crawled");
+        case Failure::HostMemory:
+            if (tries.as_it_is <= 1)
+                return {.action = LadderAction::Again,
+                        .unload_models = true,
+                        .reset_caches = true,
+                        .reason = "the machine's memory was full: caches freed, once more"};
+            return {.action = LadderAction::Quarantine,
+                    .unload_models = true,
+                    .reset_caches = true,
+                    .meets_wall = true,
+                    .reason = "the machine's memory is too small for it"};
+        case Failure::ServerLost:
+        case Failure::ServerHung:
+            if (tries.servers_lost < kServersLostMax)
+                return {.action = LadderAction::Again,
+                        .reason = failure == Failure::ServerLost
+                                      ? "ComfyUI went down while it ran: sent again"
+                                      : "ComfyUI stopped answering while it ran: sent again"};
+            return {.action = LadderAction::Quarantine,
+                    .meets_wall = true,
+                    .reason = "ComfyUI went down each time that it ran this job"};
+        case Failure::Other:
+            break;
+    }
+    return {.action = LadderAction::Pass, .reason = "not for want of memory"};
+}
+
+bool MemorySettles::add(std::int64_t at_ms, Bytes free) {
+    seen_.push_back(free);
+    if (seen_.size() > kLooksAtRest) seen_.pop_front();
+    const auto [least, most] = std::ranges::minmax(seen_);
+    if (seen_.size() == kLooksAtRest && most - least <= kRestBytes) return true;
+    gave_up_ = at_ms - began_ms_ >= kSettleMsMax;
+    return gave_up_;
+}
+
+}  // namespace plimsoll::guard

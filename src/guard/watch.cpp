@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guard/watch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::guard {
+
+namespace {
+
+// reference/telemetry-fleet.md A3: the spill detector's three signs.
+constexpr double kSpillFactor = 3;
+constexpr Bytes kNearlyFull = Bytes(1LL << 30U);
+constexpr std::size_t kSlowSteps = 2;
+// Chosen: a job's first step loads kernels, and a slow disk is no stall.
+constexpr double kStallFactor = 5;
+constexpr double kStallSecondsLeast = 120;
+constexpr std::size_t kCreepSteps = 4;
+constexpr Bytes kCreepBytes = Bytes(16LL << 20U);  // a step; allocators' rounding is far below
+// Chosen: forecasts of allocated memory are within 2 % (docs/accuracy.md); a tenth is no rounding.
+constexpr double kDriftShare = 0.1;
+constexpr Bytes kDriftBytes = Bytes(128LL << 20U);
+
+}  // namespace
+
+std::string_view alarm_name(AlarmKind kind) {
+    switch (kind) {
+        case AlarmKind::Spill:
+            return "spill";
+        case AlarmKind::Stall:
+            return "stall";
+        case AlarmKind::Creep:
+            return "creep";
+        case AlarmKind::Drift:
+            return "drift";
+        case AlarmKind::OverLine:
+            return "over_line";
+    }
+    return "drift";
+}
+
+void JobWatch::raise(std::vector<Alarm>& into, AlarmKind kind, std::string sentence) {
+    if (!said_.insert(kind).second) return;
+    into.push_back({.kind = kind, .node_id = node_id_, .sentence = std::move(sentence)});
+}
+
+void JobWatch::begin_node(const std::string& node_id) {
+    node_id_ = node_id;
+    step_ms_.reset();
+    steps_max_ = 0;
+    step_seconds_.clear();
+    step_peaks_.clear();
+    peak_now_ = Bytes(0);
+}
+
+void JobWatch::on_node(std::int64_t at_ms, const std::string& node_id) {
+    moved_ms_ = at_ms;
+    if (node_id != node_id_) begin_node(node_id);
+}
+
+// What one step should take: by the forecast of the whole node, or by the fastest that was seen.
+std::optional<double> JobWatch::usual_step_seconds() const {
+    std::optional<double> usual;
+    const auto found = forecast_.nodes.find(node_id_);
+    if (found != forecast_.nodes.end() && found->second.seconds > 0 && steps_max_ > 0)
+        usual = found->second.seconds / steps_max_;
+    if (!step_seconds_.empty()) {
+        // A card that is slower than its forecast is no spill: what it did itself counts too.
+        const double fastest = *std::ranges::min_element(step_seconds_);
+        if (step_seconds_.size() > kSlowSteps || !usual)
+            usual = std::max(usual.value_or(fastest), fastest);
+    }
+    return usual;
+}
+
+std::vector<Alarm> JobWatch::on_progress(std::int64_t at_ms, const std::string& node_id,
+                                         double value, double max) {
+    std::vector<Alarm> alarms;
+    moved_ms_ = at_ms;
+    if (node_id != node_id_) begin_node(node_id);
+    steps_max_ = max;
+    if (value <= 0) return alarms;
+    if (step_ms_) step_seconds_.push_back(static_cast<double>(at_ms - *step_ms_) / 1000);
+    step_ms_ = at_ms;
+    if (peak_now_ > Bytes(0)) step_peaks_.push_back(std::exchange(peak_now_, Bytes(0)));
+
+    const auto usual = usual_step_seconds();
+    const bool full = card_ && card_->used && card_->total - *card_->used < kNearlyFull;
+    if (usual && full && step_seconds_.size() >= kSlowSteps) {
+        const auto last = step_seconds_.end() - static_cast<std::ptrdiff_t>(kSlowSteps);
+        const double least = *std::min_element(last, step_seconds_.end());
+        if (least > kSpillFactor * *usual)
+            raise(alarms, AlarmKind::Spill,
+                  fmt::format("steps take {} instead of {} and the card is full to {}: the driver "
+                              "has moved tensors into the machine's memory",
+                              seconds_text(least), seconds_text(*usual), to_text(*card_->used)));
+    }
+    if (step_peaks_.size() > kCreepSteps) {
+        bool rises = true;
+        for (std::size_t i = step_peaks_.size() - kCreepSteps; i < step_peaks_.size(); ++i)
+            rises = rises && step_peaks_[i] - step_peaks_[i - 1] >= kCreepBytes;
+        if (rises)
+            raise(alarms, AlarmKind::Creep,
+                  fmt::format("every step leaves more in memory: {} at step {}, {} at the first",
+                              to_text(step_peaks_.back()), step_peaks_.size(),
+                              to_text(step_peaks_.front())));
+    }
+    return alarms;
+}
+
+double JobWatch::patience_seconds() const {
+    const auto found = forecast_.nodes.find(node_id_);
+    const double forecast = found == forecast_.nodes.end() ? 0 : found->second.seconds;
+    const double step = step_seconds_.empty() ? forecast : step_seconds_.back();
+    return std::max(kStallSecondsLeast, kStallFactor * step);
+}
+
+std::vector<Alarm> JobWatch::on_card(std::int64_t at_ms, const CardUse& use) {
+    std::vector<Alarm> alarms;
+    card_ = use;
+    if (use.allocated) {
+        peak_now_ = std::max(peak_now_, *use.allocated);
+        if (*use.allocated > forecast_.load_line)
+            raise(alarms, AlarmKind::OverLine,
+                  fmt::format("{} are allocated, the load line is at {}", to_text(*use.allocated),
+                              to_text(forecast_.load_line)));
+        const auto found = forecast_.nodes.find(node_id_);
+        if (found != forecast_.nodes.end()) {
+            const Bytes peak = found->second.peak;
+            const auto slack = std::max(
+                kDriftBytes,
+                Bytes(static_cast<std::int64_t>(static_cast<double>(peak.count) * kDriftShare)));
+            if (*use.allocated > peak + slack)
+                raise(alarms, AlarmKind::Drift,
+                      fmt::format("{} are allocated, {} were forecast for this node",
+                                  to_text(*use.allocated), to_text(peak)));
+        }
+    }
+    if (still_seconds(at_ms) > patience_seconds())
+        raise(alarms, AlarmKind::Stall,
+              fmt::format("nothing has moved for {}", seconds_text(still_seconds(at_ms))));
+    return alarms;
+}
+
+}  // namespace plimsoll::guard

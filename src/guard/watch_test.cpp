@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: each way in which a job goes wrong is said within five steps of its beginning, and a job
+// that goes as forecast is left in peace. Method: steps and looks at the card written down, a card
+// of 6 GiB.
+#include "guard/watch.h"
+
+#include <gtest/gtest.h>
+
+namespace plimsoll::guard {
+namespace {
+
+constexpr Bytes kTotal = Bytes(6LL << 30U);
+
+class Watching : public testing::Test {
+  protected:
+    // A step of the sampler; the card is looked at within it.
+    std::vector<Alarm> step(double seconds, double allocated_gib, double used_gib) {
+        now_ += static_cast<std::int64_t>(seconds * 500);
+        auto alarms = look(allocated_gib, used_gib);
+        now_ += static_cast<std::int64_t>(seconds * 500);
+        for (Alarm& alarm : watch_.on_progress(now_, "3", ++step_, 20))
+            alarms.push_back(std::move(alarm));
+        return alarms;
+    }
+    std::vector<Alarm> look(double allocated_gib, double used_gib) {
+        return watch_.on_card(now_, {.allocated = Bytes::from_gib(allocated_gib),
+                                     .used = Bytes::from_gib(used_gib),
+                                     .total = kTotal});
+    }
+    // Steps until something is said; 0: nothing was.
+    int steps_until(AlarmKind kind, double seconds, double allocated, double used,
+                    double rise = 0) {
+        for (int i = 1; i <= 5; ++i) {
+            for (const Alarm& alarm : step(seconds, allocated + rise * i, used))
+                if (alarm.kind == kind) return i;
+        }
+        return 0;
+    }
+    std::int64_t now_ = 1'000'000;
+    int step_ = 0;
+    JobWatch watch_{{.nodes = {{"3", {.peak = Bytes::from_gib(4), .seconds = 20}}},
+                     .load_line = Bytes::from_gib(4.5)},
+                    now_};
+};
+
+TEST_F(Watching, a_job_as_forecast_raises_nothing) {
+    watch_.on_node(now_, "3");
+    for (int i = 0; i < 20; ++i) EXPECT_TRUE(step(1.1, 3.9, 4.3).empty());
+}
+
+TEST_F(Watching, a_spill_is_said_within_five_steps) {
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(step(1, 3.9, 5.6).empty());
+    const int steps = steps_until(AlarmKind::Spill, 6, 3.9, 5.6);
+    EXPECT_GE(steps, 1);
+    EXPECT_LE(steps, 5);
+}
+
+TEST_F(Watching, slow_steps_on_a_card_with_room_are_no_spill) {
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(step(1, 2, 3).empty());
+    EXPECT_EQ(steps_until(AlarmKind::Spill, 6, 2, 3), 0);
+}
+
+TEST_F(Watching, a_card_that_is_slower_than_its_forecast_is_no_spill) {
+    // Four times as slow as forecast, from the first step on.
+    for (int i = 0; i < 3; ++i) (void)step(4, 3.9, 5.6);
+    watch_.on_node(now_, "8");
+    watch_.on_node(now_, "3");
+    EXPECT_TRUE(step(4, 3.9, 5.6).empty());
+}
+
+TEST_F(Watching, memory_that_creeps_up_is_said_within_five_steps) {
+    ASSERT_TRUE(step(1, 3.0, 4).empty());
+    EXPECT_GE(steps_until(AlarmKind::Creep, 1, 3.0, 4, 0.05), 4);
+}
+
+TEST_F(Watching, more_memory_than_forecast_is_said_at_the_first_look) {
+    watch_.on_node(now_, "3");
+    EXPECT_EQ(steps_until(AlarmKind::Drift, 1, 4.45, 5), 1);
+    // Once is enough.
+    EXPECT_TRUE(step(1, 4.45, 5).empty());
+}
+
+TEST_F(Watching, the_line_is_watched_also_without_a_forecast) {
+    watch_ = JobWatch({.load_line = Bytes::from_gib(4.5)}, now_);
+    EXPECT_EQ(steps_until(AlarmKind::OverLine, 1, 4.6, 5), 1);
+}
+
+TEST_F(Watching, a_stall_is_told_from_a_slow_load) {
+    watch_.on_node(now_, "4");
+    now_ += 60'000;
+    EXPECT_TRUE(look(1, 2).empty());
+    now_ += 61'000;
+    const auto alarms = look(1, 2);
+    ASSERT_EQ(alarms.size(), 1U);
+    EXPECT_EQ(alarms[0].kind, AlarmKind::Stall);
+}
+
+}  // namespace
+}  // namespace plimsoll::guard
