@@ -58,16 +58,15 @@ class Checker {
                                                  .reserve_vram = std::nullopt,
                                                  .free_models_first = true}));
         const advisor::Judgement judged = advisor::judge(checked_.priced, request_.budget);
-        const bool anyway =
-            request_.wishes.run_anyway || is_marked_to_run_anyway(graph_);
+        const bool anyway = request_.wishes.run_anyway || is_marked_to_run_anyway(graph_);
         describe(graph_, request_.prompt);
         const auto wall = walls_.find(checked_.facts.shape);
         const bool is_well = judged.standing == advisor::Standing::Unknown ||
                              (judged.standing == advisor::Standing::Under && judged.in_time);
         const bool met_wall = wall != walls_.end();
         if ((is_well && !met_wall && request_.plan_level == 0) || anyway) return finish();
-        checked_.sentence = met_wall ? "this very form ran out of memory before: " + wall->second
-                                     : judged.sentence;
+        checked_.sentence =
+            met_wall ? "this very form ran out of memory before: " + wall->second : judged.sentence;
         if (may_change()) {
             const int first = std::max(request_.plan_level, met_wall ? 1 : 0);
             for (int level = first; level <= kPlanLevelMax; ++level) {
@@ -78,11 +77,12 @@ class Checker {
         }
         // Weights that are merely parked on the card give way: no reason to refuse a job.
         const bool is_over = judged.standing == advisor::Standing::Over || !judged.in_time;
-        const bool refused =
-            (met_wall && request_.wishes.policy != Policy::Observe) ||
-            (request_.wishes.policy == Policy::Enforce && is_over);
-        if (refused) checked_.outcome = Outcome::Refused;
-        else if (is_over) checked_.outcome = Outcome::Warned;
+        const bool refused = (met_wall && request_.wishes.policy != Policy::Observe) ||
+                             (request_.wishes.policy == Policy::Enforce && is_over);
+        if (refused)
+            checked_.outcome = Outcome::Refused;
+        else if (is_over)
+            checked_.outcome = Outcome::Warned;
         if (refused || is_over) mark(judged);
         return finish();
     }
@@ -142,8 +142,8 @@ class Checker {
     void mark(const advisor::Judgement& judged) {
         const bool refused = checked_.outcome == Outcome::Refused;
         const std::string type = refused ? "plimsoll_over_line" : "plimsoll_warning";
-        const std::string message = refused ? "Does not fit under the load line"
-                                            : "May not fit under the load line";
+        const std::string message =
+            refused ? "Does not fit under the load line" : "May not fit under the load line";
         std::vector<gateway::NodeError> marks;
         if (auto size = mark_of_size(graph_)) marks.push_back(std::move(*size));
         const auto& phases = checked_.priced.memory.phases;
@@ -188,6 +188,7 @@ class Checker {
                 checked_.priced.seconds.total - checked_.priced.seconds.without_load;
         }
         facts.may_change = may_change();
+        facts.stop_late = request_.wishes.policy == Policy::Enforce && !request_.wishes.run_anyway;
         facts.pins.assign(request_.wishes.pins.begin(), request_.wishes.pins.end());
         checked_.forecast.load_line = request_.budget.load_line;
         const auto& phases = forecast.phases;

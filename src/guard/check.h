@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// check_prompt: what a prompt will need, and by the policy what becomes of it: as it is, marked with
-// a warning, changed by the plan, or refused on the right node and input. What is not understood is
-// never blocked; seeds and pinned values never change.
+// check_prompt: what a prompt will need, and by the policy what becomes of it: as it is, marked
+// with a warning, changed by the plan, or refused on the right node and input. What is not
+// understood is never blocked; seeds and pinned values never change.
 //
 // Enters through: the prompt's bytes, Surroundings, Budget, Wishes.   Leaves through: Checked.
 // Threads: no shared state.

@@ -32,13 +32,13 @@ inline constexpr std::int64_t kTurnStep = 1LL << 20U;
 
 struct HeldEntry {
     history::HeldJob kept;
-    Facts facts;
+    Facts facts = {};
     // With the keys that are not written to disk; empty where there are none (or they were lost in
     // a restart).
-    std::string secret_body;
-    workflow::Span prompt;                     // in kept.body
-    std::optional<workflow::Span> extra_data;  // in kept.body
-    std::vector<std::string> outputs;          // ids of nodes that nobody reads
+    std::string secret_body = {};
+    workflow::Span prompt = {};                               // in kept.body
+    std::optional<workflow::Span> extra_data = std::nullopt;  // in kept.body
+    std::vector<std::string> outputs = {};                    // ids of nodes that nobody reads
     bool unclear = false;  // an earlier process may have sent it: ComfyUI is to be asked first
     std::int64_t not_before_ms = 0;
     int passed = 0;

@@ -139,6 +139,12 @@ Result<void> ComfyClient::submit(std::string_view workflow, const std::string& p
     return {};
 }
 
+Result<PromptReply> ComfyClient::post_prompt(std::string_view body) {
+    auto reply = net::call_http(endpoint_, post_call("/prompt", std::string(body)), kPatience);
+    if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
+    return PromptReply{.status = reply->status, .body = std::move(reply->body)};
+}
+
 Result<std::unique_ptr<EventStream>> ComfyClient::open_events(const std::string& client_id,
                                                               const std::string& prompt_id) {
     TRY_ASSIGN(auto socket,
@@ -163,6 +169,10 @@ Result<void> ComfyClient::cancel(const std::string& prompt_id) {
 
 Result<void> ComfyClient::free_models() {
     return post("/free", R"({"unload_models": true, "free_memory": true})");
+}
+
+Result<void> ComfyClient::unload_models() {
+    return post("/free", R"({"unload_models": true})");
 }
 
 Result<std::string> ComfyClient::download(const ImageRef& image) {

@@ -28,11 +28,13 @@ class ComfyClient final : public Upstream {
     [[nodiscard]] Result<std::string> read_object_info() override;
     [[nodiscard]] Result<void> submit(std::string_view workflow, const std::string& prompt_id,
                                       const std::string& client_id) override;
+    [[nodiscard]] Result<PromptReply> post_prompt(std::string_view body) override;
     [[nodiscard]] Result<std::unique_ptr<EventStream>> open_events(
         const std::string& client_id, const std::string& prompt_id) override;
     [[nodiscard]] Result<JobRecord> read_job(const std::string& prompt_id) override;
     [[nodiscard]] Result<void> cancel(const std::string& prompt_id) override;
     [[nodiscard]] Result<void> free_models() override;
+    [[nodiscard]] Result<void> unload_models() override;
     [[nodiscard]] Result<std::string> download(const ImageRef& image) override;
 
   private:

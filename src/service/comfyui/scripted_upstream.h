@@ -39,6 +39,12 @@ class ScriptedUpstream final : public Upstream {
     std::map<std::string, std::string, std::less<>> files;  // bytes by file name
 
     std::vector<std::string> workflows;  // what was submitted
+    // What POST /prompt answers to a whole body; the bodies are in `posted`.
+    std::function<Result<PromptReply>(std::string_view body)> on_post = [](std::string_view) {
+        return PromptReply{.status = 200, .body = "{}"};
+    };
+    std::vector<std::string> posted;
+    int unloads = 0;
     int cancels = 0;
     int frees = 0;
     int open_sockets = 0;
@@ -65,6 +71,10 @@ class ScriptedUpstream final : public Upstream {
         if (on_submit) on_submit();
         return submitted;
     }
+    [[nodiscard]] Result<PromptReply> post_prompt(std::string_view body) override {
+        posted.emplace_back(body);
+        return on_post(body);
+    }
     [[nodiscard]] Result<std::unique_ptr<EventStream>> open_events(
         const std::string& /*client_id*/, const std::string& /*prompt_id*/) override {
         if (sockets.empty()) return fail(Errc::Unavailable, "connection refused");
@@ -82,6 +92,10 @@ class ScriptedUpstream final : public Upstream {
     }
     [[nodiscard]] Result<void> free_models() override {
         ++frees;
+        return {};
+    }
+    [[nodiscard]] Result<void> unload_models() override {
+        ++unloads;
         return {};
     }
     [[nodiscard]] Result<std::string> download(const ImageRef& image) override {

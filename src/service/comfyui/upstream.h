@@ -30,6 +30,12 @@ class EventStream {
     virtual void close() = 0;
 };
 
+// An answer to POST /prompt, of any status.
+struct PromptReply {
+    int status = 0;
+    std::string body;
+};
+
 class Upstream {
   public:
     virtual ~Upstream() = default;
@@ -47,6 +53,8 @@ class Upstream {
     [[nodiscard]] virtual Result<void> submit(std::string_view workflow,
                                               const std::string& prompt_id,
                                               const std::string& client_id) = 0;
+    // A whole body of POST /prompt, byte for byte. Unavailable: it may have arrived or not.
+    [[nodiscard]] virtual Result<PromptReply> post_prompt(std::string_view body) = 0;
     [[nodiscard]] virtual Result<std::unique_ptr<EventStream>> open_events(
         const std::string& client_id, const std::string& prompt_id) = 0;
     // First the queue, then the history: a job that ends in between is in the latter.
@@ -54,7 +62,10 @@ class Upstream {
     // Interrupts it when it runs, takes it out of the queue when it waits; no other prompt is
     // touched.
     [[nodiscard]] virtual Result<void> cancel(const std::string& prompt_id) = 0;
+    // Takes all models off the card and forgets what was computed.
     [[nodiscard]] virtual Result<void> free_models() = 0;
+    // Takes them off the card; what was computed stays in ComfyUI's cache.
+    [[nodiscard]] virtual Result<void> unload_models() = 0;
     [[nodiscard]] virtual Result<std::string> download(const ImageRef& image) = 0;
 };
 

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What ComfyUI's own routes say about jobs that wait here, and the doors of the daemon.
+#include "base/json.h"
+#include "base/text.h"
+#include "gateway/comfyui_text.h"
+#include "guard/guard.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::guard {
+
+using gateway::Answer;
+using gateway::ClientRequest;
+using gateway::Route;
+
+namespace {
+
+constexpr std::size_t kIdsMax = 100'000;  // chosen: five times what can wait
+
+Answer json_answer(std::string body) {
+    return {.status = 200,
+            .headers = {{"Content-Type", "application/json; charset=utf-8"}},
+            .body = std::move(body)};
+}
+
+struct QueueWish {
+    bool clear = false;
+    std::vector<std::string> ids;
+};
+QueueWish read_wish(const std::string& body, std::string_view key) {
+    QueueWish wish;
+    const auto parsed = parse_python_json(body);
+    if (!parsed) return wish;
+    wish.clear = find_bool(*parsed, "clear").value_or(false);
+    const json::value* const ids = plimsoll::find(*parsed, key);
+    if (ids == nullptr || !ids->is_array()) return wish;
+    for (const json::value& id : ids->get_array())
+        if (id.is_string() && wish.ids.size() < kIdsMax) wish.ids.emplace_back(id.get_string());
+    return wish;
+}
+
+bool asks_for_pending(std::string_view target) {
+    const auto at = target.find('?');
+    if (at == std::string_view::npos) return true;
+    for (const net::QueryField& field : net::parse_query(target.substr(at + 1))) {
+        if (field.name == "status" && !field.value.contains("pending")) return false;
+        if (field.name == "offset" && field.value != "0") return false;
+        if (field.name == "workflow_id") return false;  // nothing here knows of one
+    }
+    return true;
+}
+
+}  // namespace
+
+std::vector<const HeldEntry*> Guard::held_entries() const {
+    std::vector<const HeldEntry*> held;
+    for (const HeldEntry* const entry : queue_.in_order()) {
+        const auto flight = flights_.find(entry->kept.prompt_id);
+        const bool is_there =
+            flight != flights_.end() && flight->second.confirmed && !flight->second.lost_contact;
+        if (!is_there) held.push_back(entry);
+    }
+    return held;
+}
+
+bool Guard::wants(Route route) const noexcept {
+    switch (route) {
+        case Route::GetPrompt:
+        case Route::GetQueue:
+        case Route::PostQueue:
+        case Route::Jobs:
+        case Route::Job:
+        case Route::CancelJob:
+        case Route::CancelJobs:
+            return held_ > 0 || has_flights_;
+        case Route::Interrupt:
+            return held_ > 0 || has_flights_;
+        case Route::HistoryItem:
+        case Route::GetHistory:
+            return has_history_ || held_ > 0;
+        case Route::PostHistory:
+            return has_history_ || has_flights_;
+        case Route::Free:
+            return true;
+        case Route::Other:
+        case Route::PostPrompt:
+            return false;
+    }
+    return false;
+}
+
+std::vector<std::string> Guard::take_back(const std::vector<std::string>& ids) {
+    std::vector<std::string> taken;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const std::string& id : ids) {
+            const auto flight = flights_.find(id);
+            if (flight != flights_.end() && !flight->second.lost_contact) {
+                // ComfyUI is asked by the same request; what it does is no failure.
+                flight->second.cancelled = true;
+                continue;
+            }
+            auto entry = queue_.take(id);
+            if (!entry) continue;
+            if (flight != flights_.end()) flights_.erase(flight);
+            Ended ended{.view = view_of(*entry), .history = std::nullopt};
+            ended.view.state = HeldState::Cancelled;
+            ended.view.why = "taken back by its client";
+            ended.view.ended_ms = parts_.clock.unix_ms();
+            changed_.push_back(ended.view);
+            ended_.push_front(std::move(ended));
+            if (ended_.size() > kEndedMax) ended_.pop_back();
+            ++counts_.cancelled;
+            taken.push_back(id);
+        }
+        if (taken.empty()) return taken;
+        recount();
+        announce();
+        woken_ = true;
+    }
+    const auto dropped = with_store([&](history::Store& store) { return store.drop_held(taken); });
+    if (!dropped) {
+        warn("history", "", dropped.error().message);
+        const std::lock_guard lock(mutex_);
+        undropped_.insert(undropped_.end(), taken.begin(), taken.end());
+    }
+    wake_.notify_all();
+    return taken;
+}
+
+std::optional<Answer> Guard::answer(const ClientRequest& request) {
+    switch (request.route) {
+        case Route::PostQueue: {
+            QueueWish wish = read_wish(request.body, "delete");
+            if (wish.clear) {
+                const std::lock_guard lock(mutex_);
+                for (const HeldEntry* const entry : held_entries())
+                    wish.ids.push_back(entry->kept.prompt_id);
+            }
+            (void)take_back(wish.ids);
+            return std::nullopt;
+        }
+        case Route::Interrupt: {
+            const auto parsed = parse_python_json(request.body);
+            const auto id = parsed ? find_string(*parsed, "prompt_id") : std::nullopt;
+            if (id) {
+                (void)take_back({std::string(*id)});
+                return std::nullopt;
+            }
+            // What a person sees as running: the job that is tried again, where none runs.
+            std::vector<std::string> rescued;
+            {
+                const std::lock_guard lock(mutex_);
+                for (auto& [other, flight] : flights_) flight.cancelled = true;
+                if (flights_.empty())
+                    for (const HeldEntry* const entry : queue_.in_order())
+                        if (entry->kept.mark.attempts > 0) rescued.push_back(entry->kept.prompt_id);
+            }
+            (void)take_back(rescued);
+            return std::nullopt;
+        }
+        case Route::PostHistory: {
+            const QueueWish wish = read_wish(request.body, "delete");
+            const std::lock_guard lock(mutex_);
+            for (auto& [id, flight] : flights_)
+                if (wish.clear || std::ranges::find(wish.ids, id) != wish.ids.end())
+                    flight.history_gone = flight.started_ms.has_value();
+            for (Ended& ended : ended_)
+                if (wish.clear ||
+                    std::ranges::find(wish.ids, ended.view.prompt_id) != wish.ids.end())
+                    ended.history.reset();
+            recount();
+            return std::nullopt;
+        }
+        case Route::Free: {
+            const auto parsed = parse_python_json(request.body);
+            if (parsed && (find_bool(*parsed, "unload_models").value_or(false) ||
+                           find_bool(*parsed, "free_memory").value_or(false))) {
+                const std::lock_guard lock(mutex_);
+                residents_.forget();
+                loaded_.clear();
+            }
+            return std::nullopt;
+        }
+        case Route::HistoryItem: {
+            const std::lock_guard lock(mutex_);
+            // While it is tried again nothing has ended yet.
+            if (queue_.find(request.argument) != nullptr && !flights_.contains(request.argument))
+                return json_answer("{}");
+            const auto found = std::ranges::find_if(ended_, [&](const Ended& one) {
+                return one.history && one.view.prompt_id == request.argument;
+            });
+            if (found == ended_.end()) return std::nullopt;
+            return json_answer(
+                fmt::format("{{{}: {}}}", gateway::quote_json(request.argument), *found->history));
+        }
+        case Route::Job: {
+            const std::lock_guard lock(mutex_);
+            const HeldEntry* const entry = queue_.find(request.argument);
+            if (entry == nullptr || flights_.contains(request.argument)) return std::nullopt;
+            return json_answer(job_item(*entry));
+        }
+        case Route::CancelJob:
+            if (!take_back({request.argument}).empty())
+                return json_answer(R"({"cancelled": true})");
+            return std::nullopt;
+        case Route::CancelJobs:
+            (void)take_back(read_wish(request.body, "job_ids").ids);
+            return std::nullopt;
+        default:
+            return std::nullopt;
+    }
+}
+
+std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& upstream) {
+    // Without ComfyUI the jobs that wait here are all that there is to tell.
+    const bool is_gone = upstream.status == 502;
+    if (!is_gone && upstream.status != 200) return std::nullopt;
+    Answer amended = is_gone ? json_answer("") : upstream;
+    const std::lock_guard lock(mutex_);
+    std::optional<std::string> body;
+    switch (request.route) {
+        case Route::GetQueue:
+            body = with_pending(is_gone ? R"({"queue_running": [], "queue_pending": []})"
+                                        : std::string_view(upstream.body),
+                                held_entries());
+            break;
+        case Route::GetPrompt:
+            body = with_remaining(is_gone ? R"({"exec_info": {"queue_remaining": 0}})"
+                                          : std::string_view(upstream.body),
+                                  held_);
+            break;
+        case Route::Jobs:
+            if (is_gone || !asks_for_pending(request.target)) return std::nullopt;
+            body = with_jobs(upstream.body, held_entries());
+            break;
+        case Route::GetHistory: {
+            if (is_gone) return std::nullopt;
+            body = upstream.body;
+            for (const Ended& ended : ended_)
+                if (ended.history && body && !body->contains(ended.view.prompt_id))
+                    body = with_member(*body, ended.view.prompt_id, *ended.history);
+            break;
+        }
+        case Route::PostQueue:
+        case Route::Interrupt:
+            // What waited here was taken back all the same.
+            if (!is_gone) return std::nullopt;
+            return Answer{.status = 200, .headers = {}, .body = ""};
+        default:
+            return std::nullopt;
+    }
+    if (!body) return std::nullopt;
+    amended.body = std::move(*body);
+    return amended;
+}
+
+// --- the daemon's doors --------------------------------------------------------------------------
+
+HeldView Guard::view_of(const HeldEntry& entry) const {
+    HeldView view{.prompt_id = entry.kept.prompt_id,
+                  .facts = entry.facts,
+                  .accepted_ms = entry.kept.accepted_ms,
+                  .priority = entry.kept.mark.priority};
+    const auto flight = flights_.find(view.prompt_id);
+    if (flight != flights_.end() && !flight->second.lost_contact)
+        view.state = flight->second.started_ms ? HeldState::Running : HeldState::Sent;
+    return view;
+}
+
+std::vector<HeldView> Guard::list() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<HeldView> views;
+    std::vector<HeldView> waiting;
+    for (const HeldEntry* const entry : queue_.in_order()) {
+        HeldView view = view_of(*entry);
+        (view.state == HeldState::Waiting ? waiting : views).push_back(std::move(view));
+    }
+    // What runs has its forecast left, less what it took already.
+    std::optional<double> running = 0;
+    const std::int64_t now = parts_.clock.unix_ms();
+    for (const auto& [id, flight] : flights_) {
+        const HeldEntry* const entry = queue_.find(id);
+        if (entry == nullptr || !running) continue;
+        if (!entry->facts.seconds) {
+            running.reset();
+            continue;
+        }
+        const double took =
+            flight.started_ms ? static_cast<double>(now - *flight.started_ms) / 1000 : 0;
+        *running += std::max(0.0, *entry->facts.seconds - took);
+    }
+    const std::vector<Candidate> candidates = queue_.candidates();
+    const std::vector<Eta> etas = estimate_turns(candidates, moment(), running);
+    std::size_t counted = 0;
+    for (std::size_t i = 0; i < waiting.size(); ++i) {
+        waiting[i].place = i + 1;
+        waiting[i].waits_for = WaitsFor::Turn;
+        // Those that may be with ComfyUI have no turn of their own.
+        const HeldEntry* const entry = queue_.find(waiting[i].prompt_id);
+        if (entry->kept.mark.sent || entry->unclear) continue;
+        if (counted < etas.size()) {
+            waiting[i].waits_for = etas[counted].waits_for;
+            waiting[i].start_seconds = etas[counted].start_seconds;
+        }
+        ++counted;
+    }
+    std::ranges::move(waiting, std::back_inserter(views));
+    for (const Ended& ended : ended_) views.push_back(ended.view);
+    return views;
+}
+
+Result<HeldView> Guard::find(std::string_view prompt_id) const {
+    for (HeldView& view : list())
+        if (view.prompt_id == prompt_id) return std::move(view);
+    return fail(Errc::NotFound, fmt::format("the gateway has no job '{}'", prompt_id));
+}
+
+Result<HeldView> Guard::cancel(std::string_view prompt_id) {
+    const std::string id(prompt_id);
+    TRY_DO(find(id));
+    if (take_back({id}).empty()) {
+        bool is_there = false;
+        {
+            const std::lock_guard lock(mutex_);
+            is_there = flights_.contains(id);
+        }
+        if (is_there) {
+            TRY_ASSIGN(const auto comfyui, parts_.comfyui.reach());
+            TRY_DO(comfyui->cancel(id));
+        }
+    }
+    flush();
+    return find(id);
+}
+
+Result<void> Guard::move(std::string_view prompt_id, std::string_view before) {
+    std::vector<history::HeldChange> changes;
+    {
+        const std::lock_guard lock(mutex_);
+        TRY_ASSIGN(changes, queue_.move_before(std::string(prompt_id), std::string(before)));
+        // Its place was asked for: affinity no longer moves it.
+        if (HeldEntry* const entry = queue_.find(prompt_id)) {
+            entry->facts.strict = true;
+            changed_.push_back(view_of(*entry));
+        }
+    }
+    TRY_DO(with_store([&](history::Store& store) { return store.mark_held(changes); }));
+    flush();
+    return {};
+}
+
+Result<HeldView> Guard::set_priority(std::string_view prompt_id, std::int64_t priority) {
+    if (priority < -kPriorityMax || priority > kPriorityMax)
+        return fail(Errc::InvalidInput, fmt::format("priority {} is out of range: {} to {}",
+                                                    priority, -kPriorityMax, kPriorityMax));
+    const std::string id(prompt_id);
+    std::vector<history::HeldChange> changes;
+    {
+        const std::lock_guard lock(mutex_);
+        const HeldEntry* const entry = queue_.find(id);
+        if (entry == nullptr)
+            return fail(Errc::NotFound, fmt::format("no job '{}' waits", prompt_id));
+        history::HeldMark mark = entry->kept.mark;
+        mark.priority = priority;
+        queue_.mark(id, mark);
+        changes.push_back({id, mark});
+        changed_.push_back(view_of(*entry));
+        woken_ = true;
+    }
+    TRY_DO(with_store([&](history::Store& store) { return store.mark_held(changes); }));
+    wake_.notify_all();
+    flush();
+    return find(id);
+}
+
+void Guard::pause() {
+    const std::lock_guard lock(mutex_);
+    paused_ = true;
+}
+
+void Guard::resume() {
+    {
+        const std::lock_guard lock(mutex_);
+        paused_ = false;
+        woken_ = true;
+    }
+    wake_.notify_all();
+}
+
+bool Guard::is_paused() const {
+    const std::lock_guard lock(mutex_);
+    return paused_;
+}
+
+GuardCounts Guard::counts() const {
+    const std::lock_guard lock(mutex_);
+    return counts_;
+}
+
+std::pair<HeatState, std::string> Guard::heat() const {
+    const std::lock_guard lock(mutex_);
+    return {heat_.state(), heat_.why()};
+}
+
+}  // namespace plimsoll::guard

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guard/guard.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "guard/shape.h"
+#include "service/site.h"
+#include "workflow/parse.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace plimsoll::guard {
+
+using gateway::Forward;
+using gateway::Hold;
+using gateway::PromptDecision;
+using gateway::Refusal;
+
+namespace {
+
+std::string_view part(std::string_view text, const workflow::Span& span) {
+    return text.substr(span.begin, span.end - span.begin);
+}
+
+// Nodes that nobody reads: without asking ComfyUI the best guess of what it will execute for.
+std::vector<std::string> sinks_of(std::string_view prompt) {
+    const auto graph = workflow::parse_api_workflow(prompt);
+    if (!graph) return {};
+    std::set<std::string, std::less<>> read;
+    for (const workflow::Node& node : graph->nodes)
+        for (const workflow::Input& input : node.inputs)
+            if (const auto* const link = std::get_if<workflow::Link>(&input.value))
+                read.insert(link->node_id);
+    std::vector<std::string> sinks;
+    for (const workflow::Node& node : graph->nodes)
+        if (!read.contains(node.id)) sinks.push_back(node.id);
+    return sinks;
+}
+
+net::Headers headers_of(const Checked& checked) {
+    net::Headers headers{{std::string(kVerdictHeader), std::string(outcome_name(checked.outcome))}};
+    for (const Edit& edit : checked.facts.edits)
+        headers.push_back({std::string(kEditHeader), edit_line(edit)});
+    return headers;
+}
+
+}  // namespace
+
+std::string_view held_state_name(HeldState state) {
+    switch (state) {
+        case HeldState::Waiting:
+            return "waiting";
+        case HeldState::Sent:
+            return "sent";
+        case HeldState::Running:
+            return "running";
+        case HeldState::Done:
+            return "done";
+        case HeldState::Failed:
+            return "failed";
+        case HeldState::Cancelled:
+            return "cancelled";
+    }
+    return "waiting";
+}
+
+Guard::Guard(Parts parts, Callbacks callbacks)
+    : parts_(std::move(parts)),
+      callbacks_(std::move(callbacks)),
+      ids_(parts_.seed),
+      heat_(parts_.options.target_c) {}
+
+void Guard::attach(gateway::HookDoor& door) {
+    const std::lock_guard lock(mutex_);
+    door_ = &door;
+}
+
+void Guard::detach() {
+    const std::lock_guard lock(mutex_);
+    door_ = nullptr;
+}
+
+Result<void> Guard::with_store(const std::function<Result<void>(history::Store&)>& use) {
+    const std::lock_guard lock(store_mutex_);
+    if (!store_) {
+        TRY_ASSIGN(store_, parts_.open_store());
+    }
+    return use(*store_);
+}
+
+void Guard::restore() {
+    std::vector<history::HeldJob> jobs;
+    std::vector<history::Wall> walls;
+    const auto read = with_store([&](history::Store& store) -> Result<void> {
+        TRY_ASSIGN(jobs, store.list_held());
+        TRY_ASSIGN(walls, store.list_walls());
+        return {};
+    });
+    if (!read) warn("history", "", "held jobs could not be read: " + read.error().message);
+    const std::lock_guard lock(mutex_);
+    for (history::Wall& wall : walls) walls_.insert_or_assign(wall.shape, std::move(wall.reason));
+    for (history::HeldJob& job : jobs) {
+        HeldEntry entry{.kept = std::move(job)};
+        entry.facts = decode_facts(entry.kept.facts_json);
+        const auto fields = gateway::parse_prompt_body(entry.kept.body);
+        const bool readable = fields && fields->prompt;
+        if (readable) {
+            entry.prompt = *fields->prompt;
+            entry.extra_data = fields->extra_data;
+            entry.outputs = sinks_of(part(entry.kept.body, entry.prompt));
+        }
+        // An earlier process may have sent it and died before it heard of the end.
+        entry.unclear = entry.kept.mark.sent;
+        const auto number = parse_number(entry.facts.number);
+        if (number && *number >= static_cast<double>(next_number_))
+            next_number_ = static_cast<std::int64_t>(*number) + 1;
+        const std::string id = entry.kept.prompt_id;
+        if (entry.unclear) {
+            Flight flight;
+            flight.prompt_id = id;
+            flight.lost_contact = true;
+            flights_.insert_or_assign(id, std::move(flight));
+        }
+        if (const auto added = queue_.add(std::move(entry)); !added || !readable)
+            notes_.push_back({"history", id, "a held job could not be taken up again"});
+    }
+    counts_.accepted += static_cast<std::int64_t>(queue_.size());
+    recount();
+}
+
+void Guard::recount() {
+    std::int64_t away = 0;
+    for (const auto& [id, flight] : flights_)
+        if (queue_.find(id) != nullptr && !flight.lost_contact) ++away;
+    held_ = counts_.waiting = static_cast<std::int64_t>(queue_.size()) - away;
+    has_flights_ = !flights_.empty();
+    has_history_ =
+        std::ranges::any_of(ended_, [](const Ended& one) { return one.history.has_value(); });
+}
+
+void Guard::announce() {
+    to_broadcast_ = upstream_remaining_ + held_;
+}
+
+advisor::Surroundings Guard::surroundings_of(const service::Place& place, std::string_view prompt) {
+    memory::ModelFiles files;
+    std::vector<std::string> warnings;
+    if (const auto graph = workflow::parse_api_workflow(prompt)) {
+        const std::lock_guard lock(models_mutex_);
+        if (!models_ || models_->folders() != place.config.models_dirs.value)
+            models_ = std::make_unique<service::ModelLibrary>(place.config.models_dirs.value);
+        files = models_->files_of(*graph, warnings);
+    }
+    return {.files = std::move(files),
+            .server = place.site.server,
+            .device = place.site.device,
+            .card = place.site.card};
+}
+
+advisor::Forecaster Guard::forecaster(const service::Place& place, std::string_view prompt,
+                                      const std::vector<SharedProgram>& past) {
+    if (parts_.forecaster) return parts_.forecaster(place, prompt, past);
+    return forecaster_after(surroundings_of(place, prompt), past);
+}
+
+bool Guard::needs_clear(std::string_view prompt, const service::Place& place,
+                        const std::vector<SharedProgram>& past) {
+    constexpr Bytes kWorthIt = Bytes(64LL << 20U);  // chosen: less is not worth a reload
+    const auto ask = forecaster(place, prompt, past);
+    const auto as_is = ask({.workflow = prompt, .reserve_vram = std::nullopt});
+    if (!as_is || as_is->memory.peak <= place.budget.load_line) return false;
+    const auto cleared =
+        ask({.workflow = prompt, .reserve_vram = std::nullopt, .free_models_first = true});
+    return cleared && as_is->memory.peak - cleared->memory.peak > kWorthIt;
+}
+
+Wishes Guard::wishes_of(const gateway::PromptCall& call, const gateway::PromptBody& fields,
+                        Result<Wishes>& read) const {
+    Policy policy = parts_.options.policy;
+    if (fields.client_id)
+        if (const auto own = parts_.options.policy_of_client.find(*fields.client_id);
+            own != parts_.options.policy_of_client.end())
+            policy = own->second;
+    read = read_wishes(policy, call.request().headers);
+    return read ? *read : Wishes{.policy = policy, .run_anyway = false, .pins = {}, .priority = 0};
+}
+
+void Guard::check(Call& call) {
+    const std::string_view body = call.prompt.request().body;
+    const std::string_view prompt = part(body, *call.fields.prompt);
+    const auto place = parts_.place();
+    Walls walls;
+    std::vector<SharedProgram> past;
+    {
+        const std::lock_guard lock(mutex_);
+        walls = walls_;
+        past = residents_.past();
+    }
+    const CheckRequest request{
+        .prompt = prompt, .wishes = call.wishes, .budget = place->budget, .plan_level = 0};
+    auto checked = check_prompt(request, walls, forecaster(*place, prompt, {}));
+    if (checked) {
+        call.checked = std::move(*checked);
+        if (!past.empty()) call.needs_clear = needs_clear(call.checked.prompt, *place, past);
+        return;
+    }
+    // Unknown never blocks.
+    call.unchecked = checked.error();
+    call.checked.prompt = prompt;
+    if (const auto graph = workflow::parse_api_workflow(prompt)) {
+        call.checked.facts.shape = shape_of(*graph);
+        call.checked.facts.model = models_of(*graph);
+    }
+    call.checked.facts.digest = digest_of(prompt);
+}
+
+PromptDecision Guard::decide(gateway::PromptCall& prompt) {
+    const Result<gateway::PromptBody>& fields = prompt.body();
+    // What is no prompt is ComfyUI's to refuse, in its own words.
+    if (!fields || !fields->prompt) return Forward{};
+    if (!workflow::parse_api_workflow(part(prompt.request().body, *fields->prompt)))
+        return Forward{};
+    // An id that is no text is what each version of ComfyUI makes of it.
+    const bool odd_id = fields->prompt_id_span && !fields->prompt_id &&
+                        part(prompt.request().body, *fields->prompt_id_span) != "null";
+    {
+        const std::lock_guard lock(mutex_);
+        if (odd_id || !ids_are_kept_ || stopping_) return Forward{};
+    }
+    Call call{.prompt = prompt,
+              .fields = *fields,
+              .wishes = {},
+              .id = {},
+              .body = {},
+              .checked = {},
+              .unchecked = std::nullopt};
+    Result<Wishes> read;
+    call.wishes = wishes_of(prompt, *fields, read);
+    if (!read)
+        return Refusal{.status = 400,
+                       .type = "plimsoll_bad_header",
+                       .message = "A header for Plimsoll is wrong",
+                       .details = read.error().message,
+                       .node_errors = "{}",
+                       .headers = {}};
+    if (call.wishes.policy == Policy::Observe) return Forward{};
+    check(call);
+    if (call.unchecked)
+        log::info("a prompt goes on without a forecast: {}", call.unchecked->message);
+    if (call.checked.outcome == Outcome::Refused) {
+        const std::lock_guard lock(mutex_);
+        ++counts_.refused;
+        return Refusal{
+            .status = 400,
+            .type = "plimsoll_over_line",
+            .message = "Does not fit under the load line",
+            .details = fmt::format("{}; to run it anyway put {} into a node's title or "
+                                   "send {}: 1",
+                                   call.checked.sentence, kRunAnywayMark, kRunAnywayHeader),
+            .node_errors = gateway::encode_node_errors(call.checked.marks),
+            .headers = headers_of(call.checked)};
+    }
+    return accept(call);
+}
+
+Result<HeldEntry> Guard::entry_of(const Call& call) const {
+    HeldEntry entry;
+    TRY_ASSIGN(auto fields, gateway::parse_prompt_body(call.body));
+    TRY_ASSIGN(auto clean, without_secrets(call.body, fields));
+    if (clean) {
+        entry.secret_body = call.body;
+        TRY_ASSIGN(fields, gateway::parse_prompt_body(*clean));
+    }
+    entry.kept.body = clean ? std::move(*clean) : call.body;
+    entry.kept.prompt_id = call.id;
+    entry.kept.accepted_ms = parts_.clock.unix_ms();
+    entry.prompt = *fields.prompt;
+    entry.extra_data = fields.extra_data;
+    entry.outputs = sinks_of(part(entry.kept.body, entry.prompt));
+    entry.facts = call.checked.facts;
+    entry.facts.client = fields.client_id.value_or("");
+    return entry;
+}
+
+PromptDecision Guard::accept(Call& call) {
+    const std::string_view original = call.prompt.request().body;
+    const gateway::PromptBody& fields = call.fields;
+    {
+        const std::lock_guard lock(mutex_);
+        call.id = fields.prompt_id ? *fields.prompt_id : ids_.next_uuid();
+    }
+    const bool changed = call.checked.outcome == Outcome::Changed;
+    call.body = with_prompt_id(original, fields, call.id);
+    if (changed) {
+        auto again = gateway::parse_prompt_body(call.body);
+        if (again) call.body = with_prompt(call.body, *again, call.checked.prompt);
+    }
+    const std::string node_errors =
+        call.checked.marks.empty() ? "{}" : gateway::encode_node_errors(call.checked.marks);
+    // What cannot be kept goes on at once, and is said.
+    const auto go_on = [&](std::string_view why) {
+        warn("gateway_open", call.id, fmt::format("forwarded without being kept: {}", why));
+        flush();
+        return Forward{.body = changed ? std::optional(call.body) : std::nullopt,
+                       .answer_headers = headers_of(call.checked),
+                       .node_errors = node_errors};
+    };
+    auto made = entry_of(call);
+    if (!made) return go_on(made.error().message);
+    HeldEntry entry = std::move(*made);
+
+    bool at_once = false;
+    {
+        const std::lock_guard lock(mutex_);
+        const HeldEntry* const known = queue_.find(call.id);
+        // The client asks again because it did not hear the answer: the same one, not a second run.
+        if (known != nullptr && known->facts.digest == entry.facts.digest)
+            return call.prompt.take() ? PromptDecision(Hold{.prompt_id = call.id,
+                                                            .number = known->facts.number,
+                                                            .answer_headers = {},
+                                                            .node_errors = "{}"})
+                                      : PromptDecision(Forward{});
+        if (known != nullptr || !accepting_.insert(call.id).second)
+            return Refusal{.status = 400,
+                           .type = "invalid_prompt_id",
+                           .message = "A job with this prompt_id is waiting already",
+                           .details = call.id,
+                           .node_errors = "{}",
+                           .headers = {}};
+        const auto counter = next_number_++;
+        entry.facts.number = fields.number  ? *fields.number
+                             : fields.front ? fmt::format("{}", -counter)
+                                            : fmt::format("{}", counter);
+        const auto number = parse_number(entry.facts.number);
+        entry.facts.strict = fields.front || fields.number.has_value();
+        entry.kept.mark.turn = HeldQueue::turn_of(number ? *number : static_cast<double>(counter));
+        entry.kept.mark.priority = call.wishes.priority;
+        // Nobody waits and nothing hinders it: the client's own request carries it, and ComfyUI's
+        // own answer comes back.
+        const Candidate alone{.priority = 0, .need = entry.facts.floor};
+        const bool is_clear =
+            !sample_ || !sample_->allocated || !entry.facts.peak || !residents_.past().empty() ||
+            *sample_->allocated + *entry.facts.peak <= parts_.place()->budget.load_line;
+        at_once = is_clear && flights_.empty() && queue_.size() == 0 && accepting_.size() == 1 &&
+                  reachable_ && hindrance_of(alone, moment()) == WaitsFor::Nothing &&
+                  !call.needs_clear && !clearing_now_;
+        if (!at_once && flights_.empty() && queue_.size() == 0) woken_ = true;
+        if (at_once) entry.kept.mark.sent = true;
+    }
+    entry.kept.facts_json = encode_facts(entry.facts);
+    const auto forget = [&] {
+        const std::lock_guard lock(mutex_);
+        accepting_.erase(call.id);
+    };
+    if (!call.prompt.take()) {
+        forget();
+        return Forward{};
+    }
+    const auto kept =
+        with_store([&](history::Store& store) { return store.keep_held(entry.kept); });
+    if (!kept) {
+        forget();
+        return go_on(kept.error().message);
+    }
+    const std::string number = entry.facts.number;
+    Result<void> added;
+    {
+        const std::lock_guard lock(mutex_);
+        accepting_.erase(call.id);
+        if (at_once) {
+            Flight flight;
+            flight.prompt_id = call.id;
+            flight.request_number = call.prompt.request().number;
+            flight.sent_ms = parts_.clock.unix_ms();
+            flight.watch.emplace(call.checked.forecast, flight.sent_ms);
+            flights_.insert_or_assign(call.id, std::move(flight));
+        }
+        added = queue_.add(std::move(entry));
+        if (!added) flights_.erase(call.id);
+        if (added) {
+            ++counts_.accepted;
+            if (changed) ++counts_.changed;
+            changed_.push_back(view_of(*queue_.find(call.id)));
+        }
+        recount();
+        if (!at_once) announce();
+        woken_ = true;
+    }
+    wake_.notify_all();
+    if (!added) {
+        (void)with_store([&](history::Store& store) {
+            const std::vector<std::string> ids{call.id};
+            return store.drop_held(ids);
+        });
+        return Refusal{.status = 400,
+                       .type = "plimsoll_queue_full",
+                       .message = "The queue is full",
+                       .details = added.error().message,
+                       .node_errors = "{}",
+                       .headers = {}};
+    }
+    if (at_once)
+        return Forward{.body = call.body,
+                       .answer_headers = headers_of(call.checked),
+                       .node_errors = node_errors};
+    return Hold{.prompt_id = call.id,
+                .number = number,
+                .answer_headers = headers_of(call.checked),
+                .node_errors = node_errors};
+}
+
+}  // namespace plimsoll::guard

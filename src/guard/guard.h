@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Guard: what the gateway asks about prompts. Each is checked and by the policy warned about,
+// changed or refused (check.h); what is accepted is kept in the history before the answer and goes
+// to ComfyUI one at a time, in turn (turn.h); when it fails for want of memory it climbs the ladder
+// (ladder.h); heat, other programs and what earlier jobs left on the card are waited for or cleared
+// away. What was accepted ends once: done, failed with a reason, or taken back by its client.
+//
+// Enters through: gateway::PromptHook and GatewayObserver, Store, Upstream, Clock.   Leaves
+// through: prompts, answers, callbacks.   Threads: one of its own talks to ComfyUI; everything else
+// from any. Callbacks come without a lock held.
+#pragma once
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "gateway/prompt_hook.h"
+#include "guard/body_text.h"
+#include "guard/check.h"
+#include "guard/heat.h"
+#include "guard/held_queue.h"
+#include "guard/ladder.h"
+#include "guard/policy.h"
+#include "guard/residents.h"
+#include "guard/watch.h"
+#include "history/store.h"
+#include "service/comfy_at_hand.h"
+#include "service/lookout.h"
+#include "service/models.h"
+#include "service/place.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace plimsoll::guard {
+
+struct GuardOptions {
+    Policy policy = Policy::Fit;
+    std::map<std::string, Policy> policy_of_client;  // by client_id
+    std::optional<double> target_c;                  // for quiet nights
+};
+
+// How a prompt that was accepted stands, for the doors.
+enum class HeldState : std::uint8_t { Waiting, Sent, Running, Done, Failed, Cancelled };
+[[nodiscard]] std::string_view held_state_name(HeldState state);
+struct HeldView {
+    std::string prompt_id;
+    HeldState state = HeldState::Waiting;
+    Facts facts;
+    std::int64_t accepted_ms = 0;
+    std::int64_t ended_ms = 0;  // 0: has not
+    std::int64_t priority = 0;
+    std::size_t place = 0;  // 0: it is with ComfyUI; 1: next
+    WaitsFor waits_for = WaitsFor::Nothing;
+    std::optional<double> start_seconds = std::nullopt;  // from now; nullopt: nobody knows
+    std::string why = {};                                // why it did not end well
+};
+inline constexpr std::size_t kEndedMax = 200;  // chosen: older ones are in the history
+
+struct GuardCounts {
+    std::int64_t accepted = 0;
+    std::int64_t done = 0;
+    std::int64_t failed = 0;
+    std::int64_t cancelled = 0;
+    std::int64_t refused = 0;
+    std::int64_t retried = 0;
+    std::int64_t changed = 0;
+    std::int64_t quarantined = 0;
+    std::int64_t freed = 0;
+    std::int64_t waiting = 0;
+};
+
+class Guard final : public gateway::PromptHook, public gateway::GatewayObserver {
+  public:
+    struct Parts {
+        std::function<std::shared_ptr<const service::Place>()> place;
+        service::ComfyAtHand& comfyui;
+        // Opened once; where it fails prompts go on as they came, and it is said.
+        std::function<Result<std::unique_ptr<history::Store>>()> open_store;
+        const Clock& clock;
+        std::uint64_t seed = 0;  // of ids
+        GuardOptions options = {};
+        // Starts ComfyUI anew; empty: nobody may.
+        std::function<Result<void>()> restart_comfyui = nullptr;
+        // Tests' law; nullptr: the real forecaster on the model files of this machine.
+        std::function<advisor::Forecaster(const service::Place&, std::string_view prompt,
+                                          const std::vector<SharedProgram>& past)>
+            forecaster = nullptr;
+    };
+    struct Callbacks {
+        std::function<void(const HeldView&)> on_job;  // something changed
+        std::function<void(std::string_view code, const std::string& prompt_id,
+                           const std::string& message)>
+            on_warning;
+        std::function<void(bool)> on_busy;  // a job is with ComfyUI, or none is any more
+    };
+    Guard(Parts parts, Callbacks callbacks);
+    ~Guard() override { stop(); }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+
+    // Takes up what an earlier process left. Before the gateway listens.
+    void restore();
+    void start();
+    void stop();
+    // One turn of its own thread, in the caller's: for tests, without `start`.
+    void turn();
+
+    // PromptHook
+    void attach(gateway::HookDoor& door) override;
+    void detach() override;
+    [[nodiscard]] gateway::PromptDecision decide(gateway::PromptCall& call) override;
+    [[nodiscard]] bool wants(gateway::Route route) const noexcept override;
+    [[nodiscard]] std::optional<gateway::Answer> answer(
+        const gateway::ClientRequest& request) override;
+    [[nodiscard]] std::optional<gateway::Answer> amend(const gateway::ClientRequest& request,
+                                                       const gateway::Answer& upstream) override;
+    [[nodiscard]] std::int64_t held_jobs() const noexcept override { return held_; }
+
+    // GatewayObserver
+    void on_message(const gateway::UpstreamMessage& message) override;
+    void on_upstream(bool reachable, const std::string& why) override;
+    void on_prompt_answered(std::uint64_t number, int status, const std::string& body) override;
+
+    // What the lookout saw.
+    void on_sample(const service::CardSample& sample);
+
+    // The doors.
+    [[nodiscard]] std::vector<HeldView> list() const;  // with ComfyUI, waiting in order, ended
+    [[nodiscard]] Result<HeldView> find(std::string_view prompt_id) const;
+    [[nodiscard]] Result<HeldView> cancel(std::string_view prompt_id);
+    // Before another job, or to the end of its priority where `before` is empty.
+    [[nodiscard]] Result<void> move(std::string_view prompt_id, std::string_view before);
+    [[nodiscard]] Result<HeldView> set_priority(std::string_view prompt_id, std::int64_t priority);
+    void pause();
+    void resume();
+    [[nodiscard]] bool is_paused() const;
+    [[nodiscard]] GuardCounts counts() const;
+    [[nodiscard]] std::pair<HeatState, std::string> heat() const;
+
+  private:
+    // A prompt that ComfyUI has got, or may have.
+    struct Flight {
+        std::string prompt_id;
+        std::uint64_t request_number = 0;  // where the client's own request carried it
+        std::int64_t sent_ms = 0;
+        bool confirmed = false;  // ComfyUI said that it has it
+        std::optional<std::int64_t> started_ms;
+        bool succeeded = false;
+        bool interrupted = false;
+        std::optional<service::NodeError> error;
+        bool ended = false;                      // ComfyUI is done with it
+        bool lost_contact = false;               // ComfyUI was not there meanwhile
+        bool history_gone = false;               // its client deletes what ComfyUI remembers of it
+        std::optional<std::string> stop_reason;  // ours, not its client's
+        bool stopped_by_heat = false;
+        bool cancelled = false;              // by its client, through a door
+        std::optional<Failure> stopped_for;  // interrupted by us for that
+        std::int64_t polled_ms = 0;
+        std::optional<std::int64_t> unknown_since_ms;
+        std::optional<JobWatch> watch;
+        std::string node_id;  // that runs
+        SharedProgram program;
+        history::RunRecord record;
+        std::optional<Bytes> observed_peak;
+        bool throttled = false;
+    };
+    struct Ended {
+        HeldView view;
+        std::optional<std::string> history;  // what /history is to say of it
+    };
+    struct Clearing {  // POST /free was sent, memory comes to rest
+        MemorySettles settles;
+        std::int64_t looked_ms = 0;
+    };
+    struct Note {
+        std::string code;
+        std::string prompt_id;
+        std::string text;
+    };
+    struct Call {  // a decision in the making
+        gateway::PromptCall& prompt;
+        gateway::PromptBody fields;
+        Wishes wishes;
+        std::string id;
+        std::string body;  // as it will be sent
+        Checked checked;
+        std::optional<Error> unchecked;  // why there is no forecast
+        bool needs_clear = false;        // what earlier jobs left would lift it over the line
+    };
+
+    // guard.cpp: accepting
+    [[nodiscard]] Wishes wishes_of(const gateway::PromptCall& call,
+                                   const gateway::PromptBody& fields, Result<Wishes>& read) const;
+    void check(Call& call);
+    [[nodiscard]] gateway::PromptDecision accept(Call& call);
+    [[nodiscard]] Result<HeldEntry> entry_of(const Call& call) const;
+    [[nodiscard]] advisor::Forecaster forecaster(const service::Place& place,
+                                                 std::string_view prompt,
+                                                 const std::vector<SharedProgram>& past);
+    [[nodiscard]] advisor::Surroundings surroundings_of(const service::Place& place,
+                                                        std::string_view prompt);
+    // Whether what the jobs before left on the card lifts this one over the line.
+    [[nodiscard]] bool needs_clear(std::string_view prompt, const service::Place& place,
+                                   const std::vector<SharedProgram>& past);
+    [[nodiscard]] Result<void> with_store(const std::function<Result<void>(history::Store&)>& use);
+    void recount();   // with the lock held
+    void announce();  // how many wait, to all clients; with the lock held
+
+    // conduct.cpp: the thread
+    void run();
+    void complete_flights();
+    void look_at_flights();
+    void look_at_flight(Flight& flight);
+    void end_flight(const std::string& prompt_id);
+    void end_failed(Flight flight, Failure failure, const std::string& message);
+    void end_quarantined(const Flight& flight, const std::string& reason);
+    void end_job(const Flight& flight, HeldState state, const std::string& why,
+                 std::optional<std::string> history);
+    void put_back(const Flight& flight, const LadderStep& step);
+    [[nodiscard]] bool make_next_plan(HeldEntry& entry);
+    void clear_card(bool reset_caches);
+    [[nodiscard]] bool is_clearing();
+    void send_next();
+    // What is forecast for it as the card is now; true: the card is to be cleared first.
+    [[nodiscard]] bool prepare(const HeldEntry& entry, Flight& flight);
+    void send(const HeldEntry& entry, Flight flight);
+    void refuse_late(const HeldEntry& entry, Flight flight, const service::PromptReply& reply);
+    void act_on_alarms(Flight& flight, const std::vector<Alarm>& alarms);
+    void act_on_heat();
+    enum class StopFor : std::uint8_t { Heat, Time, Spill };
+    void stop_flight(const std::string& prompt_id, const std::string& reason, StopFor cause);
+    void note_contact(bool reachable, const std::string& why);
+    void restart_where_gone();
+    void keep_clients_awake();
+    [[nodiscard]] service::Upstream* upstream();
+    [[nodiscard]] Moment moment() const;  // with the lock held
+    void take_message(const gateway::UpstreamMessage& message);
+    void tell(const std::string& prompt_id);
+    void warn(std::string_view code, const std::string& prompt_id, const std::string& text);
+    void flush();  // callbacks and broadcasts that were put off
+    [[nodiscard]] HeldView view_of(const HeldEntry& entry) const;  // with the lock held
+    void record_run(Flight& flight, history::Outcome outcome, const std::string& error);
+
+    // answers.cpp: ComfyUI's routes
+    [[nodiscard]] std::vector<const HeldEntry*> held_entries() const;  // with the lock held
+    // Takes back those that wait; those that ComfyUI has are left to it. The ids that it took.
+    std::vector<std::string> take_back(const std::vector<std::string>& ids);
+
+    Parts parts_;
+    Callbacks callbacks_;
+
+    std::mutex store_mutex_;
+    std::unique_ptr<history::Store> store_;
+    std::mutex models_mutex_;
+    std::unique_ptr<service::ModelLibrary> models_;
+
+    mutable std::mutex mutex_;  // guards what follows
+    std::condition_variable wake_;
+    bool stopping_ = false;
+    bool woken_ = false;
+    gateway::HookDoor* door_ = nullptr;
+    Random ids_;
+    HeldQueue queue_;
+    std::set<std::string> accepting_;
+    std::map<std::string, Flight> flights_;
+    std::deque<Ended> ended_;  // newest first
+    Walls walls_;
+    std::int64_t next_number_ = 0;
+    std::int64_t upstream_remaining_ = 0;
+    bool reachable_ = true;
+    bool paused_ = false;
+    bool ids_are_kept_ = true;  // ComfyUI gives prompts the ids that it is sent
+    HeatWatch heat_;
+    std::string loaded_;  // the models of the last job
+    Residents residents_;
+    GuardCounts counts_;
+    std::optional<service::CardSample> sample_;
+    std::deque<gateway::UpstreamMessage> messages_;
+    std::deque<Note> notes_;
+    std::deque<HeldView> changed_;
+    std::optional<std::int64_t> to_broadcast_;
+    std::vector<std::string> undropped_;  // ended, but the store could not be written
+
+    std::atomic<std::int64_t> held_ = 0;     // pending here and not with ComfyUI
+    std::atomic<bool> has_history_ = false;  // of jobs that ended here
+    std::atomic<bool> has_flights_ = false;
+    std::atomic<bool> clearing_now_ = false;
+
+    // Of the thread alone.
+    std::unique_ptr<service::Upstream> upstream_;
+    std::optional<Clearing> clearing_;
+    std::int64_t contact_tried_ms_ = 0;
+    std::optional<std::int64_t> gone_since_ms_;
+    std::optional<std::int64_t> restarted_ms_;
+    std::int64_t woke_clients_ms_ = 0;
+    bool is_busy_ = false;
+    std::thread thread_;
+};
+
+}  // namespace plimsoll::guard
