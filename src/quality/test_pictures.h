@@ -142,6 +142,33 @@ inline Levels scene(int side, std::uint32_t seed) {
     return out;
 }
 
+// Texture at every scale on top, each octave as strong as its length: a power that falls with the
+// square of the frequency, as natural pictures have it.
+inline Levels with_texture(Levels from, double strength, std::uint32_t seed) {
+    Noise noise(seed);
+    std::vector<double> texture(static_cast<std::size_t>(from.width * from.height));
+    for (int period = 1; period <= 32; period *= 2) {
+        const int columns = from.width / period + 2;
+        std::vector<double> knots(static_cast<std::size_t>(columns * (from.height / period + 2)));
+        for (double& knot : knots) knot = noise.normal();
+        for (int y = 0; y < from.height; ++y)
+            for (int x = 0; x < from.width; ++x) {
+                const double fx = static_cast<double>(x % period) / period;
+                const double fy = static_cast<double>(y % period) / period;
+                const auto at = static_cast<std::size_t>(y / period * columns + x / period);
+                const auto below = at + static_cast<std::size_t>(columns);
+                texture[static_cast<std::size_t>(y * from.width + x)] +=
+                    period * ((knots[at] * (1 - fx) + knots[at + 1] * fx) * (1 - fy) +
+                              (knots[below] * (1 - fx) + knots[below + 1] * fx) * fy);
+            }
+    }
+    for (std::size_t i = 0; i < texture.size(); ++i)
+        for (std::size_t c = 0; c < 3; ++c)
+            from.rgb[i * 3 + c] = std::clamp(
+                from.rgb[i * 3 + c] + static_cast<int>(std::lround(strength * texture[i])), 0, 255);
+    return from;
+}
+
 inline Levels with_noise(Levels from, double sigma, std::uint32_t seed = 7) {
     Noise noise(seed);
     for (int& level : from.rgb)
