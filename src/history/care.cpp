@@ -296,6 +296,44 @@ Result<void> take_jobs(SqliteStore& into, RowReader& reader, RestoreReport& repo
     return {};
 }
 
+// Quality sessions are finished work as runs are; what is there already stays.
+Result<void> take_sessions(SqliteStore& into, RowReader& reader) {
+    std::map<std::string, QualitySession> sessions;
+    reader.read_small("session_id, model, created_ms, plan, progress, findings", "quality_sessions",
+                      "session_id", [&](SQLite::Statement& row) {
+                          QualitySession session{.session_id = row.getColumn(0).getString(),
+                                                 .model = row.getColumn(1).getString(),
+                                                 .created_ms = row.getColumn(2).getInt64(),
+                                                 .plan_json = row.getColumn(3).getString(),
+                                                 .progress_json = row.getColumn(4).getString(),
+                                                 .findings_json = row.getColumn(5).getString()};
+                          sessions.insert_or_assign(session.session_id, std::move(session));
+                      });
+    TRY_ASSIGN(const auto there, into.list_sessions());
+    for (const QualitySession& session : there) sessions.erase(session.session_id);
+    for (const auto& [id, session] : sessions) TRY_DO(into.keep_session(session));
+    std::vector<QualityPicture> pictures;
+    reader.read_small("session_id, candidate, block, picture", "quality_pictures", "session_id",
+                      [&](SQLite::Statement& row) {
+                          pictures.push_back({.session_id = row.getColumn(0).getString(),
+                                              .candidate = row.getColumn(1).getInt64(),
+                                              .block = row.getColumn(2).getInt64(),
+                                              .picture_json = row.getColumn(3).getString()});
+                      });
+    for (const QualityPicture& picture : pictures)
+        if (sessions.contains(picture.session_id)) TRY_DO(into.keep_picture(picture));
+    std::vector<QualityVote> votes;
+    reader.read_small("vote_id, session_id, voted_ms, vote", "quality_votes", "vote_id",
+                      [&](SQLite::Statement& row) {
+                          votes.push_back({.vote_id = row.getColumn(0).getString(),
+                                           .session_id = row.getColumn(1).getString(),
+                                           .voted_ms = row.getColumn(2).getInt64(),
+                                           .vote_json = row.getColumn(3).getString()});
+                      });
+    for (const QualityVote& vote : votes) TRY_DO(into.keep_vote(vote));
+    return {};
+}
+
 // The gateway's queue, with what it has learnt not to send.
 Result<void> take_held(SqliteStore& into, RowReader& reader, RestoreReport& report) {
     std::map<std::string, HeldJob> found;
@@ -411,6 +449,7 @@ Result<RestoreReport> take_in(SqliteStore& into, const std::filesystem::path& fr
         TRY_DO(take_presets(into, reader, report));
         if (taking == Taking::All && schema >= 4) TRY_DO(take_jobs(into, reader, report));
         if (taking == Taking::All && schema >= 7) TRY_DO(take_held(into, reader, report));
+        if (schema >= 8) TRY_DO(take_sessions(into, reader));
         Taker taker(into, report);
         std::int64_t left = runs_max;
         reader.read_runs([&](RunRecord run) {

@@ -162,9 +162,39 @@ TEST_F(Care, a_restore_reads_every_older_schema) {
         ASSERT_TRUE(report) << report.error().message;
         EXPECT_EQ(report->runs, 1);
         EXPECT_EQ(report->presets, 1);
-        EXPECT_EQ(report->jobs, version >= 4 ? 1 : 0);
+        EXPECT_EQ(report->jobs, (version >= 4 ? 1 : 0) + (version >= 7 ? 1 : 0));
         EXPECT_EQ(fresh->read_run("old-run").value().prompt, "cute dragon character");
     }
+}
+
+TEST_F(Care, quality_sessions_come_along_with_their_pictures_and_votes) {
+    const QualitySession session{.session_id = "s",
+                                 .model = "sdxl-base",
+                                 .created_ms = 5,
+                                 .plan_json = "{}",
+                                 .progress_json = "{}",
+                                 .findings_json = "[]"};
+    const QualityPicture picture{
+        .session_id = "s", .candidate = 1, .block = 2, .picture_json = "{}"};
+    const QualityVote vote{.vote_id = "v", .session_id = "s", .voted_ms = 6, .vote_json = "{}"};
+    {
+        const auto store = filled(1);
+        ASSERT_TRUE(store->keep_session(session));
+        ASSERT_TRUE(store->keep_picture(picture));
+        ASSERT_TRUE(store->keep_vote(vote));
+    }
+    const auto fresh = SqliteStore::create(folder_ / "fresh.db").value();
+    QualitySession newer = session;
+    newer.progress_json = R"({"state":"done"})";
+    ASSERT_TRUE(fresh->keep_session(newer));
+    ASSERT_TRUE(take_in(*fresh, file(), Taking::RunsAndPresets));
+    EXPECT_EQ(fresh->list_sessions().value(), std::vector<QualitySession>{newer});
+    EXPECT_TRUE(fresh->list_pictures("s").value().empty());
+    const auto empty = SqliteStore::create(folder_ / "empty.db").value();
+    ASSERT_TRUE(take_in(*empty, file(), Taking::RunsAndPresets));
+    EXPECT_EQ(empty->list_sessions().value(), std::vector<QualitySession>{session});
+    EXPECT_EQ(empty->list_pictures("s").value(), std::vector<QualityPicture>{picture});
+    EXPECT_EQ(empty->list_votes("s").value(), std::vector<QualityVote>{vote});
 }
 
 TEST_F(Care, after_damage_the_gateways_queue_is_taken_along_and_a_restore_leaves_it) {

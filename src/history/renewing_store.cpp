@@ -232,6 +232,24 @@ Result<void> RenewingStore::drop_wall(std::string_view shape) {
 Result<std::vector<Wall>> RenewingStore::list_walls() {
     return on_store([](SqliteStore& store) { return store.list_walls(); });
 }
+Result<void> RenewingStore::keep_session(const QualitySession& session) {
+    return on_store([&](SqliteStore& store) { return store.keep_session(session); });
+}
+Result<std::vector<QualitySession>> RenewingStore::list_sessions() {
+    return on_store([](SqliteStore& store) { return store.list_sessions(); });
+}
+Result<void> RenewingStore::keep_picture(const QualityPicture& picture) {
+    return on_store([&](SqliteStore& store) { return store.keep_picture(picture); });
+}
+Result<std::vector<QualityPicture>> RenewingStore::list_pictures(std::string_view session_id) {
+    return on_store([&](SqliteStore& store) { return store.list_pictures(session_id); });
+}
+Result<void> RenewingStore::keep_vote(const QualityVote& vote) {
+    return on_store([&](SqliteStore& store) { return store.keep_vote(vote); });
+}
+Result<std::vector<QualityVote>> RenewingStore::list_votes(std::string_view session_id) {
+    return on_store([&](SqliteStore& store) { return store.list_votes(session_id); });
+}
 Result<void> RenewingStore::save_preset(const Preset& preset) {
     return on_store([&](SqliteStore& store) { return store.save_preset(preset); });
 }

@@ -61,6 +61,13 @@ class RenewingStore final : public Store {
     [[nodiscard]] Result<void> keep_wall(const Wall& wall) override;
     [[nodiscard]] Result<void> drop_wall(std::string_view shape) override;
     [[nodiscard]] Result<std::vector<Wall>> list_walls() override;
+    [[nodiscard]] Result<void> keep_session(const QualitySession& session) override;
+    [[nodiscard]] Result<std::vector<QualitySession>> list_sessions() override;
+    [[nodiscard]] Result<void> keep_picture(const QualityPicture& picture) override;
+    [[nodiscard]] Result<std::vector<QualityPicture>> list_pictures(
+        std::string_view session_id) override;
+    [[nodiscard]] Result<void> keep_vote(const QualityVote& vote) override;
+    [[nodiscard]] Result<std::vector<QualityVote>> list_votes(std::string_view session_id) override;
     [[nodiscard]] Result<void> save_preset(const Preset& preset) override;
     [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
     [[nodiscard]] Result<std::vector<Preset>> list_presets() override;

@@ -13,7 +13,7 @@ inline constexpr int kIndexSince = 5;
 
 // kMigrations[n] leads from schema version n to n + 1. A landed entry is never edited: files made
 // by it exist.
-inline constexpr std::array<const char*, 7> kMigrations{
+inline constexpr std::array<const char*, 8> kMigrations{
     // 1: runs and presets. Lists (phases, changes, images) are JSON text: they are read and written
     // whole.
     R"sql(
@@ -198,6 +198,32 @@ CREATE TABLE walls (
     met_ms INTEGER NOT NULL,
     reason TEXT NOT NULL
 ) WITHOUT ROWID;
+)sql",
+    // 8: quality sessions.
+    R"sql(
+CREATE TABLE quality_sessions (
+    session_id TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    plan TEXT NOT NULL,
+    progress TEXT NOT NULL,
+    findings TEXT NOT NULL
+);
+CREATE INDEX quality_sessions_by_start ON quality_sessions (created_ms);
+CREATE TABLE quality_pictures (
+    session_id TEXT NOT NULL,
+    candidate INTEGER NOT NULL,
+    block INTEGER NOT NULL,
+    picture TEXT NOT NULL,
+    PRIMARY KEY (session_id, candidate, block)
+) WITHOUT ROWID;
+CREATE TABLE quality_votes (
+    vote_id TEXT PRIMARY KEY,
+    session_id TEXT NOT NULL,
+    voted_ms INTEGER NOT NULL,
+    vote TEXT NOT NULL
+);
+CREATE INDEX quality_votes_by_session ON quality_votes (session_id);
 )sql",
 };
 

@@ -315,6 +315,51 @@ Result<std::vector<Wall>> MemoryStore::list_walls() {
     return walls;
 }
 
+Result<void> MemoryStore::keep_session(const QualitySession& session) {
+    TRY_DO(take_call());
+    sessions_.insert_or_assign(session.session_id, session);
+    return {};
+}
+
+Result<std::vector<QualitySession>> MemoryStore::list_sessions() {
+    TRY_DO(take_call());
+    std::vector<QualitySession> found;
+    for (const auto& [id, session] : sessions_) found.push_back(session);
+    std::ranges::stable_sort(found, std::ranges::greater{}, &QualitySession::created_ms);
+    if (found.size() > static_cast<std::size_t>(kSessionsListedMax))
+        found.resize(static_cast<std::size_t>(kSessionsListedMax));
+    return found;
+}
+
+Result<void> MemoryStore::keep_picture(const QualityPicture& picture) {
+    TRY_DO(take_call());
+    pictures_.insert_or_assign({picture.session_id, picture.candidate, picture.block}, picture);
+    return {};
+}
+
+Result<std::vector<QualityPicture>> MemoryStore::list_pictures(std::string_view session_id) {
+    TRY_DO(take_call());
+    std::vector<QualityPicture> found;
+    for (const auto& [key, picture] : pictures_)
+        if (picture.session_id == session_id) found.push_back(picture);
+    return found;
+}
+
+Result<void> MemoryStore::keep_vote(const QualityVote& vote) {
+    TRY_DO(take_call());
+    votes_.insert_or_assign(vote.vote_id, vote);
+    return {};
+}
+
+Result<std::vector<QualityVote>> MemoryStore::list_votes(std::string_view session_id) {
+    TRY_DO(take_call());
+    std::vector<QualityVote> found;
+    for (const auto& [id, vote] : votes_)
+        if (vote.session_id == session_id) found.push_back(vote);
+    std::ranges::stable_sort(found, {}, &QualityVote::voted_ms);
+    return found;
+}
+
 Result<void> MemoryStore::save_preset(const Preset& preset) {
     TRY_DO(take_call());
     TRY_DO(check_preset(preset));

@@ -8,12 +8,14 @@
 #pragma once
 #include "base/error.h"
 #include "history/held_job.h"
+#include "history/quality_session.h"
 #include "history/run.h"
 
 #include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace plimsoll::history {
@@ -67,6 +69,17 @@ class Store {
     [[nodiscard]] virtual Result<void> drop_wall(std::string_view shape) = 0;
     [[nodiscard]] virtual Result<std::vector<Wall>> list_walls() = 0;  // oldest first
 
+    // Quality sessions. Writes it, or replaces the one with the same id.
+    [[nodiscard]] virtual Result<void> keep_session(const QualitySession& session) = 0;
+    // The newest kSessionsListedMax, newest first.
+    [[nodiscard]] virtual Result<std::vector<QualitySession>> list_sessions() = 0;
+    [[nodiscard]] virtual Result<void> keep_picture(const QualityPicture& picture) = 0;
+    [[nodiscard]] virtual Result<std::vector<QualityPicture>> list_pictures(
+        std::string_view session_id) = 0;
+    [[nodiscard]] virtual Result<void> keep_vote(const QualityVote& vote) = 0;
+    [[nodiscard]] virtual Result<std::vector<QualityVote>> list_votes(
+        std::string_view session_id) = 0;  // oldest first
+
     // Replaces a preset of the same name.
     [[nodiscard]] virtual Result<void> save_preset(const Preset& preset) = 0;
     // NotFound lists the nearest names.
@@ -112,6 +125,13 @@ class MemoryStore final : public Store {
     [[nodiscard]] Result<void> keep_wall(const Wall& wall) override;
     [[nodiscard]] Result<void> drop_wall(std::string_view shape) override;
     [[nodiscard]] Result<std::vector<Wall>> list_walls() override;
+    [[nodiscard]] Result<void> keep_session(const QualitySession& session) override;
+    [[nodiscard]] Result<std::vector<QualitySession>> list_sessions() override;
+    [[nodiscard]] Result<void> keep_picture(const QualityPicture& picture) override;
+    [[nodiscard]] Result<std::vector<QualityPicture>> list_pictures(
+        std::string_view session_id) override;
+    [[nodiscard]] Result<void> keep_vote(const QualityVote& vote) override;
+    [[nodiscard]] Result<std::vector<QualityVote>> list_votes(std::string_view session_id) override;
     [[nodiscard]] Result<void> save_preset(const Preset& preset) override;
     [[nodiscard]] Result<Preset> load_preset(std::string_view name) override;
     [[nodiscard]] Result<std::vector<Preset>> list_presets() override;
@@ -129,6 +149,9 @@ class MemoryStore final : public Store {
     std::vector<KeptJob> jobs_;  // in order of first keeping
     std::map<std::string, HeldJob, std::less<>> held_;
     std::map<std::string, Wall, std::less<>> walls_;
+    std::map<std::string, QualitySession, std::less<>> sessions_;
+    std::map<std::tuple<std::string, std::int64_t, std::int64_t>, QualityPicture> pictures_;
+    std::map<std::string, QualityVote, std::less<>> votes_;
     std::map<std::string, Preset, std::less<>> presets_;
     int calls_until_failure_ = -1;
 };

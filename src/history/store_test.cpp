@@ -473,6 +473,39 @@ TEST_P(EveryStore, held_jobs_are_listed_as_they_go_and_keep_their_bytes) {
     EXPECT_EQ(store().list_held().value(), std::vector<HeldJob>{sent});
 }
 
+TEST_P(EveryStore, quality_sessions_are_kept_with_their_pictures_and_votes) {
+    QualitySession older{.session_id = "a",
+                         .model = "sdxl-base",
+                         .created_ms = 10,
+                         .plan_json = R"({"x":1})",
+                         .progress_json = "{}",
+                         .findings_json = "[]"};
+    const QualitySession newer{.session_id = "b",
+                               .model = "other",
+                               .created_ms = 20,
+                               .plan_json = "{}",
+                               .progress_json = "{}",
+                               .findings_json = "[]"};
+    ASSERT_TRUE(store().keep_session(older));
+    ASSERT_TRUE(store().keep_session(newer));
+    older.progress_json = R"({"state":"done"})";
+    ASSERT_TRUE(store().keep_session(older));
+    EXPECT_EQ(store().list_sessions().value(), (std::vector<QualitySession>{newer, older}));
+    QualityPicture first{.session_id = "a", .candidate = 0, .block = 1, .picture_json = "1"};
+    const QualityPicture second{.session_id = "a", .candidate = 1, .block = 0, .picture_json = "2"};
+    ASSERT_TRUE(store().keep_picture(second));
+    ASSERT_TRUE(store().keep_picture(first));
+    first.picture_json = "again";
+    ASSERT_TRUE(store().keep_picture(first));
+    EXPECT_EQ(store().list_pictures("a").value(), (std::vector<QualityPicture>{first, second}));
+    EXPECT_TRUE(store().list_pictures("b").value().empty());
+    const QualityVote vote{.vote_id = "v", .session_id = "a", .voted_ms = 7, .vote_json = "{}"};
+    ASSERT_TRUE(store().keep_vote(vote));
+    ASSERT_TRUE(store().keep_vote(vote));
+    EXPECT_EQ(store().list_votes("a").value(), std::vector<QualityVote>{vote});
+    EXPECT_TRUE(store().list_votes("b").value().empty());
+}
+
 TEST_P(EveryStore, walls_are_remembered_until_they_are_dropped) {
     const Wall newer{"shape b", 20, "5.1 GiB were needed"};
     const Wall older{"shape a", 10, "6 GiB were needed"};
