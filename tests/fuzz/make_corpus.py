@@ -108,6 +108,26 @@ for line, text_line in enumerate((DATA / "traces" / "ldm.jsonl").read_text().spl
 put("cards", "comfyui", b"cuda:0 NVIDIA GeForce RTX 3050 6GB Laptop GPU : cudaMallocAsync")
 put("cards", "catalogue", b"key\nk,n,nvidia,ampere,86,6144,5898,text,96,14,168,2304,1470,6.77,13.5,,4,8,70,sheet\n")
 put("history", "phases", b'[{"kind":"sample","nodeId":"3","forecastPeakBytes":1,"forecastSeconds":2.5,"observedPeakBytes":2}]')
+VECTOR = ", ".join(["5.0e-01"] * 36)
+put("brisque", "two_vectors", f"""%YAML:1.0
+---
+opencv_ml_svm:
+   svmType: EPS_SVR
+   kernel:
+      type: RBF
+      gamma: 5.0e-02
+   var_count: 36
+   sv_total: 2
+   support_vectors:
+      - [ {VECTOR} ]
+      - [ {VECTOR} ]
+   decision_functions:
+      -
+         rho: -1.5
+         alpha: [ 2., -4. ]
+\0range: !!opencv-matrix
+   data: [ {", ".join(["0."] * 36 + ["2."] * 36)} ]
+""".encode())
 put("history", "images", b'["a.png","b.png"]')
 put("config", "whole", b"""comfyui_server_url = "http://box"
 comfyui_port = 8190
