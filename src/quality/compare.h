@@ -19,7 +19,7 @@ struct Models {
     const NiqeModel* niqe = nullptr;        // of the run's references
     const BrisqueModel* brisque = nullptr;  // where the user has OpenCV's file
     // Pixels from one of the VAE's tiles to the next, when the picture was decoded in tiles.
-    std::optional<int> tile_stride;
+    std::optional<int> tile_stride = std::nullopt;
 };
 
 // Measures of Needs::Picture and Needs::Model.
