@@ -29,8 +29,8 @@ std::optional<RequestFault> FaultBoard::take_request(std::string_view path) {
 
 bool FaultBoard::take_oom(const std::string& node_id) {
     const std::lock_guard lock(mutex_);
-    if (faults_.oom_at_node != node_id) return false;
-    faults_.oom_at_node.reset();
+    if (faults_.oom_at_node != node_id || faults_.oom_times == 0) return false;
+    if (faults_.oom_times > 0) --faults_.oom_times;
     return true;
 }
 
@@ -47,6 +47,12 @@ void FaultBoard::tick(double now, GpuMemory& memory) {
         memory.take_outside(fault.bytes);
         return true;
     });
+}
+
+double FaultBoard::drag() const {
+    const std::lock_guard lock(mutex_);
+    const bool drags = faults_.drag_at_progress && progress_ >= *faults_.drag_at_progress;
+    return drags ? faults_.drag : 1;
 }
 
 bool FaultBoard::count_progress() {

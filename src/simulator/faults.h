@@ -42,8 +42,13 @@ struct Faults {
     // caches are lost, the port refuses connections in between.
     std::optional<int> restart_at_progress;
     std::chrono::milliseconds restart_takes{50};
-    // This node runs out of memory, whatever it does.
+    // This node runs out of memory, whatever it does, so many times.
     std::optional<std::string> oom_at_node;
+    int oom_times = 1;
+    // After so many progress messages of a job its work takes so many times as long: a driver that
+    // moves tensors into the machine's memory, or with a great number a job that stands still.
+    std::optional<int> drag_at_progress;
+    double drag = 1;
 };
 
 class FaultBoard {
@@ -60,6 +65,8 @@ class FaultBoard {
     void tick(double now, GpuMemory& memory);
     // True when the server dies here: from then on nobody is answered, until `revive`.
     [[nodiscard]] bool count_progress();
+    // How many times as long the work of the job takes now.
+    [[nodiscard]] double drag() const;
     [[nodiscard]] bool is_dead() const { return dead_; }
     void revive() { dead_ = false; }
 

@@ -6,8 +6,8 @@
 //   auto comfyui = simulator::SimulatedComfyUi::start({.card = "rtx3050-6gb", .speed = 0});
 //   ... (*comfyui)->url() ...
 //
-// Besides ComfyUI's own routes there is GET /plimsoll/card, which no real server has: temperature,
-// power, clock and the memory as the card knows it.
+// Besides ComfyUI's own routes there are two that no real server has: GET /plimsoll/card
+// (temperature, power, clock and the memory as the card knows it) and POST /plimsoll/faults.
 //
 // Threads: an instance owns its threads and shares nothing with others; its functions may be called
 // from any thread.

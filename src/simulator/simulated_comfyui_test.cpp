@@ -292,6 +292,31 @@ TEST(SimulatedComfyUi, a_node_that_is_not_simulated_says_so_when_it_runs) {
         heard(server.run(job), "the simulated ComfyUI knows the node ImageBlur but cannot run it"));
 }
 
+TEST(SimulatedComfyUi, faults_can_be_set_over_http) {
+    const Server server(fast());
+    EXPECT_EQ(
+        server.call("POST", "/plimsoll/faults", R"({"oom_at_node": "8", "oom_times": 2})").status,
+        200);
+    EXPECT_TRUE(heard(server.run({}), "torch.OutOfMemoryError"));
+    EXPECT_TRUE(heard(server.run({}), "torch.OutOfMemoryError"));
+    EXPECT_TRUE(heard(server.run({}), "execution_success"));
+    const std::int64_t before = server.simulator->card().outside_bytes;
+    EXPECT_EQ(server.call("POST", "/plimsoll/faults", R"({"outside_bytes": 1048576})").status, 200);
+    EXPECT_EQ(server.simulator->card().outside_bytes - before, 1 << 20U);
+    EXPECT_EQ(server.call("POST", "/plimsoll/faults", "no json").status, 400);
+}
+
+TEST(SimulatedComfyUi, a_job_can_be_made_to_drag) {
+    const Server server(fast());
+    const double before = server.simulator->card().simulated_seconds;
+    ASSERT_TRUE(heard(server.run({.seed = 21}), "execution_success"));
+    const double usual = server.simulator->card().simulated_seconds - before;
+    (void)server.call("POST", "/plimsoll/faults", R"({"drag_at_progress": 1, "drag": 10})");
+    ASSERT_TRUE(heard(server.run({.seed = 22}), "execution_success"));
+    const double dragged = server.simulator->card().simulated_seconds - before - usual;
+    EXPECT_GT(dragged, 3 * usual);
+}
+
 TEST(SimulatedComfyUi, the_card_can_be_asked_over_http) {
     const Server server(fast());
     const auto card = parse_python_json(server.call("GET", "/plimsoll/card").body).value();

@@ -16,7 +16,7 @@ Pace::Pace(double speed, Heat& heat, std::uint64_t seed)
 
 bool Pace::spend(double seconds, double utilization) {
     const double noise = std::clamp(1 + kStepNoise * noise_.next_normal(), 0.9, 1.15);
-    return pass(seconds * noise / heat_.clock_share(), utilization);
+    return pass(seconds * noise * drag_ / heat_.clock_share(), utilization);
 }
 
 bool Pace::wait(double seconds) {

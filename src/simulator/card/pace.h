@@ -31,6 +31,8 @@ class Pace {
     void grant(std::optional<double> seconds);
     void stop();
     [[nodiscard]] bool stopped() const { return stopped_; }
+    // The card's work takes so many times as long from now on.
+    void set_drag(double drag) { drag_ = drag; }
     // Simulated seconds spent since the start.
     [[nodiscard]] double now() const { return now_; }
     // Cools the card for the real time that passed since it last worked.
@@ -47,6 +49,7 @@ class Pace {
     Heat& heat_;
     Random noise_;
     std::atomic<double> now_ = 0;
+    std::atomic<double> drag_ = 1;
     std::atomic<bool> stopped_ = false;
     std::mutex mutex_;
     std::condition_variable wake_;

@@ -111,6 +111,7 @@ void Executor::execute(const QueuedPrompt& queued) {
     hub_.set_running(client == nullptr || client->is_none() ? std::nullopt
                                                             : std::optional(python_str(*client)));
     faults_.begin_job(machine_.pace.now());
+    machine_.pace.set_drag(1);
     Job job{.queued = queued, .progress = ProgressState(queued.id), .executed = {}, .messages = {}};
     const Value id(queued.id);
     const Dict& prompt = *queued.prompt.as_dict();
@@ -297,6 +298,7 @@ NodeStep Executor::report_progress(Job& job, const std::string& id, const Value&
     if (preview != nullptr && !metadata)
         send_preview(job, id, *preview, encoded, BinaryEvent::PreviewImage);
     if (faults_.count_progress()) return stopped();
+    machine_.pace.set_drag(faults_.drag());
     return {};
 }
 

@@ -9,6 +9,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <optional>
+#include <utility>
 
 namespace plimsoll::embedded {
 std::string_view simulator_endpoints();
@@ -181,10 +184,33 @@ net::Response get_card(App& app, const RouteRequest&) {
                             {"simulated_seconds", Value(app.machine.pace.now())}});
 }
 
+// For tests of programs: what goes wrong from now on. Another program's memory is taken (or with a
+// negative number given back) at once.
+net::Response post_faults(App& app, const RouteRequest& request) {
+    const auto wish = parse_python_json(request.body);
+    if (!wish || wish->as_dict() == nullptr) return text_answer(400, "an object, please");
+    const auto number = [&](std::string_view key) -> std::optional<double> {
+        const Value* const value = wish->get(key);
+        return value == nullptr ? std::nullopt : value->number();
+    };
+    Faults faults;
+    if (const Value* const node = wish->get("oom_at_node"); node != nullptr && node->as_str())
+        faults.oom_at_node = *node->as_str();
+    if (const auto times = number("oom_times")) faults.oom_times = static_cast<int>(*times);
+    if (const auto at = number("restart_at_progress"))
+        faults.restart_at_progress = static_cast<int>(*at);
+    if (const auto at = number("drag_at_progress")) faults.drag_at_progress = static_cast<int>(*at);
+    if (const auto drag = number("drag")) faults.drag = *drag;
+    app.faults.set(std::move(faults));
+    if (const auto bytes = number("outside_bytes"))
+        app.machine.memory.take_outside(static_cast<std::int64_t>(*bytes));
+    return empty_answer(200);
+}
+
 constexpr auto kRead = Route::Body::Read;
 constexpr auto kNone = Route::Body::Ignored;
 constexpr auto kBare = Route::Prefix::Bare;
-constexpr std::array<Route, 19> kRoutes{{
+constexpr std::array<Route, 20> kRoutes{{
     {"GET", "/system_stats", get_system_stats},
     {"GET", "/features", get_features},
     {"GET", "/object_info", get_object_info},
@@ -204,6 +230,7 @@ constexpr std::array<Route, 19> kRoutes{{
     {"GET", "/internal/logs/raw", get_raw_logs, kNone, kBare},
     {"PATCH", "/internal/logs/subscribe", patch_log_subscription, kRead, kBare},
     {"GET", "/plimsoll/card", get_card, kNone, kBare},
+    {"POST", "/plimsoll/faults", post_faults, kRead, kBare},
 }};
 
 }  // namespace
