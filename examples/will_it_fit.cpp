@@ -71,6 +71,6 @@ int main(int argc, char** argv) {
     print(*plan);
     const auto largest = plimsoll::largest(job, plimsoll::Knob::Batch, options);
     if (!largest) return fail(largest.error());
-    if (largest->value) std::printf("largest batch that fits: %d\n", *largest->value);
+    if (largest->value) std::printf("largest batch that fits: %.0f\n", *largest->value);
     return forecast->verdict == plimsoll::Verdict::WillNotFit ? 3 : 0;
 }

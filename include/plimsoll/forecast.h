@@ -106,9 +106,10 @@ struct Plan {
 [[nodiscard]] PLIMSOLL_EXPORT Result<Plan> plan(const Job& job, const Options& options = {},
                                                 const PlanWishes& wishes = {});
 
-enum class Knob : std::uint8_t { Width, Height, Batch, Frames };
+// What decides memory (of Tile: the first decoder's), and what decides time (Steps, Cfg).
+enum class Knob : std::uint8_t { Width, Height, Batch, Frames, Tile, Steps, Cfg };
 struct Largest {
-    std::optional<int> value;              // nullopt: not even the smallest fits
+    std::optional<double> value;           // whole but for Cfg; nullopt: not even the smallest fits
     Forecast forecast;                     // at `value`, or at the smallest
     std::string next_value_fails_because;  // empty where the range ends before
 };

@@ -54,7 +54,8 @@ Answer post_largest(Call& call) {
         Field::Source | Field::Family | Field::Wishes | Field::Knob | Field::Site | Field::Limits);
     if (!asked) return std::move(asked).error();
     if (!asked->question.knob)
-        return answer_error({Errc::InvalidInput, "knob is missing: width, height, batch or frames"},
+        return answer_error({Errc::InvalidInput,
+                             "knob is missing: width, height, batch, frames, tile, steps or cfg"},
                             json::object{{"field", "knob"}});
     const auto largest = service::largest_job(asked->job, asked->where.site, asked->where.budget,
                                               *asked->question.knob);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// plimsoll largest: how far can width, height, batch, frames or the VAE's tiles go before the job
-// no longer fits?
+// plimsoll largest: how far can width, height, batch, frames, the VAE's tiles, steps or CFG go
+// before the job no longer fits?
 #include "advisor/largest.h"
 
 #include "cli/commands.h"
@@ -62,13 +62,13 @@ Result<Exit> largest(Session& session, const Flags& flags) {
 
 void add_largest(Commands& commands) {
     auto flags = std::make_shared<Flags>();
-    CLI::App& command =
-        commands.add("largest",
-                     "say how far width, height, batch, frames or the VAE's tile can go before the "
-                     "job no longer fits",
-                     "plimsoll largest width --model sdxl-base --height 1024 --card rtx3050-6gb",
-                     [flags](Session& session) { return largest(session, *flags); });
-    add_checked(command, "knob", "KNOB", "width, height, batch, frames or tile",
+    CLI::App& command = commands.add(
+        "largest",
+        "say how far width, height, batch, frames, the VAE's tile, steps or cfg can go "
+        "before the job no longer fits the memory or the time",
+        "plimsoll largest width --model sdxl-base --height 1024 --card rtx3050-6gb",
+        [flags](Session& session) { return largest(session, *flags); });
+    add_checked(command, "knob", "KNOB", "width, height, batch, frames, tile, steps or cfg",
                 [flags](const std::string& text) -> std::string {
                     const auto knob = advisor::parse_knob(text);
                     if (!knob) return knob.error().message;

@@ -26,6 +26,26 @@ Result<Question> read_question(const Job& job, const Options& options) {
     return Question{std::move(place), std::move(resolved)};
 }
 
+advisor::Knob inner_knob(Knob knob) {
+    switch (knob) {
+        case Knob::Width:
+            return advisor::Knob::Width;
+        case Knob::Height:
+            return advisor::Knob::Height;
+        case Knob::Batch:
+            return advisor::Knob::Batch;
+        case Knob::Frames:
+            return advisor::Knob::Frames;
+        case Knob::Tile:
+            return advisor::Knob::Tile;
+        case Knob::Steps:
+            return advisor::Knob::Steps;
+        case Knob::Cfg:
+            break;
+    }
+    return advisor::Knob::Cfg;
+}
+
 }  // namespace
 
 std::string_view verdict_name(Verdict verdict) {
@@ -81,13 +101,9 @@ Result<Plan> plan(const Job& job, const Options& options, const PlanWishes& wish
 
 Result<Largest> largest(const Job& job, Knob knob, const Options& options) {
     TRY_ASSIGN(const Question question, read_question(job, options));
-    const advisor::Knob inner = knob == Knob::Width    ? advisor::Knob::Width
-                                : knob == Knob::Height ? advisor::Knob::Height
-                                : knob == Knob::Frames ? advisor::Knob::Frames
-                                                       : advisor::Knob::Batch;
-    TRY_ASSIGN(
-        const service::LargestAnswer answer,
-        service::largest_job(question.job, question.place.site, question.place.budget, inner));
+    TRY_ASSIGN(const service::LargestAnswer answer,
+               service::largest_job(question.job, question.place.site, question.place.budget,
+                                    inner_knob(knob)));
     return library::to_public(answer);
 }
 

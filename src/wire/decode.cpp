@@ -156,7 +156,8 @@ struct Row {
 };
 
 constexpr std::array<std::string_view, 4> kQualities{"draft", "optimized", "high", "ultra"};
-constexpr std::array<std::string_view, 5> kKnobs{"width", "height", "batch", "frames", "tile"};
+constexpr std::array<std::string_view, 7> kKnobs{"width", "height", "batch", "frames",
+                                                 "tile",  "steps",  "cfg"};
 constexpr std::array<std::string_view, 2> kPreferences{"quality", "speed"};
 constexpr std::array<std::string_view, 2> kPolicies{"estimate", "dynamic"};
 

@@ -3,6 +3,7 @@
 
 #include "wire/encode_parts.h"
 
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -205,9 +206,15 @@ json::object encode_forecast_event(const std::string& job_id, const service::Pla
                                                 plan.judged_after)}};
 }
 
+// A whole number is written as one.
+json::value number_or_null(const std::optional<double>& value) {
+    if (!value || *value != std::floor(*value)) return or_null(value);
+    return static_cast<std::int64_t>(*value);
+}
+
 json::object encode_largest(const service::LargestAnswer& answer) {
     return {{"knob", advisor::knob_name(answer.knob)},
-            {"value", or_null(answer.largest.value)},
+            {"value", number_or_null(answer.largest.value)},
             {"nextValueFailsBecause", answer.largest.next_value_fails_because},
             {"forecasts", answer.largest.forecasts},
             {"forecast", encode_priced(answer.largest.forecast, answer.budget, answer.verdict,
