@@ -164,7 +164,8 @@ Answer get_stats(Call& call) {
         if (!total) return answer_error(total.error());
         const auto groups = store.stats_of(*filter, dimension);
         if (!groups) return answer_error(groups.error());
-        return answer_json(wire::encode_stats(total->at(0), name, *groups));
+        const bool newest_only = filter->text && total->at(0).runs >= history::kSummedByWordsMax;
+        return answer_json(wire::encode_stats(total->at(0), name, *groups, newest_only));
     });
 }
 

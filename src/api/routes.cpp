@@ -19,8 +19,8 @@ constexpr std::array<std::string_view, 2> kBestQuery{"model", "minQuality"};
 constexpr std::array<std::string_view, 11> kHistoryQuery{"model",   "family", "card",    "outcome",
                                                          "verdict", "text",   "sinceMs", "beforeMs",
                                                          "sort",    "limit",  "cursor"};
-constexpr std::array<std::string_view, 8> kStatsQuery{"by",      "model",   "family",  "card",
-                                                      "outcome", "verdict", "sinceMs", "beforeMs"};
+constexpr std::array<std::string_view, 9> kStatsQuery{
+    "by", "model", "family", "card", "outcome", "verdict", "text", "sinceMs", "beforeMs"};
 constexpr std::array<std::string_view, 2> kCompareQuery{"left", "right"};
 constexpr std::array<std::string_view, 9> kExportQuery{
     "format", "model", "family", "card", "outcome", "verdict", "text", "sinceMs", "beforeMs"};

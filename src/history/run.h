@@ -130,7 +130,8 @@ struct RunStats {
     friend bool operator==(const RunStats&, const RunStats&) = default;
 };
 enum class StatsBy : std::uint8_t { All, Model, Card, Day };
-inline constexpr int kStatsGroupsMax = 366;  // chosen: the days of a year
+inline constexpr int kStatsGroupsMax = 366;     // chosen: the days of a year
+inline constexpr int kSummedByWordsMax = 2000;  // chosen: of ten million runs some ten milliseconds
 
 // What is known of settings that were run, in one go for all runs with them on a card.
 struct SettingsStats {

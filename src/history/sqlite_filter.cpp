@@ -41,6 +41,22 @@ bool FacetFilter::has(const char* column) const {
         equal, [&](const auto& one) { return std::string_view(one.first) == column; });
 }
 
+IdRange ids_between(const FacetFilter& facets, Connection& connection) {
+    constexpr std::int64_t kMsMin = std::numeric_limits<std::int64_t>::min();
+    constexpr std::int64_t kMsMax = std::numeric_limits<std::int64_t>::max();
+    IdRange ids;
+    if (facets.since_ms == kMsMin && facets.before_ms == kMsMax) return ids;
+    Prepared select = connection.prepared(
+        fmt::format("SELECT min(run_least), max(run_most) FROM total_sums WHERE by = {} AND "
+                    "key >= ? AND key <= ?",
+                    static_cast<int>(StatsBy::Day)));
+    select->bind(1, facets.since_ms == kMsMin ? kMsMin : day_of(facets.since_ms));
+    select->bind(2, day_of(facets.before_ms));
+    select->executeStep();
+    if (select->getColumn(0).isNull()) return {.low = 1, .high = 0};
+    return {.low = select->getColumn(0).getInt64(), .high = select->getColumn(1).getInt64()};
+}
+
 // As index_run writes the facets: the first letter of the column and the id.
 std::string words_query(const RunFilter& filter, const FacetFilter& facets) {
     std::string query = Search::of(filter.text.value_or("")).fts_query();

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,6 +28,14 @@ struct FacetFilter {
     [[nodiscard]] std::string conditions() const;
     [[nodiscard]] bool has(const char* column) const;
 };
+
+// Between which ids the runs of the filter's days lie; all of them without days. Ids follow the
+// starts but for clocks set back.
+struct IdRange {
+    std::int64_t low = 1;
+    std::int64_t high = std::numeric_limits<std::int64_t>::max();
+};
+[[nodiscard]] IdRange ids_between(const FacetFilter& facets, Connection& connection);
 
 // Runs that the filter finds, for statements with its text; see sqlite_filter.cpp.
 [[nodiscard]] std::string words_query(const RunFilter& filter, const FacetFilter& facets);

@@ -144,9 +144,7 @@ class Lister {
     Ids by_words(std::optional<std::int64_t> cursor) {
         const std::string query = words_query(filter_, facets_);
         if (query.empty()) return {};
-        std::int64_t low = 1;
-        std::int64_t high = std::numeric_limits<std::int64_t>::max();
-        if (filter_.since_ms || filter_.before_ms) bound_ids(low, high);
+        auto [low, high] = ids_between(facets_, connection_);
         if (cursor && newest_) high = std::min(high, *cursor - 1);
         if (cursor && !newest_) low = std::max(low, *cursor + 1);
         Prepared select = connection_.prepared(fmt::format(
@@ -163,23 +161,6 @@ class Lister {
                 ids_.push_back(select->getColumn(0).getInt64());
         }
         return std::move(ids_);
-    }
-
-    // Between which ids the runs of the days lie. Ids follow the starts but for clocks set back.
-    void bound_ids(std::int64_t& low, std::int64_t& high) {
-        Prepared select = connection_.prepared(
-            fmt::format("SELECT min(run_least), max(run_most) FROM total_sums WHERE by = {} AND "
-                        "key >= ? AND key <= ?",
-                        static_cast<int>(StatsBy::Day)));
-        select->bind(1, facets_.since_ms == kMsMin ? kMsMin : day_of(facets_.since_ms));
-        select->bind(2, day_of(facets_.before_ms));
-        select->executeStep();
-        if (select->getColumn(0).isNull()) {
-            high = 0;
-            return;
-        }
-        low = std::max(low, select->getColumn(0).getInt64());
-        high = std::min(high, select->getColumn(1).getInt64());
     }
 
     Connection& connection_;

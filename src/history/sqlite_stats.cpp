@@ -26,11 +26,13 @@ constexpr std::int64_t kMsMax = std::numeric_limits<std::int64_t>::max();
 // Sums by key: the id of a model or a card, a day, 0 for all.
 class Summer {
   public:
-    Summer(Connection& connection, const RunFilter& filter, StatsBy by)
+    // At most `found_max` runs of a search by words, the newest.
+    Summer(Connection& connection, const RunFilter& filter, StatsBy by, std::int64_t found_max)
         : connection_(connection),
           filter_(filter),
           facets_(FacetFilter::of(filter, connection)),
-          by_(by) {}
+          by_(by),
+          found_max_(found_max) {}
 
     std::unordered_map<std::int64_t, RunSums> sum() {
         if (facets_.finds_nothing) return std::move(groups_);
@@ -105,39 +107,55 @@ class Summer {
     void add_found() {
         const std::string query = words_query(filter_, facets_);
         if (query.empty()) return;
-        Prepared select =
-            connection_.prepared("SELECT rowid FROM run_words WHERE run_words MATCH ?");
+        const IdRange ids = ids_between(facets_, connection_);
+        Prepared select = connection_.prepared(fmt::format(
+            "SELECT {} FROM run_words CROSS JOIN runs ON runs.id = run_words.rowid WHERE run_words "
+            "MATCH ? AND run_words.rowid >= ? AND run_words.rowid <= ? ORDER BY run_words.rowid "
+            "DESC",
+            kSummed));
         select->bind(1, query);
-        while (select->executeStep()) add_run(select->getColumn(0).getInt64());
+        select->bind(2, ids.low);
+        select->bind(3, ids.high);
+        for (std::int64_t found = 0; found < found_max_ && select->executeStep();)
+            if (add_row(*select)) ++found;
     }
 
     void add_run(std::int64_t id) {
-        Prepared select = connection_.prepared(
-            "SELECT started_ms, outcome, forecast_peak_bytes, forecast_seconds, "
-            "observed_peak_bytes, observed_seconds, model, card FROM runs WHERE id = ?");
+        Prepared select =
+            connection_.prepared(fmt::format("SELECT {} FROM runs WHERE id = ?", kSummed));
         select->bind(1, id);
         if (!select->executeStep())
             throw_corrupt(fmt::format("run number {} is listed and not there", id));
+        (void)add_row(*select);
+    }
+
+    static constexpr const char* kSummed =
+        "runs.started_ms, outcome, forecast_peak_bytes, forecast_seconds, observed_peak_bytes, "
+        "observed_seconds, model, card";
+
+    // False where the run began at another time than is asked for.
+    bool add_row(SQLite::Statement& row) {
         RunRecord run;
-        run.started_ms = select->getColumn(0).getInt64();
-        if (run.started_ms < facets_.since_ms || run.started_ms >= facets_.before_ms) return;
-        run.outcome = parse_outcome(select->getColumn(1).getString()).value_or(Outcome::Lost);
-        run.forecast_peak = Bytes(select->getColumn(2).getInt64());
-        run.forecast_seconds = select->getColumn(3).getDouble();
-        if (!select->getColumn(4).isNull())
-            run.observed_peak = Bytes(select->getColumn(4).getInt64());
-        if (!select->getColumn(5).isNull()) run.observed_seconds = select->getColumn(5).getDouble();
+        run.started_ms = row.getColumn(0).getInt64();
+        if (run.started_ms < facets_.since_ms || run.started_ms >= facets_.before_ms) return false;
+        run.outcome = parse_outcome(row.getColumn(1).getString()).value_or(Outcome::Lost);
+        run.forecast_peak = Bytes(row.getColumn(2).getInt64());
+        run.forecast_seconds = row.getColumn(3).getDouble();
+        if (!row.getColumn(4).isNull()) run.observed_peak = Bytes(row.getColumn(4).getInt64());
+        if (!row.getColumn(5).isNull()) run.observed_seconds = row.getColumn(5).getDouble();
         std::int64_t key = 0;
         if (by_ == StatsBy::Day) key = day_of(run.started_ms);
-        if (by_ == StatsBy::Model) key = connection_.find_name(select->getColumn(6).getString());
-        if (by_ == StatsBy::Card) key = connection_.find_name(select->getColumn(7).getString());
+        if (by_ == StatsBy::Model) key = connection_.find_name(row.getColumn(6).getString());
+        if (by_ == StatsBy::Card) key = connection_.find_name(row.getColumn(7).getString());
         groups_[key].add(RunSums::of(run));
+        return true;
     }
 
     Connection& connection_;
     const RunFilter& filter_;
     FacetFilter facets_;
     StatsBy by_;
+    std::int64_t found_max_;
     std::unordered_map<std::int64_t, RunSums> groups_;
 };
 
@@ -178,7 +196,7 @@ SettingsStats read_settings(Connection& connection, SQLite::Statement& from) {
 
 Result<std::int64_t> SqliteStore::count_runs(const RunFilter& filter) {
     return connection_->within_read([&]() -> Result<std::int64_t> {
-        const auto groups = Summer(*connection_, filter, StatsBy::All).sum();
+        const auto groups = Summer(*connection_, filter, StatsBy::All, kMsMax).sum();
         const auto all = groups.find(0);
         return all == groups.end() ? 0 : all->second.kept;
     });
@@ -186,7 +204,7 @@ Result<std::int64_t> SqliteStore::count_runs(const RunFilter& filter) {
 
 Result<std::vector<RunStats>> SqliteStore::stats_of(const RunFilter& filter, StatsBy by) {
     return connection_->within_read([&]() -> Result<std::vector<RunStats>> {
-        const auto groups = Summer(*connection_, filter, by).sum();
+        const auto groups = Summer(*connection_, filter, by, kSummedByWordsMax).sum();
         std::vector<RunStats> stats;
         for (const auto& [key, sums] : groups) {
             if (by == StatsBy::All || sums.runs <= 0) continue;

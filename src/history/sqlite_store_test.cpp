@@ -52,6 +52,31 @@ RunRecord numbered_run(int number) {
     return run;
 }
 
+// Words have no summaries: what a common one finds is added up as far as it is bounded, the newest
+// runs; a count is exact.
+TEST_F(SqliteFile, adds_up_the_newest_runs_of_a_search_by_words_and_no_more) {
+    auto store = SqliteStore::create(file()).value();
+    std::vector<RunRecord> runs;
+    const int all = kSummedByWordsMax + 100;
+    for (int i = 0; i < all; ++i) {
+        runs.push_back(numbered_run(i));
+        runs.back().prompt = i % 1000 == 0 ? "a rare lighthouse" : "a lighthouse";
+        runs.back().started_ms = i < 100 ? 0 : kDayMs;
+    }
+    ASSERT_TRUE(store->record_runs(runs));
+    const RunFilter common{.text = "lighthouse"};
+    EXPECT_EQ(store->count_runs(common).value(), all);
+    EXPECT_EQ(store->stats_of(common, StatsBy::All).value().at(0).runs, kSummedByWordsMax);
+    const auto days = store->stats_of(common, StatsBy::Day).value();
+    ASSERT_EQ(days.size(), 1U);  // the oldest hundred are those that are left out
+    EXPECT_EQ(days.at(0).key, "1970-01-02");
+    EXPECT_EQ(store->stats_of({.text = "rare"}, StatsBy::All).value().at(0).runs,
+              1 + (all - 1) / 1000);
+    // Days narrow before the bound is reached.
+    const RunFilter first_day{.before_ms = kDayMs, .text = "lighthouse"};
+    EXPECT_EQ(store->stats_of(first_day, StatsBy::All).value().at(0).runs, 100);
+}
+
 std::string bytes_of(const std::filesystem::path& path) {
     std::ifstream stream(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(stream), {}};

@@ -9,6 +9,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
+#include <ranges>
 #include <tuple>
 #include <utility>
 
@@ -159,9 +161,12 @@ Result<std::vector<RunStats>> MemoryStore::stats_of(const RunFilter& filter, Sta
     TRY_DO(take_call());
     std::map<std::string, RunSums> groups;
     if (by == StatsBy::All) groups[""] = {};
-    for (const auto* const runs : {&runs_, &retired_})
-        for (const RunRecord& run : *runs)
-            if (matches(filter, run)) groups[key_of(run, by)].add(RunSums::of(run));
+    int left = filter.text ? kSummedByWordsMax : std::numeric_limits<int>::max();
+    for (const auto* const runs : {&runs_, &retired_}) {
+        if (filter.text && runs == &retired_) continue;  // their words are gone
+        for (const RunRecord& run : *runs | std::views::reverse)
+            if (matches(filter, run) && left-- > 0) groups[key_of(run, by)].add(RunSums::of(run));
+    }
     std::vector<RunStats> stats;
     for (const auto& [key, sums] : groups) stats.push_back(sums.stats(key));
     sort_stats(stats, by);

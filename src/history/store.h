@@ -33,7 +33,8 @@ class Store {
     [[nodiscard]] virtual Result<RunPage> list_runs(const RunFilter& filter, const Page& page) = 0;
     [[nodiscard]] virtual Result<std::int64_t> count_runs(const RunFilter& filter) = 0;
     // One group for each key, at most kStatsGroupsMax: days newest first, others by the number of
-    // their runs. All: exactly one.
+    // their runs. All: exactly one. Words have no running summaries: with `text` the newest
+    // kSummedByWordsMax runs that are found are added up, and no others.
     [[nodiscard]] virtual Result<std::vector<RunStats>> stats_of(const RunFilter& filter,
                                                                  StatsBy by) = 0;
 

@@ -157,10 +157,13 @@ json::object encode_cards(std::span<const timing::Card> cards) {
 }
 
 json::object encode_stats(const history::RunStats& total, std::string_view by,
-                          const std::vector<history::RunStats>& groups) {
+                          const std::vector<history::RunStats>& groups, bool newest_only) {
     json::array list;
     for (const auto& group : groups) list.emplace_back(encode_stats_group(group, group.key));
-    return {{"total", encode_stats_group(total, "all")}, {"by", by}, {"groups", std::move(list)}};
+    return {{"total", encode_stats_group(total, "all")},
+            {"by", by},
+            {"newestOnly", newest_only},
+            {"groups", std::move(list)}};
 }
 
 json::object encode_optimal(const advisor::Optimal& optimal) {

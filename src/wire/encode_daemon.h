@@ -36,7 +36,8 @@ struct Telemetry {
 
 [[nodiscard]] json::object encode_cards(std::span<const timing::Card> cards);
 [[nodiscard]] json::object encode_stats(const history::RunStats& total, std::string_view by,
-                                        const std::vector<history::RunStats>& groups);
+                                        const std::vector<history::RunStats>& groups,
+                                        bool newest_only);
 
 [[nodiscard]] json::object encode_optimal(const advisor::Optimal& optimal);
 [[nodiscard]] json::object encode_safety(const advisor::Safety& safety);
