@@ -107,6 +107,12 @@ test('questions before a job runs', async () => {
   assert.ok(plan.after.peakBytes <= plan.after.loadLineBytes)
   const largest = await plimsoll.largest({ ...kJob, knob: 'width' })
   assert.ok(largest.value === null || largest.value >= 512)
+  // Steps are bounded by time alone, which the daemon takes from its own limit unless it is told another.
+  const hour = await plimsoll.largest({ ...kJob, knob: 'steps', maxDurationMin: 60 })
+  const minute = await plimsoll.largest({ ...kJob, knob: 'steps', maxDurationMin: 0.5 })
+  assert.ok(hour.value > minute.value && minute.value > 1, `${hour.value} ${minute.value}`)
+  assert.ok(minute.forecast.seconds <= 30 && minute.nextValueFailsBecause.includes('above the limit'))
+  assert.equal((await plimsoll.largest({ ...kJob, knob: 'cfg' })).value, 15)
 })
 
 test('the four questions about settings', async () => {
@@ -148,6 +154,60 @@ test('a job from order to picture, told by events, and in the history', async ()
   }
 })
 
+test('the history is read run by run, compared, added up and taken away whole', async () => {
+  for (const steps of [8, 12]) await ended((await plimsoll.generateWithComfyUI({ ...kJob, steps, prompt: `=a whale in ${steps} steps`, seed: 3 })).jobId)
+  const [left, right] = (await plimsoll.history({ text: 'whale', sort: 'oldest' })).runs
+  assert.deepEqual(await plimsoll.run(left.runId.slice(0, 20)), left)
+  const { differences } = await plimsoll.compareRuns(left.runId, right.runId)
+  assert.deepEqual(differences.find((one) => one.field === 'settings.steps'), { field: 'settings.steps', left: 8, right: 12, change: 4 })
+  assert.equal((await plimsoll.stats({ text: 'whale', by: 'day' })).total.done, 2)
+  assert.equal((await plimsoll.stats({ text: 'whale', by: 'day' })).newestOnly, false)
+  assert.equal((await plimsoll.stats({ text: 'whales' })).total.runs, 0)
+  assert.equal((await plimsoll.trends({ text: 'whale', by: 'card' })).trends[0].total.runs, 2)
+  const wholeOf = async (query) => {
+    let text = ''
+    for await (const piece of plimsoll.exportHistory({ text: 'whale', ...query })) text += piece
+    return text
+  }
+  assert.deepEqual((await wholeOf({})).trim().split('\n').map((line) => JSON.parse(line).runId), [left.runId, right.runId])
+  const lines = (await wholeOf({ format: 'csv' })).split('\r\n')
+  assert.equal(lines.length, 4) // the names of the columns, two runs, the end
+  assert.ok(lines[1].endsWith("'=a whale in 8 steps"), lines[1]) // a spreadsheet is not to run it
+  assert.equal(await (await fetch(plimsoll.exportUrl({ text: 'whale', format: 'csv' }))).text(), lines.join('\r\n'))
+  await assert.rejects(wholeOf({ outcome: 'no such' }), { name: 'PlimsollError', code: 'invalid_input', status: 400 })
+  for await (const piece of plimsoll.exportHistory()) { // whoever has seen enough may go
+    assert.ok(piece.startsWith('{'))
+    break
+  }
+})
+
+test('every call takes an AbortSignal last, before it starts and while it runs', async () => {
+  const calls = {
+    calculateOptimalSettings: (signal) => plimsoll.calculateOptimalSettings(kJob, signal), isSettingsSafe: (signal) => plimsoll.isSettingsSafe(kJob, signal),
+    getResourceSummary: (signal) => plimsoll.getResourceSummary(kJob, signal), getBestSettings: (signal) => plimsoll.getBestSettings('sdxl-base', 0, signal),
+    generateWithComfyUI: (signal) => plimsoll.generateWithComfyUI({ ...kJob, prompt: 'x' }, signal), forecast: (signal) => plimsoll.forecast(kJob, signal),
+    plan: (signal) => plimsoll.plan(kJob, signal), largest: (signal) => plimsoll.largest({ ...kJob, knob: 'width' }, signal),
+    health: (signal) => plimsoll.health(signal), devices: (signal) => plimsoll.devices(signal), models: (signal) => plimsoll.models(signal),
+    cards: (signal) => plimsoll.cards(signal), jobs: (signal) => plimsoll.jobs(signal), job: (signal) => plimsoll.job('x', signal),
+    cancelJob: (signal) => plimsoll.cancelJob('x', signal), history: (signal) => plimsoll.history({}, signal), run: (signal) => plimsoll.run('x', signal),
+    compareRuns: (signal) => plimsoll.compareRuns('x', 'y', signal), trends: (signal) => plimsoll.trends({}, signal), stats: (signal) => plimsoll.stats({}, signal),
+    exportHistory: (signal) => plimsoll.exportHistory({}, signal).next(), doctor: (signal) => plimsoll.doctor(signal), presets: (signal) => plimsoll.presets(signal),
+    loadPreset: (signal) => plimsoll.loadPreset('x', signal), savePreset: (signal) => plimsoll.savePreset('x', kJob, signal), removePreset: (signal) => plimsoll.removePreset('x', signal),
+  }
+  // A method that is added is missed here; what asks nobody has no signal.
+  const methods = Object.getOwnPropertyNames(lib.ResourceManager.prototype).filter((name) => !['constructor', 'url', 'exportUrl', 'get', 'post', 'call'].includes(name))
+  assert.deepEqual(Object.keys(calls).sort(), methods.sort())
+  for (const [name, call] of Object.entries(calls)) {
+    const before = new AbortController()
+    before.abort()
+    await assert.rejects(call(before.signal), { name: 'AbortError' }, name)
+    const during = new AbortController()
+    const answer = call(during.signal)
+    during.abort()
+    await assert.rejects(answer, { name: 'AbortError' }, name)
+  }
+})
+
 test('a job is cancelled', async () => {
   const url = await startDaemon(5)
   const slow = new lib.ResourceManager({ baseUrl: url })
@@ -160,6 +220,7 @@ test('presets are saved, listed and removed', async () => {
   await plimsoll.savePreset('at dusk', kJob)
   const preset = (await plimsoll.presets()).find((one) => one.name === 'at dusk')
   assert.equal(preset.settings.width, 512)
+  assert.deepEqual(await plimsoll.loadPreset('at dusk'), preset)
   await plimsoll.removePreset('at dusk')
   assert.deepEqual(await plimsoll.presets(), [])
   await assert.rejects(plimsoll.removePreset('at dusk'), { name: 'PlimsollError', code: 'not_found', status: 404 })

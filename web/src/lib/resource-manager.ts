@@ -9,9 +9,9 @@
 // Every call takes an AbortSignal last, resolves with the daemon's answer, and rejects with PlimsollError, which carries the
 // daemon's own code and message. Nothing is retried silently: the caller decides.
 import type {
-  CardEntry, Checkup, Device, ErrorBody, Forecast, ForecastRequest, GenerateRequest, Health, HistoryPage, HistoryQuery, Job,
+  CardEntry, Checkup, Comparison, Device, ErrorBody, ExportQuery, Forecast, ForecastRequest, GenerateRequest, Health, HistoryPage, HistoryQuery, Job,
   JobDetail, Largest, LargestRequest, Models, Optimal, OptimalRequest, Plan, PlanRequest, Preset, PresetSettings, ResourceSummary,
-  Safety, Settings, SettingsRequest, Stats, StatsQuery,
+  Run, Safety, Settings, SettingsRequest, Stats, StatsQuery, Trends, TrendsQuery,
 } from './types'
 
 export * from './types'
@@ -115,6 +115,40 @@ export class ResourceManager {
   history(query: HistoryQuery = {}, signal?: AbortSignal): Promise<HistoryPage> {
     return this.get(`/api/history${queryOf({ ...query })}`, signal)
   }
+  /** One run; the first characters of its id are enough where they are no other's. */
+  run(runId: string, signal?: AbortSignal): Promise<Run> { return this.get(`/api/history/${encodeURIComponent(runId)}`, signal) }
+  compareRuns(left: string, right: string, signal?: AbortSignal): Promise<Comparison> {
+    return this.get(`/api/history/compare${queryOf({ left, right })}`, signal)
+  }
+  trends(query: TrendsQuery = {}, signal?: AbortSignal): Promise<Trends> {
+    return this.get(`/api/history/trends${queryOf({ ...query })}`, signal)
+  }
+  /** Every run that the filter finds, oldest first, as text in pieces: any number of runs in bounded memory, and as long as it takes. */
+  async *exportHistory(query: ExportQuery = {}, signal?: AbortSignal): AsyncGenerator<string, void, undefined> {
+    const stop = new AbortController() // whoever stops reading ends the connection, also without a signal
+    const abort = (): void => { stop.abort(signal?.reason) }
+    signal?.addEventListener('abort', abort)
+    if (signal?.aborted) abort()
+    try {
+      const headers: Record<string, string> = this.token ? { authorization: `Bearer ${this.token}` } : {}
+      const answer = await fetch(this.exportUrl(query), { headers, signal: stop.signal })
+      if (!answer.ok) throw errorOf(answer.status, await answer.text())
+      const decoder = new TextDecoder()
+      const reader = answer.body?.getReader()
+      for (let piece = await reader?.read(); piece && !piece.done; piece = await reader?.read()) {
+        const text = decoder.decode(piece.value, { stream: true })
+        if (text) yield text
+      }
+    } catch (error) {
+      if (error instanceof PlimsollError || signal?.aborted) throw error
+      throw new PlimsollError('unavailable', 'the daemon broke off: this is not the whole history', 0, String(error))
+    } finally {
+      signal?.removeEventListener('abort', abort)
+      stop.abort()
+    }
+  }
+  /** Where a browser fetches the same as a file. */
+  exportUrl(query: ExportQuery = {}): string { return this.url(`/api/history/export${queryOf({ ...query })}`) }
   stats(query: StatsQuery = {}, signal?: AbortSignal): Promise<Stats> {
     return this.get(`/api/stats${queryOf({ ...query })}`, signal)
   }
@@ -123,6 +157,7 @@ export class ResourceManager {
   async presets(signal?: AbortSignal): Promise<Preset[]> {
     return (await this.get<{ presets: Preset[] }>('/api/presets', signal)).presets
   }
+  loadPreset(name: string, signal?: AbortSignal): Promise<Preset> { return this.get(`/api/presets/${encodeURIComponent(name)}`, signal) }
   async savePreset(name: string, settings: PresetSettings, signal?: AbortSignal): Promise<void> {
     await this.call('PUT', `/api/presets/${encodeURIComponent(name)}`, settings, signal)
   }

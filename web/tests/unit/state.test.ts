@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Goal: what the views share stays true whatever arrives: no sample twice, no job lost from the queue, a plan's values and nothing
-// else in the settings, no cell that a spreadsheet would run. Method: events and plans worked out by hand.
+// else in the settings. Method: events and plans worked out by hand.
 import { beforeEach, expect, test } from 'vitest'
 import type { Change, Job, Plan, Telemetry } from '../../src/lib/types'
-import { csvCell } from '../../src/state/export-runs'
 import { kKeptMs, live, samples, takeEvent } from '../../src/state/live'
 import { applyPlan, settings } from '../../src/state/settings'
 
@@ -53,9 +52,4 @@ test('an accepted plan writes tiles, steps and size, and leaves to the daemon wh
   expect([settings.vaeTiling, settings.batch, settings.steps, settings.width]).toEqual([true, 16, 25, 1536])
   applyPlan({ changes: [change('resolution', [['width', '640'], ['height', '768']])] } as Plan)
   expect([settings.width, settings.height]).toEqual([640, 768])
-})
-test('a prompt is no formula in a spreadsheet', () => {
-  expect(csvCell('=HYPERLINK("x")')).toBe('"\'=HYPERLINK(""x"")"')
-  expect(csvCell('one, "two"\nthree')).toBe('"one, ""two""\nthree"')
-  expect([csvCell(-5), csvCell(null), csvCell('plain')]).toEqual(['-5', '', 'plain'])
 })
