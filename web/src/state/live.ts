@@ -78,6 +78,17 @@ async function readAnew(): Promise<void> {
   }
 }
 
+// Who opens the page after a job has ended sees how it ended; the stream tells only of those that have not.
+export async function askLastJob(): Promise<void> {
+  if (live.job) return
+  try {
+    const ended = (await client.jobs()).filter(hasEnded).sort((a, b) => (b.endedMs ?? 0) - (a.endedMs ?? 0))
+    live.job ??= ended[0] ?? null
+  } catch {
+    // Not there: the stream says so.
+  }
+}
+
 export function startLive(): EventStream {
   return new EventStream({
     url: client.url('/api/events'), types: ['telemetry', 'job', 'forecast', 'warning', 'reset'], onEvent: takeEvent,

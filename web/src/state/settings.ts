@@ -4,20 +4,20 @@
 // design's first profile; the limits are those of generated settings (512 to 1536 in steps of 8, steps 8 to 50, CFG 1 to 15).
 import { reactive, ref } from 'vue'
 import type { MessageKey } from '../i18n'
-import type { GenerateRequest, JobRequest, Plan, PlanRequest, PresetSettings, Quality, RunSettings, Settings } from '../lib/types'
+import type { GenerateRequest, JobRequest, Knob, Plan, PlanRequest, PresetSettings, Quality, RunSettings, Settings } from '../lib/types'
 
 export interface EditedSettings extends Settings { quality: Quality; prompt: string; negative: string }
 export const settings = reactive<EditedSettings>({
   prompt: '', negative: '', model: 'sdxl-base', width: 1024, height: 1024, steps: 20, cfg: 7, sampler: 'euler',
   scheduler: 'normal', seed: 1, batch: 1, quality: 'optimized', vaeTiling: false,
 })
-// The sliders: bounds are the design's ranges for generated settings; `knob` is what the daemon knows the largest value of.
-export type Bounded = 'width' | 'height' | 'batch'
-export type SliderName = Bounded | 'steps' | 'cfg'
-export const sliders: readonly { name: SliderName; label: MessageKey; min: number; max: number; step: number; knob?: Bounded }[] = [
-  { name: 'width', label: 'field.width', min: 512, max: 1536, step: 8, knob: 'width' },
-  { name: 'height', label: 'field.height', min: 512, max: 1536, step: 8, knob: 'height' },
-  { name: 'batch', label: 'field.batch', min: 1, max: 64, step: 1, knob: 'batch' },
+// The sliders: bounds are the design's ranges for generated settings; the daemon knows the largest value of each that fits.
+export type SliderName = Extract<Knob, 'width' | 'height' | 'batch' | 'steps' | 'cfg'>
+export type SafeBounds = Partial<Record<SliderName, number | null>>
+export const sliders: readonly { name: SliderName; label: MessageKey; min: number; max: number; step: number }[] = [
+  { name: 'width', label: 'field.width', min: 512, max: 1536, step: 8 },
+  { name: 'height', label: 'field.height', min: 512, max: 1536, step: 8 },
+  { name: 'batch', label: 'field.batch', min: 1, max: 64, step: 1 },
   { name: 'steps', label: 'field.steps', min: 8, max: 50, step: 1 },
   { name: 'cfg', label: 'field.cfg', min: 1, max: 15, step: 0.5 },
 ]

@@ -3,10 +3,12 @@
 // A daemon with a simulated card and a browser that looks at it. PLIMSOLL_BINARY is the program, PLIMSOLL_SCREENSHOTS the folder
 // of pictures, CHROMIUM the browser (Debian's by default).
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { AxeResults } from 'axe-core'
 import { chromium, type Browser, type Page } from 'playwright-core'
 
 function needed(name: string): string {
@@ -21,10 +23,10 @@ export class Daemon {
   readonly home = mkdtempSync(join(tmpdir(), 'plimsoll-page-'))
 
   // Port 0 takes a free one; after a restart the page must find it where it was.
-  async start(speed: number, token = ''): Promise<void> {
+  async start(speed: number, env: Record<string, string> = {}): Promise<void> {
     const child = spawn(needed('PLIMSOLL_BINARY'), ['serve', '--simulate', '--card', 'rtx3050-6gb', '--speed', String(speed), '--seed', '1',
       '--listen', `127.0.0.1:${this.port}`, '--log-format', 'json'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: this.home,
-      env: { ...process.env, PLIMSOLL_HOME: this.home, HOME: this.home, PLIMSOLL_COMFYUI_FLAGS: '--preview-method latent2rgb', ...(token ? { PLIMSOLL_TOKEN: token } : {}) } })
+      env: { ...process.env, PLIMSOLL_HOME: this.home, HOME: this.home, PLIMSOLL_COMFYUI_FLAGS: '--preview-method latent2rgb', ...env } })
     this.process = child
     for await (const line of createInterface({ input: child.stdout })) {
       const event = JSON.parse(line) as { event: string; port?: number }
@@ -58,4 +60,17 @@ export async function photograph(page: Page, name: string): Promise<void> {
   if (!folder) return
   mkdirSync(folder, { recursive: true })
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true })
+}
+
+export async function setNumber(page: Page, label: string, value: number): Promise<void> {
+  const box = page.locator(`input.number[aria-label="${label}"]`)
+  await box.fill(String(value))
+  await box.blur()
+}
+
+// What axe finds on the page as it stands.
+export async function violations(page: Page): Promise<string[]> {
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'))
+  const found = await page.evaluate(() => (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run())
+  return found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(' ').slice(0, 300)}`)
 }

@@ -4,7 +4,7 @@
 // the word of a group that the daemon's codes choose: word('a', code).
 import { expect, test } from 'vitest'
 import { messages as english, type messages } from '../../src/i18n/languages/en'
-import type { Finding, Phase, Plan, Run, Verdict } from '../../src/lib/types'
+import type { Change, Finding, Phase, Plan, Run, Verdict } from '../../src/lib/types'
 
 const files = import.meta.glob<string>(['../../src/**/*.{vue,ts}', '!../../src/i18n/languages/*', '!../../src/lib/contract.ts'], { query: '?raw', import: 'default', eager: true })
 const sources = Object.values(files).join('\n')
@@ -38,6 +38,7 @@ test('every code of the contract has its word', () => {
   const outcome: Record<Run['outcome'], keyof typeof messages> = { running: 'outcome.running', done: 'outcome.done', out_of_memory: 'outcome.out_of_memory', failed: 'outcome.failed', cancelled: 'outcome.cancelled', timed_out: 'outcome.timed_out', lost: 'outcome.lost' }
   const phase: Record<Phase['kind'], keyof typeof messages> = { load: 'phase.load', text_encode: 'phase.text_encode', image_encode: 'phase.image_encode', sample: 'phase.sample', vae_encode: 'phase.vae_encode', vae_decode: 'phase.vae_decode', upscale: 'phase.upscale', other: 'phase.other', unknown: 'phase.unknown' }
   const health: Record<Finding['health'], keyof typeof messages> = { good: 'health.good', notice: 'health.notice', problem: 'health.problem' }
-  for (const table of [verdict, plan, outcome, phase, health])
+  const change: Record<Change['kind'], keyof typeof messages> = { tile_vae: 'change.tile_vae', split_batch: 'change.split_batch', free_models: 'change.free_models', reserve_vram: 'change.reserve_vram', lower_precision: 'change.lower_precision', two_pass: 'change.two_pass', resolution: 'change.resolution', steps: 'change.steps' }
+  for (const table of [verdict, plan, outcome, phase, health, change])
     for (const [code, key] of Object.entries(table)) expect(key.endsWith(`.${code}`) && english[key] !== '', key).toBe(true)
 })
