@@ -59,13 +59,24 @@ export function formatUnit(value: Maybe, unit: string, digits = 0): string {
   return known(value) ? `${value.toFixed(digits)} ${unit}` : kUnknown
 }
 
+// Making one costs more than all it ever formats: a table that scrolls asks for hundreds a second.
+interface Formats { time: Intl.DateTimeFormat; count: Intl.NumberFormat }
+const formats = new Map<string, Formats>()
+function formatsOf(language: string): Formats {
+  let found = formats.get(language)
+  if (!found) {
+    found = { time: new Intl.DateTimeFormat(language, { dateStyle: 'short', timeStyle: 'short' }), count: new Intl.NumberFormat(language) }
+    formats.set(language, found)
+  }
+  return found
+}
+
 export function formatTime(ms: Maybe, language: string): string {
-  if (!known(ms)) return kUnknown
-  return new Intl.DateTimeFormat(language, { dateStyle: 'short', timeStyle: 'short' }).format(new Date(ms))
+  return known(ms) ? formatsOf(language).time.format(ms) : kUnknown
 }
 
 export function formatCount(value: Maybe, language: string): string {
-  return known(value) ? new Intl.NumberFormat(language).format(value) : kUnknown
+  return known(value) ? formatsOf(language).count.format(value) : kUnknown
 }
 
 export function formatSize(width: Maybe, height: Maybe): string {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Goal: the page is as quick as promised: < 100 ms from a slider to the forecast on screen, < 1 s until it can be used, 60 frames a
 // second with half an hour of samples on the chart, < 250 KiB before the first view. Method: the real page measures itself by the
-// browser's clock. Other programs run beside and two cores are soon full: medians count, of the slider's moves the better half of them.
-// Every number is printed.
+// browser's clock. Other programs run beside and two cores are soon full: medians count. Every number is printed.
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Daemon, openBrowser } from './ship'
@@ -61,7 +60,7 @@ test('a slider that moves has its new forecast on screen within 100 ms', async (
       return taken
     })
     console.log(`slider to forecast on screen: p25 ${atShare(times, 0.25).toFixed(0)} ms, median ${median(times).toFixed(0)} ms, p90 ${atShare(times, 0.9).toFixed(0)} ms, ${times.length} moves`)
-    expect(atShare(times, 0.25)).toBeLessThan(100)
+    expect(median(times)).toBeLessThan(100)
   })
 })
 

@@ -184,7 +184,7 @@ export const messages = {
   'trend.unnamed': 'own workflow',
   'trend.daysText': 'Runs of each day, oldest first',
   'trend.table': 'The sums as a table',
-  'trend.newestOnly': 'Many runs have these words: these are the sums of the newest 4,000.',
+  'trend.newestOnly': 'Many runs have these words: these are the sums of the newest 2,000.',
   'trend.spoken': '{key}: {runs} runs, {done} done, {memory} out of memory',
   'cards.title': 'The same job on another card',
   'cards.add': 'Add a card',

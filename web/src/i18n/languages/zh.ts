@@ -186,7 +186,7 @@ export const messages: Messages = {
   'trend.unnamed': '自己的工作流',
   'trend.daysText': '每天的运行次数，从早到晚',
   'trend.table': '汇总表',
-  'trend.newestOnly': '包含这些词的运行很多：此处只汇总最新的 4,000 次。',
+  'trend.newestOnly': '包含这些词的运行很多：此处只汇总最新的 2,000 次。',
   'trend.spoken': '{key}：{runs} 次运行，{done} 次完成，{memory} 次显存不足',
   'cards.title': '同一任务换一张卡',
   'cards.add': '添加显卡',
