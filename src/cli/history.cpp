@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <ctime>
 #include <memory>
 #include <optional>
@@ -142,6 +143,12 @@ Result<Exit> show_trends(Session& session, const HistoryFlags& flags) {
         else
             draw_days(session.out, trend.days);
     }
+    const bool has_many = std::ranges::any_of(trends, [](const service::Trend& trend) {
+        return trend.total.runs >= history::kSummedByWordsMax;
+    });
+    if (flags.filter.text && has_many)
+        session.out.line(fmt::format("many runs have these words: the newest {} are added up",
+                                     history::kSummedByWordsMax));
     return Exit::Done;
 }
 

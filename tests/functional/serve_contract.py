@@ -33,5 +33,27 @@ class Contract(FunctionalTest):
         print(generated.group(0), "requests")
 
 
+class Examples(FunctionalTest):
+    def test_every_call_has_one(self):
+        daemon = Daemon(self.home, "--simulate", "--card", "rtx3050-6gb", "--speed", 0)
+        self.addCleanup(daemon.stop)
+        _, contract = daemon.get("/openapi.json")
+        self.assertEqual(contract["openapi"][:3], "3.1")
+        asked = 0
+        for path, calls in contract["paths"].items():
+            for method, call in calls.items():
+                if method == "parameters":
+                    continue
+                asked += 1
+                bodies = [call["requestBody"]] if "requestBody" in call else []
+                bodies += [answer for status, answer in call["responses"].items() if status[0] == "2"]
+                for body in bodies:
+                    for kind, content in body.get("content", {}).items():
+                        # A picture is not for a text, and the contract is its own.
+                        if not kind.startswith("image/") and path != "/openapi.json":
+                            self.assertTrue(content.get("example") is not None or content.get("examples"), f"{method} {path} {kind}")
+        self.assertGreaterEqual(asked, 30)
+
+
 if __name__ == "__main__":
     unittest.main()
