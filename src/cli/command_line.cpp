@@ -133,6 +133,7 @@ int run_command_line(const std::vector<std::string>& arguments, const World& wor
     add_generate(commands);
     add_presets(commands);
     add_history(commands);
+    add_quality(commands);
     add_doctor(commands);
     add_top(commands);
     add_trace(commands);

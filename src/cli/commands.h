@@ -50,6 +50,8 @@ void add_convert(Commands& commands);
 void add_generate(Commands& commands);
 void add_presets(Commands& commands);
 void add_history(Commands& commands);
+void add_quality(Commands& commands);
+void add_quality_compare(Commands& commands, CLI::App& quality);  // below it
 void add_doctor(Commands& commands);
 void add_top(Commands& commands);
 void add_trace(Commands& commands);
