@@ -125,6 +125,32 @@ std::string joined(const std::vector<std::filesystem::path>& paths) {
 }
 
 // One row for each setting: its names, how it is understood, how it is shown.
+Result<std::string> gateway_policy(const Raw& raw, std::string_view text) {
+    std::string name = to_lower_ascii(trim(text));
+    constexpr std::array<std::string_view, 4> kPolicies{"observe", "advise", "fit", "enforce"};
+    if (std::ranges::find(kPolicies, name) == kPolicies.end())
+        return out_of_range(raw, fmt::format("one of {}", fmt::join(kPolicies, ", ")));
+    return name;
+}
+
+Result<void> set_client_policies(Setting<std::map<std::string, std::string>>& setting,
+                                 const Raw& raw) {
+    std::map<std::string, std::string> policies;
+    // A list of plimsoll.toml comes joined by colons.
+    std::string text = raw.text;
+    if (raw.origin == Origin::File) std::ranges::replace(text, ':', ',');
+    for (const std::string_view one : split(text, ',')) {
+        if (trim(one).empty()) continue;
+        const std::size_t at = one.rfind('=');
+        if (at == std::string_view::npos || trim(one.substr(0, at)).empty())
+            return out_of_range(raw, "client_id=policy, separated by commas");
+        TRY_ASSIGN(std::string policy, gateway_policy(raw, one.substr(at + 1)));
+        policies.insert_or_assign(std::string(trim(one.substr(0, at))), std::move(policy));
+    }
+    take(setting, std::move(policies), raw);
+    return {};
+}
+
 struct Key {
     const char* name;
     const char* environment;
@@ -197,6 +223,34 @@ constexpr std::array kKeys{
     Key{"listen", "PLIMSOLL_LISTEN",
         [](Config& c, const Raw& raw) { return set_listen(c.listen, raw); },
         [](const Config& c) { return line(c.listen, c.listen.value); }},
+    Key{"policy", "PLIMSOLL_POLICY",
+        [](Config& c, const Raw& raw) -> Result<void> {
+            TRY_ASSIGN(std::string name, gateway_policy(raw, raw.text));
+            take(c.policy, std::move(name), raw);
+            return {};
+        },
+        [](const Config& c) { return line(c.policy, c.policy.value); }},
+    Key{"client_policies", "PLIMSOLL_CLIENT_POLICIES",
+        [](Config& c, const Raw& raw) { return set_client_policies(c.client_policies, raw); },
+        [](const Config& c) {
+            std::string text;
+            for (const auto& [client, policy] : c.client_policies.value)
+                text += fmt::format("{}{}={}", text.empty() ? "" : ",", client, policy);
+            return line(c.client_policies, text);
+        }},
+    Key{"comfyui_restart", "PLIMSOLL_COMFYUI_RESTART",
+        [](Config& c, const Raw& raw) { return set_text(c.comfyui_restart, raw); },
+        [](const Config& c) { return line(c.comfyui_restart, c.comfyui_restart.value); }},
+    // Below room temperature no card is; above 110 none lives.
+    Key{"target_celsius", "PLIMSOLL_TARGET_CELSIUS",
+        [](Config& c, const Raw& raw) {
+            return set_integer(c.target_celsius, raw, 0, 110, " °C (0: the card's own)");
+        },
+        [](const Config& c) {
+            return line(c.target_celsius, c.target_celsius.value == 0
+                                              ? "the card's own thresholds"
+                                              : fmt::format("{} °C", c.target_celsius.value));
+        }},
     // A century, and more runs than SQLite's pages could hold.
     Key{"history_days", "PLIMSOLL_HISTORY_DAYS",
         [](Config& c, const Raw& raw) {

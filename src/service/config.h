@@ -52,6 +52,13 @@ struct Config {
 
     Setting<std::string> listen{"127.0.0.1:8190"};  // PLIMSOLL_LISTEN; of the daemon
 
+    // Of prompts that come through the gateway.
+    Setting<std::string> policy{"fit"};  // PLIMSOLL_POLICY: observe, advise, fit, enforce
+    Setting<std::map<std::string, std::string>>
+        client_policies;  // PLIMSOLL_CLIENT_POLICIES: client_id=policy, separated by commas
+    Setting<std::string> comfyui_restart;  // PLIMSOLL_COMFYUI_RESTART: a command; empty: none may
+    Setting<int> target_celsius{0};        // PLIMSOLL_TARGET_CELSIUS; 0: the card's own thresholds
+
     // What history keeps; 0: for ever. Runs beyond any of the limits go, their statistics stay.
     Setting<int> history_days{0};   // PLIMSOLL_HISTORY_DAYS
     Setting<int> history_runs{0};   // PLIMSOLL_HISTORY_RUNS

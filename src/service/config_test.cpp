@@ -185,6 +185,28 @@ TEST_F(ConfigTest, home_follows_the_platform_when_nothing_is_said) {
     EXPECT_THAT(read().error().message, HasSubstr("PLIMSOLL_HOME"));
 }
 
+TEST_F(ConfigTest, policies_are_names_for_all_and_for_single_clients) {
+    EXPECT_EQ(read()->policy.value, "fit");
+    environment_["PLIMSOLL_POLICY"] = " Observe";
+    EXPECT_EQ(read()->policy.value, "observe");
+    environment_["PLIMSOLL_POLICY"] = "obey";
+    EXPECT_THAT(read().error().message, HasSubstr("observe, advise, fit, enforce"));
+    environment_.erase("PLIMSOLL_POLICY");
+    environment_["PLIMSOLL_CLIENT_POLICIES"] = "krita=enforce, a=b=advise,";
+    const auto policies = read()->client_policies.value;
+    EXPECT_EQ(policies.size(), 2U);
+    EXPECT_EQ(policies.at("krita"), "enforce");
+    EXPECT_EQ(policies.at("a=b"), "advise");
+    environment_["PLIMSOLL_CLIENT_POLICIES"] = "krita";
+    EXPECT_THAT(read().error().message, HasSubstr("client_id=policy"));
+    environment_.erase("PLIMSOLL_CLIENT_POLICIES");
+    write("work", "client_policies = ['krita=observe', 'swarm=fit']\ntarget_celsius = 70");
+    EXPECT_EQ(read()->client_policies.value.at("swarm"), "fit");
+    EXPECT_EQ(read()->target_celsius.value, 70);
+    environment_["PLIMSOLL_TARGET_CELSIUS"] = "1000";
+    EXPECT_THAT(read().error().message, HasSubstr("0 to 110"));
+}
+
 TEST_F(ConfigTest, every_key_is_listed_with_value_and_source) {
     environment_["SAFETY_MARGIN"] = "0.25";
     const auto lines = config_lines(read().value());
