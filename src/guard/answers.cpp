@@ -81,7 +81,7 @@ bool Guard::wants(Route route) const noexcept {
             return held_ > 0 || has_flights_;
         case Route::HistoryItem:
         case Route::GetHistory:
-            return has_history_ || held_ > 0;
+            return has_history_ || held_ > 0 || has_flights_;
         case Route::PostHistory:
             return has_history_ || has_flights_;
         case Route::Free:
@@ -246,6 +246,15 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
                     body = with_member(*body, ended.view.prompt_id, *ended.history);
             break;
         }
+        case Route::HistoryItem: {
+            // ComfyUI still tells of the try before, until this one has ended.
+            const HeldEntry* const entry = queue_.find(request.argument);
+            if (is_gone || entry == nullptr || entry->kept.mark.attempts == 0 ||
+                upstream.body.contains(R"("status_str": "success")"))
+                return std::nullopt;
+            body = "{}";
+            break;
+        }
         case Route::PostQueue:
         case Route::Interrupt:
             // What waited here was taken back all the same.
@@ -402,9 +411,16 @@ GuardCounts Guard::counts() const {
     return counts_;
 }
 
-std::pair<HeatState, std::string> Guard::heat() const {
+GuardView Guard::view() const {
+    GuardView view;
+    view.jobs = list();
     const std::lock_guard lock(mutex_);
-    return {heat_.state(), heat_.why()};
+    view.policy = parts_.options.policy;
+    view.paused = paused_;
+    view.heat = heat_.state();
+    view.heat_why = heat_.why();
+    view.counts = counts_;
+    return view;
 }
 
 }  // namespace plimsoll::guard

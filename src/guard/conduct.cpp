@@ -331,6 +331,7 @@ void Guard::end_flight(const std::string& prompt_id) {
         return;
     }
     if (flight.stopped_for) {
+        record_run(flight, history::Outcome::Failed, flight.stop_reason.value_or(""));
         end_failed(std::move(flight), *flight.stopped_for, "");
         return;
     }
@@ -363,7 +364,11 @@ void Guard::end_flight(const std::string& prompt_id) {
         end_failed(std::move(flight), failure, message);
         return;
     }
-    // ComfyUI does not know it any more.
+    // ComfyUI does not know it (any more).
+    if (flight.disowned) {
+        forget(flight.prompt_id);
+        return;
+    }
     const bool ran = flight.started_ms.has_value();
     {
         const std::lock_guard lock(mutex_);
@@ -656,7 +661,11 @@ void Guard::send_next() {
         flight.prompt_id = *next;
         flight.sent_ms = now;
     }
-    if (prepare(entry, flight)) {
+    if (prepare(entry, flight) && !entry.cleared) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (HeldEntry* const waiting = queue_.find(flight.prompt_id)) waiting->cleared = true;
+        }
         clear_card(false);
         if (clearing_) return;
     }
@@ -895,7 +904,8 @@ void Guard::on_upstream(bool reachable, const std::string& why) {
 }
 
 void Guard::on_prompt_answered(std::uint64_t number, int status, const std::string& body) {
-    std::optional<Flight> refused;
+    constexpr int kServerError = 500;
+    std::optional<std::string> refused;
     {
         const std::lock_guard lock(mutex_);
         const auto found = std::ranges::find_if(flights_, [&](const auto& one) {
@@ -907,19 +917,35 @@ void Guard::on_prompt_answered(std::uint64_t number, int status, const std::stri
         if (status == 200 && (!given || *given == found->first)) {
             found->second.confirmed = true;
             found->second.polled_ms = 0;
+        } else if (status >= kServerError) {
+            // It may have arrived all the same: ComfyUI is asked before it is forgotten.
+            found->second.disowned = true;
+            found->second.lost_contact = true;
         } else {
             // The client has heard it: refused, or accepted under an id of ComfyUI's own.
             if (status == 200) ids_are_kept_ = false;
-            refused = std::move(found->second);
+            refused = found->first;
             flights_.erase(found);
         }
         recount();
         woken_ = true;
     }
-    if (refused)
-        end_job(*refused, HeldState::Failed, fmt::format("ComfyUI answered {}", status),
-                std::nullopt);
+    if (refused) forget(*refused);
     wake_.notify_all();
+}
+
+void Guard::forget(const std::string& prompt_id) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!queue_.take(prompt_id)) return;
+        --counts_.accepted;
+        ++counts_.refused;
+        recount();
+        announce();
+    }
+    const std::vector<std::string> gone{prompt_id};
+    const auto dropped = with_store([&](history::Store& store) { return store.drop_held(gone); });
+    if (!dropped) warn("history", prompt_id, dropped.error().message);
 }
 
 void Guard::warn(std::string_view code, const std::string& prompt_id, const std::string& text) {

@@ -193,6 +193,7 @@ void Guard::check(Call& call) {
     const std::string_view body = call.prompt.request().body;
     const std::string_view prompt = part(body, *call.fields.prompt);
     const auto place = parts_.place();
+    const bool knows_card = place->site.from_comfyui || !place->config.card.value.empty();
     Walls walls;
     std::vector<SharedProgram> past;
     {
@@ -202,7 +203,10 @@ void Guard::check(Call& call) {
     }
     const CheckRequest request{
         .prompt = prompt, .wishes = call.wishes, .budget = place->budget, .plan_level = 0};
-    auto checked = check_prompt(request, walls, forecaster(*place, prompt, {}));
+    // Nobody is held to the line of a card that is guessed.
+    auto checked =
+        knows_card ? check_prompt(request, walls, forecaster(*place, prompt, {}))
+                   : Result<Checked>(fail(Errc::Unavailable, "ComfyUI has not told its card yet"));
     if (checked) {
         call.checked = std::move(*checked);
         if (!past.empty()) call.needs_clear = needs_clear(call.checked.prompt, *place, past);
@@ -222,8 +226,8 @@ PromptDecision Guard::decide(gateway::PromptCall& prompt) {
     const Result<gateway::PromptBody>& fields = prompt.body();
     // What is no prompt is ComfyUI's to refuse, in its own words.
     if (!fields || !fields->prompt) return Forward{};
-    if (!workflow::parse_api_workflow(part(prompt.request().body, *fields->prompt)))
-        return Forward{};
+    const auto graph = workflow::parse_api_workflow(part(prompt.request().body, *fields->prompt));
+    if (!graph || graph->nodes.empty()) return Forward{};
     // An id that is no text is what each version of ComfyUI makes of it.
     const bool odd_id = fields->prompt_id_span && !fields->prompt_id &&
                         part(prompt.request().body, *fields->prompt_id_span) != "null";
@@ -318,7 +322,10 @@ PromptDecision Guard::accept(Call& call) {
         const std::lock_guard lock(mutex_);
         const HeldEntry* const known = queue_.find(call.id);
         // The client asks again because it did not hear the answer: the same one, not a second run.
-        if (known != nullptr && known->facts.digest == entry.facts.digest)
+        const bool is_same = known != nullptr && known->facts.digest == entry.facts.digest;
+        if (const auto flight = flights_.find(call.id); is_same && flight != flights_.end())
+            flight->second.disowned = false;
+        if (is_same)
             return call.prompt.take() ? PromptDecision(Hold{.prompt_id = call.id,
                                                             .number = known->facts.number,
                                                             .answer_headers = {},

@@ -18,6 +18,7 @@
 #include "guard/check.h"
 #include "guard/heat.h"
 #include "guard/held_queue.h"
+#include "guard/held_view.h"
 #include "guard/ladder.h"
 #include "guard/policy.h"
 #include "guard/residents.h"
@@ -53,35 +54,7 @@ struct GuardOptions {
     std::optional<double> target_c;                  // for quiet nights
 };
 
-// How a prompt that was accepted stands, for the doors.
-enum class HeldState : std::uint8_t { Waiting, Sent, Running, Done, Failed, Cancelled };
-[[nodiscard]] std::string_view held_state_name(HeldState state);
-struct HeldView {
-    std::string prompt_id;
-    HeldState state = HeldState::Waiting;
-    Facts facts;
-    std::int64_t accepted_ms = 0;
-    std::int64_t ended_ms = 0;  // 0: has not
-    std::int64_t priority = 0;
-    std::size_t place = 0;  // 0: it is with ComfyUI; 1: next
-    WaitsFor waits_for = WaitsFor::Nothing;
-    std::optional<double> start_seconds = std::nullopt;  // from now; nullopt: nobody knows
-    std::string why = {};                                // why it did not end well
-};
 inline constexpr std::size_t kEndedMax = 200;  // chosen: older ones are in the history
-
-struct GuardCounts {
-    std::int64_t accepted = 0;
-    std::int64_t done = 0;
-    std::int64_t failed = 0;
-    std::int64_t cancelled = 0;
-    std::int64_t refused = 0;
-    std::int64_t retried = 0;
-    std::int64_t changed = 0;
-    std::int64_t quarantined = 0;
-    std::int64_t freed = 0;
-    std::int64_t waiting = 0;
-};
 
 class Guard final : public gateway::PromptHook, public gateway::GatewayObserver {
   public:
@@ -89,7 +62,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
         std::function<std::shared_ptr<const service::Place>()> place;
         service::ComfyAtHand& comfyui;
         // Opened once; where it fails prompts go on as they came, and it is said.
-        std::function<Result<std::unique_ptr<history::Store>>()> open_store;
+        std::function<Result<std::shared_ptr<history::Store>>()> open_store;
         const Clock& clock;
         std::uint64_t seed = 0;  // of ids
         GuardOptions options = {};
@@ -149,7 +122,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void resume();
     [[nodiscard]] bool is_paused() const;
     [[nodiscard]] GuardCounts counts() const;
-    [[nodiscard]] std::pair<HeatState, std::string> heat() const;
+    [[nodiscard]] GuardView view() const;
 
   private:
     // A prompt that ComfyUI has got, or may have.
@@ -164,6 +137,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
         std::optional<service::NodeError> error;
         bool ended = false;                      // ComfyUI is done with it
         bool lost_contact = false;               // ComfyUI was not there meanwhile
+        bool disowned = false;                   // its client was told that ComfyUI is not there
         bool history_gone = false;               // its client deletes what ComfyUI remembers of it
         std::optional<std::string> stop_reason;  // ours, not its client's
         bool stopped_by_heat = false;
@@ -257,6 +231,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
 
     // answers.cpp: ComfyUI's routes
     [[nodiscard]] std::vector<const HeldEntry*> held_entries() const;  // with the lock held
+    // One that nobody waits for any more is forgotten.
+    void forget(const std::string& prompt_id);
     // Takes back those that wait; those that ComfyUI has are left to it. The ids that it took.
     std::vector<std::string> take_back(const std::vector<std::string>& ids);
 
@@ -264,7 +240,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     Callbacks callbacks_;
 
     std::mutex store_mutex_;
-    std::unique_ptr<history::Store> store_;
+    std::shared_ptr<history::Store> store_;
     std::mutex models_mutex_;
     std::unique_ptr<service::ModelLibrary> models_;
 

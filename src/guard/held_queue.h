@@ -40,6 +40,7 @@ struct HeldEntry {
     std::optional<workflow::Span> extra_data = std::nullopt;  // in kept.body
     std::vector<std::string> outputs = {};                    // ids of nodes that nobody reads
     bool unclear = false;  // an earlier process may have sent it: ComfyUI is to be asked first
+    bool cleared = false;  // the card was cleared for it once: that is enough
     std::int64_t not_before_ms = 0;
     int passed = 0;
 
