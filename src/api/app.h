@@ -30,11 +30,16 @@
 #include <string_view>
 #include <vector>
 
+namespace plimsoll::guard {
+class Guard;
+}
+
 namespace plimsoll::api {
 
 struct AppParts {
     service::Lookout& lookout;
     service::JobQueue& jobs;
+    guard::Guard& gateway;
     service::ComfyAtHand& comfyui;
     std::function<Result<std::unique_ptr<history::Store>>()> open_history;
     const Clock& clock;

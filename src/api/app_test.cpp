@@ -5,6 +5,7 @@
 // without a ComfyUI.
 #include "api/app.h"
 
+#include "guard/guard.h"
 #include "net/blocking_client.h"
 
 #include <fmt/format.h>
@@ -47,8 +48,16 @@ class AppTest : public testing::Test {
                  .clock = system_clock(),
                  .seed = 1},
                 {}),
+          // Never started either: nothing is sent.
+          guard_({.place = [this] { return lookout_->place(); },
+                  .comfyui = comfyui_,
+                  .open_store = open_history,
+                  .clock = system_clock(),
+                  .seed = 2},
+                 {}),
           app_({.lookout = *lookout_,
                 .jobs = jobs_,
+                .gateway = guard_,
                 .comfyui = comfyui_,
                 .open_history = open_history,
                 .clock = system_clock(),
@@ -88,6 +97,7 @@ class AppTest : public testing::Test {
     Metrics metrics_;
     std::unique_ptr<service::Lookout> lookout_;
     service::JobQueue jobs_;
+    guard::Guard guard_;
     App app_;
     std::unique_ptr<net::Server> server_;
 };
@@ -209,6 +219,23 @@ TEST(MatchRoute, decodes_what_stands_for_a_name_and_lists_the_methods_of_a_path)
         EXPECT_TRUE(match_route("GET", path).route == nullptr ||
                     std::string_view(path) == "/api/jobs/")
             << path;
+}
+
+TEST_F(AppTest, the_gateways_queue_can_be_paused_and_says_what_it_does_not_have) {
+    EXPECT_THAT(ask("GET", "/api/gateway").body, HasSubstr(R"("paused":false)"));
+    EXPECT_THAT(ask("POST", "/api/gateway/pause").body, HasSubstr(R"("paused":true)"));
+    EXPECT_THAT(ask("POST", "/api/gateway/resume").body, HasSubstr(R"("paused":false)"));
+    EXPECT_THAT(ask("GET", "/api/jobs").body, HasSubstr(R"("held":[])"));
+    for (const char* const method : {"GET", "DELETE"})
+        EXPECT_THAT(error_of(ask(method, "/api/gateway/jobs/none")), StartsWith("404"));
+    const auto change = [&](const char* body) {
+        return error_of(ask("PATCH", "/api/gateway/jobs/none", body));
+    };
+    EXPECT_THAT(change(R"({"priority": 5})"), StartsWith("404"));
+    EXPECT_THAT(change(R"({"before": ""})"), StartsWith("404"));
+    for (const char* const body :
+         {R"({"priority": 5000})", R"({"priority": "5"})", "{}", "[]", R"({"colour": "red"})"})
+        EXPECT_THAT(change(body), StartsWith("400")) << body;
 }
 
 }  // namespace

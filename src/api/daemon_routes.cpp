@@ -3,6 +3,7 @@
 // The daemon itself: is it there, what is wrong, what it counts, what its API is.
 #include "api/app.h"
 #include "api/routes.h"
+#include "guard/guard.h"
 #include "service/doctor.h"
 #include "wire/encode.h"
 
@@ -38,6 +39,7 @@ Answer get_metrics(Call& call) {
     const auto jobs = parts.jobs.list();
     parts.metrics.set_jobs_waiting(static_cast<std::size_t>(
         std::ranges::count(jobs, service::QueueState::Queued, &service::QueuedJob::state)));
+    parts.metrics.set_gateway(parts.gateway.view());
     parts.metrics.set_streams(parts.events.streams());
     Answer answer;
     answer.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -5,7 +5,9 @@
 #include "api/picture.h"
 #include "api/routes.h"
 #include "base/text.h"
+#include "guard/guard.h"
 #include "wire/encode_daemon.h"
+#include "wire/encode_held.h"
 
 #include <algorithm>
 #include <utility>
@@ -35,7 +37,12 @@ Answer with_job_id(Call& call, Answer (*use)(Call&, const std::string&)) {
 }  // namespace
 
 Answer list_jobs(Call& call) {
-    return answer_json(wire::encode_jobs(call.app.parts().jobs.list()));
+    json::object answer = wire::encode_jobs(call.app.parts().jobs.list());
+    json::array held;
+    for (const guard::HeldView& job : call.app.parts().gateway.list())
+        held.emplace_back(wire::encode_held_job(job));
+    answer["held"] = std::move(held);
+    return answer_json(answer);
 }
 
 Answer get_job(Call& call) {

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <fstream>
 #include <optional>
+#include <utility>
 
 namespace plimsoll::api {
 
@@ -79,6 +80,13 @@ struct Metrics::Families {
                                    .Register(registry)
                                    .Add({}, kErrorRatios);
     Gauge& waiting = gauge(registry, "plimsoll_jobs_waiting", "Jobs in the queue.").Add({});
+    Family<Gauge>& gateway =
+        gauge(registry, "plimsoll_gateway_jobs",
+              "Prompts that came through the gateway since the start, by what became of them.");
+    Gauge& held = gauge(registry, "plimsoll_gateway_jobs_held", "Prompts that wait here.").Add({});
+    Gauge& heat =
+        gauge(registry, "plimsoll_heat_state", "0 cool or unknown, 1 warm, 2 hot, 3 critical.")
+            .Add({});
     Gauge& streams = gauge(registry, "plimsoll_event_streams", "Open event streams.").Add({});
     Gauge& up = gauge(registry, "plimsoll_comfyui_up", "1 while ComfyUI answers.").Add({});
     Gauge& line = gauge(registry, "plimsoll_load_line_bytes", "The load line.").Add({});
@@ -145,6 +153,19 @@ void Metrics::set_jobs_waiting(std::size_t count) {
 }
 void Metrics::set_streams(std::size_t count) {
     families_->streams.Set(static_cast<double>(count));
+}
+void Metrics::set_gateway(const guard::GuardView& view) {
+    const guard::GuardCounts& counts = view.counts;
+    for (const auto& [what, count] :
+         {std::pair("accepted", counts.accepted), std::pair("done", counts.done),
+          std::pair("failed", counts.failed), std::pair("cancelled", counts.cancelled),
+          std::pair("refused", counts.refused), std::pair("retried", counts.retried),
+          std::pair("changed", counts.changed), std::pair("quarantined", counts.quarantined)})
+        families_->gateway.Add({{"what", what}}).Set(static_cast<double>(count));
+    families_->held.Set(static_cast<double>(counts.waiting));
+    const bool is_cool = view.heat <= guard::HeatState::Cool;
+    families_->heat.Set(
+        is_cool ? 0 : static_cast<double>(view.heat) - static_cast<double>(guard::HeatState::Cool));
 }
 void Metrics::set_comfyui_up(bool up) {
     families_->up.Set(up ? 1 : 0);

@@ -4,6 +4,7 @@
 //
 // Enters through: calls of the routes and callbacks.   Leaves through: text.   Threads: any.
 #pragma once
+#include "guard/held_view.h"
 #include "service/job_queue.h"
 #include "service/lookout.h"
 
@@ -25,6 +26,7 @@ class Metrics {
     void count_job(const service::QueuedJob& job);  // one that has ended
     void set_jobs_waiting(std::size_t count);
     void set_streams(std::size_t count);
+    void set_gateway(const guard::GuardView& view);
     void set_card(const service::CardSample& sample, Bytes load_line);
     void set_comfyui_up(bool up);
 

@@ -104,6 +104,12 @@ Answer get_job(Call& call);
 Answer delete_job(Call& call);
 Answer get_job_image(Call& call);
 Answer get_job_preview(Call& call);
+Answer get_gateway(Call& call);
+Answer pause_gateway(Call& call);
+Answer resume_gateway(Call& call);
+Answer get_held_job(Call& call);
+Answer patch_held_job(Call& call);
+Answer delete_held_job(Call& call);
 
 // All runs that a filter finds, a part at a time: oldest first, as CSV or as lines of JSON.
 class Export {

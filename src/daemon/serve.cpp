@@ -120,6 +120,9 @@ void add_serve(cli::Commands& commands) {
            "beyond this machine PLIMSOLL_TOKEN must be set");
     config("--upstream", "comfyui_server_url", "URL",
            "ComfyUI with its port, http://localhost:8188");
+    config("--policy", "policy", "NAME",
+           "of prompts through the gateway: observe, advise, fit or enforce, built-in fit "
+           "(PLIMSOLL_POLICY)");
     command
         .add_option("--allow-host", flags->hosts,
                     "a name by which browsers reach it, beside localhost and addresses in digits")

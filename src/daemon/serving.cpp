@@ -2,12 +2,14 @@
 #include "daemon/serving.h"
 
 #include "api/question.h"
+#include "daemon/restart_command.h"
 #include "service/comfyui/client.h"
 #include "service/launch.h"
 #include "service/local_card.h"
 #include "telemetry/local_devices.h"
 #include "wire/encode.h"
 #include "wire/encode_daemon.h"
+#include "wire/encode_held.h"
 
 #include <fmt/format.h>
 
@@ -124,9 +126,11 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
                                  .clock = world_.clock,
                                  .seed = os_seed()},
         watch_jobs());
+    make_guard(comfyui, open_history);
     app_ = std::make_unique<api::App>(
         api::AppParts{.lookout = *lookout_,
                       .jobs = *jobs_,
+                      .gateway = *guard_,
                       .comfyui = comfyui,
                       .open_history = open_history,
                       .clock = world_.clock,
@@ -143,6 +147,8 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
     TRY_ASSIGN(server_, net::Server::start(std::move(server), app_->handler()));
     // Not before it listens: whoever started the daemon waits for that.
     lookout_->start();
+    guard_->restore();
+    guard_->start();
     jobs_->restore([this](const std::string& request) -> Result<service::JobOrder> {
         auto order = api::resolve_order(*app_, *lookout_->place(), request);
         if (order) return std::move(*order);
@@ -162,10 +168,46 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
     return {};
 }
 
+void Serving::make_guard(service::ComfyAtHand& comfyui, const OpenHistory& open_history) {
+    const service::Config& config = lookout_->place()->config;
+    guard::GuardOptions options;
+    options.policy = guard::parse_policy(config.policy.value).value_or(guard::Policy::Fit);
+    for (const auto& [client, name] : config.client_policies.value)
+        options.policy_of_client.emplace(client,
+                                         guard::parse_policy(name).value_or(options.policy));
+    if (config.target_celsius.value > 0)
+        options.target_c = static_cast<double>(config.target_celsius.value);
+    guard_ = std::make_unique<guard::Guard>(
+        guard::Guard::Parts{.place = [this] { return lookout_->place(); },
+                            .comfyui = comfyui,
+                            .open_store = open_history,
+                            .clock = world_.clock,
+                            .seed = os_seed(),
+                            .options = std::move(options),
+                            .restart_comfyui = restart_by_command(config.comfyui_restart.value)},
+        guard::Guard::Callbacks{
+            .on_job =
+                [this](const guard::HeldView& job) {
+                    events_.publish("held", wire::encode_held_job(job));
+                },
+            .on_warning = [this](std::string_view code, const std::string& prompt_id,
+                                 const std::string& message) { warn(code, prompt_id, message); },
+            .on_busy =
+                [this](bool busy) {
+                    guard_busy_ = busy;
+                    set_busy();
+                }});
+}
+
+void Serving::set_busy() {
+    lookout_->set_busy(queue_busy_ || guard_busy_);
+}
+
 service::Lookout::Callbacks Serving::watch_card() {
     return {.on_sample =
                 [this](const service::CardSample& sample) {
                     const Bytes line = lookout_->place()->budget.load_line;
+                    if (guard_) guard_->on_sample(sample);
                     metrics_.set_comfyui_up(true);
                     metrics_.set_card(sample, line);
                     events_.publish("telemetry",
@@ -196,7 +238,11 @@ service::JobQueue::Callbacks Serving::watch_jobs() {
                 },
             .on_warning = [this](std::string_view code, const std::string& job_id,
                                  const std::string& message) { warn(code, job_id, message); },
-            .on_busy = [this](bool busy) { lookout_->set_busy(busy); }};
+            .on_busy =
+                [this](bool busy) {
+                    queue_busy_ = busy;
+                    set_busy();
+                }};
 }
 
 void Serving::warn(std::string_view code, const std::string& job_id, const std::string& message) {
@@ -232,6 +278,7 @@ void Serving::stop() {
     caretaker_.reset();
     events_.close();
     if (server_) server_->stop(kStopGrace);
+    if (guard_) guard_->stop();
     if (jobs_) jobs_->stop();
     if (lookout_) lookout_->stop();
 }

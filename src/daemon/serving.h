@@ -10,8 +10,11 @@
 #include "daemon/caretaker.h"
 #include "daemon/event_lines.h"
 #include "daemon/simulated_server.h"
+#include "guard/guard.h"
 #include "service/config.h"
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +51,9 @@ class Serving {
     Result<void> wire(service::Config config, ServingOptions options);
     [[nodiscard]] service::Lookout::Callbacks watch_card();
     [[nodiscard]] service::JobQueue::Callbacks watch_jobs();
+    using OpenHistory = std::function<Result<std::unique_ptr<history::Store>>()>;
+    void make_guard(service::ComfyAtHand& comfyui, const OpenHistory& open_history);
+    void set_busy();
     void warn(std::string_view code, const std::string& job_id, const std::string& message);
     [[nodiscard]] std::vector<std::pair<std::string, json::object>> snapshot() const;
 
@@ -60,6 +66,9 @@ class Serving {
     std::unique_ptr<service::ComfyAtHand> theirs_;
     std::unique_ptr<service::Lookout> lookout_;
     std::unique_ptr<service::JobQueue> jobs_;
+    std::unique_ptr<guard::Guard> guard_;
+    std::atomic<bool> queue_busy_ = false;
+    std::atomic<bool> guard_busy_ = false;
     std::unique_ptr<api::App> app_;
     std::unique_ptr<net::Server> server_;
     std::unique_ptr<Caretaker> caretaker_;
