@@ -22,11 +22,11 @@ Plane::Plane(int columns, int rows)
     : width(columns), height(rows), values(pixels_of(columns, rows)) {}
 
 std::span<float> Plane::row(int y) {
-    return {&values[pixels_of(width, y)], static_cast<std::size_t>(width)};
+    return {values.data() + pixels_of(width, y), static_cast<std::size_t>(width)};
 }
 
 std::span<const float> Plane::row(int y) const {
-    return {&values[pixels_of(width, y)], static_cast<std::size_t>(width)};
+    return {values.data() + pixels_of(width, y), static_cast<std::size_t>(width)};
 }
 
 Image::Image(int columns, int rows) : width(columns), height(rows) {
@@ -34,11 +34,11 @@ Image::Image(int columns, int rows) : width(columns), height(rows) {
 }
 
 std::span<std::uint16_t> Image::row(int channel, int y) {
-    return {&channels.at(channel)[pixels_of(width, y)], static_cast<std::size_t>(width)};
+    return {channels.at(channel).data() + pixels_of(width, y), static_cast<std::size_t>(width)};
 }
 
 std::span<const std::uint16_t> Image::row(int channel, int y) const {
-    return {&channels.at(channel)[pixels_of(width, y)], static_cast<std::size_t>(width)};
+    return {channels.at(channel).data() + pixels_of(width, y), static_cast<std::size_t>(width)};
 }
 
 Image image_of_rgb8(std::span<const std::uint8_t> rgb, int width, int height) {

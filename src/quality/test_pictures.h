@@ -17,6 +17,11 @@ namespace plimsoll::quality::test {
 
 inline constexpr int kVectorSide = 256;
 
+inline std::size_t index_of(int x, int y, int width) {
+    return static_cast<std::size_t>(y) * static_cast<std::size_t>(width) +
+           static_cast<std::size_t>(x);
+}
+
 // Whole levels of three channels, as the recipe is written.
 struct Levels {
     int width = 0;
@@ -24,10 +29,7 @@ struct Levels {
     std::vector<int> rgb;
 
     [[nodiscard]] int& at(int x, int y, int c) {
-        return rgb[(static_cast<std::size_t>(y) * static_cast<std::size_t>(width) +
-                    static_cast<std::size_t>(x)) *
-                       3 +
-                   static_cast<std::size_t>(c)];
+        return rgb[index_of(x, y, width) * 3 + static_cast<std::size_t>(c)];
     }
     [[nodiscard]] int at(int x, int y, int c) const {
         return const_cast<Levels*>(this)->at(x, y, c);
@@ -67,7 +69,7 @@ inline int triangle(int t) {
 
 // A: waves with a little noise.
 inline Levels picture_a(int side = kVectorSide) {
-    Levels a{side, side, std::vector<int>(static_cast<std::size_t>(side * side * 3))};
+    Levels a{side, side, std::vector<int>(index_of(0, side, side) * 3)};
     Noise noise(1);
     for (int y = 0; y < side; ++y)
         for (int x = 0; x < side; ++x) {
@@ -110,7 +112,7 @@ inline Levels picture_c(int side = kVectorSide) {
 
 // Something like a photograph: shapes with edges, shading and texture at every scale, from a seed.
 inline Levels scene(int side, std::uint32_t seed) {
-    Levels out{side, side, std::vector<int>(static_cast<std::size_t>(side * side * 3))};
+    Levels out{side, side, std::vector<int>(index_of(0, side, side) * 3)};
     Noise noise(seed);
     struct Disc {
         double x, y, radius, red, green, blue, tilt;
@@ -146,18 +148,18 @@ inline Levels scene(int side, std::uint32_t seed) {
 // square of the frequency, as natural pictures have it.
 inline Levels with_texture(Levels from, double strength, std::uint32_t seed) {
     Noise noise(seed);
-    std::vector<double> texture(static_cast<std::size_t>(from.width * from.height));
+    std::vector<double> texture(index_of(0, from.height, from.width));
     for (int period = 1; period <= 32; period *= 2) {
         const int columns = from.width / period + 2;
-        std::vector<double> knots(static_cast<std::size_t>(columns * (from.height / period + 2)));
+        std::vector<double> knots(index_of(0, from.height / period + 2, columns));
         for (double& knot : knots) knot = noise.normal();
         for (int y = 0; y < from.height; ++y)
             for (int x = 0; x < from.width; ++x) {
                 const double fx = static_cast<double>(x % period) / period;
                 const double fy = static_cast<double>(y % period) / period;
-                const auto at = static_cast<std::size_t>(y / period * columns + x / period);
+                const std::size_t at = index_of(x / period, y / period, columns);
                 const auto below = at + static_cast<std::size_t>(columns);
-                texture[static_cast<std::size_t>(y * from.width + x)] +=
+                texture[index_of(x, y, from.width)] +=
                     period * ((knots[at] * (1 - fx) + knots[at + 1] * fx) * (1 - fy) +
                               (knots[below] * (1 - fx) + knots[below + 1] * fx) * fy);
             }
@@ -195,20 +197,15 @@ inline Levels blurred(const Levels& from, double sigma) {
                         const int sx = second ? x : std::clamp(x + i, 0, from.width - 1);
                         const int sy = second ? std::clamp(y + i, 0, from.height - 1) : y;
                         const std::size_t at =
-                            (static_cast<std::size_t>(sy) * static_cast<std::size_t>(from.width) +
-                             static_cast<std::size_t>(sx)) *
-                                3 +
-                            static_cast<std::size_t>(c);
+                            index_of(sx, sy, from.width) * 3 + static_cast<std::size_t>(c);
                         value += kernel[static_cast<std::size_t>(i + reach)] / sum *
                                  (second ? across[at] : from.rgb[at]);
                     }
                     if (second)
                         out.at(x, y, c) = std::clamp(static_cast<int>(std::lround(value)), 0, 255);
                     else
-                        across[(static_cast<std::size_t>(y) * static_cast<std::size_t>(from.width) +
-                                static_cast<std::size_t>(x)) *
-                                   3 +
-                               static_cast<std::size_t>(c)] = value;
+                        across[index_of(x, y, from.width) * 3 + static_cast<std::size_t>(c)] =
+                            value;
                 }
     return out;
 }
