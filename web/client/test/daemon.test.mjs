@@ -20,7 +20,7 @@ const running = []
 async function startDaemon(speed, env = {}) {
   const home = mkdtempSync(join(folder, 'home-'))
   const child = spawn(process.env.PLIMSOLL_BINARY, ['serve', '--simulate', '--card', 'rtx3050-6gb', '--speed', String(speed), '--seed', '1',
-    '--listen', '127.0.0.1:0', '--log-format', 'json'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: home,
+    '--listen', '127.0.0.1:0', '--gateway-listen', '127.0.0.1:0', '--log-format', 'json'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: home,
     env: { ...process.env, PLIMSOLL_HOME: home, HOME: home, ...env } })
   running.push(child)
   for await (const line of createInterface({ input: child.stdout })) {
@@ -189,7 +189,9 @@ test('every call takes an AbortSignal last, before it starts and while it runs',
     plan: (signal) => plimsoll.plan(kJob, signal), largest: (signal) => plimsoll.largest({ ...kJob, knob: 'width' }, signal),
     health: (signal) => plimsoll.health(signal), devices: (signal) => plimsoll.devices(signal), models: (signal) => plimsoll.models(signal),
     cards: (signal) => plimsoll.cards(signal), jobs: (signal) => plimsoll.jobs(signal), job: (signal) => plimsoll.job('x', signal),
-    cancelJob: (signal) => plimsoll.cancelJob('x', signal), history: (signal) => plimsoll.history({}, signal), run: (signal) => plimsoll.run('x', signal),
+    cancelJob: (signal) => plimsoll.cancelJob('x', signal), gateway: (signal) => plimsoll.gateway(signal),
+    pauseGateway: (signal) => plimsoll.pauseGateway(signal), resumeGateway: (signal) => plimsoll.resumeGateway(signal), heldJob: (signal) => plimsoll.heldJob('x', signal),
+    changeHeldJob: (signal) => plimsoll.changeHeldJob('x', { priority: 1 }, signal), cancelHeldJob: (signal) => plimsoll.cancelHeldJob('x', signal), history: (signal) => plimsoll.history({}, signal), run: (signal) => plimsoll.run('x', signal),
     compareRuns: (signal) => plimsoll.compareRuns('x', 'y', signal), trends: (signal) => plimsoll.trends({}, signal), stats: (signal) => plimsoll.stats({}, signal),
     exportHistory: (signal) => plimsoll.exportHistory({}, signal).next(), doctor: (signal) => plimsoll.doctor(signal), presets: (signal) => plimsoll.presets(signal),
     loadPreset: (signal) => plimsoll.loadPreset('x', signal), savePreset: (signal) => plimsoll.savePreset('x', kJob, signal), removePreset: (signal) => plimsoll.removePreset('x', signal),

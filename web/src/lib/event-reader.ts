@@ -8,12 +8,13 @@
 // It goes on where it was when the connection breaks, with a growing pause, until the signal stops it; an event is told once. What
 // the daemon refuses (a wrong token) is thrown. For pages there is EventStream (event-stream.ts).
 import { errorOf, PlimsollError, type ClientOptions } from './resource-manager'
-import type { ForecastEvent, Job, Telemetry, WarningEvent } from './types'
+import type { ForecastEvent, HeldJob, Job, Telemetry, WarningEvent } from './types'
 
 /** Each type with its data, as docs/openapi.yaml describes them. `id` is what `lastEventId` takes. */
 export type DaemonEvent =
   | { id: string; type: 'telemetry'; data: Telemetry }
   | { id: string; type: 'job'; data: Job }
+  | { id: string; type: 'held'; data: HeldJob }
   | { id: string; type: 'forecast'; data: ForecastEvent }
   | { id: string; type: 'warning'; data: WarningEvent }
   | { id: string; type: 'reset'; data: { reason: string } }
@@ -27,7 +28,7 @@ export interface ReadEventsOptions extends ClientOptions {
 const kFirstPauseMs = 500
 const kLongestPauseMs = 8_000
 const kEventCharsMax = 4 * 1024 * 1024 // chosen: a forecast has 20,000
-const kTypes = new Set(['telemetry', 'job', 'forecast', 'warning', 'reset'])
+const kTypes = new Set(['telemetry', 'job', 'held', 'forecast', 'warning', 'reset'])
 
 interface RawEvent { id: string; type: string; data: string }
 

@@ -9,7 +9,7 @@
 // Every call takes an AbortSignal last, resolves with the daemon's answer, and rejects with PlimsollError, which carries the
 // daemon's own code and message. Nothing is retried silently: the caller decides.
 import type {
-  CardEntry, Checkup, Comparison, Device, ErrorBody, ExportQuery, Forecast, ForecastRequest, GenerateRequest, Health, HistoryPage, HistoryQuery, Job,
+  CardEntry, Checkup, Comparison, Device, ErrorBody, ExportQuery, Forecast, ForecastRequest, Gateway, GenerateRequest, Health, HeldJob, HeldJobChange, HistoryPage, HistoryQuery, Job,
   JobDetail, Largest, LargestRequest, Models, Optimal, OptimalRequest, Plan, PlanRequest, Preset, PresetSettings, ResourceSummary,
   Run, Safety, Settings, SettingsRequest, Stats, StatsQuery, Trends, TrendsQuery,
 } from './types'
@@ -111,6 +111,17 @@ export class ResourceManager {
   job(jobId: string, signal?: AbortSignal): Promise<JobDetail> { return this.get(`/api/jobs/${encodeURIComponent(jobId)}`, signal) }
   async cancelJob(jobId: string, signal?: AbortSignal): Promise<void> {
     await this.call('DELETE', `/api/jobs/${encodeURIComponent(jobId)}`, undefined, signal)
+  }
+  /** The gateway: its policy, whether it is paused, the card's heat, and the prompts that came through it. */
+  gateway(signal?: AbortSignal): Promise<Gateway> { return this.get('/api/gateway', signal) }
+  pauseGateway(signal?: AbortSignal): Promise<Gateway> { return this.call('POST', '/api/gateway/pause', undefined, signal) }
+  resumeGateway(signal?: AbortSignal): Promise<Gateway> { return this.call('POST', '/api/gateway/resume', undefined, signal) }
+  heldJob(promptId: string, signal?: AbortSignal): Promise<HeldJob> { return this.get(`/api/gateway/jobs/${encodeURIComponent(promptId)}`, signal) }
+  changeHeldJob(promptId: string, change: HeldJobChange, signal?: AbortSignal): Promise<HeldJob> {
+    return this.call('PATCH', `/api/gateway/jobs/${encodeURIComponent(promptId)}`, change, signal)
+  }
+  cancelHeldJob(promptId: string, signal?: AbortSignal): Promise<HeldJob> {
+    return this.call('DELETE', `/api/gateway/jobs/${encodeURIComponent(promptId)}`, undefined, signal)
   }
   history(query: HistoryQuery = {}, signal?: AbortSignal): Promise<HistoryPage> {
     return this.get(`/api/history${queryOf({ ...query })}`, signal)

@@ -14,6 +14,7 @@ export interface Sample { atMs: number; usedBytes: number }
 export const live = reactive({
   connection: 'connecting' as Connection, job: null as Job | null, device: null as Telemetry | null,
   forecast: null as PricedForecast | null, warning: null as WarningEvent | null, queue: [] as Job[],
+  heldTurn: 0, // counts what was told of the gateway's prompts
 })
 let forecastOf = ''
 export const samples = shallowRef<readonly Sample[]>([])
@@ -61,7 +62,10 @@ export function takeEvent(event: PlimsollEvent): void {
     live.forecast = event.value.forecast
   } else if (event.type === 'warning' && isWarning(event.value)) {
     live.warning = event.value
+  } else if (event.type === 'held') {
+    live.heldTurn++
   } else if (event.type === 'reset') {
+    live.heldTurn++
     void readAnew()
   }
 }
@@ -91,7 +95,7 @@ export async function askLastJob(): Promise<void> {
 
 export function startLive(): EventStream {
   return new EventStream({
-    url: client.url('/api/events'), types: ['telemetry', 'job', 'forecast', 'warning', 'reset'], onEvent: takeEvent,
+    url: client.url('/api/events'), types: ['telemetry', 'job', 'held', 'forecast', 'warning', 'reset'], onEvent: takeEvent,
     onConnection: (state) => { live.connection = state },
   })
 }

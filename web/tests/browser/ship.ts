@@ -20,18 +20,20 @@ function needed(name: string): string {
 export class Daemon {
   private process: ChildProcess | null = null
   port = 0
+  gatewayPort = 0
   readonly home = mkdtempSync(join(tmpdir(), 'plimsoll-page-'))
 
   // Port 0 takes a free one; after a restart the page must find it where it was.
   async start(speed: number, env: Record<string, string> = {}): Promise<void> {
     const child = spawn(needed('PLIMSOLL_BINARY'), ['serve', '--simulate', '--card', 'rtx3050-6gb', '--speed', String(speed), '--seed', '1',
-      '--listen', `127.0.0.1:${this.port}`, '--log-format', 'json'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: this.home,
+      '--listen', `127.0.0.1:${this.port}`, '--gateway-listen', `127.0.0.1:${this.gatewayPort}`, '--log-format', 'json'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: this.home,
       env: { ...process.env, PLIMSOLL_HOME: this.home, HOME: this.home, PLIMSOLL_COMFYUI_FLAGS: '--preview-method latent2rgb', ...env } })
     this.process = child
     for await (const line of createInterface({ input: child.stdout })) {
-      const event = JSON.parse(line) as { event: string; port?: number }
+      const event = JSON.parse(line) as { event: string; port?: number; gatewayPort?: number }
       if (event.event !== 'listening') continue
       this.port = event.port ?? 0
+      this.gatewayPort = event.gatewayPort ?? 0
       child.stdout.resume() // later lines are not read, and must not block it
       return
     }

@@ -4,7 +4,7 @@
 // the word of a group that the daemon's codes choose: word('a', code).
 import { expect, test } from 'vitest'
 import { messages as english, type messages } from '../../src/i18n/languages/en'
-import type { Change, Finding, Phase, Plan, Run, Verdict } from '../../src/lib/types'
+import type { Change, Finding, Gateway, HeldJob, Phase, Plan, Run, Verdict } from '../../src/lib/types'
 
 const files = import.meta.glob<string>(['../../src/**/*.{vue,ts}', '!../../src/i18n/languages/*', '!../../src/lib/contract.ts'], { query: '?raw', import: 'default', eager: true })
 const sources = Object.values(files).join('\n')
@@ -39,6 +39,11 @@ test('every code of the contract has its word', () => {
   const phase: Record<Phase['kind'], keyof typeof messages> = { load: 'phase.load', text_encode: 'phase.text_encode', image_encode: 'phase.image_encode', sample: 'phase.sample', vae_encode: 'phase.vae_encode', vae_decode: 'phase.vae_decode', upscale: 'phase.upscale', other: 'phase.other', unknown: 'phase.unknown' }
   const health: Record<Finding['health'], keyof typeof messages> = { good: 'health.good', notice: 'health.notice', problem: 'health.problem' }
   const change: Record<Change['kind'], keyof typeof messages> = { tile_vae: 'change.tile_vae', split_batch: 'change.split_batch', free_models: 'change.free_models', reserve_vram: 'change.reserve_vram', lower_precision: 'change.lower_precision', two_pass: 'change.two_pass', resolution: 'change.resolution', steps: 'change.steps' }
-  for (const table of [verdict, plan, outcome, phase, health, change])
+  const policy: Record<Gateway['policy'], keyof typeof messages> = { observe: 'policy.observe', advise: 'policy.advise', fit: 'policy.fit', enforce: 'policy.enforce' }
+  const heat: Record<Gateway['heat'], keyof typeof messages> = { unknown: 'heat.unknown', cool: 'heat.cool', warm: 'heat.warm', hot: 'heat.hot', critical: 'heat.critical' }
+  const held: Record<HeldJob['state'], keyof typeof messages> = { waiting: 'held.waiting', sent: 'held.sent', running: 'held.running', done: 'held.done', failed: 'held.failed', cancelled: 'held.cancelled' }
+  const waits: Record<HeldJob['waitsFor'], keyof typeof messages> = { nothing: 'waits.nothing', turn: 'waits.turn', pause: 'waits.pause', heat: 'waits.heat', room: 'waits.room', retry: 'waits.retry' }
+  const counted: Record<keyof Gateway['counts'], keyof typeof messages> = { accepted: 'counted.accepted', done: 'counted.done', waiting: 'counted.waiting', changed: 'counted.changed', retried: 'counted.retried', refused: 'counted.refused', failed: 'counted.failed', cancelled: 'counted.cancelled', quarantined: 'counted.quarantined', freed: 'counted.freed' }
+  for (const table of [verdict, plan, outcome, phase, health, change, policy, heat, held, waits, counted])
     for (const [code, key] of Object.entries(table)) expect(key.endsWith(`.${code}`) && english[key] !== '', key).toBe(true)
 })
