@@ -463,8 +463,11 @@ void Session::sweep() {
     }
     switch (phase_) {
         case Phase::Head:
-            if (idle > options.idle_wait) return close();
-            if (head_began_ != nanoseconds(0) && now - head_began_ > options.head_wait)
+            if (head_began_ == nanoseconds(0)) {
+                if (idle > options.idle_wait) return close();
+                return;
+            }
+            if (now - head_began_ > options.head_wait)
                 refuse({408, "the head of the request did not come to an end"});
             break;
         case Phase::Reading:
