@@ -122,8 +122,10 @@ struct RelayOptions {
     HeadLimits answer_limits{.bytes_max = 256U << 10U, .fields_max = 2048};  // chosen: trusted more
     std::size_t whole_bytes_max = 128U << 20U;  // above ComfyUI's own default of 100 MiB
     std::size_t heard_bytes_max = 4U << 20U;    // of a WebSocket message
-    // Unsent to a WebSocket client after which it is cut off: the server must never wait for it.
-    std::size_t tunnel_queue_bytes_max = 64U << 20U;  // chosen
+    // Unsent to a WebSocket's client from which on the server has to wait, until half of it has
+    // left; and how long it may: then the client is cut off.
+    std::size_t tunnel_queue_bytes_max = 64U << 20U;     // chosen: far more than previews
+    std::chrono::milliseconds tunnel_full_wait{10'000};  // chosen: 3 MiB/s at least
 
     std::chrono::milliseconds connect_wait{5'000};     // chosen
     std::chrono::milliseconds head_wait{60'000};       // from a head's first byte to its last

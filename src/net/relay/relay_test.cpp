@@ -171,7 +171,7 @@ TEST(Relay, serves_http_1_0) {
     const auto relay = relay_to(server.port());
     const auto client = RawPeer::connect(relay->port());
     client->send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
-    EXPECT_EQ(client->read_to_end(), "HTTP/1.0 200 OK\r\nConnection: close\r\n\r\nold");
+    EXPECT_EQ(client->read_to_end(), "HTTP/1.0 200 OK\r\n\r\nold");
     EXPECT_EQ(seen.get_future().get(), "GET / HTTP/1.0\r\nHost: a\r\nConnection: close\r\n\r\n");
 }
 
@@ -314,6 +314,23 @@ TEST(Relay, passes_an_early_answer_of_a_server_that_takes_no_more) {
     client->send("POST / HTTP/1.1\r\nContent-Length: 5000000000\r\n\r\n" + std::string(1000, 'x'));
     EXPECT_EQ(client->read_to_end(),
               "HTTP/1.1 413 x\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
+}
+
+TEST(Relay, goes_on_with_a_body_after_its_answer_where_the_server_does) {
+    RawServer server([](RawPeer& peer, int) {
+        (void)peer.read_until("\r\n\r\n");
+        peer.send("HTTP/1.1 413 x\r\nContent-Length: 3\r\n\r\nbig");
+        if (peer.read_exactly(6) == "abcdef" && !peer.read_until("\r\n\r\n").empty())
+            peer.send(kOk);
+        (void)peer.read_to_end();
+    });
+    const auto relay = relay_to(server.port());
+    const auto client = RawPeer::connect(relay->port());
+    client->send("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
+    EXPECT_EQ(client->read_until("big"), "HTTP/1.1 413 x\r\nContent-Length: 3\r\n\r\nbig");
+    client->send("def" + kGet);
+    EXPECT_EQ(client->read_exactly(kOk.size()), kOk);
+    EXPECT_EQ(server.connections(), 1);
 }
 
 TEST(Relay, holds_a_fast_server_back_for_a_slow_client) {
@@ -502,7 +519,7 @@ TEST(RelayTunnel, passes_on_a_refused_handshake) {
     const auto relay = relay_to(server.port());
     const auto client = RawPeer::connect(relay->port());
     client->send(kHandshake);
-    EXPECT_TRUE(client->read_to_end().starts_with("HTTP/1.1 403 Forbidden\r\n"));
+    EXPECT_TRUE(client->read_until("\r\n\r\n").starts_with("HTTP/1.1 403 Forbidden\r\n"));
 }
 
 TEST(RelayTunnel, waits_for_a_server_that_is_not_there_yet) {
@@ -541,14 +558,36 @@ TEST(RelayTunnel, never_lets_the_server_wait_for_a_client_that_does_not_read) {
         while (peer.send(frame)) {  // until it is cut off
         }
     });
+    TestClock clock;
     RelayOptions options;
+    options.clock = &clock;
     options.tunnel_queue_bytes_max = 48U << 20U;
     const auto relay = relay_to(server.port(), nullptr, options);
     const auto client = RawPeer::connect(relay->port());
     client->set_receive_room(4096);
     client->send(kHandshake);
-    all_sent.get_future().wait();
-    while (relay->counts().sessions != 0) std::this_thread::sleep_for(milliseconds(1));
+    all_sent.get_future().wait();  // no time has passed
+    while (relay->counts().sessions != 0) {
+        clock.advance(milliseconds(1000));
+        std::this_thread::sleep_for(milliseconds(1));
+    }
+}
+
+TEST(RelayTunnel, lets_a_client_that_reads_have_more_than_may_wait_for_it) {
+    const std::string frame = encode_frame(2, std::string(8U << 20U, 'x'), Sender::Server);
+    RawServer server([&](RawPeer& peer, int) {
+        (void)peer.read_until("\r\n\r\n");
+        peer.send(kSwitch);
+        for (int i = 0; i < 8; ++i) peer.send(frame);
+        (void)peer.read_to_end();
+    });
+    RelayOptions options;
+    options.tunnel_queue_bytes_max = 1U << 20U;
+    const auto relay = relay_to(server.port(), nullptr, options);
+    const auto client = RawPeer::connect(relay->port());
+    client->send(kHandshake);
+    EXPECT_EQ(client->read_exactly(kSwitch.size()), kSwitch);
+    for (int i = 0; i < 8; ++i) EXPECT_TRUE(client->read_exactly(frame.size()) == frame);
 }
 
 // A policy that records and does what the test says.

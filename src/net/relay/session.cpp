@@ -363,7 +363,9 @@ void Session::say(const RelayAnswer& answer) {
     if (!has_type && !answer.body.empty())
         text += "Content-Type: application/json; charset=utf-8\r\n";
     length("Content-Length");
-    if (!request_body_.done()) exchange_.close = true;  // what is left of it would be a request
+    // What is here of the body goes; what is not would be taken for the next request.
+    if (!request_body_.done()) in_.erase(0, request_body_.feed(in_));
+    if (!request_body_.done()) exchange_.close = true;
     if (exchange_.close) text += "Connection: close\r\n";
     text += "\r\n";
     client_->write(text, exchange_.is_head || bodiless ? std::string_view() : answer.body);
@@ -382,6 +384,7 @@ void Session::finish_exchange() {
     collecting_ = false;
     answer_begun_ = false;
     answer_sent_ = false;
+    answer_done_ = false;
     answer_head_in_.clear();
     request_sent_ = false;
     upload_broken_ = false;
@@ -487,6 +490,10 @@ void Session::sweep() {
             if (now - head_began_ > options.linger_wait) close();
             return;
         case Phase::Tunnel:
+            if (full_since_ == nanoseconds(0) || now - full_since_ <= options.tunnel_full_wait)
+                return;
+            client_->abort();
+            return close();
         case Phase::Deciding:
         case Phase::Orphan:
         case Phase::Closed:

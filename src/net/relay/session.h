@@ -128,6 +128,7 @@ class Session final : public TcpSocket::Owner, public std::enable_shared_from_th
     void collect(std::string_view bytes);
     void answer_ended();
     void answer_complete(std::size_t unused_bytes);
+    void rest_leg(std::size_t unused_bytes);
     void show_answer(RelayAnswer answer);
     void unreachable(int status, const std::string& why);
     void drop_leg();
@@ -172,6 +173,7 @@ class Session final : public TcpSocket::Owner, public std::enable_shared_from_th
     std::string answer_head_in_;  // of the server, incomplete
     bool answer_begun_ = false;   // its head is complete
     bool answer_sent_ = false;    // something of it has gone to the client
+    bool answer_done_ = false;    // all of it has, while the request is still coming
     bool answer_keeps_ = false;   // the server's connection may serve again
     BodyScanner answer_body_;
     bool collecting_ = false;  // the answer is read whole
@@ -185,6 +187,7 @@ class Session final : public TcpSocket::Owner, public std::enable_shared_from_th
     std::unique_ptr<FrameTap> to_server_;
     std::unique_ptr<FrameTap> to_client_;
     std::string room_;
+    std::chrono::nanoseconds full_since_{0};  // too much waits for the client; 0: it does not
     std::vector<std::weak_ptr<Session>> successors_;  // wait for this one's leg to end
     std::uint64_t client_taken_ = 0;                  // bytes, when it last took some
     std::chrono::nanoseconds taken_at_{0};            // when that was, or when it had all

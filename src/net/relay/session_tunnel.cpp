@@ -91,18 +91,20 @@ bool Session::pass_to_server() {
     return false;
 }
 
-// Never waits for the client: ComfyUI sends to all its sockets from one task, one after the other.
+// ComfyUI sends to all its sockets from one task, one after the other: it must not wait for a
+// client that reads slowly, as long as there is room for what waits, and never for long.
 bool Session::pass_to_client() {
     if (leg_ == nullptr) return false;
+    const std::size_t room = core_.options.tunnel_queue_bytes_max;
+    const bool was_full = full_since_ != std::chrono::nanoseconds(0);
+    if (client_->unsent() > (was_full ? room / 2 : room)) {
+        if (!was_full) full_since_ = core_.loop->now();
+        return false;
+    }
+    full_since_ = std::chrono::nanoseconds(0);
     const std::size_t got = leg_->read(core_.scratch);
     if (got != 0) {
-        if (!client_->write(to_client_->feed({core_.scratch.data(), got}, room_))) {
-            close();
-            return true;
-        }
-        if (client_->unsent() <= core_.options.tunnel_queue_bytes_max) return true;
-        client_->abort();
-        close();
+        if (!client_->write(to_client_->feed({core_.scratch.data(), got}, room_))) close();
         return true;
     }
     if (!leg_->has_ended()) return false;

@@ -77,12 +77,18 @@ bool Session::move_body() {
     }
     // A server that takes no more may still have an answer: it is read.
     if (!leg_->write(bytes.substr(0, used))) upload_broken_ = true;
+    if (answer_done_ && request_body_.done()) answer_complete(0);
     return true;
 }
 
 bool Session::move_answer() {
     if (!request_sent_ || leg_ == nullptr || (client_->unsent() != 0 && !collecting_)) return false;
     const std::size_t got = leg_->read(core_.scratch);
+    if (answer_done_ && (got != 0 || leg_->has_ended())) {
+        drop_leg();
+        linger();
+        return true;
+    }
     if (got != 0) {
         take_answer({core_.scratch.data(), got});
         return true;
@@ -162,12 +168,11 @@ void Session::begin_answer(const ResponseView& response, std::string_view start)
     answer_begun_ = true;
     answer_body_.start(response.framing, response.length, ChunkExtensions::Pass);
     answer_keeps_ = response.keep_alive && response.framing != Framing::UntilClose;
-    // A server that closes says so to its client; and whoever did not hear the whole request may
-    // take the rest of it for another.
-    exchange_.close =
-        exchange_.close || !answer_keeps_ || exchange_.websocket || !request_body_.done();
-    append_response_head(core_.text, response, start,
-                         {.close = exchange_.close, .add = &wish_.answer_headers});
+    exchange_.close = exchange_.close || !answer_keeps_;
+    // An answer in HTTP/1.0 need not say that it is the last.
+    append_response_head(
+        core_.text, response, start,
+        {.close = exchange_.close && response.version_minor != 0, .add = &wish_.answer_headers});
     collecting_ = wish_.answer_bytes_max != 0 && (response.framing != Framing::Length ||
                                                   response.length <= wish_.answer_bytes_max);
     if (!collecting_) return;
@@ -231,13 +236,22 @@ void Session::answer_ended() {
     linger();
 }
 
-void Session::answer_complete(std::size_t unused_bytes) {
+// The server's connection serves again, or ends.
+void Session::rest_leg(std::size_t unused_bytes) {
     // A server that says more than one answer is not asked again on that connection.
     if (answer_keeps_ && unused_bytes == 0 && request_body_.done() && !upload_broken_ &&
         !exchange_.old && leg_->unsent() == 0 && !leg_->is_hung_up() && !core_.stopping)
         core_.pool->put(std::exchange(leg_, nullptr));
     else
         drop_leg();
+}
+
+void Session::answer_complete(std::size_t unused_bytes) {
+    // A server may answer before it has the whole request, and goes on reading it, to serve on.
+    answer_done_ = !collecting_ && !request_body_.done() && !exchange_.close && !upload_broken_ &&
+                   unused_bytes == 0 && !leg_->is_hung_up();
+    if (answer_done_) return;
+    rest_leg(unused_bytes);
     if (!collecting_) return finish_exchange();
     const std::string_view body = std::string_view(collected_).substr(collected_head_);
     const std::string_view start = collected_;

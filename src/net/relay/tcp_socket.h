@@ -74,6 +74,7 @@ class TcpSocket final : public Pollable, public std::enable_shared_from_this<Tcp
   private:
     TcpSocket(EventLoop& loop, int descriptor, Owner* owner, bool connected)
         : loop_(loop), descriptor_(descriptor), owner_(owner), connected_(connected) {}
+    [[nodiscard]] ssize_t send_now(std::string_view first, std::string_view second) const;
     void flush();
     void settle_connect();
     void break_with(int error);
