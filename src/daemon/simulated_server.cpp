@@ -108,7 +108,9 @@ class SimulatedServer final : public SimulatedComfyUiAtHand {
         options.seed = wish_.seed;
         options.speed = wish_.speed;
         options.flags = fmt::format("{}", fmt::join(flags, " "));
+        options.port = port_;  // as the real one comes back where its clients look for it
         TRY_ASSIGN(comfyui_, simulator::SimulatedComfyUi::start(std::move(options)));
+        port_ = comfyui_->port();
         TRY_ASSIGN(client_, make_client());
         return {};
     }
@@ -128,6 +130,7 @@ class SimulatedServer final : public SimulatedComfyUiAtHand {
     CardStopwatch stopwatch_;
     std::unique_ptr<simulator::SimulatedComfyUi> comfyui_;
     std::unique_ptr<service::ComfyClient> client_;  // of comfyui_
+    int port_ = 0;                                  // of the first that started; 0: none did
 };
 
 }  // namespace
