@@ -30,15 +30,18 @@ void EventLines::write(std::string_view event, const std::string& text, json::ob
 }
 
 void EventLines::listening(const std::string& url, int port, const std::string& where,
-                           bool wants_token) {
+                           bool wants_token, const std::optional<Gateway>& gateway) {
     write("listening",
-          fmt::format("plimsoll {} at {}{}; {}; Ctrl-C stops it", PLIMSOLL_VERSION, url,
-                      wants_token ? " (its token: visit /?token=TOKEN once)" : "", where),
+          fmt::format("plimsoll {} at {}{}; {}{}; Ctrl-C stops it", PLIMSOLL_VERSION, url,
+                      wants_token ? " (its token: visit /?token=TOKEN once)" : "", where,
+                      gateway ? fmt::format("; its clients may come to {}", gateway->url) : ""),
           {{"url", url},
            {"port", port},
            {"version", PLIMSOLL_VERSION},
            {"where", where},
-           {"token", wants_token}});
+           {"token", wants_token},
+           {"gatewayUrl", gateway ? json::value(gateway->url) : json::value(nullptr)},
+           {"gatewayPort", gateway ? json::value(gateway->port) : json::value(nullptr)}});
 }
 
 void EventLines::job(const service::QueuedJob& job) {

@@ -11,6 +11,7 @@
 
 #include <cstdio>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,7 +24,13 @@ class EventLines {
     EventLines(std::FILE* file, LineFormat format, const Clock& clock)
         : file_(file), format_(format), clock_(clock) {}
 
-    void listening(const std::string& url, int port, const std::string& where, bool wants_token);
+    // `gateway`: its address and port, where it listens.
+    struct Gateway {
+        std::string url;
+        int port = 0;
+    };
+    void listening(const std::string& url, int port, const std::string& where, bool wants_token,
+                   const std::optional<Gateway>& gateway);
     // Accepted, started, ended: nothing in between.
     void job(const service::QueuedJob& job);
     void warning(std::string_view code, const std::string& job_id, const std::string& message);

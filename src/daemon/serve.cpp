@@ -69,7 +69,9 @@ Result<cli::Exit> serve(cli::Session& session, const Flags& flags) {
     TRY_ASSIGN(const auto serving,
                Serving::start(std::move(config), std::move(options), session.world, lines));
     lines.listening(service::visit_url(listen, serving->port()), serving->port(), where,
-                    wants_token);
+                    wants_token, serving->gateway());
+    if (!serving->gateway_problem().empty())
+        lines.warning("gateway", "", serving->gateway_problem());
     // Not being heard by a service manager is told and no reason not to serve.
     const auto notify =
         [&, socket = session.world.environment("NOTIFY_SOCKET")](std::string_view state) {
@@ -118,6 +120,9 @@ void add_serve(cli::Commands& commands) {
     config("--listen", "listen", "ADDR:PORT",
            "where it listens, built-in 127.0.0.1:8190 (PLIMSOLL_LISTEN); port 0 takes a free one; "
            "beyond this machine PLIMSOLL_TOKEN must be set");
+    config("--gateway-listen", "gateway_listen", "ADDR:PORT",
+           "where ComfyUI's clients may come in its place, built-in 127.0.0.1:8189 "
+           "(PLIMSOLL_GATEWAY_LISTEN); off: nowhere");
     config("--upstream", "comfyui_server_url", "URL",
            "ComfyUI with its port, http://localhost:8188");
     config("--policy", "policy", "NAME",

@@ -165,6 +165,9 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
         .clock = world_.clock,
         .on_note = [this](const std::string& text) { lines_.note("retention", text); },
         .on_problem = [this](const std::string& text) { warn("history", "", text); }});
+    // Everything else goes on without it.
+    if (const auto opened = open_gateway(lookout_->place()->config); !opened)
+        gateway_problem_ = "there is no gateway: " + opened.error().message;
     return {};
 }
 
@@ -201,6 +204,35 @@ void Serving::make_guard(service::ComfyAtHand& comfyui, const OpenHistory& open_
 
 void Serving::set_busy() {
     lookout_->set_busy(queue_busy_ || guard_busy_);
+}
+
+Result<void> Serving::open_gateway(const service::Config& config) {
+    if (config.gateway_listen.value == "off") return {};
+    TRY_ASSIGN(gateway_listen_, service::parse_listen(config.gateway_listen.value));
+    std::string url = config.base_url();
+    if (simulated_) {
+        TRY_ASSIGN(const auto started, simulated_->reach());
+        url = simulated_->address();
+    }
+    gateway::GatewayOptions options;
+    options.address = gateway_listen_.address;
+    options.port = gateway_listen_.port;
+    options.hook = guard_.get();
+    options.observer = guard_.get();
+    TRY_ASSIGN(options.upstream, net::parse_endpoint(url));
+    auto opened = gateway::Gateway::start(std::move(options));
+    if (!opened)
+        return fail(opened.error().code,
+                    fmt::format("{} (--gateway-listen names another port, off does without)",
+                                opened.error().message));
+    gateway_ = std::move(*opened);
+    return {};
+}
+
+std::optional<EventLines::Gateway> Serving::gateway() const {
+    if (!gateway_) return std::nullopt;
+    return EventLines::Gateway{.url = service::visit_url(gateway_listen_, gateway_->port()),
+                               .port = gateway_->port()};
 }
 
 service::Lookout::Callbacks Serving::watch_card() {
@@ -270,6 +302,10 @@ std::vector<std::pair<std::string, json::object>> Serving::snapshot() const {
 
 Result<void> Serving::reload(service::Config config) {
     if (auto* const theirs = dynamic_cast<TheirComfyUi*>(theirs_.get())) theirs->set_config(config);
+    if (gateway_ && theirs_) {
+        TRY_ASSIGN(const net::Endpoint upstream, net::parse_endpoint(config.base_url()));
+        TRY_DO(gateway_->set_upstream(upstream));
+    }
     TRY_DO(lookout_->reload(std::move(config)));
     return {};
 }
@@ -277,6 +313,7 @@ Result<void> Serving::reload(service::Config config) {
 void Serving::stop() {
     caretaker_.reset();
     events_.close();
+    if (gateway_) gateway_->stop(kStopGrace);
     if (server_) server_->stop(kStopGrace);
     if (guard_) guard_->stop();
     if (jobs_) jobs_->stop();

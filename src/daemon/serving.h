@@ -10,6 +10,7 @@
 #include "daemon/caretaker.h"
 #include "daemon/event_lines.h"
 #include "daemon/simulated_server.h"
+#include "gateway/gateway.h"
 #include "guard/guard.h"
 #include "service/config.h"
 
@@ -41,6 +42,9 @@ class Serving {
     Serving& operator=(const Serving&) = delete;
 
     [[nodiscard]] int port() const { return server_->port(); }
+    // Where the gateway listens; nullopt where it does not, by wish or with a problem.
+    [[nodiscard]] std::optional<EventLines::Gateway> gateway() const;
+    [[nodiscard]] const std::string& gateway_problem() const { return gateway_problem_; }
     // The configuration anew; what the daemon listens on stays.
     [[nodiscard]] Result<void> reload(service::Config config);
     // Answers in progress end, the running job goes back into the queue.
@@ -49,6 +53,7 @@ class Serving {
   private:
     Serving(const cli::World& world, EventLines& lines);
     Result<void> wire(service::Config config, ServingOptions options);
+    [[nodiscard]] Result<void> open_gateway(const service::Config& config);
     [[nodiscard]] service::Lookout::Callbacks watch_card();
     [[nodiscard]] service::JobQueue::Callbacks watch_jobs();
     using OpenHistory = std::function<Result<std::unique_ptr<history::Store>>()>;
@@ -72,6 +77,9 @@ class Serving {
     std::unique_ptr<api::App> app_;
     std::unique_ptr<net::Server> server_;
     std::unique_ptr<Caretaker> caretaker_;
+    std::unique_ptr<gateway::Gateway> gateway_;
+    service::ListenAddress gateway_listen_;
+    std::string gateway_problem_;
 };
 
 }  // namespace plimsoll::daemon

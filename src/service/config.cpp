@@ -110,6 +110,12 @@ Result<void> set_listen(Setting<std::string>& setting, const Raw& raw) {
     return set_text(setting, raw);
 }
 
+Result<void> set_gateway_listen(Setting<std::string>& setting, const Raw& raw) {
+    if (to_lower_ascii(trim(raw.text)) != "off") return set_listen(setting, raw);
+    take(setting, std::string("off"), raw);
+    return {};
+}
+
 Result<void> set_timeout(Setting<Millis>& setting, const Raw& raw) {
     Setting<int> milliseconds;
     TRY_DO(set_integer(milliseconds, raw, 1000, 86'400'000, " milliseconds"));
@@ -251,6 +257,9 @@ constexpr std::array kKeys{
                                               ? "the card's own thresholds"
                                               : fmt::format("{} °C", c.target_celsius.value));
         }},
+    Key{"gateway_listen", "PLIMSOLL_GATEWAY_LISTEN",
+        [](Config& c, const Raw& raw) { return set_gateway_listen(c.gateway_listen, raw); },
+        [](const Config& c) { return line(c.gateway_listen, c.gateway_listen.value); }},
     // A century, and more runs than SQLite's pages could hold.
     Key{"history_days", "PLIMSOLL_HISTORY_DAYS",
         [](Config& c, const Raw& raw) {

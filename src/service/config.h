@@ -51,6 +51,8 @@ struct Config {
     Setting<std::string> memory_policy;  // PLIMSOLL_MEMORY_POLICY: "", "estimate", "dynamic"
 
     Setting<std::string> listen{"127.0.0.1:8190"};  // PLIMSOLL_LISTEN; of the daemon
+    // PLIMSOLL_GATEWAY_LISTEN; where ComfyUI's clients may come instead; "off": nowhere
+    Setting<std::string> gateway_listen{"127.0.0.1:8189"};
 
     // Of prompts that come through the gateway.
     Setting<std::string> policy{"fit"};  // PLIMSOLL_POLICY: observe, advise, fit, enforce

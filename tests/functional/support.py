@@ -42,7 +42,8 @@ class Simulator:
 
 def environment(home, **extra):
     kept = {k: v for k, v in os.environ.items() if k not in SETTINGS and not k.startswith("PLIMSOLL_")}
-    return {**kept, "PLIMSOLL_HOME": str(home), "HOME": str(home), **{k: str(v) for k, v in extra.items()}}
+    # A daemon's gateway takes a free port too: several tests run at once.
+    return {**kept, "PLIMSOLL_HOME": str(home), "HOME": str(home), "PLIMSOLL_GATEWAY_LISTEN": "127.0.0.1:0", **{k: str(v) for k, v in extra.items()}}
 
 
 def free_port():
