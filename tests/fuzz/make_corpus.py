@@ -187,3 +187,22 @@ with (HERE / "dict" / "program").open("w") as words:
         words.write(f'"\\x22{word}\\x22"\n')
     for link in ("3", "4", "5", "6", "8"):
         words.write(f'"[\\x22{link}\\x22,0]"\n')
+
+for name, head in {
+    "get": b"GET /queue?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8189\r\nOrigin: http://127.0.0.1:8189\r\nAccept-Encoding: gzip\r\n\r\n",
+    "post": b"POST /prompt HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n12345",
+    "chunked": b"PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n3\r\nabc\r\n0A\r\n0123456789\r\n0\r\nX: 1\r\n\r\n",
+    "upgrade": b"GET /ws?clientId=a HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n",
+    "old": b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    "answer": b"HTTP/1.1 200 OK\r\nContent-Type: x\r\nTransfer-Encoding: chunked\r\n\r\n3;x=1\r\nabc\r\n0\r\n\r\n",
+    "empty": b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
+}.items():
+    put("http_head", name, head)
+put("frame_tap", "messages", b"\x05\x81\x05hello\x82\x03\1\2\3\x89\x01p\x01\x02ab\x80\x01c\x88\x02\x03\xe8")
+put("frame_tap", "masked", b"\x02\x81\x85abcd" + bytes(a ^ b for a, b in zip(b"hello", b"abcda")) + b"\x81\x01x")
+put("frame_tap", "long", b"\x3f\x82\x7e\x00\x80" + bytes(128) + b"\x82\x7f" + bytes(6) + b"\x00\x01z\xc1\x00")
+put("prompt_body", "prompt", b'{"client_id": "a", "prompt": {"3": {"class_type": "K", "inputs": {"seed": 18446744073709551615, "x": NaN}}}, "prompt_id": "p",'
+    b' "number": 7.0, "front": true, "extra_data": {"client_id": "b"}, "partial_execution_targets": ["9"]}')
+put("prompt_body", "status", b'{"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 2}}, "sid": "A"}}')
+put("prompt_body", "answer", b'{"prompt_id": "p", "number": 3, "node_errors": {}}')
+put("prompt_body", "target", b"/api/jobs/a%2Fb/cancel?x=1")
