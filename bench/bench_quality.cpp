@@ -27,7 +27,16 @@
 namespace plimsoll::bench {
 namespace {
 
-using namespace quality;
+using quality::BrisqueModel;
+using quality::decode_image;
+using quality::Decoded;
+using quality::Image;
+using quality::mdsi_pool_side;
+using quality::Models;
+using quality::NiqeModel;
+using quality::NiqeSample;
+using quality::Plane;
+namespace test = quality::test;
 
 constexpr double kMebibyte = 1024.0 * 1024;
 constexpr double kPeakMiBMax = 200;

@@ -198,8 +198,9 @@ inline Levels blurred(const Levels& from, double sigma) {
                         const int sy = second ? std::clamp(y + i, 0, from.height - 1) : y;
                         const std::size_t at =
                             index_of(sx, sy, from.width) * 3 + static_cast<std::size_t>(c);
-                        value += kernel[static_cast<std::size_t>(i + reach)] / sum *
-                                 (second ? across[at] : from.rgb[at]);
+                        value +=
+                            kernel[static_cast<std::size_t>(i) + static_cast<std::size_t>(reach)] /
+                            sum * (second ? across[at] : from.rgb[at]);
                     }
                     if (second)
                         out.at(x, y, c) = std::clamp(static_cast<int>(std::lround(value)), 0, 255);

@@ -31,9 +31,11 @@ struct MadePng {
     int bits = 8;
     int colour_type = PNG_COLOR_TYPE_RGB;
     bool is_interlaced = false;
+    // NOLINTBEGIN(readability-redundant-member-init): lets designated initialisers leave them out
     std::string profile = {};  // ICC
     double gamma = 0;
     std::vector<png_color> palette = {};
+    // NOLINTEND(readability-redundant-member-init)
     std::vector<std::uint8_t> rows;  // as PNG has them: 16 bits the high byte first
 };
 
@@ -62,6 +64,7 @@ inline std::string write_png(const MadePng& made) {
     png_write_info(png, info);
     const std::size_t row_bytes = png_get_rowbytes(png, info);
     std::vector<png_bytep> rows;
+    rows.reserve(static_cast<std::size_t>(made.height));
     for (int y = 0; y < made.height; ++y)
         rows.push_back(const_cast<png_bytep>(&made.rows[static_cast<std::size_t>(y) * row_bytes]));
     png_write_image(png, rows.data());

@@ -80,7 +80,9 @@ class RadialPower {
                 if (radius >= power_.size()) continue;
                 // Columns stand for their mirror image too, the first and the last for themselves.
                 const double times = x == 0 || x == columns - 1 ? 1 : 2;
-                const kiss_fft_cpx bin = bins_[static_cast<std::size_t>(y * columns + x)];
+                const kiss_fft_cpx bin =
+                    bins_[static_cast<std::size_t>(y) * static_cast<std::size_t>(columns) +
+                          static_cast<std::size_t>(x)];
                 power_[radius] += times * (static_cast<double>(bin.r) * static_cast<double>(bin.r) +
                                            static_cast<double>(bin.i) * static_cast<double>(bin.i));
                 counts_[radius] += times;
