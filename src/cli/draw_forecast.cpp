@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace plimsoll::cli {
@@ -106,6 +107,16 @@ std::string spoken(std::string_view name) {
     return words;
 }
 
+namespace {
+
+// "at least 1024 MiB and at most 9 GiB": of what is not forecast.
+std::string range_text(Bytes lower, const std::optional<Bytes>& upper) {
+    return upper ? fmt::format("at least {} and at most {}", to_text(lower), to_text(*upper))
+                 : fmt::format("at least {}, at most nobody knows", to_text(lower));
+}
+
+}  // namespace
+
 std::string mib_cell(Bytes bytes) {
     const double mib = bytes.mib();
     if (bytes.count == 0) return "0";
@@ -148,6 +159,11 @@ void draw_phases(Screen& screen, const advisor::PricedForecast& forecast,
     table.row({"whole job", "", mib_cell(memory.peak), "", "",
                fmt::format("{:.2f}", forecast.seconds.total), ""});
     table.draw(screen);
+    if (memory.bound)
+        screen.paragraph("  ",
+                         fmt::format("with what is not forecast the job takes {}",
+                                     range_text(memory.bound->lower, memory.bound->upper)),
+                         2);
     for (const memory::Phase& phase : memory.phases)
         if (phase.working_set > budget.vram_max)
             screen.paragraph(
@@ -194,6 +210,13 @@ void draw_reasons(Screen& screen, const advisor::PricedForecast& forecast) {
                             to_text(phase.comfort), to_text(phase.working_set)),
                 6);
         }
+        if (phase.bound)
+            screen.paragraph("    ",
+                             fmt::format("weights {}, exactly; on the card {}: {}",
+                                         to_text(phase.bound->weights),
+                                         range_text(phase.bound->lower, phase.bound->upper),
+                                         plain(phase.bound->reason)),
+                             6);
         if (phase.forwards > 0)
             screen.paragraph("    ",
                              fmt::format("{} forward{} of batch {} in {}{}", phase.forwards,

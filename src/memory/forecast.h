@@ -9,6 +9,7 @@
 #include "memory/ops.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,15 @@ struct HostMemory {
     [[nodiscard]] Bytes held() const { return weights + loras + outputs; }
 };
 
+// What is known of a phase whose network nobody walked.
+struct PhaseBound {
+    Bytes weights;               // of its files, exactly
+    Bytes lower;                 // no less is on the card at once
+    std::optional<Bytes> upper;  // all weights resident and the most that computing may take; empty
+                                 // where the size of its input is not known
+    std::string reason;          // what the numbers are made of
+};
+
 // One phase: one node that touches the card. Allocated bytes; context and cached blocks are outside
 // (see `reserved`).
 struct Phase {
@@ -90,6 +100,7 @@ struct Phase {
     std::string peak_op;
     std::vector<LiveTensor> top_live;
     std::vector<std::string> reasons;  // why resident, evicted, streamed: sentences for --explain
+    std::optional<PhaseBound> bound;   // of an unknown phase whose files were seen
 };
 
 struct Forecast {
@@ -109,6 +120,13 @@ struct Forecast {
     std::vector<std::string>
         unknown_nodes;  // "12 MyCustomNode": not understood, the verdict is widened
     std::vector<std::string> warnings;
+    // Where phases are unknown: what the job takes at least and at most, the known phases with it;
+    // `upper` is empty where a phase has none.
+    struct Bound {
+        Bytes lower;
+        std::optional<Bytes> upper;
+    };
+    std::optional<Bound> bound;
 };
 
 }  // namespace plimsoll::memory

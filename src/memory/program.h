@@ -239,6 +239,7 @@ struct LatentUpscaleStep {
 struct CpuStep {};  // runs without the card
 struct UnknownStep {
     std::string reason;
+    std::vector<ModelIndex> models = {};  // that it runs; NOLINT(readability-redundant-member-init)
 };
 
 struct Step {

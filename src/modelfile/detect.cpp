@@ -363,6 +363,7 @@ Contents detect_contents(const TensorTable& table) {
         return contents;
     }
     const PackedTable packed(table, contents.notes);
+    contents.outline = outline_of(packed.unpacked());
     find_controlnet(table, contents);
     // A bare ControlNet has a UNet's encoder under the same names.
     const bool is_bare_controlnet = contents.controlnet && contents.controlnet->prefix.empty();

@@ -53,6 +53,7 @@
 #include "modelfile/networks/upscaler_config.h"
 #include "modelfile/networks/wan_config.h"
 #include "modelfile/networks/wan_vae_config.h"
+#include "modelfile/outline.h"
 #include "modelfile/tensor_table.h"
 
 #include <optional>
@@ -264,6 +265,7 @@ struct Contents {
     std::optional<Part<PatchConfig>> model_patch;
     bool is_lora = false;
     PartWeights everything;          // all tensors of the file
+    Outline outline;                 // of all tensors of the file, whatever they are
     std::vector<std::string> notes;  // what was not recognised and why, for people
 };
 

@@ -28,6 +28,13 @@ json::object encode_live(const memory::LiveTensor& tensor) {
             {"module", tensor.module}};
 }
 
+// An upper bound that nobody knows is left out.
+json::object encode_bound(Bytes lower, const std::optional<Bytes>& upper, json::object more) {
+    more["lowerBytes"] = lower.count;
+    if (upper) more["upperBytes"] = upper->count;
+    return more;
+}
+
 json::object encode_phase(const memory::Phase& phase, const timing::PhaseSeconds& seconds) {
     json::array models;
     for (const auto& model : phase.models) models.emplace_back(encode_residency(model));
@@ -35,40 +42,45 @@ json::object encode_phase(const memory::Phase& phase, const timing::PhaseSeconds
     for (const auto& tensor : phase.top_live) live.emplace_back(encode_live(tensor));
     std::vector<std::string> reasons = phase.reasons;
     reasons.insert(reasons.end(), seconds.reasons.begin(), seconds.reasons.end());
-    return {{"kind", memory::phase_kind_name(phase.kind)},
-            {"nodeId", phase.node_id},
-            {"classType", phase.class_type},
-            {"peakBytes", phase.peak.count},
-            {"floorBytes", phase.floor.count},
-            {"comfortBytes", phase.comfort.count},
-            {"residentBytes", phase.resident.count},
-            {"activationsBytes", phase.activations.count},
-            {"workingSetBytes", phase.working_set.count},
-            {"castBytes", phase.cast.count},
-            {"mergingBytes", phase.merging.count},
-            {"reservedBytes", phase.reserved.count},
-            {"hostBytes", phase.host.held().count},
-            {"host", json::object{{"weightsBytes", phase.host.weights.count},
-                                  {"lorasBytes", phase.host.loras.count},
-                                  {"outputsBytes", phase.host.outputs.count},
-                                  {"mappedBytes", phase.host.mapped.count}}},
-            {"loadedBytes", phase.loaded.count},
-            {"evictedBytes", phase.evicted.count},
-            {"streamedPerForwardBytes", phase.streamed_per_forward.count},
-            {"forwards", phase.forwards},
-            {"batchPerForward", phase.batch_per_forward},
-            {"compute", memory::compute_type_name(phase.compute)},
-            {"runsOnCard", phase.runs_on_card},
-            {"tiled", phase.tiled},
-            {"models", std::move(models)},
-            {"seconds", seconds.total},
-            {"computeSeconds", seconds.compute},
-            {"streamingSeconds", seconds.streaming},
-            {"loadSeconds", seconds.load},
-            {"peakModule", phase.peak_module},
-            {"peakOp", phase.peak_op},
-            {"topLive", std::move(live)},
-            {"reasons", texts(reasons)}};
+    json::object out{{"kind", memory::phase_kind_name(phase.kind)},
+                     {"nodeId", phase.node_id},
+                     {"classType", phase.class_type},
+                     {"peakBytes", phase.peak.count},
+                     {"floorBytes", phase.floor.count},
+                     {"comfortBytes", phase.comfort.count},
+                     {"residentBytes", phase.resident.count},
+                     {"activationsBytes", phase.activations.count},
+                     {"workingSetBytes", phase.working_set.count},
+                     {"castBytes", phase.cast.count},
+                     {"mergingBytes", phase.merging.count},
+                     {"reservedBytes", phase.reserved.count},
+                     {"hostBytes", phase.host.held().count},
+                     {"host", json::object{{"weightsBytes", phase.host.weights.count},
+                                           {"lorasBytes", phase.host.loras.count},
+                                           {"outputsBytes", phase.host.outputs.count},
+                                           {"mappedBytes", phase.host.mapped.count}}},
+                     {"loadedBytes", phase.loaded.count},
+                     {"evictedBytes", phase.evicted.count},
+                     {"streamedPerForwardBytes", phase.streamed_per_forward.count},
+                     {"forwards", phase.forwards},
+                     {"batchPerForward", phase.batch_per_forward},
+                     {"compute", memory::compute_type_name(phase.compute)},
+                     {"runsOnCard", phase.runs_on_card},
+                     {"tiled", phase.tiled},
+                     {"models", std::move(models)},
+                     {"seconds", seconds.total},
+                     {"computeSeconds", seconds.compute},
+                     {"streamingSeconds", seconds.streaming},
+                     {"loadSeconds", seconds.load},
+                     {"peakModule", phase.peak_module},
+                     {"peakOp", phase.peak_op},
+                     {"topLive", std::move(live)},
+                     {"reasons", texts(reasons)}};
+    if (phase.bound)
+        out["bound"] = encode_bound(
+            phase.bound->lower, phase.bound->upper,
+            {{"weightsBytes", phase.bound->weights.count}, {"reason", phase.bound->reason}});
+    return out;
 }
 
 json::object encode_change(const advisor::Change& change) {
@@ -128,23 +140,26 @@ json::array encode_phases(const advisor::PricedForecast& priced) {
 json::object encode_priced(const advisor::PricedForecast& priced, const advisor::Budget& budget,
                            memory::Verdict verdict, const advisor::Judgement& judged) {
     const memory::Forecast& forecast = priced.memory;
-    return {{"verdict", memory::verdict_name(verdict)},
-            {"cardVerdict", memory::verdict_name(forecast.verdict)},
-            {"loadLineBytes", budget.load_line.count},
-            {"peakBytes", forecast.peak.count},
-            {"floorBytes", forecast.floor.count},
-            {"comfortBytes", forecast.comfort.count},
-            {"workingSetBytes", forecast.working_set.count},
-            {"reservedBytes", forecast.reserved.count},
-            {"hostBytes", forecast.host.count},
-            {"hostMappedBytes", forecast.host_mapped.count},
-            {"cardLimitBytes", forecast.card_limit.count},
-            {"seconds", priced.seconds.total},
-            {"secondsWithoutLoad", priced.seconds.without_load},
-            {"secondsMax", budget.seconds_max},
-            {"judgement", encode_judgement(judged)},
-            {"phases", encode_phases(priced)},
-            {"unknownNodes", texts(forecast.unknown_nodes)}};
+    json::object out{{"verdict", memory::verdict_name(verdict)},
+                     {"cardVerdict", memory::verdict_name(forecast.verdict)},
+                     {"loadLineBytes", budget.load_line.count},
+                     {"peakBytes", forecast.peak.count},
+                     {"floorBytes", forecast.floor.count},
+                     {"comfortBytes", forecast.comfort.count},
+                     {"workingSetBytes", forecast.working_set.count},
+                     {"reservedBytes", forecast.reserved.count},
+                     {"hostBytes", forecast.host.count},
+                     {"hostMappedBytes", forecast.host_mapped.count},
+                     {"cardLimitBytes", forecast.card_limit.count},
+                     {"seconds", priced.seconds.total},
+                     {"secondsWithoutLoad", priced.seconds.without_load},
+                     {"secondsMax", budget.seconds_max},
+                     {"judgement", encode_judgement(judged)},
+                     {"phases", encode_phases(priced)},
+                     {"unknownNodes", texts(forecast.unknown_nodes)}};
+    if (forecast.bound)
+        out["bound"] = encode_bound(forecast.bound->lower, forecast.bound->upper, {});
+    return out;
 }
 
 json::object encode_error(const Error& error, json::value details) {

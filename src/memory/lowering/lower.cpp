@@ -224,23 +224,27 @@ class Lowering {
                 {NumberValue{*number != 0 ? 1.0 : 0.0}}};
     }
 
-    // Of networks that are not forecast the weights are known where their file was seen.
-    static std::string weights_given(NodeScope& scope) {
+    // Networks that are not forecast: their weights are known where their file was seen.
+    static std::vector<ModelIndex> networks_given(NodeScope& scope) {
+        std::vector<ModelIndex> given;
         for (const workflow::Input& input : scope.node().inputs) {
-            const auto* given = scope.look<ModelValue>(input.name);
-            if (given == nullptr) continue;
-            if (given->role != ModelRole::Other && given->role != ModelRole::LatentUpscaler)
-                continue;
-            return weights_text(scope.program().models[static_cast<std::size_t>(given->use.model)]);
+            const auto* network = scope.look<ModelValue>(input.name);
+            if (network == nullptr) continue;
+            if (network->role == ModelRole::Other || network->role == ModelRole::LatentUpscaler)
+                given.push_back(network->use.model);
         }
-        return {};
+        return given;
     }
 
     static Values run_other(NodeScope& scope) {
         std::vector<LatentShape> encoded;
         (void)run_encodes(scope, encoded);
         scope.forgive();
-        scope.step(UnknownStep{scope.kind().network + " is not forecast" + weights_given(scope)});
+        UnknownStep unknown{.reason = scope.kind().network + " is not forecast",
+                            .models = networks_given(scope)};
+        for (const ModelIndex index : unknown.models)
+            unknown.reason += weights_text(scope.program().models[static_cast<std::size_t>(index)]);
+        scope.step(std::move(unknown));
         return make_outputs(scope);
     }
 

@@ -114,13 +114,6 @@ void Simulation::take(const Step& step, const LoadStep& what) {
     reading_ = Bytes(0);
 }
 
-void Simulation::take(const Step& step, const UnknownStep& what) {
-    unknown_ = true;
-    Phase phase = begin(step, PhaseKind::Unknown);
-    phase.reasons.push_back(what.reason);
-    forecast_.phases.push_back(std::move(phase));
-}
-
 Phase Simulation::begin(const Step& step, PhaseKind kind) {
     Phase phase;
     phase.kind = kind;
@@ -188,6 +181,7 @@ void Simulation::explain_loras(Phase& phase, const ModelUse& use) const {
 
 void Simulation::add_unknown(Phase& phase, const std::string& why) {
     unknown_ = true;
+    half_known_ = true;
     phase.reasons.push_back(why);
     forecast_.unknown_nodes.push_back(
         fmt::format("{} {}: {}", phase.node_id, phase.class_type, why));
@@ -299,6 +293,7 @@ void Simulation::judge() {
         slow = slow || phase.streamed_per_forward > Bytes(0);
     }
     warn_of_host();
+    bound_job();
     if (died_)
         forecast_.verdict = Verdict::WillNotFit;
     else if (unknown_ || program_.steps.empty())  // without steps: no node that ComfyUI runs

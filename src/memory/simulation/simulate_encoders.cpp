@@ -14,7 +14,7 @@ namespace plimsoll::memory {
 void Simulation::take(const Step& step, const TextEncodeStep& what) {
     Phase phase = begin(step, PhaseKind::TextEncode);
     const LiveModel* te = live(what.text_encoder.model);
-    if (te == nullptr) return unknown_phase(std::move(phase), why_missing(what.text_encoder.model));
+    if (te == nullptr) return unknown_network(std::move(phase), step, what.text_encoder.model);
     const LoadRequest request{.models = {use_of(*te, what.text_encoder)}, .minimum = {}};
     Movement moved = policy().load(request);
     const ProgramModel& m = model(what.text_encoder.model);
@@ -39,7 +39,7 @@ void Simulation::take(const Step& step, const TextEncodeStep& what) {
 void Simulation::take(const Step& step, const TextGenerateStep& what) {
     Phase phase = begin(step, PhaseKind::Other);
     const LiveModel* te = live(what.text_encoder.model);
-    if (te == nullptr) return unknown_phase(std::move(phase), why_missing(what.text_encoder.model));
+    if (te == nullptr) return unknown_network(std::move(phase), step, what.text_encoder.model);
     const ProgramModel& m = model(what.text_encoder.model);
     const std::optional<Activity> activity =
         text_generate_activity(m, what, server_.flags, device_, rules_);
@@ -60,8 +60,7 @@ void Simulation::take(const Step& step, const TextGenerateStep& what) {
 void Simulation::take(const Step& step, const ImageEncodeStep& what) {
     Phase phase = begin(step, PhaseKind::ImageEncode);
     const LiveModel* vision = live(what.clip_vision.model);
-    if (vision == nullptr)
-        return unknown_phase(std::move(phase), why_missing(what.clip_vision.model));
+    if (vision == nullptr) return unknown_network(std::move(phase), step, what.clip_vision.model);
     const ClipVisionNetwork& network = *model(what.clip_vision.model).built.front()->clip_vision;
     Movement moved = policy().load({.models = {{vision->handle, {}}}, .minimum = {}});
     const Activity activity = image_encode_activity(network, what.image, vision->types, rules_);

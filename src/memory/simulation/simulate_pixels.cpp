@@ -18,7 +18,7 @@ void Simulation::take(const Step& step, const VaeStep& what) {
     const bool decode = what.direction == VaeDirection::Decode;
     Phase phase = begin(step, decode ? PhaseKind::VaeDecode : PhaseKind::VaeEncode);
     const LiveModel* vae = live(what.vae.model);
-    if (vae == nullptr) return unknown_phase(std::move(phase), why_missing(what.vae.model));
+    if (vae == nullptr) return unknown_network(std::move(phase), step, what.vae.model);
     const Vae& network = *model(what.vae.model).built.front()->vae;
     const bool sound = network.sound().has_value();
     if (sound != (what.sound_latents > 0))
@@ -73,8 +73,7 @@ void Simulation::take(const Step& step, const VaeStep& what) {
 void Simulation::take(const Step& step, const UpscaleStep& what) {
     Phase phase = begin(step, PhaseKind::Upscale);
     const LiveModel* upscaler = live(what.upscaler.model);
-    if (upscaler == nullptr)
-        return unknown_phase(std::move(phase), why_missing(what.upscaler.model));
+    if (upscaler == nullptr) return unknown_network(std::move(phase), step, what.upscaler.model);
     const Upscaler& network = *model(what.upscaler.model).built.front()->upscaler;
     const ModelHandle handle = upscaler->handle;
     const double estimate = upscale_estimate(network, what.image);
@@ -105,8 +104,7 @@ void Simulation::take(const Step& step, const UpscaleStep& what) {
 void Simulation::take(const Step& step, const LatentUpscaleStep& what) {
     Phase phase = begin(step, PhaseKind::Upscale);
     const LiveModel* upscaler = live(what.upscaler.model);
-    if (upscaler == nullptr)
-        return unknown_phase(std::move(phase), why_missing(what.upscaler.model));
+    if (upscaler == nullptr) return unknown_network(std::move(phase), step, what.upscaler.model);
     const LatentUpscaler& network = *model(what.upscaler.model).built.front()->latent_upscaler;
     if (what.latent.channels != network.config().in_channels)
         return unknown_phase(std::move(phase),

@@ -88,7 +88,7 @@ void Simulation::take(const Step& step, const SampleStep& asked) {
     }
     Phase phase = begin(step, PhaseKind::Sample);
     const LiveModel* unet = live(what.unet.model);
-    if (unet == nullptr) return unknown_phase(std::move(phase), why_missing(what.unet.model));
+    if (unet == nullptr) return unknown_network(std::move(phase), step, what.unet.model);
     const ProgramModel& m = model(what.unet.model);
     const BuiltFile& file = *m.built.front();
     const std::vector<ConditionUse> uses = conditions_of(what);
@@ -100,7 +100,7 @@ void Simulation::take(const Step& step, const SampleStep& asked) {
         for (const ModelIndex index : use.controlnets) {
             if (controlnets.contains(index)) continue;
             const LiveModel* control = live(index);
-            if (control == nullptr) return unknown_phase(std::move(phase), why_missing(index));
+            if (control == nullptr) return unknown_network(std::move(phase), step, index);
             controlnets[index] = model(index).built.front()->controlnet.get();
             constexpr int kReferences = 3;  // the node's output and the copy in the conditions
             policy().set_references(control->handle, kReferences);
@@ -111,7 +111,7 @@ void Simulation::take(const Step& step, const SampleStep& asked) {
     const ModelPatchNetwork* patch = nullptr;
     for (const ModelIndex index : what.unet.additions) {
         const LiveModel* addition = live(index);
-        if (addition == nullptr) return unknown_phase(std::move(phase), why_missing(index));
+        if (addition == nullptr) return unknown_network(std::move(phase), step, index);
         const BuiltFile& patched = *model(index).built.front();
         if (patched.contents->family != file.contents->family)
             return unknown_phase(std::move(phase), fmt::format("{} is a patch of another network",

@@ -13,11 +13,13 @@
 #include "memory/server.h"
 #include "memory/simulate.h"
 #include "memory/simulation/activity.h"
+#include "memory/simulation/bound.h"
 #include "memory/simulation/sampling_plan.h"
 #include "memory/simulation/session.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -101,8 +103,18 @@ class Simulation {
     enum class Costs : std::uint8_t { OfAllForwards, PerForward };
     void finish(Phase phase, const Movement& moved, const Activity& activity,
                 const std::vector<ModelHandle>& in_use, Costs costs = Costs::OfAllForwards);
-    // A phase whose model is not known: exact weights may be, what it allocates is not.
+    // A phase that nobody knows how to walk.
     void unknown_phase(Phase phase, const std::string& why);
+    // The same because its network is not known: exact weights and bounds where its file was seen.
+    // A bound never makes a verdict "fits"; where even the lower one is over the card, the job
+    // dies.
+    void unknown_network(Phase phase, const Step& step, ModelIndex index);
+    void bound_model(Phase& phase, const Step& step, const ProgramModel& m);
+    [[nodiscard]] std::optional<ActivationBound> bound_computing(
+        const Step& step, const modelfile::Contents& contents) const;
+    // Bytes of the widest type that a network of the file may compute in.
+    [[nodiscard]] std::int64_t widest_element(const modelfile::Contents& contents) const;
+    void bound_job();
     // A phase that is forecast but for something that nobody knows.
     void add_unknown(Phase& phase, const std::string& why);
     void explain_loras(Phase& phase, const ModelUse& use) const;
@@ -133,6 +145,7 @@ class Simulation {
     Bytes last_output_;
     Bytes reading_;  // of files, while a loader node runs
     bool unknown_ = false;
+    bool half_known_ = false;  // something in a phase that is forecast is not
     bool died_ = false;
     bool fell_back_ = false;
 };
