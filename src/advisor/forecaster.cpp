@@ -65,6 +65,9 @@ Judgement judge(const PricedForecast& forecast, const Budget& budget) {
     } else if (m.verdict == memory::Verdict::Unknown) {
         out.standing = Standing::Unknown;
         out.sentence = "a part of the workflow is not understood, the forecast covers the rest";
+        if (m.bound && m.bound->upper)
+            out.sentence += fmt::format("; with that part the job takes {} at least and {} at most",
+                                        to_text(m.bound->lower), to_text(*m.bound->upper));
     } else if (m.peak > budget.load_line) {
         out.standing = Standing::Parked;
         out.sentence = fmt::format(

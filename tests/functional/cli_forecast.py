@@ -139,6 +139,37 @@ class OddWorkflows(FunctionalTest):
         self.assertIn("MyMysteryNode", " ".join(answer["unknownNodes"]))
         self.assertIn("sample", [phase["kind"] for phase in answer["phases"]])
 
+    def test_a_network_that_nobody_knows_is_bounded_by_its_file(self):
+        # Its layers are called as no other network's: exact weights, both bounds and why, and no verdict.
+        models = self.home / "models"
+        models.mkdir()
+        header, offset = {}, 0
+        for block in range(20):
+            for name, shape in (("mix_in", [8192, 2048]), ("mix_out", [2048, 8192])):
+                header[f"novel.{block}.{name}.weight"] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + 2 * shape[0] * shape[1]]}
+                offset += 2 * shape[0] * shape[1]
+        support.write_safetensors(models / "novel.safetensors", header, offset)
+
+        def change(workflow):
+            workflow["20"] = {"class_type": "UNETLoader", "inputs": {"unet_name": "novel.safetensors", "weight_dtype": "default"}}
+            workflow["3"]["inputs"]["model"] = ["20", 0]
+        workflow = support.text_to_image()
+        change(workflow)
+        path = self.home / "novel.json"
+        path.write_text(json.dumps(workflow))
+        answer = self.run_json("forecast", path, *CARD, PLIMSOLL_MODELS_DIR=models)
+        self.assertEqual(answer["verdict"], "unknown")
+        bound = next(phase["bound"] for phase in answer["phases"] if phase["kind"] == "unknown")
+        self.assertEqual(bound["weightsBytes"], offset)
+        self.assertGreater(bound["lowerBytes"], 2 * 8192 * 2048)
+        self.assertGreater(bound["upperBytes"], bound["weightsBytes"])
+        self.assertIn("8192", bound["reason"])
+        self.assertGreaterEqual(answer["bound"]["upperBytes"], bound["upperBytes"])
+        text, _ = self.run_plimsoll("forecast", path, *CARD, "--explain", PLIMSOLL_MODELS_DIR=models)
+        words = " ".join(text.split())  # lines are as wide as the terminal
+        self.assertIn("at least", words)
+        self.assertIn("exactly", words)
+
     def test_a_cycle_is_told_and_no_crash(self):
         def change(workflow):
             workflow["3"]["inputs"]["latent_image"] = ["3", 0]
