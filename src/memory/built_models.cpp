@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -49,18 +50,36 @@ bool runs_as_stored(const modelfile::PartWeights& weights, std::string_view what
     return false;
 }
 
-// ComfyUI runs a network with tensors missing or left over, but hardly ever should.
-void compare_size(const Network& network, std::int64_t not_of_file,
-                  const modelfile::PartWeights& weights, std::string_view what, BuiltFile& file) {
-    if (weights.network_params == 0) return;
+// ComfyUI runs a network with tensors missing or left over, but hardly ever should: a few are
+// noted. Where many are, it is a relative that runs otherwise, and a walk of this one would be
+// wrong.
+enum class SizeMatch : std::uint8_t { Same, Relative };
+SizeMatch compare_size(const Network& network, std::int64_t not_of_file,
+                       const modelfile::PartWeights& weights, std::string_view what,
+                       BuiltFile& file) {
+    // Chosen: far more than tables and markers that finetunes add, less than a kind of layer.
+    constexpr std::int64_t kShareMax = 100;
+    if (weights.network_params == 0) return SizeMatch::Same;
     std::int64_t params = -not_of_file;
     for (const ModuleEntry& module : network.modules())
         params += module.elements - module.unsaved_elements;
-    if (params != weights.network_params)
-        file.notes.push_back(fmt::format(
-            "{}: a network of its numbers has {} parameters, the file {}: tensors are missing, or "
-            "it is a relative that is not known",
-            what, params, weights.network_params));
+    if (params == weights.network_params) return SizeMatch::Same;
+    const std::int64_t apart = std::abs(params - weights.network_params);
+    const SizeMatch match =
+        apart > weights.network_params / kShareMax ? SizeMatch::Relative : SizeMatch::Same;
+    file.notes.push_back(fmt::format(
+        "{}: a network of its numbers has {} parameters, the file {}: {}", what, params,
+        weights.network_params,
+        match == SizeMatch::Same ? "tensors are missing, or it is a relative that is not known"
+                                 : "a relative that is not known"));
+    return match;
+}
+
+template <class T>
+void keep_if_same(std::shared_ptr<const T>& network, const modelfile::PartWeights& weights,
+                  std::string_view what, BuiltFile& file) {
+    if (network && compare_size(*network, 0, weights, what, file) == SizeMatch::Relative)
+        network.reset();
 }
 
 void build_text_encoders(const modelfile::Contents& c, BuiltFile& file) {
@@ -71,9 +90,13 @@ void build_text_encoders(const modelfile::Contents& c, BuiltFile& file) {
             file.notes.push_back("text encoder: " + built.error().message);
             continue;
         }
-        if (built->text)
-            compare_size(built->network(), built->text->wrapper_params(), encoder.weights,
-                         "text encoder", file);
+        // Of CLIP wrappers and checkpoints leave a projection out, which is not worth a note.
+        const std::size_t notes = file.notes.size();
+        const std::int64_t not_of_file = built->text ? built->text->wrapper_params() : 0;
+        if (compare_size(built->network(), not_of_file, encoder.weights, "text encoder", file) ==
+            SizeMatch::Relative)
+            continue;
+        if (!built->text) file.notes.resize(notes);
         file.text_encoders.push_back(std::move(*built));
     }
 }
@@ -240,12 +263,11 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
     const modelfile::Contents& c = *file.contents;
     if (c.denoiser && runs_as_stored(c.denoiser->weights, "diffusion model", file)) {
         keep(build_denoiser(c.denoiser->config), "diffusion model", file.denoiser, file);
-        if (file.denoiser)
-            compare_size(*file.denoiser, 0, c.denoiser->weights, "diffusion model", file);
+        keep_if_same(file.denoiser, c.denoiser->weights, "diffusion model", file);
     }
     if (c.vae) {
         keep(build_vae(c.vae->config), "VAE", file.vae, file);
-        if (file.vae) compare_size(*file.vae, 0, c.vae->weights, "VAE", file);
+        keep_if_same(file.vae, c.vae->weights, "VAE", file);
     }
     if (c.tiny_vae && !c.vae) keep(build_vae(c.tiny_vae->config), "VAE", file.vae, file);
     if (c.sound_vae) {
@@ -258,19 +280,16 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
         keep(build_controlnet(c.controlnet->config), "ControlNet", file.controlnet, file);
     if (c.clip_vision) {
         keep(build_clip_vision(c.clip_vision->config), "CLIP vision", file.clip_vision, file);
-        if (file.clip_vision)
-            compare_size(*file.clip_vision, 0, c.clip_vision->weights, "CLIP vision", file);
+        keep_if_same(file.clip_vision, c.clip_vision->weights, "CLIP vision", file);
     }
     if (c.upscaler) {
         keep(build_upscaler(c.upscaler->config), "upscaler", file.upscaler, file);
-        if (file.upscaler) compare_size(*file.upscaler, 0, c.upscaler->weights, "upscaler", file);
+        keep_if_same(file.upscaler, c.upscaler->weights, "upscaler", file);
     }
     if (c.latent_upscaler) {
         keep(build_latent_upscaler(c.latent_upscaler->config), "latent upsampler",
              file.latent_upscaler, file);
-        if (file.latent_upscaler)
-            compare_size(*file.latent_upscaler, 0, c.latent_upscaler->weights, "latent upsampler",
-                         file);
+        keep_if_same(file.latent_upscaler, c.latent_upscaler->weights, "latent upsampler", file);
     }
     if (c.model_patch)
         keep(build_model_patch(c.model_patch->config), "model patch", file.model_patch, file);
