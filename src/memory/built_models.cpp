@@ -9,6 +9,7 @@
 #include "memory/networks/upscale/upscaler.h"
 #include "memory/networks/vae.h"
 #include "memory/networks/vision/clip_vision.h"
+#include "memory/networks/vision/image_reader.h"
 #include "memory/residency/dtypes.h"
 #include "memory/residency/loadable_model.h"
 #include "modelfile/architectures.h"
@@ -222,6 +223,12 @@ class CatalogueFile {
         contents_->latent_upscaler = {config, weigh(*network), ""};
         return {};
     }
+    Result<void> add_image_reader(std::string_view name) {
+        TRY_ASSIGN(modelfile::ImageReaderConfig config, modelfile::known_image_reader(name));
+        TRY_ASSIGN(const auto network, build_image_reader(config));
+        contents_->image_reader = {std::move(config), weigh(*network), ""};
+        return {};
+    }
     [[nodiscard]] std::shared_ptr<const modelfile::Contents> finish() {
         contents_->everything.dtype = dtype_;
         return std::move(contents_);
@@ -293,6 +300,10 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
     }
     if (c.model_patch)
         keep(build_model_patch(c.model_patch->config), "model patch", file.model_patch, file);
+    if (c.image_reader) {
+        keep(build_image_reader(c.image_reader->config), "image reader", file.image_reader, file);
+        keep_if_same(file.image_reader, c.image_reader->weights, "image reader", file);
+    }
     build_text_encoders(c, file);
     return file;
 }
@@ -353,6 +364,11 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     if (file.kind == Kind::Upscaler) {
         CatalogueFile made(file.dtype_is_said ? file.dtype : modelfile::DType::Float32, false);
         TRY_DO(made.add_upscaler(file.name));
+        return made.finish();
+    }
+    if (file.kind == Kind::ImageReader) {
+        CatalogueFile made(file.dtype, false);
+        TRY_DO(made.add_image_reader(file.name));
         return made.finish();
     }
     if (file.kind == Kind::LatentUpscaler) {

@@ -23,6 +23,7 @@ class ControlNetNetwork;
 class ModelPatchNetwork;
 class Network;
 class Denoiser;
+class ImageReader;
 class LatentUpscaler;
 class Upscaler;
 class Vae;
@@ -50,6 +51,7 @@ struct BuiltFile {
     std::shared_ptr<const Upscaler> upscaler;
     std::shared_ptr<const LatentUpscaler> latent_upscaler;
     std::shared_ptr<const ModelPatchNetwork> model_patch;
+    std::shared_ptr<const ImageReader> image_reader;
     std::vector<std::string> notes;
 };
 [[nodiscard]] BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents);
@@ -77,7 +79,7 @@ struct BuiltModels {
     std::string name, std::span<const BuiltTextEncoder> encoders, const LaunchFlags& flags);
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_vae(std::string name, const Vae& vae,
                                                           ComputeType type);
-// A ControlNet or a model patch.
+// A ControlNet, a model patch, or what looks at images.
 [[nodiscard]] std::shared_ptr<LoadableModel> loadable_network(std::string name,
                                                               const Network& network,
                                                               const Types& types);

@@ -48,8 +48,8 @@ struct ImageShape {
 // Index into Program::models.
 using ModelIndex = int;
 
-// ModelPatch: runs inside a diffusion network. Other: a network of a kind that is not forecast
-// (yet).
+// ModelPatch: runs inside a diffusion network. ImageReader: makes masks, depths... of images.
+// Other: a network of a kind that is not forecast (yet).
 enum class ModelRole : std::uint8_t {
     Unet,
     TextEncoder,
@@ -59,6 +59,7 @@ enum class ModelRole : std::uint8_t {
     Upscaler,
     LatentUpscaler,
     ModelPatch,
+    ImageReader,
     Other
 };
 [[nodiscard]] std::string_view model_role_name(ModelRole role);  // "unet", "text encoder"...
@@ -224,6 +225,16 @@ struct ImageEncodeStep {
     ImageShape image;
 };
 
+// A network looks at images and answers with something else than a latent: masks, depths...
+struct LookStep {
+    ModelUse reader;
+    ImageShape image;           // that the node is given
+    int side = 0;               // pixels that a side of what it sees is brought to; 0: its own way
+    bool shorter_side = false;  // that is the shorter one
+    double detail = 1;          // of 0 to 1, where the node lets choose it
+    int at_once = 1;            // images in a forward
+};
+
 // An upscaler enlarges images, tile by tile.
 struct UpscaleStep {
     ModelUse upscaler;
@@ -246,7 +257,7 @@ struct Step {
     std::string node_id;
     std::string class_type;
     std::variant<CpuStep, LoadStep, TextEncodeStep, TextGenerateStep, ImageEncodeStep, SampleStep,
-                 VaeStep, UpscaleStep, LatentUpscaleStep, UnknownStep>
+                 VaeStep, UpscaleStep, LatentUpscaleStep, LookStep, UnknownStep>
         what;
     std::vector<std::string> notes;  // for people: what was assumed
     // Equal for equal nodes with equal inputs, all the way up: what ComfyUI's cache goes by.

@@ -33,6 +33,7 @@ struct Catalogue {
     Named<ClipVisionConfig> clip_visions;
     Named<UpscalerConfig> upscalers;
     Named<LatentUpscalerConfig> latent_upscalers;
+    Named<ImageReaderConfig> image_readers;
     Named<KnownModel> models;
 };
 
@@ -263,6 +264,17 @@ UpscalerConfig parse_upscaler(const json::value& from) {
     return parse_described<SpanConfig>(*config);
 }
 
+ImageReaderConfig parse_image_reader(const json::value& from) {
+    const json::value* config = find(from, "config");
+    CHECK(config != nullptr);
+    const std::string_view network = find_string(from, "network").value_or("");
+    if (network == "birefnet") return parse_described<BiRefNetConfig>(*config);
+    if (network == "depth_anything3") return parse_described<DepthAnything3Config>(*config);
+    if (network == "rt_detr") return parse_described<RtDetrConfig>(*config);
+    CHECK(network == "moge");
+    return parse_described<MogeConfig>(*config);
+}
+
 // Sections that hold other kinds of networks in the same role, and the UNets as models.
 void parse_roles(const json::value& catalogue, Catalogue& c) {
     for (const auto& [name, config] : c.vaes) c.all_vaes.emplace(name, config);
@@ -342,6 +354,9 @@ Catalogue parse_catalogue() {
     for_each_in(*parsed, "latent_upscalers", [&](std::string_view n, const json::value& v) {
         c.latent_upscalers.emplace(n, parse_described<LatentUpscalerConfig>(v));
     });
+    for_each_in(*parsed, "image_readers", [&](std::string_view n, const json::value& v) {
+        c.image_readers.emplace(n, parse_image_reader(v));
+    });
     parse_roles(*parsed, c);
     return c;
 }
@@ -410,6 +425,10 @@ Result<UpscalerConfig> known_upscaler(std::string_view name) {
 
 Result<LatentUpscalerConfig> known_latent_upscaler(std::string_view name) {
     return look_up(catalogue().latent_upscalers, "latent upsampler", name);
+}
+
+Result<ImageReaderConfig> known_image_reader(std::string_view name) {
+    return look_up(catalogue().image_readers, "image reader", name);
 }
 
 Result<KnownModel> known_model(std::string_view name) {

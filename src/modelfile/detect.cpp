@@ -194,6 +194,12 @@ void find_latent_upscaler(const TensorTable& table, Contents& contents) {
     if (config) contents.latent_upscaler = {*config, sum_weights(table, ""), ""};
 }
 
+void find_image_reader(const TensorTable& table, Contents& contents) {
+    std::optional<ImageReaderConfig> config =
+        detect_image_reader(TensorView(table, std::string()), contents.notes);
+    if (config) contents.image_reader = {*std::move(config), sum_weights(table, ""), ""};
+}
+
 void find_model_patch(const TensorTable& table, Contents& contents) {
     std::optional<PatchConfig> config =
         detect_model_patch(TensorView(table, std::string()), contents.notes);
@@ -270,7 +276,7 @@ bool is_empty(const Contents& contents) {
     return !contents.denoiser && !contents.vae && !contents.tiny_vae &&
            contents.text_encoders.empty() && !contents.controlnet && !contents.t2i_adapter &&
            !contents.clip_vision && !contents.upscaler && !contents.latent_upscaler &&
-           !contents.model_patch && !contents.is_lora;
+           !contents.model_patch && !contents.image_reader && !contents.is_lora;
 }
 
 }  // namespace
@@ -388,6 +394,7 @@ Contents detect_contents(const TensorTable& table) {
     if (is_empty(contents) && !transformer) find_upscaler(table, contents);
     if (is_empty(contents) && !transformer) find_latent_upscaler(table, contents);
     if (is_empty(contents) && !transformer) find_adapter(table, contents);
+    if (is_empty(contents) && !transformer) find_image_reader(table, contents);
     contents.is_lora = is_empty(contents) && !transformer && looks_like_lora(table);
     if (is_empty(contents) && !transformer) find_model_patch(table, contents);
     if (contents.model_patch && contents.family == Family::Unknown)

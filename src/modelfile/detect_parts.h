@@ -134,6 +134,9 @@ struct TransformerVerdict {
                                                                  Notes& notes);
 // ESRGAN and Real-ESRGAN, whole and compact, and SPAN.
 [[nodiscard]] std::optional<UpscalerConfig> detect_upscaler(const TensorView& view, Notes& notes);
+// BiRefNet, Depth Anything 3 for one image, MoGe 2.
+[[nodiscard]] std::optional<ImageReaderConfig> detect_image_reader(const TensorView& view,
+                                                                   Notes& notes);
 // Of LTX-Video and LTX-2.
 [[nodiscard]] std::optional<LatentUpscalerConfig> detect_latent_upscaler(const TensorView& view,
                                                                          Notes& notes);

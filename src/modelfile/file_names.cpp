@@ -25,6 +25,7 @@ struct NameRule {
     std::string means;
     int linear_millibits = 0;  // of a dtype
     std::string vae = {};
+    bool reader = false;  // of images, though it lies beside diffusion models
 
     [[nodiscard]] bool fits(std::string_view lower) const {
         const auto occurs = [&](const std::string& word) {
@@ -60,7 +61,8 @@ std::map<std::string, Rules, std::less<>> read_rules() {
                      find_string(rule, "name").value_or(find_string(rule, "dtype").value_or(""))),
                  .linear_millibits =
                      static_cast<int>(find_int(rule, "linear_millibits").value_or(0)),
-                 .vae = std::string(find_string(rule, "vae").value_or(""))});
+                 .vae = std::string(find_string(rule, "vae").value_or("")),
+                 .reader = find_bool(rule, "reader").value_or(false)});
         by_folder.emplace(folder, std::move(rules));
     }
     return by_folder;
@@ -120,6 +122,8 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     if (folder == "clip_vision") file.kind = NamedFile::Kind::ClipVision;
     if (folder == "upscale_models") file.kind = NamedFile::Kind::Upscaler;
     if (folder == "latent_upscale_models") file.kind = NamedFile::Kind::LatentUpscaler;
+    if (rule->reader || folder == "background_removal" || folder == "geometry_estimation")
+        file.kind = NamedFile::Kind::ImageReader;
     if (const NameRule* type = first_fitting("dtypes", lower)) {
         const bool model = file.kind == NamedFile::Kind::Model && folder != "checkpoints";
         const bool packs =

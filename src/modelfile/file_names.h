@@ -24,7 +24,8 @@ struct NamedFile {
         ClipVision,
         Upscaler,
         LatentUpscaler,
-        ModelPatch
+        ModelPatch,
+        ImageReader
     };
     Kind kind = Kind::Model;
     std::string name;  // of known_model, known_text_encoder...
@@ -37,7 +38,7 @@ struct NamedFile {
 
 // `folder`: in which of ComfyUI's folders it would lie: "diffusion_models", "text_encoders", "vae",
 // "checkpoints", "controlnet", "clip_vision", "upscale_models", "latent_upscale_models",
-// "model_patches". nullopt where no rule fits.
+// "model_patches", "background_removal", "geometry_estimation". nullopt where no rule fits.
 [[nodiscard]] std::optional<NamedFile> guess_file(std::string_view file_name,
                                                   std::string_view folder);
 

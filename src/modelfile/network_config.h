@@ -24,6 +24,7 @@
 #include "modelfile/networks/hunyuan_video_config.h"
 #include "modelfile/networks/ideogram4_config.h"
 #include "modelfile/networks/kandinsky5_config.h"
+#include "modelfile/networks/image_reader_config.h"
 #include "modelfile/networks/krea2_config.h"
 #include "modelfile/networks/latent_upscaler_config.h"
 #include "modelfile/networks/ltx24_vae_config.h"
@@ -263,6 +264,7 @@ struct Contents {
     std::optional<Part<UpscalerConfig>> upscaler;
     std::optional<Part<LatentUpscalerConfig>> latent_upscaler;
     std::optional<Part<PatchConfig>> model_patch;
+    std::optional<Part<ImageReaderConfig>> image_reader;
     bool is_lora = false;
     PartWeights everything;          // all tensors of the file
     Outline outline;                 // of all tensors of the file, whatever they are

@@ -21,7 +21,7 @@ namespace {
 constexpr std::array<std::string_view, 9> kModelEndings{
     ".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".pt2", ".bin", ".pkl"};
 // ComfyUI's folders of the files that its loaders list.
-constexpr std::array<std::string_view, 14> kSubfolders{"",
+constexpr std::array<std::string_view, 16> kSubfolders{"",
                                                        "checkpoints",
                                                        "diffusion_models",
                                                        "unet",
@@ -34,7 +34,9 @@ constexpr std::array<std::string_view, 14> kSubfolders{"",
                                                        "upscale_models",
                                                        "clip_vision",
                                                        "model_patches",
-                                                       "latent_upscale_models"};
+                                                       "latent_upscale_models",
+                                                       "background_removal",
+                                                       "geometry_estimation"};
 
 // A VAE that ComfyUI has without a file.
 constexpr std::string_view kPixelSpace = "pixel_space";

@@ -230,15 +230,68 @@ class Lowering {
         for (const workflow::Input& input : scope.node().inputs) {
             const auto* network = scope.look<ModelValue>(input.name);
             if (network == nullptr) continue;
-            if (network->role == ModelRole::Other || network->role == ModelRole::LatentUpscaler)
+            if (network->role == ModelRole::Other || network->role == ModelRole::ImageReader ||
+                network->role == ModelRole::LatentUpscaler)
                 given.push_back(network->use.model);
         }
         return given;
     }
 
+    // A network that is walked looks at the images; false where it is another, or sees otherwise.
+    static bool look(NodeScope& scope) {
+        if (scope.kind().sees.empty() || scope.text("mode") == "multiview") return false;
+        for (const workflow::Input& input : scope.node().inputs) {
+            const auto* reader = scope.look<ModelValue>(input.name);
+            if (reader == nullptr || reader->role != ModelRole::ImageReader) continue;
+            const ModelUse use = reader->use;
+            const ImageShape* image = scope.look_pixels(scope.kind().sees.front());
+            if (image == nullptr) return false;
+            LookStep step{.reader = use, .image = *image};
+            step.side = clamped(scope.number("resolution").value_or(0), 0, kSideMax);
+            step.shorter_side = scope.text("resize_method") == "lower_bound_resize";
+            constexpr double kDetails = 9;  // the last of MoGe's
+            step.detail = scope.number("resolution_level").value_or(kDetails) / kDetails;
+            step.at_once = clamped(scope.number("batch_size").value_or(1), 1, kFramesMax);
+            scope.step(std::move(step));
+            return true;
+        }
+        return false;
+    }
+
+    // SDPose's keypoints are made of what a diffusion network sees in one step from the latent that
+    // the node encoded, with two tokens of text that ComfyUI brings along.
+    static bool sample_once(NodeScope& scope, const std::vector<LatentShape>& encoded) {
+        if (scope.kind().network != "SDPose" || encoded.empty()) return false;
+        const auto* model = scope.get<ModelValue>("model");
+        if (model == nullptr || model->role != ModelRole::Unet) return false;
+        constexpr int kTextTokens = 2;
+        SampleStep step;
+        step.unet = model->use;
+        step.patches = model->patches;
+        step.sampler = "euler";
+        step.scheduler = "simple";
+        step.cfg = 1;
+        step.steps = 1;
+        step.patches.extra_forwards +=
+            std::max(0.0, scope.evaluate_number(scope.kind().extra_forwards).value_or(0));
+        step.latent = encoded.front();
+        ConditionUse text;
+        text.tokens = kTextTokens;
+        step.positive = {std::move(text)};
+        scope.forgive();
+        scope.note(
+            "one step for each batch of images, or for each person found, of whom one is counted; "
+            "encoding is counted once, and the head that makes the heat maps, which takes less, is "
+            "not");
+        scope.step(std::move(step));
+        return true;
+    }
+
     static Values run_other(NodeScope& scope) {
+        if (look(scope)) return make_outputs(scope);
         std::vector<LatentShape> encoded;
         (void)run_encodes(scope, encoded);
+        if (sample_once(scope, encoded)) return make_outputs(scope);
         scope.forgive();
         UnknownStep unknown{.reason = scope.kind().network + " is not forecast",
                             .models = networks_given(scope)};
@@ -280,6 +333,8 @@ std::string_view model_role_name(ModelRole role) {
             return "latent upsampler";
         case ModelRole::ModelPatch:
             return "model patch";
+        case ModelRole::ImageReader:
+            return "image reader";
         case ModelRole::Other:
             return "network";
     }

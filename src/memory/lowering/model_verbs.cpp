@@ -37,6 +37,8 @@ bool has_role(const BuiltFile& file, ModelRole role) {
             return file.latent_upscaler != nullptr;
         case ModelRole::ModelPatch:
             return file.model_patch != nullptr;
+        case ModelRole::ImageReader:
+            return file.image_reader != nullptr;
         case ModelRole::Other:
             return false;
     }
@@ -100,6 +102,12 @@ Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
     if (const auto dtype = scope.text("weight_dtype"); dtype && dtype->starts_with("fp8"))
         model.forced_storage =
             dtype->starts_with("fp8_e5m2") ? ComputeType::Float8E5M2 : ComputeType::Float8E4M3;
+    // Loaders of image readers offer the whole types only.
+    if (const auto dtype = scope.text("weight_dtype"); dtype && role == ModelRole::ImageReader)
+        for (const auto& [name, type] :
+             {std::pair{"fp16", ComputeType::Float16}, std::pair{"bf16", ComputeType::BFloat16},
+              std::pair{"fp32", ComputeType::Float32}})
+            if (*dtype == name) model.forced_storage = type;
     Program& program = scope.program();
     const auto index = static_cast<ModelIndex>(program.models.size());
     program.models.push_back(std::move(model));
@@ -156,8 +164,11 @@ Values load_other(NodeScope& scope, const BuiltModels& models) {
         if (auto file = scope.text(input)) files.push_back(std::move(*file));
     LoadStep step;
     const auto known = files.size() == 1 ? models.find(files.front()) : nullptr;
-    if (known != nullptr && known->model_patch != nullptr) {
-        Values values{add_model(scope, models, ModelRole::ModelPatch, files, step)};
+    if (known != nullptr && (known->model_patch != nullptr || known->image_reader != nullptr)) {
+        const ModelRole role =
+            known->model_patch != nullptr ? ModelRole::ModelPatch : ModelRole::ImageReader;
+        Values values{add_model(scope, models, role, files, step)};
+        note_doubts(scope, models, files.front());
         scope.step(std::move(step));
         return values;
     }
@@ -221,8 +232,13 @@ Values lower_model_verb(NodeScope& scope, const BuiltModels& models) {
     switch (scope.kind().verb) {
         case NodeVerb::LoadCheckpoint:
             return load_checkpoint(scope, models);
-        case NodeVerb::LoadUnet:
-            return load(scope, models, ModelRole::Unet, {"unet_name"});
+        case NodeVerb::LoadUnet: {
+            // Its folder holds what looks at images too.
+            const auto file = models.find(scope.text("unet_name").value_or(""));
+            const bool reads = file != nullptr && file->image_reader != nullptr;
+            return load(scope, models, reads ? ModelRole::ImageReader : ModelRole::Unet,
+                        {"unet_name"});
+        }
         case NodeVerb::LoadClip:
             return load(scope, models, ModelRole::TextEncoder, scope.kind().files);
         case NodeVerb::LoadVae:

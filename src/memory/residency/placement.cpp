@@ -50,6 +50,7 @@ Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& ser
         case ModelRole::Upscaler:
         case ModelRole::LatentUpscaler:
         case ModelRole::ModelPatch:
+        case ModelRole::ImageReader:
         case ModelRole::Other:
             placement.rests_on = high(flags) ? Place::Card : Place::Host;
             placement.built_on = role == ModelRole::Unet && from == LoadedFrom::Checkpoint

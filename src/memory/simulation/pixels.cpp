@@ -50,6 +50,27 @@ Activity image_encode_activity(const ClipVisionNetwork& network, const ImageShap
     return activity;
 }
 
+Activity reading_activity(const ImageReader& network, const LookStep& step, const Types& types,
+                          const ForwardRules& rules) {
+    ReaderCall call{.batch = step.image.batch,
+                    .height = step.image.height,
+                    .width = step.image.width,
+                    .at_once = step.at_once,
+                    .side = step.side,
+                    .shorter_side = step.shorter_side,
+                    .detail = step.detail,
+                    .storage = types.storage,
+                    .compute = types.compute,
+                    .rules = {}};
+    Activity activity = walk_in_types(types, rules, [&](const ForwardRules& with) {
+        call.rules = with;
+        return simulate_reading(network, call);
+    });
+    activity.held_per_tensor = kHeldPerTensorOfPixels;
+    activity.forwards = network.forwards(call);
+    return activity;
+}
+
 double upscale_estimate(const Upscaler& network, const ImageShape& image) {
     constexpr double kTile = 512.0 * 512.0 * kColours * kPixelBytes;
     constexpr double kFactor = 384;  // ComfyUI's own

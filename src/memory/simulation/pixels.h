@@ -6,6 +6,7 @@
 #include "memory/networks/upscale/latent_upscaler.h"
 #include "memory/networks/upscale/upscaler.h"
 #include "memory/networks/vision/clip_vision.h"
+#include "memory/networks/vision/image_reader.h"
 #include "memory/simulation/activity.h"
 
 #include <functional>
@@ -16,6 +17,10 @@ namespace plimsoll::memory {
 [[nodiscard]] Activity image_encode_activity(const ClipVisionNetwork& network,
                                              const ImageShape& image, const Types& types,
                                              const ForwardRules& rules);
+
+// As many at once as the network's node takes; its costs are those of one forward.
+[[nodiscard]] Activity reading_activity(const ImageReader& network, const LookStep& step,
+                                        const Types& types, const ForwardRules& rules);
 
 // What ComfyUI's node believes that enlarging takes, weights not counted.
 [[nodiscard]] double upscale_estimate(const Upscaler& network, const ImageShape& image);

@@ -5,10 +5,13 @@
 #include "memory/networks/controlnet.h"
 #include "memory/networks/model_patch.h"
 #include "memory/networks/upscale/latent_upscaler.h"
+#include "memory/networks/vision/image_reader.h"
 #include "memory/residency/estimates.h"
 #include "memory/residency/loadable_model.h"
 
 #include <fmt/format.h>
+
+#include <array>
 
 namespace plimsoll::memory {
 
@@ -103,6 +106,22 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
                                flags, device);
             types.storage = stored_type_of(weights.dtype).value_or(types.storage);
             loadable = loadable_network(name, *file.model_patch, types);
+            break;
+        }
+        case ModelRole::ImageReader: {
+            types = clip_types(flags);
+            if (file.image_reader->loader() == ReaderLoader::AsDiffusion) {
+                constexpr std::array kTypes = {ComputeType::Float16, ComputeType::BFloat16,
+                                               ComputeType::Float32};
+                const auto& weights = file.contents->image_reader->weights;
+                types = unet_types({.params = weights.params,
+                                    .file = weights.dtype,
+                                    .supported = kTypes,
+                                    .forced = model.forced_storage},
+                                   flags, device);
+                types.compute = types.storage;  // what it is given is cast to the weights' type
+            }
+            loadable = loadable_network(name, *file.image_reader, types);
             break;
         }
         case ModelRole::Other:  // never known, never loaded

@@ -4,6 +4,7 @@
 // and the verdict.
 #include "memory/simulate.h"
 
+#include "memory/networks/vision/image_reader.h"
 #include "memory/residency/segments.h"
 #include "memory/simulation/explain.h"
 #include "memory/simulation/simulation.h"
@@ -66,13 +67,24 @@ void Simulation::drop_unused() {
     });
 }
 
+namespace {
+
+// Some of what looks at images is loaded as encoders are.
+ModelRole placed_as(const ProgramModel& m) {
+    const bool encoder = m.role == ModelRole::ImageReader &&
+                         m.built.front()->image_reader->loader() == ReaderLoader::AsTextEncoder;
+    return encoder ? ModelRole::ClipVision : m.role;
+}
+
+}  // namespace
+
 void Simulation::add_model(ModelIndex index) {
     const ProgramModel& m = model(index);
     if (!m.known()) return;
     LiveModel entry;
     std::shared_ptr<LoadableModel> what = make_loadable(m, server_, device_, entry.types);
     entry.placement =
-        place_model(m.role, what->placement_bytes, server_, device_, policy().free_bytes(),
+        place_model(placed_as(m), what->placement_bytes, server_, device_, policy().free_bytes(),
                     m.own_file ? LoadedFrom::OwnFile : LoadedFrom::Checkpoint);
     if (dynamic_) entry.placement.built_on = Place::Host;  // weights stay in the file until used
     entry.handle = policy().add(std::move(what), entry.placement);

@@ -72,4 +72,25 @@ void Simulation::take(const Step& step, const ImageEncodeStep& what) {
     finish(std::move(phase), moved, activity, {vision->handle});
 }
 
+void Simulation::take(const Step& step, const LookStep& what) {
+    Phase phase = begin(step, PhaseKind::Other);
+    const LiveModel* reader = live(what.reader.model);
+    if (reader == nullptr) return unknown_network(std::move(phase), step, what.reader.model);
+    const ImageReader& network = *model(what.reader.model).built.front()->image_reader;
+    Movement moved = policy().load({.models = {{reader->handle, {}}}, .minimum = {}});
+    const Activity activity = reading_activity(network, what, reader->types, rules_);
+    add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+    phase.runs_on_card = reader->placement.runs_on == Place::Card;
+    phase.compute = reader->types.compute;
+    phase.batch_per_forward =
+        static_cast<int>(what.image.batch / std::max<std::int64_t>(1, activity.forwards));
+    phase.reasons.push_back(fmt::format(
+        "{} looks at {} of {} x {}, by the published network: no run of it was recorded",
+        network.title(),
+        what.image.batch == 1 ? "an image" : fmt::format("{} images", what.image.batch),
+        what.image.width, what.image.height));
+    if (!phase.runs_on_card) phase.reasons.emplace_back("image encoders run on the CPU");
+    finish(std::move(phase), moved, activity, {reader->handle}, Costs::PerForward);
+}
+
 }  // namespace plimsoll::memory

@@ -68,6 +68,7 @@ class Simulation {
     void take(const Step& step, const VaeStep& what);
     void take(const Step& step, const UpscaleStep& what);
     void take(const Step& step, const LatentUpscaleStep& what);
+    void take(const Step& step, const LookStep& what);
     void take(const Step& step, const UnknownStep& what);
     void take(const Step&, const CpuStep&) {}
 
