@@ -44,6 +44,7 @@ std::string first_line(const std::string& text) {
 
 void Guard::start() {
     thread_ = std::thread([this] { run(); });
+    listener_ = std::thread([this] { listen(); });
 }
 
 void Guard::stop() {
@@ -54,7 +55,45 @@ void Guard::stop() {
         door_ = nullptr;
     }
     wake_.notify_all();
+    over_.notify_all();
     if (thread_.joinable()) thread_.join();
+    if (listener_.joinable()) listener_.join();
+}
+
+void Guard::listen() {
+    using std::chrono::milliseconds;
+    constexpr milliseconds kWait{250};     // chosen: a stop waits so long
+    constexpr milliseconds kAgain{1'000};  // chosen: as for requests
+    std::string client_id;
+    {
+        const std::lock_guard lock(mutex_);
+        client_id = "plimsoll-" + ids_.next_uuid();
+    }
+    const auto is_over = [&](milliseconds wait) {
+        std::unique_lock lock(mutex_);
+        return over_.wait_for(lock, wait, [&] { return stopping_; });
+    };
+    while (!is_over(milliseconds(0))) {
+        auto reached = parts_.comfyui.reach();
+        auto events =
+            reached
+                ? (*reached)->open_events(client_id, "")
+                : Result<std::unique_ptr<service::EventStream>>(std::unexpected(reached.error()));
+        while (events && !is_over(milliseconds(0))) {
+            const auto said = (*events)->next(kWait);
+            if (!said) break;
+            if (!*said || !std::holds_alternative<service::QueueRemaining>(**said)) continue;
+            {
+                const std::lock_guard lock(mutex_);
+                upstream_remaining_ = std::get<service::QueueRemaining>(**said).count;
+                for (auto& [id, flight] : flights_) flight.polled_ms = 0;
+                woken_ = true;
+            }
+            wake_.notify_all();
+        }
+        if (events) (*events)->close();
+        if (is_over(kAgain)) return;
+    }
 }
 
 void Guard::run() {
@@ -841,8 +880,13 @@ void Guard::stop_flight(const std::string& prompt_id, const std::string& reason,
 }
 
 void Guard::on_sample(const service::CardSample& sample) {
+    const auto place = parts_.place();
     const std::lock_guard lock(mutex_);
     sample_ = sample;
+    if (place->site.from_comfyui) {
+        const Bytes others = place->site.device.used_by_others;
+        others_least_ = std::min(others_least_.value_or(others), others);
+    }
     const bool throttled = sample.look.heat.throttled.value_or(false);
     if (heat_.add({.at_ms = sample.at_ms,
                    .temperature_c = sample.look.heat.temperature_c,

@@ -155,9 +155,14 @@ advisor::Surroundings Guard::surroundings_of(const service::Place& place, std::s
             models_ = std::make_unique<service::ModelLibrary>(place.config.models_dirs.value);
         files = models_->files_of(*graph, warnings);
     }
+    memory::Device device = place.site.device;
+    {
+        const std::lock_guard lock(mutex_);
+        if (others_least_) device.used_by_others = std::min(device.used_by_others, *others_least_);
+    }
     return {.files = std::move(files),
             .server = place.site.server,
-            .device = place.site.device,
+            .device = std::move(device),
             .card = place.site.card};
 }
 

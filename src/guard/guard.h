@@ -220,6 +220,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void note_contact(bool reachable, const std::string& why);
     void restart_where_gone();
     void keep_clients_awake();
+    // Hears from ComfyUI itself that something ended, whoever's sockets are open.
+    void listen();
     [[nodiscard]] service::Upstream* upstream();
     [[nodiscard]] Moment moment() const;  // with the lock held
     void take_message(const gateway::UpstreamMessage& message);
@@ -244,8 +246,9 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     std::mutex models_mutex_;
     std::unique_ptr<service::ModelLibrary> models_;
 
-    mutable std::mutex mutex_;  // guards what follows
-    std::condition_variable wake_;
+    mutable std::mutex mutex_;      // guards what follows
+    std::condition_variable wake_;  // of the thread
+    std::condition_variable over_;  // of the listener
     bool stopping_ = false;
     bool woken_ = false;
     gateway::HookDoor* door_ = nullptr;
@@ -265,6 +268,9 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     Residents residents_;
     GuardCounts counts_;
     std::optional<service::CardSample> sample_;
+    // The least that other programs have held: more than that goes away again, so a job waits for
+    // it rather than being made smaller.
+    std::optional<Bytes> others_least_;
     std::deque<gateway::UpstreamMessage> messages_;
     std::deque<Note> notes_;
     std::deque<HeldView> changed_;
@@ -285,6 +291,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     std::int64_t woke_clients_ms_ = 0;
     bool is_busy_ = false;
     std::thread thread_;
+    std::thread listener_;
 };
 
 }  // namespace plimsoll::guard
