@@ -18,9 +18,9 @@ SETTINGS = ("COMFYUI_SERVER_URL", "COMFYUI_PORT", "COMFYUI_TIMEOUT", "MAX_VRAM_M
 class Simulator:
     """`plimsoll simulate` as a process; the first line of its JSON output names the port."""
 
-    def __init__(self, home, *flags, card="rtx3050-6gb", seed=1, speed=0):
+    def __init__(self, home, *flags, card="rtx3050-6gb", seed=1, speed=0, port=0):
         self.process = subprocess.Popen(
-            [BINARY, "simulate", "--card", card, "--port", "0", "--seed", str(seed), "--speed", str(speed), "--json", *flags],
+            [BINARY, "simulate", "--card", card, "--port", str(port), "--seed", str(seed), "--speed", str(speed), "--json", *flags],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(home))
         line = self.process.stdout.readline()
         if not line:
