@@ -79,7 +79,8 @@ void Guard::listen() {
             reached
                 ? (*reached)->open_events(client_id, "")
                 : Result<std::unique_ptr<service::EventStream>>(std::unexpected(reached.error()));
-        while (events && !is_over(milliseconds(0))) {
+        const std::string address = parts_.comfyui.address();
+        while (events && address == parts_.comfyui.address() && !is_over(milliseconds(0))) {
             const auto said = (*events)->next(kWait);
             if (!said) break;
             if (!*said || !std::holds_alternative<service::QueueRemaining>(**said)) continue;
@@ -132,7 +133,9 @@ void Guard::turn() {
 }
 
 service::Upstream* Guard::upstream() {
-    if (upstream_) return upstream_.get();
+    // After a reload it may be elsewhere.
+    if (upstream_ && upstream_->address() == parts_.comfyui.address()) return upstream_.get();
+    upstream_.reset();
     auto reached = parts_.comfyui.reach();
     if (!reached) {
         note_contact(false, reached.error().message);
