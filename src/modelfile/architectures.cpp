@@ -331,6 +331,9 @@ Catalogue parse_catalogue() {
                 [&](std::string_view n, const json::value& v) {
                     c.controlnets.emplace(n, parse_described<QwenFunControlConfig>(v));
                 });
+    for_each_in(*parsed, "flux_controlnets", [&](std::string_view n, const json::value& v) {
+        c.controlnets.emplace(n, parse_described<FluxControlConfig>(v));
+    });
     for_each_in(*parsed, "sd35_controlnets", [&](std::string_view n, const json::value& v) {
         c.controlnets.emplace(n, parse_described<Sd35ControlConfig>(v));
     });

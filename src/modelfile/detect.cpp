@@ -283,6 +283,7 @@ bool is_empty(const Contents& contents) {
 
 Family controlled_family(const ControlConfig& config) {
     if (const auto* unet = std::get_if<ControlNetConfig>(&config)) return unet->encoder.family;
+    if (std::holds_alternative<FluxControlConfig>(config)) return Family::Flux;
     return std::holds_alternative<Sd35ControlConfig>(config) ? Family::Sd3 : Family::QwenImage;
 }
 

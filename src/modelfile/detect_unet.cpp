@@ -217,6 +217,61 @@ Family family_of(const UnetConfig& config, bool is_zero123) {
 
 namespace {
 
+// Flux's under the names of Black Forest Labs (XLabs, MistoLine), whose hints are images.
+std::optional<ControlConfig> detect_flux_controlnet(const TensorView& view, Notes& notes,
+                                                    bool mistoline) {
+    NumberReader read(view, "a ControlNet of Flux");
+    FluxControlConfig c;
+    constexpr int kCells = 4;  // of a patch
+    c.pixel_hint = true;
+    c.mistoline = mistoline;
+    c.hidden_size = read.length("img_in.weight", 0, 2);
+    c.in_channels =
+        read.quotient(read.length("img_in.weight", 1, 2), kCells, "channels of a patch");
+    c.hint_channels =
+        read.quotient(read.length("pos_embed_input.weight", 1, 2), kCells, "channels of a hint");
+    c.num_heads = read.quotient(
+        c.hidden_size, read.length("double_blocks.0.img_attn.norm.key_norm.scale", 0, 1), "heads");
+    c.mlp_ratio = read.ratio(read.length("double_blocks.0.img_mlp.0.weight", 0, 2), c.hidden_size);
+    c.depth = read.blocks("double_blocks.{}.", "double blocks");
+    c.depth_single_blocks = view.count("single_blocks.{}.");
+    c.context_in_dim = read.length("txt_in.weight", 1, 2);
+    c.vec_in_dim = read.length("vector_in.in_layer.weight", 1, 2);
+    c.qkv_bias = view.has("double_blocks.0.img_attn.qkv.bias");
+    c.guidance_embed = view.has("guidance_in.in_layer.weight");
+    read.expect(
+        view.has(mistoline ? "input_cond_block.encoder.0.weight" : "input_hint_block.0.weight"),
+        "it has no convolution of the hint");
+    if (!read.sound(notes)) return std::nullopt;
+    return c;
+}
+
+// Flux's under diffusers' names, whose hints are latents.
+std::optional<ControlConfig> detect_diffusers_flux_controlnet(const TensorView& view,
+                                                              Notes& notes) {
+    NumberReader read(view, "a ControlNet of Flux");
+    FluxControlConfig c;
+    constexpr int kCells = 4;
+    c.hidden_size = read.length("x_embedder.weight", 0, 2);
+    c.in_channels =
+        read.quotient(read.length("x_embedder.weight", 1, 2), kCells, "channels of a patch");
+    c.hint_channels = read.quotient(read.length("controlnet_x_embedder.weight", 1, 2), kCells,
+                                    "channels of a hint");
+    c.num_heads = read.quotient(
+        c.hidden_size, read.length("transformer_blocks.0.attn.norm_added_k.weight", 0, 1), "heads");
+    c.mlp_ratio =
+        read.ratio(read.length("transformer_blocks.0.ff.net.0.proj.weight", 0, 2), c.hidden_size);
+    c.depth = read.blocks("transformer_blocks.{}.", "double blocks");
+    c.depth_single_blocks = view.count("single_transformer_blocks.{}.");
+    c.context_in_dim = read.length("context_embedder.weight", 1, 2);
+    c.vec_in_dim = read.length("time_text_embed.text_embedder.linear_1.weight", 1, 2);
+    c.qkv_bias = view.has("transformer_blocks.0.attn.to_q.bias");
+    c.guidance_embed = view.has_any("time_text_embed.guidance_embedder.");
+    c.union_modes = read.length_if_any("controlnet_mode_embedder.weight", 0, 2);
+    if (!read.sound(notes)) return std::nullopt;
+    return c;
+}
+
 std::optional<ControlConfig> detect_dit_controlnet(const TensorView& view, Notes& notes) {
     if (view.has("controlnet_x_embedder.weight") && view.has("txt_norm.weight")) {
         NumberReader read(view, "a ControlNet of Qwen-Image");
@@ -255,6 +310,13 @@ std::optional<ControlConfig> detect_dit_controlnet(const TensorView& view, Notes
         if (!read.sound(notes)) return std::nullopt;
         return c;
     }
+    if (view.has("double_blocks.0.img_attn.norm.key_norm.scale")) {
+        const bool mistoline = view.has("controlnet_blocks.0.linear.weight");
+        if (mistoline || view.has("controlnet_blocks.0.weight"))
+            return detect_flux_controlnet(view, notes, mistoline);
+    }
+    if (view.has("controlnet_x_embedder.weight") && view.has("context_embedder.weight"))
+        return detect_diffusers_flux_controlnet(view, notes);
     return std::nullopt;
 }
 

@@ -358,6 +358,62 @@ TEST(DetectContents, tells_controlnets_of_transformers) {
     EXPECT_EQ(std::get<Sd35ControlConfig>(blur.controlnet->config).num_layers, 19);
 }
 
+// Goal: the same for Flux's two layouts. Method: as above.
+TEST(DetectContents, tells_controlnets_of_flux) {
+    const auto add = [](TensorTable& table, const std::string& name, const Shape& shape) {
+        add_tensor(table, name, DType::BFloat16, shape);
+    };
+    TensorTable shakker;
+    for (int i = 0; i < 5; ++i) {
+        add(shakker, fmt::format("transformer_blocks.{}.attn.norm_added_k.weight", i), {128});
+        add(shakker, fmt::format("transformer_blocks.{}.ff.net.0.proj.weight", i), {12288, 3072});
+        add(shakker, fmt::format("transformer_blocks.{}.attn.to_q.bias", i), {3072});
+        add(shakker, fmt::format("controlnet_blocks.{}.weight", i), {3072, 3072});
+    }
+    for (int i = 0; i < 10; ++i)
+        add(shakker, fmt::format("single_transformer_blocks.{}.proj_out.weight", i), {3072, 15360});
+    add(shakker, "x_embedder.weight", {3072, 64});
+    add(shakker, "controlnet_x_embedder.weight", {3072, 68});
+    add(shakker, "context_embedder.weight", {3072, 4096});
+    add(shakker, "time_text_embed.text_embedder.linear_1.weight", {3072, 768});
+    add(shakker, "time_text_embed.guidance_embedder.linear_1.weight", {3072, 256});
+    add(shakker, "controlnet_mode_embedder.weight", {10, 3072});
+    shakker.index();
+    const Contents all = detect_contents(shakker);
+    ASSERT_TRUE(all.controlnet) << testing::PrintToString(all.notes);
+    EXPECT_FALSE(all.denoiser);
+    EXPECT_EQ(all.family, Family::Flux);
+    const auto& config = std::get<FluxControlConfig>(all.controlnet->config);
+    EXPECT_EQ(config.depth, 5);
+    EXPECT_EQ(config.depth_single_blocks, 10);
+    EXPECT_EQ(config.union_modes, 10);
+    EXPECT_EQ(config.hint_channels, 17);
+    EXPECT_TRUE(config.guidance_embed);
+    EXPECT_FALSE(config.pixel_hint);
+
+    TensorTable xlabs;
+    for (int i = 0; i < 2; ++i) {
+        add(xlabs, fmt::format("double_blocks.{}.img_attn.norm.key_norm.scale", i), {128});
+        add(xlabs, fmt::format("double_blocks.{}.img_mlp.0.weight", i), {12288, 3072});
+        add(xlabs, fmt::format("controlnet_blocks.{}.weight", i), {3072, 3072});
+    }
+    add(xlabs, "img_in.weight", {3072, 64});
+    add(xlabs, "txt_in.weight", {3072, 4096});
+    add(xlabs, "vector_in.in_layer.weight", {3072, 768});
+    add(xlabs, "pos_embed_input.weight", {3072, 64});
+    add(xlabs, "input_hint_block.0.weight", {16, 3, 3, 3});
+    xlabs.index();
+    const Contents canny = detect_contents(xlabs);
+    ASSERT_TRUE(canny.controlnet) << testing::PrintToString(canny.notes);
+    EXPECT_FALSE(canny.denoiser);
+    const auto& pixels = std::get<FluxControlConfig>(canny.controlnet->config);
+    EXPECT_TRUE(pixels.pixel_hint);
+    EXPECT_FALSE(pixels.mistoline);
+    EXPECT_FALSE(pixels.guidance_embed);
+    EXPECT_EQ(pixels.depth, 2);
+    EXPECT_EQ(pixels.depth_single_blocks, 0);
+}
+
 TEST(DetectContents, stops_at_text_encoders_nested_without_end) {
     // Each encoder's walk covers all that lie deeper: unbounded, this took a minute.
     TensorTable table;

@@ -215,7 +215,8 @@ using DenoiserConfig =
                  StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config, Seedvr2Config,
                  HiDreamO1Config>;
 using ControlConfig =
-    std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig, QwenFunControlConfig>;
+    std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig, QwenFunControlConfig,
+                 FluxControlConfig>;
 using PatchConfig = std::variant<QwenPatchConfig, ZImagePatchConfig, AnimaPatchConfig>;
 // Of the network that it controls.
 [[nodiscard]] Family controlled_family(const ControlConfig& config);

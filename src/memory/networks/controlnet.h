@@ -32,8 +32,9 @@ struct ControlInputs {
     const Tensor& hint;
     const Tensor& timesteps;
     const Tensor& context;
-    const Tensor& y;        // undefined where the network takes none
-    int control_types = 1;  // of a union ControlNet: 0 where the workflow names no type
+    const Tensor& y;         // undefined where the network takes none
+    const Tensor& guidance;  // the same
+    int control_types = 1;   // of a union ControlNet: 0 where the workflow names no type
 };
 
 class ControlNetNetwork : public RegisteredNetwork {
@@ -41,6 +42,7 @@ class ControlNetNetwork : public RegisteredNetwork {
     struct Output {
         Shape shape;
         bool middle = false;
+        bool single = false;  // for the blocks of one stream
     };
     // What forward() returns for latents of this size, without running it.
     [[nodiscard]] virtual std::vector<Output> output_shapes(std::int64_t batch, std::int64_t height,

@@ -14,13 +14,17 @@ namespace plimsoll::memory {
 struct ControlTensors {
     std::vector<Tensor> middle;
     std::vector<Tensor> output;
-    bool once = false;  // each is added after one block of those that it stands for
+    std::vector<Tensor> single;  // for the blocks of one stream, where a network has two kinds
+    bool once = false;           // each is added after one block of those that it stands for
 };
 
 // To a transformer's tokens after one of its `blocks`: in place. A tensor of the ControlNet's
 // serves as many blocks as there are for each of its own.
 void add_control(Tape& tape, Module module, const ControlTensors* control, std::size_t block,
                  std::size_t blocks, const Tensor& tokens);
+// The same after a block of one stream, text and image in one: to the image's tokens.
+void add_control_to_single(Tape& tape, Module module, const ControlTensors* control,
+                           std::size_t block, std::size_t blocks, const Tensor& stream);
 
 // What a forward is given; fields that a network does not take are undefined.
 struct StepInputs {

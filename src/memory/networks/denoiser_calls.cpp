@@ -16,14 +16,32 @@ namespace plimsoll::memory {
 using ghost::element_bytes;
 using ghost::ElementType;
 
+namespace {
+
+// Which of the ControlNet's tensors serves a block.
+const Tensor* serving(const std::vector<Tensor>& tensors, bool once, std::size_t block,
+                      std::size_t blocks) {
+    if (tensors.empty()) return nullptr;
+    const std::size_t each = (blocks + tensors.size() - 1) / tensors.size();
+    const std::size_t index = block / each;
+    if (once && block % each != 0) return nullptr;
+    return index < tensors.size() ? &tensors[index] : nullptr;
+}
+
+}  // namespace
+
 void add_control(Tape& tape, Module module, const ControlTensors* control, std::size_t block,
                  std::size_t blocks, const Tensor& tokens) {
-    if (control == nullptr || control->output.empty()) return;
-    const std::size_t each = (blocks + control->output.size() - 1) / control->output.size();
-    const std::size_t index = block / each;
-    if (control->once && block % each != 0) return;
-    if (index < control->output.size())
-        ghost::binary_in_place(tape, "add_", module, tokens, control->output[index]);
+    if (control == nullptr) return;
+    if (const Tensor* add = serving(control->output, control->once, block, blocks))
+        ghost::binary_in_place(tape, "add_", module, tokens, *add);
+}
+
+void add_control_to_single(Tape& tape, Module module, const ControlTensors* control,
+                           std::size_t block, std::size_t blocks, const Tensor& stream) {
+    if (control == nullptr) return;
+    if (const Tensor* add = serving(control->single, control->once, block, blocks))
+        ghost::binary_in_place(tape, "add_", module, stream.view(add->shape()), *add);
 }
 
 namespace {
@@ -157,7 +175,10 @@ ControlTensors control_inputs(Tape& tape, const ControlNetNetwork& controlnet, c
          controlnet.output_shapes(call.batch, call.latent_height, call.latent_width)) {
         Tensor tensor = tape.input(output.shape, tape.compute());
         held.push_back(tensor);
-        (output.middle ? control.middle : control.output).push_back(std::move(tensor));
+        auto& into = output.middle   ? control.middle
+                     : output.single ? control.single
+                                     : control.output;
+        into.push_back(std::move(tensor));
     }
     return control;
 }
@@ -202,16 +223,18 @@ ControlTensors get_control(Tape& tape, const ControlNetNetwork& controlnet, cons
     const Module m = no_module();
     const ElementType compute = tape.compute();
     const Tensor y = cast(tape, in.y, compute);
+    const Tensor guidance = cast(tape, in.guidance, compute);
     const Tensor t = timestep_of(tape, controlnet.prediction(), in.timesteps);
     const Tensor x = scale_input(tape, controlnet.prediction(), in.x, in.timesteps);
     const Tensor x_cast = ghost::to_type(tape, m, x, compute);
     const Tensor t_cast = ghost::to_type(tape, m, t, compute);
     const Tensor context = ghost::to_type(tape, m, in.context, compute);
     ControlTensors control =
-        controlnet.forward(tape, {x_cast, hint, t_cast, context, y, control_types});
+        controlnet.forward(tape, {x_cast, hint, t_cast, context, y, guidance, control_types});
     for (const Tensor& tensor : control.middle)
         ghost::unary_in_place(tape, "mul_", m, tensor);  // strength
     for (const Tensor& tensor : control.output) ghost::unary_in_place(tape, "mul_", m, tensor);
+    for (const Tensor& tensor : control.single) ghost::unary_in_place(tape, "mul_", m, tensor);
     return control;
 }
 

@@ -16,6 +16,7 @@
 #include "memory/networks/dit/dit_controlnet.h"
 #include "memory/networks/dit/dit_patches.h"
 #include "memory/networks/dit/ernie.h"
+#include "memory/networks/dit/flux_controlnet.h"
 #include "memory/networks/dit/hidream.h"
 #include "memory/networks/dit/hidream_o1.h"
 #include "memory/networks/dit/hunyuan_video.h"
@@ -254,6 +255,9 @@ struct ControlBuilder {
     }
     Built operator()(const modelfile::Sd35ControlConfig& c) const {
         return build_sd35_controlnet(c);
+    }
+    Built operator()(const modelfile::FluxControlConfig& c) const {
+        return build_flux_controlnet(c);
     }
 };
 

@@ -2,6 +2,7 @@
 //
 // ControlNets of diffusion transformers. Their hint is a latent: ComfyUI encodes the image itself.
 #pragma once
+#include "modelfile/networks/flux_config.h"
 #include "modelfile/networks/qwen_image_config.h"
 
 #include <boost/describe/class.hpp>
@@ -55,5 +56,41 @@ struct Sd35ControlConfig {
     int adm_in_channels = 2048;  // of the pooled text
 };
 BOOST_DESCRIBE_STRUCT(Sd35ControlConfig, (), (num_layers, depth, in_channels, adm_in_channels))
+
+// Of Flux: its first blocks of two streams and of one, and a Linear layer after each.
+struct FluxControlConfig {
+    int depth = 5;
+    int depth_single_blocks = 10;
+    int hidden_size = 3072;
+    int num_heads = 24;
+    double mlp_ratio = 4.0;
+    int in_channels = 16;  // of the latent
+    int context_in_dim = 4096;
+    int vec_in_dim = 768;
+    bool qkv_bias = true;
+    bool guidance_embed = true;
+    int union_modes = 0;      // types that one network knows; 0: it has no token for them
+    int hint_channels = 16;   // of the hint's cells: 17 where a mask is with it
+    bool pixel_hint = false;  // the hint is an image, folded by convolutions (XLabs)
+    bool mistoline = false;   // of those, MistoLine's: other convolutions, a SiLU after each layer
+
+    [[nodiscard]] FluxConfig base() const {
+        return {.in_channels = in_channels,
+                .out_channels = in_channels,
+                .hidden_size = hidden_size,
+                .num_heads = num_heads,
+                .mlp_ratio = mlp_ratio,
+                .depth = depth,
+                .depth_single_blocks = depth_single_blocks,
+                .context_in_dim = context_in_dim,
+                .vec_in_dim = vec_in_dim,
+                .qkv_bias = qkv_bias,
+                .guidance_embed = guidance_embed};
+    }
+};
+BOOST_DESCRIBE_STRUCT(FluxControlConfig, (),
+                      (depth, depth_single_blocks, hidden_size, num_heads, mlp_ratio, in_channels,
+                       context_in_dim, vec_in_dim, qkv_bias, guidance_embed, union_modes,
+                       hint_channels, pixel_hint, mistoline))
 
 }  // namespace plimsoll::modelfile

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 namespace plimsoll::memory {
 namespace {
 
@@ -62,6 +64,57 @@ TEST(DitControlNet, of_fun_weighs_its_own_blocks_only) {
         5 * (2 * kStream + linear(kWidth, kWidth)) + linear(kWidth, kWidth) + linear(132, kWidth));
 }
 
+// Goal: a ControlNet of Flux is as many of Flux's blocks without its last layer, an output for
+// each, a row for each type and the hint's patches. Method: Flux itself, as deep, and the layers by
+// hand.
+TEST(DitControlNet, of_flux_weighs_fluxs_blocks_and_its_own_layers) {
+    constexpr std::int64_t kWidth = 3072;
+    constexpr auto linear = [](std::int64_t from, std::int64_t to) { return from * to + to; };
+    const auto flux = [&](int doubles, int singles) {
+        const auto network =
+            build_flux({.depth = doubles, .depth_single_blocks = singles}).value()->params();
+        return network - linear(kWidth, 64) - linear(kWidth, 2 * kWidth);
+    };
+    EXPECT_EQ(controlnet("flux_union")->params(),
+              flux(5, 10) + 15 * linear(kWidth, kWidth) + 10 * kWidth + linear(64, kWidth));
+    EXPECT_EQ(controlnet("flux_inpainting_beta")->params(),
+              flux(6, 0) + 6 * linear(kWidth, kWidth) + linear(68, kWidth));
+    // Eight convolutions of 3 x 3: three colours to 16 channels, then 16 to 16.
+    EXPECT_EQ(controlnet("flux_xlabs")->params(), flux(2, 0) + 2 * linear(kWidth, kWidth) +
+                                                      linear(64, kWidth) + linear(27, 16) +
+                                                      7 * linear(9 * 16, 16));
+}
+
+// Goal: as above for Qwen-Image, both kinds of blocks, and a type costs its token of text. Method:
+// Flux two and two deep; the hint is a latent or an image of 8 x 8 pixels a cell.
+TEST(DitControlNet, of_flux_leaves_a_tensor_for_each_of_its_blocks) {
+    const auto network = build_flux({.depth = 2, .depth_single_blocks = 2}).value();
+    StepCall call{.batch = 1,
+                  .latent_height = 64,
+                  .latent_width = 64,
+                  .tokens = 256,
+                  .storage = ComputeType::BFloat16,
+                  .compute = ComputeType::BFloat16};
+    const Walk alone = simulate_step(*network, call);
+    for (const auto& [name, tensors, hint] :
+         {std::tuple{"flux_union", 15, 16 * 64 * 64}, std::tuple{"flux_xlabs", 2, 3 * 512 * 512}}) {
+        const auto control = controlnet(name);
+        call.controlnet = control.get();
+        const Walk controlled = simulate_step(*network, call);
+        EXPECT_EQ((controlled.peak + controlled.input - alone.peak - alone.input).count,
+                  std::int64_t{tensors} * 32 * 32 * 3072 * 2 + hint * 2)
+            << name;
+    }
+    const auto control = controlnet("flux_union");
+    const Walk typed = simulate_controlnet(*control, call);
+    call.control_types = 0;
+    const Walk untyped = simulate_controlnet(*control, call);
+    EXPECT_GT(typed.costs.total().flops, untyped.costs.total().flops);
+    EXPECT_LT(typed.costs.total().flops - untyped.costs.total().flops,
+              untyped.costs.total().flops / 500);  // a token of 1280
+    EXPECT_GT(typed.peak.count, 15 * 32 * 32 * 3072 * 2);
+}
+
 TEST(DitControlNet, refuses_numbers_that_no_network_has) {
     EXPECT_FALSE(build_controlnet(modelfile::QwenControlConfig{.num_layers = 0}));
     EXPECT_FALSE(build_controlnet(modelfile::QwenControlConfig{.attention_head_dim = -128}));
@@ -70,6 +123,10 @@ TEST(DitControlNet, refuses_numbers_that_no_network_has) {
     EXPECT_FALSE(build_controlnet(modelfile::QwenFunControlConfig{.hint_channels = 16}));
     EXPECT_FALSE(build_controlnet(modelfile::Sd35ControlConfig{.depth = 1 << 20}));
     EXPECT_FALSE(build_controlnet(modelfile::Sd35ControlConfig{.in_channels = 0}));
+    EXPECT_FALSE(build_controlnet(modelfile::FluxControlConfig{.depth = 0}));
+    EXPECT_FALSE(build_controlnet(modelfile::FluxControlConfig{.union_modes = 1 << 20}));
+    EXPECT_FALSE(build_controlnet(modelfile::FluxControlConfig{.mistoline = true}));
+    EXPECT_FALSE(build_controlnet(modelfile::FluxControlConfig{.hint_channels = -16}));
 }
 
 }  // namespace

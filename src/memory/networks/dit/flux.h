@@ -11,6 +11,29 @@
 
 namespace plimsoll::memory {
 
+// The layers between tokens and the blocks' last result, which Flux's ControlNets have too.
+struct FluxTrunk {
+    FluxTrunk(Registry& registry, const modelfile::FluxConfig& config);
+
+    // The vector of timestep, guidance and pooled text, in `type`; the latter two where they are
+    // given.
+    [[nodiscard]] Tensor embed_condition(Tape& tape, const Tensor& timesteps,
+                                         const Tensor& guidance, const Tensor& y,
+                                         ghost::ElementType type) const;
+
+    FluxWidths widths;
+    Module root;
+    Module pe;
+    Linear img_in;
+    MlpEmbedder time_in;
+    std::optional<MlpEmbedder> vector_in;
+    std::optional<MlpEmbedder> guidance_in;
+    std::optional<RmsNorm> txt_norm;
+    Linear txt_in;
+    std::vector<FluxDoubleBlock> double_blocks;
+    std::vector<FluxSingleBlock> single_blocks;
+};
+
 class FluxNetwork final : public Denoiser {
   public:
     explicit FluxNetwork(const modelfile::FluxConfig& config);
@@ -23,27 +46,16 @@ class FluxNetwork final : public Denoiser {
     [[nodiscard]] std::vector<ModuleEntry> model_buffers() const override;
 
   private:
-    [[nodiscard]] Tensor embed_condition(Tape& tape, const StepInputs& in) const;
     [[nodiscard]] Tensor forward_tokens(Tape& tape, const StepInputs& in, const Tensor& patches,
                                         const Tensor& img_ids, const Tensor& txt_ids) const;
     // ComfyUI's plain flow schedule is schnell's, which has a pooled text but no guidance, and
     // Ovis-Image's.
     [[nodiscard]] bool plain_schedule() const {
-        return (vector_in_ || config_.yak_mlp) && !guidance_in_;
+        return (trunk_.vector_in || config_.yak_mlp) && !trunk_.guidance_in;
     }
 
     modelfile::FluxConfig config_;
-    FluxWidths widths_;
-    Module root_;
-    Module pe_;
-    Linear img_in_;
-    MlpEmbedder time_in_;
-    std::optional<MlpEmbedder> vector_in_;
-    std::optional<MlpEmbedder> guidance_in_;
-    std::optional<RmsNorm> txt_norm_;
-    Linear txt_in_;
-    std::vector<FluxDoubleBlock> double_blocks_;
-    std::vector<FluxSingleBlock> single_blocks_;
+    FluxTrunk trunk_;
     FluxFinalLayer final_layer_;
     // Flux 2: one for all blocks of a kind.
     struct GlobalModulation {
