@@ -20,8 +20,9 @@ Forecaster make_forecaster(Surroundings surroundings) {
         const memory::Program program = memory::lower_graph(graph, *models, around->media);
         PricedForecast out;
         out.memory = memory::simulate_program(program, server, around->device);
-        const auto offload =
-            server.flags.async_offload ? timing::Offload::Async : timing::Offload::Blocking;
+        const auto offload = memory::copies_ahead(server, around->device)
+                                 ? timing::Offload::Async
+                                 : timing::Offload::Blocking;
         out.seconds =
             timing::estimate_forecast(out.memory, around->card, around->efficiency, offload);
         return out;

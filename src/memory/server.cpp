@@ -112,12 +112,11 @@ void find_contradictions(std::span<const Switch* const> used, LaunchFlags& flags
             "them leave");
 }
 
-Result<Bytes> parse_reserve(std::string_view text) {
+Result<Bytes> parse_reserve(std::string_view flag, std::string_view text) {
     const auto gib = parse_number(text);
     if (!gib || *gib < 0 || *gib > kReserveGibMax)
-        return fail(Errc::InvalidInput,
-                    fmt::format("--reserve-vram is '{}': must be GiB from 0 to {}",
-                                text.substr(0, 40), kReserveGibMax));
+        return fail(Errc::InvalidInput, fmt::format("{} is '{}': must be GiB from 0 to {}", flag,
+                                                    text.substr(0, 40), kReserveGibMax));
     return Bytes::from_gib(*gib);
 }
 
@@ -154,12 +153,17 @@ Result<LaunchFlags> parse_launch_flags(const std::vector<std::string>& argv) {
         const std::string_view word = argv[i];
         const std::size_t equals = word.find('=');
         const std::string_view name = word.substr(0, equals);
-        if (name == "--reserve-vram") {
+        if (name == "--reserve-vram" || name == "--vram-headroom") {
             const bool inside = equals != std::string_view::npos;
             if (!inside && i + 1 == argv.size())
-                return fail(Errc::InvalidInput, "--reserve-vram needs a number of GiB after it");
-            TRY_ASSIGN(flags.reserve_vram, parse_reserve(inside ? word.substr(equals + 1)
-                                                                : std::string_view(argv[++i])));
+                return fail(Errc::InvalidInput,
+                            fmt::format("{} needs a number of GiB after it", name));
+            TRY_ASSIGN(const Bytes kept, parse_reserve(name, inside ? word.substr(equals + 1)
+                                                                    : std::string_view(argv[++i])));
+            if (name == "--reserve-vram")
+                flags.reserve_vram = kept;
+            else
+                flags.vram_headroom = kept;
             given.push_back(name);
             continue;
         }
@@ -187,6 +191,12 @@ MemoryPolicy memory_policy(const Server& server, const Device& device) {
         (vram == VramState::Normal || vram == VramState::Low) && !server.flags.disable_smart_memory;
     const bool supported = device.vendor == Vendor::Nvidia && server.version >= kDynamicByDefault;
     return may && supported ? MemoryPolicy::Dynamic : MemoryPolicy::Estimate;
+}
+
+bool copies_ahead(const Server& server, const Device& device) {
+    constexpr ComfyVersion kByDefault{.major = 0, .minor = 12, .patch = 0};  // or somewhat before
+    const bool can = device.vendor == Vendor::Nvidia || device.vendor == Vendor::Amd;
+    return server.flags.async_offload.value_or(can && server.version >= kByDefault);
 }
 
 }  // namespace plimsoll::memory

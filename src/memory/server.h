@@ -34,14 +34,17 @@ enum class MemoryPolicy : std::uint8_t { Estimate, Dynamic };
 struct LaunchFlags {
     VramState vram = VramState::Normal;
     std::optional<Bytes> reserve_vram;  // --reserve-vram G
+    // --vram-headroom G: more that dynamic VRAM leaves free.
+    Bytes vram_headroom = {};  // NOLINT(readability-redundant-member-init)
     bool disable_smart_memory = false;
     bool cpu_vae = false;
     bool split_or_quad_attention =
         false;  // --use-split-cross-attention, --use-quad-cross-attention
-    bool async_offload = false;
-    std::optional<bool> dynamic_vram;  // --enable-dynamic-vram, --disable-dynamic-vram
-    bool cuda_malloc = true;           // --disable-cuda-malloc clears it
-    bool keeps_outputs = true;         // --cache-none clears it
+    // --async-offload, --disable-async-offload.
+    std::optional<bool> async_offload = {};  // NOLINT(readability-redundant-member-init)
+    std::optional<bool> dynamic_vram;        // --enable-dynamic-vram, --disable-dynamic-vram
+    bool cuda_malloc = true;                 // --disable-cuda-malloc clears it
+    bool keeps_outputs = true;               // --cache-none clears it
     bool force_fp32 = false;
     bool force_fp16 = false;
     DTypeChoice unet = DTypeChoice::Auto;
@@ -82,5 +85,8 @@ struct Device {
 inline constexpr ComfyVersion kDynamicByDefault{.major = 0, .minor = 16, .patch = 0};
 // What the server itself would choose, unless `policy` says it.
 [[nodiscard]] MemoryPolicy memory_policy(const Server& server, const Device& device);
+// Whether the weights that a module will need are copied while the one before it computes: two
+// streams, by default since ComfyUI keeps room for such copies, on cards of NVIDIA and AMD.
+[[nodiscard]] bool copies_ahead(const Server& server, const Device& device);
 
 }  // namespace plimsoll::memory

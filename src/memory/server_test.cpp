@@ -49,7 +49,24 @@ TEST(LaunchFlags, names_flags_that_do_nothing_and_flags_that_fight) {
     EXPECT_THAT(flags_of({"--lowvram", "--lowvram"}).contradictions, IsEmpty());
 }
 
+TEST(LaunchFlags, copies_ahead_by_default_since_room_is_kept_for_it) {
+    Device device;
+    Server server;
+    EXPECT_FALSE(copies_ahead(server, device));  // 0.3.64
+    server.flags = flags_of({"--async-offload"});
+    EXPECT_TRUE(copies_ahead(server, device));
+    server = {.version = {0, 33, 0}, .flags = {}, .policy = {}};
+    EXPECT_TRUE(copies_ahead(server, device));
+    device.vendor = Vendor::Intel;
+    EXPECT_FALSE(copies_ahead(server, device));
+    device.vendor = Vendor::Amd;
+    server.flags = flags_of({"--disable-async-offload"});
+    EXPECT_FALSE(copies_ahead(server, device));
+}
+
 TEST(LaunchFlags, refuses_a_reserve_that_is_no_size) {
+    EXPECT_EQ(flags_of({"--vram-headroom", "0.5"}).vram_headroom, Bytes::from_gib(0.5));
+    EXPECT_FALSE(parse_launch_flags({"--vram-headroom", "-1"}));
     for (const std::string bad : {"", "-1", "much", "1e9", "nan"})
         EXPECT_FALSE(parse_launch_flags({"--reserve-vram", bad})) << bad;
     EXPECT_FALSE(parse_launch_flags({"--reserve-vram"}));

@@ -12,7 +12,8 @@ namespace {
 class EstimatePolicy final : public ResidencyPolicy {
   public:
     EstimatePolicy(const Server& server, const Device& device)
-        : loader_(loader_rules(server, device), device.total, device.used_by_others) {}
+        : loader_(loader_rules(server, device), device.total, device.used_by_others),
+          ahead_(copies_ahead(server, device)) {}
 
     ModelHandle add(std::shared_ptr<const LoadableModel> model,
                     const Placement& placement) override {
@@ -47,6 +48,7 @@ class EstimatePolicy final : public ResidencyPolicy {
                 stay.streamed_bytes = streamed.bytes;
                 stay.streamed_count = streamed.count;
                 stay.largest_streamed = streamed.largest;
+                stay.in_flight = streamed.largest + (ahead_ ? streamed.second : 0);
                 stay.patched_copy = streamed.patched_copy;
             }
             stays.push_back(stay);
@@ -60,6 +62,7 @@ class EstimatePolicy final : public ResidencyPolicy {
 
   private:
     Loader loader_;
+    bool ahead_;  // a second copy is made while the first is used
 };
 
 }  // namespace

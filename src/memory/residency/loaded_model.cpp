@@ -47,7 +47,11 @@ StreamedModules LoadedModel::streamed() const {
         const std::int64_t bytes = unit.bytes;
         ++streamed.count;
         streamed.bytes += bytes;
-        if (bytes <= streamed.largest) continue;
+        if (bytes <= streamed.largest) {
+            streamed.second = std::max(streamed.second, bytes);
+            continue;
+        }
+        streamed.second = streamed.largest;
         streamed.largest = bytes;
         streamed.largest_unit = i;
     }

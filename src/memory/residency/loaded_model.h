@@ -30,6 +30,7 @@ struct StreamedModules {
     std::int64_t count = 0;
     std::int64_t bytes = 0;
     std::int64_t largest = 0;
+    std::int64_t second = 0;                  // the next largest
     std::optional<std::size_t> largest_unit;  // by index
     // Most that one call takes for a module that is patched as it is streamed or unpacked; 0: none
     // is.

@@ -19,6 +19,7 @@ struct Stay {
     std::int64_t streamed_bytes = 0;  // copied for every forward
     std::int64_t streamed_count = 0;  // modules
     std::int64_t largest_streamed = 0;
+    std::int64_t in_flight = 0;     // most that copies of streamed modules take at once
     std::int64_t patched_copy = 0;  // most that a call takes for a module patched as it is streamed
 };
 

@@ -222,7 +222,7 @@ void Simulation::finish(Phase phase, const Movement& moved, const Activity& acti
                             .in_use = used};
         if (used) {
             phase.streamed_per_forward += residency.streamed;
-            in_flight = std::max({in_flight, residency.largest_streamed, Bytes(stay.patched_copy)});
+            in_flight = std::max({in_flight, Bytes(stay.in_flight), Bytes(stay.patched_copy)});
             whole += residency.size;
         }
         phase.models.push_back(std::move(residency));

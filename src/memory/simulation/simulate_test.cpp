@@ -368,6 +368,31 @@ TEST_F(SimulateProgram, lets_pages_give_way_to_computing_under_the_dynamic_polic
     EXPECT_EQ(of(phase(forecast(job()), PhaseKind::Sample), "unet").resident, Bytes(4'581'673'608));
 }
 
+// Goal: --reserve-vram bounds what ComfyUI itself takes, whoever else is on the card; the 256 MiB
+// that stay free and --vram-headroom count others too. Method: weights that do not fit, so that
+// pages fill all there is.
+TEST_F(SimulateProgram, keeps_the_headrooms_of_dynamic_vram_free) {
+    server_.version = {0, 33, 0};
+    device_.total = Bytes::from_gib(4);
+    device_.used_by_others = Bytes::from_mib(300);
+    const auto taken = [&](std::initializer_list<std::string> flags) {
+        server_.flags = parse_launch_flags(flags).value();
+        const Forecast f = forecast(job());
+        const Phase& sample = phase(f, PhaseKind::Sample);
+        EXPECT_GT(of(sample, "unet").streamed, Bytes(0));
+        EXPECT_GT(sample.cast, Bytes(0));  // copies of what is streamed
+        return (sample.resident + sample.activations + sample.cast).mib();
+    };
+    constexpr double kPageMib = 32;
+    const auto up_to_a_page = [](double most) {
+        return testing::AllOf(testing::Le(most), testing::Gt(most - kPageMib));
+    };
+    EXPECT_THAT(taken({}), up_to_a_page(4096 - 300 - 256));
+    EXPECT_THAT(taken({"--reserve-vram", "1"}), up_to_a_page(4096 - 1024));
+    EXPECT_THAT(taken({"--reserve-vram", "0"}), up_to_a_page(4096 - 300 - 256));
+    EXPECT_THAT(taken({"--vram-headroom", "0.5"}), up_to_a_page(4096 - 300 - 256 - 512));
+}
+
 TEST_F(SimulateProgram, answers_the_same_question_the_same_way) {
     const Forecast a = forecast(job());
     const Forecast b = forecast(job());
