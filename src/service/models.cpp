@@ -21,7 +21,7 @@ namespace {
 constexpr std::array<std::string_view, 9> kModelEndings{
     ".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".pt2", ".bin", ".pkl"};
 // ComfyUI's folders of the files that its loaders list.
-constexpr std::array<std::string_view, 16> kSubfolders{"",
+constexpr std::array<std::string_view, 17> kSubfolders{"",
                                                        "checkpoints",
                                                        "diffusion_models",
                                                        "unet",
@@ -36,7 +36,8 @@ constexpr std::array<std::string_view, 16> kSubfolders{"",
                                                        "model_patches",
                                                        "latent_upscale_models",
                                                        "background_removal",
-                                                       "geometry_estimation"};
+                                                       "geometry_estimation",
+                                                       "ipadapter"};
 
 // A VAE that ComfyUI has without a file.
 constexpr std::string_view kPixelSpace = "pixel_space";

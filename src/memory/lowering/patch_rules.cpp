@@ -45,12 +45,24 @@ class PatchRules {
         if (patches_.notes.size() < kNotesMax) patches_.notes.push_back(std::move(text));
     }
 
+    // A file by its name, or the one that a loader node hands on.
     void take_file(const BuiltModels& models, const std::string& expression) {
-        const auto name = scope_.evaluate(expression);
-        scope_.forgive();
-        const auto* text = name ? std::get_if<std::string>(&*name) : nullptr;
-        if (text == nullptr || patches_.beside.size() >= kBesideMax) return;
-        patches_.beside.push_back(add_lora(scope_, models, *text));
+        if (patches_.beside.size() >= kBesideMax) return;
+        std::string file;
+        if (const auto* network =
+                scope_.is_linked(expression) ? scope_.look<ModelValue>(expression) : nullptr) {
+            const auto at = static_cast<std::size_t>(network->use.model);
+            const std::vector<std::string>& files = scope_.program().models[at].files;
+            if (!files.empty()) file = files.front();
+        } else {
+            const auto name = scope_.evaluate(expression);
+            scope_.forgive();
+            const auto* text = name ? std::get_if<std::string>(&*name) : nullptr;
+            if (text != nullptr) file = *text;
+        }
+        if (file.empty())
+            file = fmt::format("what node {} is given as {}", scope_.node().id, expression);
+        patches_.beside.push_back(add_lora(scope_, models, file));
     }
 
     void set(std::string_view name, double value) {
@@ -85,14 +97,33 @@ class PatchRules {
     ContextWindow window_{.length = 0};
 };
 
+constexpr int kTokensMax = 1 << 20;  // chosen: far above any text
+
+// Conditions with the same hooks share a forward; others' weights differ.
+void take_hooks(const NodeScope& scope, std::string_view input, ConditionUse& use) {
+    const workflow::Input* given = scope.node().find(input);
+    if (given == nullptr) return;
+    const auto* link = std::get_if<workflow::Link>(&given->value);
+    if (link == nullptr) return;
+    std::uint64_t id = hash_number(use.control_id, static_cast<std::uint64_t>(link->slot));
+    for (const char letter : link->node_id)
+        id = hash_number(id, static_cast<unsigned char>(letter));
+    use.control_id = id;
+}
+
 void take_condition(NodeScope& scope, ConditionUse& use) {
     ConditionArea area;
     bool has_area = false;
     for (const auto& [name, expression] : scope.kind().condition) {
+        if (name == "hooks") {
+            take_hooks(scope, expression, use);
+            continue;
+        }
         const auto value = scope.evaluate_number(expression);
         scope.forgive();
         if (!value || !std::isfinite(*value)) continue;
         if (name == "start") use.start = std::clamp(*value, 0.0, 1.0);
+        if (name == "more_tokens") use.tokens = clamped(use.tokens + *value, 1, kTokensMax);
         if (name == "end") use.end = std::clamp(*value, 0.0, 1.0);
         const double side = std::clamp(*value, 0.0, static_cast<double>(kSideMax));
         if (name == "area_height") area.height = side;

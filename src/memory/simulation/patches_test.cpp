@@ -76,6 +76,11 @@ class SamplingPatchesTest : public testing::Test {
         lora->everything.params = 50 * kMib;
         lora->everything.bytes = Bytes(100 * kMib);
         files.by_name["lora"] = lora;
+        files.by_name["vision"] = known_file({.kind = modelfile::NamedFile::Kind::ClipVision,
+                                              .name = "clip_vision_h",
+                                              .dtype = modelfile::DType::Float16},
+                                             false)
+                                      .value();
         const auto graph = workflow::parse_api_workflow(job(wish));
         EXPECT_TRUE(graph) << job(wish);
         return simulate_program(lower_graph(*graph, build_models(files)), server_, device_);
@@ -268,11 +273,67 @@ TEST_F(SamplingPatchesTest, what_is_not_merged_lies_beside_the_model) {
     EXPECT_EQ(with("another").verdict, Verdict::Unknown);
 }
 
-TEST_F(SamplingPatchesTest, an_ip_adapter_widens_the_verdict_and_hands_the_model_on) {
-    const Forecast f = forecast({.patch = on_model("IPAdapterAdvanced", R"("weight": 1.0)")});
-    EXPECT_EQ(f.verdict, Verdict::Unknown);
-    EXPECT_EQ(phase(f, PhaseKind::Sample).activations, sample({}).activations);
-    EXPECT_THAT(phase(f, PhaseKind::Unknown).reasons, Contains(HasSubstr("IP-Adapter")));
+// Goal: an IP-Adapter's weights lie on the card in the type that the network computes in, and its
+// image encoder runs before. Method: a file of 50 Mi numbers; a face network's are not known.
+TEST_F(SamplingPatchesTest, an_ip_adapter_lies_beside_the_model_and_sees_its_image) {
+    const std::string nodes =
+        R"("30": {"class_type": "IPAdapterModelLoader", "inputs": {"ipadapter_file": "FILE"}}, )"
+        R"("31": {"class_type": "CLIPVisionLoader", "inputs": {"clip_name": "vision"}}, )"
+        R"("32": {"class_type": "EmptyImage", "inputs": {"width": 640, "height": 480, )"
+        R"("batch_size": 1, "color": 0}})";
+    const auto with = [&](const std::string& type, const std::string& file) {
+        std::string more = nodes;
+        more.replace(more.find("FILE"), 4, file);
+        return forecast({.patch = on_model(type, R"("ipadapter": ["30", 0], "clip_vision": )"
+                                                 R"(["31", 0], "image": ["32", 0])"),
+                         .more = more});
+    };
+    const Forecast known = with("IPAdapterAdvanced", "lora");
+    EXPECT_EQ(known.verdict, Verdict::Fits) << testing::PrintToString(known.unknown_nodes);
+    EXPECT_EQ(phase(known, PhaseKind::Sample).activations - sample({}).activations,
+              Bytes(2 * 50 * kMib));
+    EXPECT_GT(phase(known, PhaseKind::ImageEncode).resident, Bytes::from_mib(1000));
+    EXPECT_EQ(with("IPAdapterAdvanced", "another").verdict, Verdict::Unknown);
+    EXPECT_EQ(with("IPAdapterFaceID", "lora").verdict, Verdict::Unknown);
+}
+
+// What a unified loader picks by itself is not known, nor is an adapter that is not connected.
+TEST_F(SamplingPatchesTest, an_ip_adapter_that_no_node_names_widens_the_verdict) {
+    const Forecast unified =
+        forecast({.patch = on_model("IPAdapter", R"("ipadapter": ["30", 1])"),
+                  .more = R"("30": {"class_type": "IPAdapterUnifiedLoader", "inputs": )"
+                          R"({"preset": "STANDARD", "model": ["4", 0]}})"});
+    EXPECT_EQ(unified.verdict, Verdict::Unknown);
+    EXPECT_THAT(unified.unknown_nodes, Contains(HasSubstr("ipadapter")));
+    EXPECT_EQ(forecast({.patch = on_model("IPAdapterAdvanced")}).verdict, Verdict::Unknown);
+}
+
+// Goal: conditions whose hooks differ change weights between them, so none shares a forward; the
+// same hooks do. Method: forwards of 20 steps.
+TEST_F(SamplingPatchesTest, hooks_part_conditions_that_do_not_share_them) {
+    const std::string hooked =
+        R"("40": {"class_type": "ConditioningSetProperties", "inputs": {"cond_NEW": ["6", 0], )"
+        R"("strength": 1.0, "set_cond_area": "default", "hooks": ["41", 0]}}, )"
+        R"("41": {"class_type": "CreateHookLora", "inputs": {"lora_name": "lora", )"
+        R"("strength_model": 1.0, "strength_clip": 1.0}})";
+    EXPECT_EQ(sample({}).batch_per_forward, 2);
+    const Phase parted = sample({.more = hooked, .positive = R"(["40", 0])"});
+    EXPECT_EQ(parted.batch_per_forward, 1);
+    EXPECT_EQ(parted.forwards, 40);
+}
+
+// A style model of Flux adds 27 x 27 tokens of its image to the text.
+TEST_F(SamplingPatchesTest, a_style_models_tokens_are_the_texts) {
+    const std::string style =
+        R"("40": {"class_type": "StyleModelApply", "inputs": {"conditioning": ["6", 0], )"
+        R"("style_model": ["41", 0], "strength": 1.0, "strength_type": "multiply"}}, )"
+        R"("41": {"class_type": "StyleModelLoader", "inputs": {"style_model_name": "redux"}})";
+    const Forecast styled =
+        forecast({.checkpoint = "flux_dev", .cfg = 1.0, .more = style, .positive = R"(["40", 0])"});
+    const Forecast plain = forecast({.checkpoint = "flux_dev", .cfg = 1.0});
+    EXPECT_GT(phase(styled, PhaseKind::Sample).activations,
+              phase(plain, PhaseKind::Sample).activations);
+    EXPECT_EQ(styled.verdict, plain.verdict);
 }
 
 // --- the host ------------------------------------------------------------------------------------
