@@ -20,6 +20,16 @@
 
 namespace plimsoll::memory {
 
+namespace {
+
+// ComfyUI-GGUF unpacks a block's numbers and its scales apart: before the matrix is there, about as
+// much again is (the reference's figure; the types differ in it).
+bool unpacks_by_steps(const modelfile::PartWeights& weights) {
+    return modelfile::dtype_traits(weights.dtype).block_elements > 1;
+}
+
+}  // namespace
+
 void Simulation::encode_hints(const Step& step, const SampleStep& what,
                               const LatentFormat& format) {
     std::set<ModelIndex> encoded;
@@ -165,6 +175,7 @@ void Simulation::take(const Step& step, const SampleStep& asked) {
     }
     Activity activity = sampling_activity(*file.denoiser, file.contents->denoiser->config, forwards,
                                           unet->types, what.patches, rules_);
+    if (unpacks_by_steps(file.contents->denoiser->weights)) activity.cast += activity.cast;
     keep_beside(phase, what, file, latent, unet->types, activity);
     const std::int64_t runs = sampler_forwards(what.sampler, what.steps, what.ending);
     double per_step = 0;
