@@ -40,6 +40,7 @@ TEST(FileNames, tell_the_published_networks) {
     EXPECT_EQ(name_of("Z-Image-Turbo-Fun-Controlnet-Union.safetensors", "model_patches"),
               "z_image_fun_union");
     EXPECT_EQ(name_of("sd_xl_base_1.0.safetensors", "checkpoints"), "sdxl");
+    EXPECT_EQ(name_of("flux2-vae_small.safetensors", "vae"), "flux2_small");
 }
 
 TEST(FileNames, tell_latent_upsamplers) {
@@ -79,6 +80,8 @@ TEST(FileNames, tell_the_stored_type) {
     // Packed below a byte: by the format's bits.
     EXPECT_EQ(guess_file("flux1-dev-Q4_K_S.gguf", "diffusion_models")->linear_millibits, 4500);
     EXPECT_EQ(guess_file("z_image_nvfp4.safetensors", "diffusion_models")->linear_millibits, 4500);
+    EXPECT_EQ(guess_file("qwen3.5_9b_w4a8_gptq.safetensors", "text_encoders")->linear_millibits,
+              4508);
     EXPECT_FALSE(guess_file("flux1-dev-IQ4_XS.gguf", "diffusion_models"));
 }
 
