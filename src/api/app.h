@@ -20,6 +20,7 @@
 #include "service/job_queue.h"
 #include "service/lookout.h"
 #include "service/models.h"
+#include "service/quality/quality_lab.h"
 
 #include <functional>
 #include <memory>
@@ -40,6 +41,7 @@ struct AppParts {
     service::Lookout& lookout;
     service::JobQueue& jobs;
     guard::Guard& gateway;
+    service::QualityLab& quality;
     service::ComfyAtHand& comfyui;
     std::function<Result<std::unique_ptr<history::Store>>()> open_history;
     const Clock& clock;

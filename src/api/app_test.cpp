@@ -55,9 +55,16 @@ class AppTest : public testing::Test {
                   .clock = system_clock(),
                   .seed = 2},
                  {}),
+          // Nor this: nothing is drawn.
+          quality_({.place = [this] { return lookout_->place(); },
+                    .comfyui = comfyui_,
+                    .open_store = open_history,
+                    .clock = system_clock(),
+                    .seed = 3}),
           app_({.lookout = *lookout_,
                 .jobs = jobs_,
                 .gateway = guard_,
+                .quality = quality_,
                 .comfyui = comfyui_,
                 .open_history = open_history,
                 .clock = system_clock(),
@@ -98,6 +105,7 @@ class AppTest : public testing::Test {
     std::unique_ptr<service::Lookout> lookout_;
     service::JobQueue jobs_;
     guard::Guard guard_;
+    service::QualityLab quality_;
     App app_;
     std::unique_ptr<net::Server> server_;
 };

@@ -16,17 +16,6 @@ namespace plimsoll::api {
 
 namespace {
 
-// The canonical form of a UUID: anything else is no id of ours.
-bool is_uuid(std::string_view text) {
-    if (text.size() != 36) return false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        const bool digit = std::string_view("0123456789abcdefABCDEF").contains(text[i]);
-        if (dash ? text[i] != '-' : !digit) return false;
-    }
-    return true;
-}
-
 Answer with_job_id(Call& call, Answer (*use)(Call&, const std::string&)) {
     const std::string id = to_lower_ascii(call.params.front());
     if (!is_uuid(id))

@@ -26,6 +26,7 @@ constexpr std::array<std::string_view, 9> kExportQuery{
     "format", "model", "family", "card", "outcome", "verdict", "text", "sinceMs", "beforeMs"};
 constexpr std::array<std::string_view, 1> kPreviewQuery{"n"};
 constexpr std::array<std::string_view, 1> kEventsQuery{"lastEventId"};
+constexpr std::array<std::string_view, 1> kQualityQuery{"sessionId"};
 
 // In the order of docs/openapi.yaml.
 constexpr std::array kRoutes{
@@ -64,6 +65,17 @@ constexpr std::array kRoutes{
     Route{"GET", "/api/gateway/jobs/{promptId}", get_held_job},
     Route{"PATCH", "/api/gateway/jobs/{promptId}", patch_held_job, Runs::OnWorker, true},
     Route{"DELETE", "/api/gateway/jobs/{promptId}", delete_held_job, Runs::OnWorker},
+    Route{"POST", "/api/quality-test", post_quality_test, Runs::OnWorker, true},
+    Route{"GET", "/api/quality-test", get_quality_test, Runs::OnWorker, false, kQualityQuery},
+    Route{"GET", "/api/quality-sessions", list_quality_sessions, Runs::OnWorker},
+    Route{"POST", "/api/quality-test/{sessionId}/pause", post_quality_pause, Runs::OnWorker},
+    Route{"POST", "/api/quality-test/{sessionId}/resume", post_quality_resume, Runs::OnWorker},
+    Route{"POST", "/api/quality-test/{sessionId}/cancel", post_quality_cancel, Runs::OnWorker},
+    Route{"GET", "/api/quality-test/{sessionId}/images/{candidate}/{block}", get_quality_image,
+          Runs::OnWorker},
+    Route{"GET", "/api/quality-test/{sessionId}/pair", get_quality_pair, Runs::OnWorker},
+    Route{"GET", "/api/quality-test/{sessionId}/votes", list_quality_votes, Runs::OnWorker},
+    Route{"POST", "/api/quality-test/{sessionId}/votes", post_quality_vote, Runs::OnWorker, true},
     Route{"GET", "/api/events", nullptr, Runs::AsStream, false, kEventsQuery},
     Route{"GET", "/metrics", get_metrics},
     Route{"GET", "/openapi.json", get_openapi},
@@ -92,6 +104,16 @@ std::unexpected<Error> bad_field(std::string_view name, std::string_view range) 
 
 std::span<const Route> routes() {
     return kRoutes;
+}
+
+bool is_uuid(std::string_view text) {
+    if (text.size() != 36) return false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        const bool digit = std::string_view("0123456789abcdefABCDEF").contains(text[i]);
+        if (dash ? text[i] != '-' : !digit) return false;
+    }
+    return true;
 }
 
 Match match_route(std::string_view method, std::string_view path) {

@@ -73,6 +73,9 @@ struct Match {
 };
 [[nodiscard]] Match match_route(std::string_view method, std::string_view path);
 
+// The canonical form of a UUID: anything else is no id of ours.
+[[nodiscard]] bool is_uuid(std::string_view text);
+
 // Each file's part of the table.
 Answer get_health(Call& call);
 Answer get_doctor(Call& call);
@@ -110,6 +113,16 @@ Answer resume_gateway(Call& call);
 Answer get_held_job(Call& call);
 Answer patch_held_job(Call& call);
 Answer delete_held_job(Call& call);
+Answer post_quality_test(Call& call);
+Answer get_quality_test(Call& call);
+Answer list_quality_sessions(Call& call);
+Answer post_quality_pause(Call& call);
+Answer post_quality_resume(Call& call);
+Answer post_quality_cancel(Call& call);
+Answer get_quality_image(Call& call);
+Answer get_quality_pair(Call& call);
+Answer list_quality_votes(Call& call);
+Answer post_quality_vote(Call& call);
 
 // All runs that a filter finds, a part at a time: oldest first, as CSV or as lines of JSON.
 class Export {

@@ -127,10 +127,21 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
                                  .seed = os_seed()},
         watch_jobs());
     make_guard(comfyui, open_history);
+    quality_ = std::make_unique<service::QualityLab>(service::QualityLab::Parts{
+        .place = [this] { return lookout_->place(); },
+        .comfyui = comfyui,
+        .own = simulated_.get(),
+        .open_store = open_history,
+        .clock = world_.clock,
+        .seed = os_seed(),
+        .card_is_busy = [this] { return jobs_->running().has_value() || guard_busy_; },
+        .on_warning = [this](std::string_view code,
+                             const std::string& message) { warn(code, "", message); }});
     app_ = std::make_unique<api::App>(
         api::AppParts{.lookout = *lookout_,
                       .jobs = *jobs_,
                       .gateway = *guard_,
+                      .quality = *quality_,
                       .comfyui = comfyui,
                       .open_history = open_history,
                       .clock = world_.clock,
@@ -159,6 +170,7 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
                     std::string(message.value_or("its request is refused now")));
     });
     jobs_->start();
+    quality_->start();
     caretaker_ = std::make_unique<Caretaker>(Caretaker::Parts{
         .config = [this] { return lookout_->place()->config; },
         .open_history = open_history,
@@ -316,6 +328,7 @@ void Serving::stop() {
     if (gateway_) gateway_->stop(kStopGrace);
     if (server_) server_->stop(kStopGrace);
     if (guard_) guard_->stop();
+    if (quality_) quality_->stop();
     if (jobs_) jobs_->stop();
     if (lookout_) lookout_->stop();
 }

@@ -74,6 +74,7 @@ class Serving {
     std::unique_ptr<guard::Guard> guard_;
     std::atomic<bool> queue_busy_ = false;
     std::atomic<bool> guard_busy_ = false;
+    std::unique_ptr<service::QualityLab> quality_;
     std::unique_ptr<api::App> app_;
     std::unique_ptr<net::Server> server_;
     std::unique_ptr<Caretaker> caretaker_;

@@ -16,13 +16,14 @@ struct EndNames {
     GenerateEnd generate;
     history::Outcome outcome;
 };
-inline constexpr std::array<EndNames, 6> kEnds{{
+inline constexpr std::array<EndNames, 7> kEnds{{
     {JobEnd::Succeeded, GenerateEnd::Done, history::Outcome::Done},
     {JobEnd::OutOfMemory, GenerateEnd::OutOfMemory, history::Outcome::OutOfMemory},
     {JobEnd::Failed, GenerateEnd::Failed, history::Outcome::Failed},
     {JobEnd::Cancelled, GenerateEnd::Cancelled, history::Outcome::Cancelled},
     {JobEnd::TimedOut, GenerateEnd::TimedOut, history::Outcome::TimedOut},
     {JobEnd::Lost, GenerateEnd::Lost, history::Outcome::Lost},
+    {JobEnd::Left, GenerateEnd::Lost, history::Outcome::Lost},
 }};
 
 [[nodiscard]] constexpr GenerateEnd generate_end_of(JobEnd end) {

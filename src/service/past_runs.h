@@ -20,9 +20,9 @@ inline constexpr int kPastSettingsMax = 16;
 
 // Settings with which runs of the model came to their end, with the mean of their seconds and the
 // highest of their peaks, from the running summaries: the cost does not grow with the number of
-// runs. `model` is a profile's name or a checkpoint. Pictures are not measured yet, so settings
-// have the quality that they promise: draft 0.25, optimized 0.5, high 0.75, ultra 1. No seed is
-// among them.
+// runs. `model` is a profile's name or a checkpoint. Settings that a quality session has measured
+// have that quality, of 1, also where no run used them; others what they promise: draft 0.25,
+// optimized 0.5, high 0.75, ultra 1. No seed is among them.
 [[nodiscard]] Result<std::vector<advisor::PastRun>> past_runs_of(
     history::Store& store, std::string_view model, std::span<const advisor::ModelProfile> profiles);
 

@@ -3,6 +3,8 @@
 // again. Method: runs in a store in memory.
 #include "service/past_runs.h"
 
+#include "service/quality/findings.h"
+
 #include <gtest/gtest.h>
 
 namespace plimsoll::service {
@@ -73,6 +75,46 @@ TEST(PastRuns, leave_out_failures_other_models_and_workflows_of_the_user) {
     ASSERT_TRUE(past);
     ASSERT_EQ(past->size(), 1U);  // the one under the checkpoint's name
     EXPECT_EQ(past->front().quality, 0.25);
+}
+
+TEST(PastRuns, have_the_quality_that_a_session_measured_and_tell_settings_no_run_used) {
+    history::MemoryStore store;
+    ASSERT_TRUE(store.record_run(run_of("a", "sdxl-base", 28)));
+    MeasuredQuality used;
+    used.setting = {.checkpoint = "xl/sd_xl_base_1.0.safetensors",
+                    .width = 1024,
+                    .height = 832,
+                    .steps = 28,
+                    .cfg = 6.5,
+                    .sampler = "euler",
+                    .scheduler = "normal",
+                    .vae_tiling = false};
+    used.quality = 93;
+    used.interval = {.low = 91, .high = 95};
+    used.pairs = 8;
+    used.seconds = 20;
+    MeasuredQuality fresh = used;
+    fresh.setting.steps = 14;
+    fresh.quality = 88;
+    fresh.seconds = 11;
+    fresh.peak_bytes = 4'000'000'000;
+    MeasuredQuality other_file = fresh;
+    other_file.setting.checkpoint = "sd_xl_base_1.0_fp8.safetensors";
+    other_file.setting.steps = 10;
+    ASSERT_TRUE(store.keep_session({.session_id = "s",
+                                    .model = "sdxl-base",
+                                    .created_ms = 1,
+                                    .plan_json = "{}",
+                                    .progress_json = "{}",
+                                    .findings_json = encode_findings({used, fresh, other_file})}));
+    const auto past = past_runs_of(store, "sdxl-base", advisor::builtin_profiles());
+    ASSERT_TRUE(past) << past.error().message;
+    ASSERT_EQ(past->size(), 2U);
+    EXPECT_EQ((*past)[0].quality, 0.93);
+    EXPECT_EQ((*past)[0].seconds, 25);  // of the run itself
+    EXPECT_EQ((*past)[1].settings.steps, 14);
+    EXPECT_EQ((*past)[1].quality, 0.88);
+    EXPECT_EQ((*past)[1].peak.count, 4'000'000'000);
 }
 
 TEST(PastRuns, pass_on_what_the_store_and_the_profiles_say) {

@@ -317,24 +317,27 @@ std::vector<Cost> Session::costs() const {
     struct Sum {
         double seconds = 0;
         double count = 0;
-        Bytes peak;
+        bool drawn = false;
     };
     std::vector<Sum> sums(plan_.entrants.size());
     for (const auto& [cell, picture] : pictures_) {
         // The very first also loads the model.
-        if (picture.state != PictureState::Drawn || picture.seconds <= 0 ||
-            cell == Cell{plan_.reference, 0})
-            continue;
+        if (picture.state != PictureState::Drawn || cell == Cell{plan_.reference, 0}) continue;
         Sum& sum = sums[cell.candidate];
+        sum.drawn = true;
+        if (picture.seconds <= 0) continue;
         sum.seconds += picture.seconds;
-        sum.peak = std::max(sum.peak, picture.peak);
         ++sum.count;
     }
+    // Observed and forecast seconds are never compared with one another: all that were drawn have
+    // been observed, or none counts as observed.
+    const bool observed =
+        std::ranges::all_of(sums, [](const Sum& sum) { return !sum.drawn || sum.count > 0; });
     std::vector<Cost> costs;
     for (std::size_t k = 0; k < plan_.entrants.size(); ++k) {
+        // Peaks are the forecast's: what samples saw is a lower bound, by chance higher or lower.
         Cost cost = plan_.entrants[k].forecast;
-        if (sums[k].count > 0) cost.seconds = sums[k].seconds / sums[k].count;
-        if (sums[k].peak.count > 0) cost.peak = sums[k].peak;
+        if (observed && sums[k].count > 0) cost.seconds = sums[k].seconds / sums[k].count;
         costs.push_back(cost);
     }
     return costs;

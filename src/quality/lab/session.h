@@ -36,7 +36,8 @@ struct Entrant {
 struct SessionPlan {
     std::string session_id;
     TestKind kind = TestKind::Quick;
-    std::string model;  // as asked for
+    std::string model;     // as asked for
+    std::string drawn_by;  // who goes on with it after a stop: "daemon", "command"
     std::int64_t created_ms = 0;
     std::vector<Entrant> entrants;
     std::size_t reference = 0;
@@ -144,7 +145,7 @@ class Session {
     };
     [[nodiscard]] Count count() const;
     [[nodiscard]] Table table() const;
-    // Observed where pictures were drawn, else forecast.
+    // Seconds observed where pictures were drawn, peaks as forecast.
     [[nodiscard]] std::vector<Cost> costs() const;
     [[nodiscard]] Answer answer() const;
 

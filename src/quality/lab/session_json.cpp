@@ -138,6 +138,7 @@ std::string encode_plan(const SessionPlan& plan) {
     json::object out{{"sessionId", plan.session_id},
                      {"testType", test_kind_name(plan.kind)},
                      {"model", plan.model},
+                     {"drawnBy", plan.drawn_by},
                      {"createdMs", plan.created_ms},
                      {"entrants", std::move(entrants)},
                      {"reference", plan.reference},
@@ -160,6 +161,7 @@ Result<SessionPlan> parse_plan(std::string_view text) {
     plan.session_id = fields.text("sessionId");
     plan.kind = enum_of<TestKind>(fields, "testType", 2, test_kind_name);
     plan.model = fields.text("model");
+    plan.drawn_by = fields.text("drawnBy");
     plan.created_ms = fields.whole("createdMs", 0, kWholeMax);
     for (const json::value& entrant : fields.list("entrants", kCandidatesMax))
         plan.entrants.push_back(entrant_of(entrant, fields));

@@ -44,8 +44,9 @@ class Follower {
         open_stream();
         submitted_ = clock_.steady();
         watched_from_ = measured();
-        TRY_DO(submit(workflow));
-        next_poll_ = submitted_ + poll_pause();
+        if (!options_.submitted) TRY_DO(submit(workflow));
+        // What was said before this socket was opened is not repeated.
+        next_poll_ = options_.submitted ? submitted_ : submitted_ + poll_pause();
         next_sample_ = submitted_;
         last_contact_ = submitted_;
         Ending ending;
@@ -72,6 +73,10 @@ class Follower {
 
     // Cancel and deadline: both interrupt the job and wait until ComfyUI let go of it.
     Ending should_stop() {
+        if (options_.left != nullptr && options_.left->load()) {
+            report_.why = "the job goes on in ComfyUI";
+            return JobEnd::Left;
+        }
         const bool cancelled = options_.cancelled != nullptr && options_.cancelled->load();
         const bool late = clock_.steady() - submitted_ > options_.timeout;
         if (!cancelled && !late) return std::nullopt;

@@ -23,7 +23,16 @@
 
 namespace plimsoll::service {
 
-enum class JobEnd : std::uint8_t { Succeeded, OutOfMemory, Failed, Cancelled, TimedOut, Lost };
+// Left: nobody follows it any more, ComfyUI goes on with it (FollowOptions::left).
+enum class JobEnd : std::uint8_t {
+    Succeeded,
+    OutOfMemory,
+    Failed,
+    Cancelled,
+    TimedOut,
+    Lost,
+    Left,
+};
 
 // What the card showed while a node ran: the most of all samples, so a lower bound of the true
 // peak. A sample during which the node changed belongs to neither node, only to the job.
@@ -73,6 +82,9 @@ struct FollowOptions {
     std::chrono::milliseconds away_max{
         60'000};  // chosen: a restart with a few custom nodes takes under a minute
     const std::atomic<bool>* cancelled = nullptr;  // set from a signal handler or another thread
+    // Set: the job is followed no longer, and goes on in ComfyUI for whoever looks for it later.
+    const std::atomic<bool>* left = nullptr;
+    bool submitted = false;            // by an earlier program: it is only followed
     const Clock* stopwatch = nullptr;  // measures durations; nullptr: the clock of the deadlines
     std::function<void(const JobProgress&)> on_progress;
     std::function<void(const std::string& image)> on_preview;  // JPEG or PNG

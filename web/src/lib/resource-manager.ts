@@ -178,8 +178,8 @@ export class ResourceManager {
 
   url(path: string): string { return this.baseUrl + path }
 
-  private get<T>(path: string, signal?: AbortSignal): Promise<T> { return this.call<T>('GET', path, undefined, signal) }
-  private post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> { return this.call<T>('POST', path, body, signal) }
+  protected get<T>(path: string, signal?: AbortSignal): Promise<T> { return this.call<T>('GET', path, undefined, signal) }
+  protected post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> { return this.call<T>('POST', path, body, signal) }
 
   private async call<T>(method: string, path: string, body: unknown, signal?: AbortSignal): Promise<T> {
     const deadline = AbortSignal.timeout(this.timeoutMs)

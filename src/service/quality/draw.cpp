@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service/quality/draw.h"
+
+#include "quality/lab/comparability.h"
+#include "quality/lab/session_json.h"
+#include "service/pictures.h"
+#include "service/quality/findings.h"
+#include "service/quality/order.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+namespace plimsoll::service {
+namespace {
+
+using quality::Cell;
+using quality::Session;
+
+constexpr std::size_t kPictureBytesMax = 256U << 20U;  // chosen: far above a PNG of 16 megapixels
+
+Result<std::string> read_picture(const std::string& path) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(path, error);
+    if (error || size > kPictureBytesMax)
+        return fail(Errc::NotFound, fmt::format("{}: the picture is gone", path));
+    std::ifstream file(path, std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    if (bytes.size() != size)
+        return fail(Errc::NotFound, fmt::format("{}: the picture cannot be read", path));
+    return bytes;
+}
+
+class Drawer {
+  public:
+    Drawer(Session& session, const DrawParts& parts) : session_(session), parts_(parts) {}
+
+    Result<bool> draw_next() {
+        const quality::SessionProgress before = session_.progress();
+        const std::optional<quality::Task> task = session_.next();
+        if (session_.progress() != before) TRY_DO(keep_session(session_, parts_.store));
+        if (!task) return false;
+        bool submitted = false;
+        std::string prompt_id = task->prompt_id;
+        if (!prompt_id.empty()) {
+            const auto job = parts_.upstream.read_job(prompt_id);
+            if (!job) return pause(job.error().message);
+            submitted = job->state != JobState::Unknown;
+            // Neither queued nor in its history: it was never drawn, or nobody can have it.
+            if (!submitted) {
+                session_.forget(task->cell);
+                TRY_DO(keep_picture(task->cell));
+                return true;
+            }
+        } else {
+            prompt_id = parts_.random.next_uuid();
+            session_.ask(*task, prompt_id);
+            TRY_DO(keep_picture(task->cell));
+        }
+        TRY_DO(run(*task, prompt_id, submitted));
+        TRY_DO(keep_picture(task->cell));
+        TRY_DO(keep_session(session_, parts_.store));
+        return session_.progress().state == quality::SessionState::Running && !was_left_;
+    }
+
+  private:
+    Result<bool> pause(const std::string& why) {
+        // Only a running session is drawn; one that was paused meanwhile has its reason already.
+        (void)session_.pause(why);
+        TRY_DO(keep_session(session_, parts_.store));
+        return false;
+    }
+
+    Result<void> run(const quality::Task& task, const std::string& prompt_id, bool submitted) {
+        const quality::SessionPlan& plan = session_.plan();
+        const std::string workflow = workflow_of_setting(
+            task.setting, plan.prompts[task.block.prompt], plan.negative,
+            quality::seed_of(plan, task.block),
+            fmt::format("plimsoll_quality/{}_c{:02}_b{:02}", plan.session_id.substr(0, 8),
+                        task.cell.candidate, task.cell.block));
+        FollowOptions follow;
+        follow.timeout = parts_.timeout;
+        follow.tick = parts_.tick;
+        follow.stopwatch = parts_.stopwatch;
+        follow.cancelled = parts_.cancelled;
+        follow.left = parts_.left;
+        follow.sleep = parts_.sleep;
+        follow.submitted = submitted;
+        const auto report = run_job(parts_.upstream, workflow, prompt_id, parts_.random.next_uuid(),
+                                    parts_.clock, follow);
+        if (!report) {
+            // Refused: as often as it is sent.
+            if (report.error().code != Errc::Unavailable) {
+                session_.fail_picture(task.cell, report.error().message, Session::Failure::Final);
+                return {};
+            }
+            // Whether it arrived is for whoever goes on to find out.
+            (void)session_.pause(report.error().message);
+            return {};
+        }
+        take_report(task, *report);
+        return {};
+    }
+
+    void take_report(const quality::Task& task, const JobReport& report) {
+        switch (report.end) {
+            case JobEnd::Succeeded:
+                take_picture(task, report);
+                return;
+            case JobEnd::OutOfMemory:
+                session_.fail_picture(task.cell, report.why, Session::Failure::Final);
+                return;
+            case JobEnd::Failed:
+            case JobEnd::TimedOut:
+                session_.fail_picture(task.cell, report.why, Session::Failure::MayPass);
+                return;
+            case JobEnd::Left:
+                was_left_ = true;  // still asked for: the next program finds it
+                return;
+            case JobEnd::Cancelled:
+                session_.forget(task.cell);
+                (void)session_.pause(report.why);
+                return;
+            case JobEnd::Lost:  // it may be found when ComfyUI is back
+                (void)session_.pause(report.why);
+                return;
+        }
+    }
+
+    void take_picture(const quality::Task& task, const JobReport& report) {
+        const auto image = std::ranges::find(report.images, "output", &ImageRef::type);
+        if (image == report.images.end()) {
+            session_.fail_picture(task.cell, "ComfyUI drew no picture", Session::Failure::MayPass);
+            return;
+        }
+        auto bytes = parts_.upstream.download(*image);
+        // It is drawn and ComfyUI has it: asked for again when it can be had.
+        if (!bytes) {
+            (void)session_.pause(
+                fmt::format("the picture could not be fetched: {}", bytes.error().message));
+            return;
+        }
+        const auto folder = check_folder(parts_.folder);
+        auto saved = folder ? save_image(parts_.folder, image->filename, *bytes)
+                            : Result<std::filesystem::path>(std::unexpected(folder.error()));
+        if (!saved) {
+            (void)session_.pause(saved.error().message);
+            return;
+        }
+        const auto seen = look_at(task, *bytes);
+        if (!seen) {
+            session_.fail_picture(task.cell, seen.error().message, Session::Failure::MayPass);
+            return;
+        }
+        session_.draw(task.cell, parts_.is_paced ? report.seconds : 0,
+                      report.samples > 0 ? report.allocated_peak : Bytes(), saved->string(), *seen);
+    }
+
+    Result<quality::Seen> look_at(const quality::Task& task, const std::string& bytes) {
+        const std::size_t reference = session_.plan().reference;
+        if (task.cell.candidate == reference) {
+            TRY_ASSIGN(const quality::Comparison self, parts_.compare(bytes, bytes));
+            quality::Seen seen = quality::seen_of(self, true, "");
+            seen.distance = 0;
+            seen.why_no_distance.clear();
+            seen.distance_to_other = distance_to_other(task.cell, bytes);
+            return seen;
+        }
+        const quality::Picture* const beside = session_.picture({reference, task.cell.block});
+        if (beside == nullptr) return fail(Errc::Internal, "its reference was not drawn");
+        TRY_ASSIGN(const std::string original, read_picture(beside->file));
+        const auto comparable =
+            quality::comparability(task.setting, session_.plan().entrants[reference].setting);
+        // Of pictures of two sizes only the measures of each are of use.
+        auto comparison = parts_.compare(original, bytes);
+        if (!comparison && !comparable.full_reference) comparison = parts_.compare(bytes, bytes);
+        if (!comparison) return std::unexpected(comparison.error());
+        return quality::seen_of(*comparison, comparable.full_reference, comparable.why);
+    }
+
+    // To the reference picture before it, of another prompt or seed.
+    std::optional<double> distance_to_other(const Cell& cell, const std::string& bytes) {
+        if (cell.block == 0) return std::nullopt;
+        const quality::Picture* const other = session_.picture({cell.candidate, cell.block - 1});
+        if (other == nullptr || other->state != quality::PictureState::Drawn) return std::nullopt;
+        const auto read = read_picture(other->file);
+        if (!read) return std::nullopt;
+        const auto comparison = parts_.compare(*read, bytes);
+        if (!comparison) return std::nullopt;
+        const auto likeness = comparison->pair.mean_over_scales(quality::Measure::HaarPsi);
+        if (!likeness) return std::nullopt;
+        return 1 - *likeness;
+    }
+
+    Result<void> keep_picture(const Cell& cell) {
+        const quality::Picture* const picture = session_.picture(cell);
+        return parts_.store.keep_picture({.session_id = session_.plan().session_id,
+                                          .candidate = static_cast<std::int64_t>(cell.candidate),
+                                          .block = static_cast<std::int64_t>(cell.block),
+                                          .picture_json = quality::encode_picture(*picture)});
+    }
+
+    Session& session_;
+    const DrawParts& parts_;
+    bool was_left_ = false;
+};
+
+}  // namespace
+
+Result<bool> draw_next(Session& session, const DrawParts& parts) {
+    return Drawer(session, parts).draw_next();
+}
+
+Result<void> keep_session(const Session& session, history::Store& store) {
+    return store.keep_session({.session_id = session.plan().session_id,
+                               .model = session.plan().model,
+                               .created_ms = session.plan().created_ms,
+                               .plan_json = quality::encode_plan(session.plan()),
+                               .progress_json = quality::encode_progress(session.progress()),
+                               .findings_json = quality::is_over(session.progress().state)
+                                                    ? encode_findings(findings_of(session))
+                                                    : std::string("[]")});
+}
+
+Result<Session> load_session(history::Store& store, std::string_view session_id) {
+    TRY_ASSIGN(const auto known, store.list_sessions());
+    const auto found = std::ranges::find(known, session_id, &history::QualitySession::session_id);
+    if (found == known.end()) {
+        std::string list;
+        for (std::size_t i = 0; i < std::min<std::size_t>(known.size(), 5); ++i)
+            list += (list.empty() ? "" : ", ") + known[i].session_id;
+        return fail(
+            Errc::NotFound,
+            fmt::format("no quality session '{}'; {}", session_id.substr(0, 80),
+                        list.empty() ? "there is none yet" : "known, newest first: " + list));
+    }
+    TRY_ASSIGN(quality::SessionPlan plan, quality::parse_plan(found->plan_json));
+    TRY_ASSIGN(quality::SessionProgress progress, quality::parse_progress(found->progress_json));
+    TRY_ASSIGN(const auto rows, store.list_pictures(session_id));
+    std::vector<quality::Picture> pictures;
+    for (const history::QualityPicture& row : rows) {
+        TRY_ASSIGN(quality::Picture picture, quality::parse_picture(row.picture_json));
+        pictures.push_back(std::move(picture));
+    }
+    return Session::restore(std::move(plan), std::move(progress), std::move(pictures));
+}
+
+}  // namespace plimsoll::service

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service/quality/findings.h"
+
+#include "base/json.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace plimsoll::service {
+namespace {
+
+constexpr std::size_t kFindingsMax = 64;  // of a session: it has no more candidates
+
+std::optional<MeasuredQuality> finding_of(const json::value& value) {
+    MeasuredQuality out;
+    const auto number = [&](std::string_view key) {
+        return find_number(value, key).value_or(std::nan(""));
+    };
+    const auto text = [&](std::string_view key) {
+        return std::string(find_string(value, key).value_or(""));
+    };
+    out.setting.checkpoint = text("checkpoint");
+    out.setting.width = static_cast<int>(find_int(value, "width").value_or(0));
+    out.setting.height = static_cast<int>(find_int(value, "height").value_or(0));
+    out.setting.steps = static_cast<int>(find_int(value, "steps").value_or(0));
+    out.setting.cfg = number("cfg");
+    out.setting.sampler = text("sampler");
+    out.setting.scheduler = text("scheduler");
+    out.setting.vae_tiling = find_bool(value, "vaeTiling").value_or(false);
+    out.quality = number("quality");
+    out.interval = {.low = number("low"), .high = number("high")};
+    out.pairs =
+        static_cast<std::size_t>(std::max<std::int64_t>(0, find_int(value, "pairs").value_or(0)));
+    out.seconds = number("seconds");
+    out.peak_bytes = find_int(value, "peakBytes").value_or(0);
+    out.is_chosen = find_bool(value, "chosen").value_or(false);
+    const bool whole = out.setting.width > 0 && out.setting.height > 0 && out.setting.steps > 0 &&
+                       std::isfinite(out.setting.cfg) && std::isfinite(out.quality) &&
+                       std::isfinite(out.interval.low) && std::isfinite(out.interval.high) &&
+                       std::isfinite(out.seconds);
+    return whole ? std::optional(std::move(out)) : std::nullopt;
+}
+
+}  // namespace
+
+std::vector<MeasuredQuality> findings_of(const quality::Session& session) {
+    const quality::Answer answer = session.answer();
+    const std::vector<quality::Cost> costs = session.costs();
+    const auto& reference = answer.verdicts.at(session.plan().reference);
+    std::vector<MeasuredQuality> out;
+    for (const quality::Verdict& verdict : answer.verdicts) {
+        if (verdict.to_reference.pairs < quality::kPairsMin) continue;
+        const auto points = [&](double difference) {
+            return std::clamp(reference.quality + difference, 0.0, 100.0);
+        };
+        out.push_back({.setting = session.plan().entrants[verdict.candidate].setting,
+                       .quality = points(verdict.to_reference.points),
+                       .interval = {.low = points(verdict.to_reference.interval.low),
+                                    .high = points(verdict.to_reference.interval.high)},
+                       .pairs = verdict.to_reference.pairs,
+                       .seconds = costs[verdict.candidate].seconds,
+                       .peak_bytes = costs[verdict.candidate].peak.count,
+                       .is_chosen = answer.chosen == verdict.candidate});
+    }
+    return out;
+}
+
+std::string encode_findings(const std::vector<MeasuredQuality>& findings) {
+    json::array out;
+    for (const MeasuredQuality& one : findings)
+        out.push_back(json::object{{"checkpoint", one.setting.checkpoint},
+                                   {"width", one.setting.width},
+                                   {"height", one.setting.height},
+                                   {"steps", one.setting.steps},
+                                   {"cfg", one.setting.cfg},
+                                   {"sampler", one.setting.sampler},
+                                   {"scheduler", one.setting.scheduler},
+                                   {"vaeTiling", one.setting.vae_tiling},
+                                   {"quality", one.quality},
+                                   {"low", one.interval.low},
+                                   {"high", one.interval.high},
+                                   {"pairs", one.pairs},
+                                   {"seconds", one.seconds},
+                                   {"peakBytes", one.peak_bytes},
+                                   {"chosen", one.is_chosen}});
+    return json::serialize(out);
+}
+
+Result<std::vector<MeasuredQuality>> parse_findings(std::string_view text) {
+    TRY_ASSIGN(const json::value value, parse_json(text));
+    if (!value.is_array() || value.get_array().size() > kFindingsMax)
+        return fail(Errc::Corrupt, "findings of a quality session are no list");
+    std::vector<MeasuredQuality> out;
+    for (const json::value& one : value.get_array())
+        if (auto finding = finding_of(one)) out.push_back(std::move(*finding));
+    return out;
+}
+
+Result<std::vector<MeasuredQuality>> measured_of(history::Store& store, std::string_view model) {
+    TRY_ASSIGN(const auto sessions, store.list_sessions());
+    std::vector<MeasuredQuality> out;
+    for (const history::QualitySession& session : sessions) {
+        if (session.model != model) continue;
+        const auto findings = parse_findings(session.findings_json);
+        if (!findings) continue;
+        for (const MeasuredQuality& one : *findings)
+            if (std::ranges::find(out, one.setting, &MeasuredQuality::setting) == out.end())
+                out.push_back(one);
+    }
+    return out;
+}
+
+}  // namespace plimsoll::service

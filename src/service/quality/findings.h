@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What sessions found out about settings of a model, for those who ask later: the advisor's best
+// settings, the score of a summary.
+//
+// Enters through: Store.   Leaves through: Finding values.   Threads: as the Store.
+#pragma once
+#include "base/error.h"
+#include "history/store.h"
+#include "quality/lab/session.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::service {
+
+struct MeasuredQuality {
+    quality::Setting setting;
+    double quality = 0;  // 0 to 100: the reference's less what the setting is below it
+    quality::Interval interval;
+    std::size_t pairs = 0;
+    double seconds = 0;  // of a picture
+    std::int64_t peak_bytes = 0;
+    bool is_chosen = false;
+};
+// Of the settings that were seen often enough to say anything.
+[[nodiscard]] std::vector<MeasuredQuality> findings_of(const quality::Session& session);
+[[nodiscard]] std::string encode_findings(const std::vector<MeasuredQuality>& findings);
+[[nodiscard]] Result<std::vector<MeasuredQuality>> parse_findings(std::string_view text);
+
+// Of the model's sessions, the newest first; a setting is in it once. What cannot be read is left
+// out.
+[[nodiscard]] Result<std::vector<MeasuredQuality>> measured_of(history::Store& store,
+                                                               std::string_view model);
+
+}  // namespace plimsoll::service

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service/quality/quality_lab.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::service {
+namespace {
+
+using quality::Cell;
+using quality::Session;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kTickOfOwn{5};     // as generate: a request to a local server takes one
+constexpr milliseconds kLookAgain{1000};  // chosen: while ComfyUI is away or a job runs
+
+}  // namespace
+
+QualityLab::QualityLab(Parts parts)
+    : parts_(std::move(parts)), random_(parts_.seed), ids_(parts_.seed + 1) {}
+
+Result<history::Store*> QualityLab::store() {
+    if (!store_) {
+        TRY_ASSIGN(store_, parts_.open_store());
+    }
+    return store_.get();
+}
+
+void QualityLab::start() {
+    restore();
+    const std::lock_guard lock(mutex_);
+    if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+}
+
+void QualityLab::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+        left_ = true;
+    }
+    wake_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+// Sessions that an earlier daemon left.
+void QualityLab::restore() {
+    const std::lock_guard guard(store_mutex_);
+    const auto warn = [&](const Error& error) {
+        if (parts_.on_warning) parts_.on_warning("quality", error.message);
+    };
+    const auto opened = store();
+    if (!opened) return warn(opened.error());
+    const auto known = (*opened)->list_sessions();
+    if (!known) return warn(known.error());
+    for (const history::QualitySession& row : *known) {
+        auto session = load_session(**opened, row.session_id);
+        if (!session) {
+            warn(session.error());
+            continue;
+        }
+        if (quality::is_over(session->progress().state) ||
+            session->plan().drawn_by != kDrawnByDaemon)
+            continue;
+        const std::lock_guard lock(mutex_);
+        open_.emplace(row.session_id, Open{.session = std::move(*session)});
+    }
+}
+
+void QualityLab::run() {
+    for (;;) {
+        std::string id;
+        {
+            std::unique_lock lock(mutex_);
+            const auto oldest = [&] {
+                std::string found;
+                std::int64_t created = 0;
+                for (const auto& [key, open] : open_)
+                    if (open.session.progress().state == quality::SessionState::Running &&
+                        (found.empty() || open.session.plan().created_ms < created)) {
+                        found = key;
+                        created = open.session.plan().created_ms;
+                    }
+                return found;
+            };
+            wake_.wait(lock, [&] { return stopping_ || !oldest().empty(); });
+            if (stopping_) return;
+            id = drawing_ = oldest();
+        }
+        const bool drew = draw_one(id);
+        std::unique_lock lock(mutex_);
+        drawing_.clear();
+        if (!drew) wake_.wait_for(lock, kLookAgain, [&] { return stopping_; });
+        if (stopping_) return;
+    }
+}
+
+void QualityLab::wait_for(std::string what) {
+    const std::lock_guard lock(mutex_);
+    waits_for_ = std::move(what);
+}
+
+// What was asked of a session while it was drawn. true: something was.
+Result<bool> QualityLab::grant_wish(Session& session, history::Store& store) {
+    Wish wish = Wish::None;
+    {
+        const std::lock_guard lock(mutex_);
+        wish = std::exchange(open_.at(session.plan().session_id).wish, Wish::None);
+        cancelled_ = false;
+    }
+    if (wish == Wish::None) return false;
+    // One that was paused or has ended meanwhile stays so.
+    if (wish == Wish::Pause) (void)session.pause("paused");
+    if (wish == Wish::Cancel) (void)session.cancel();
+    TRY_DO(keep_session(session, store));
+    return true;
+}
+
+// false: nothing could be drawn now, try again later.
+bool QualityLab::draw_one(const std::string& session_id) {
+    // A store of its own: the doors read while a picture is drawn.
+    const auto store = parts_.open_store();
+    if (!store) {
+        wait_for("the history: " + store.error().message);
+        return false;
+    }
+    std::optional<Session> session;
+    {
+        const std::lock_guard lock(mutex_);
+        session = open_.at(session_id).session;
+    }
+    auto granted = grant_wish(*session, **store);
+    if (granted && !*granted) {
+        if (parts_.card_is_busy && parts_.card_is_busy()) {
+            wait_for("a job of the queue");
+            return false;
+        }
+        const auto upstream = parts_.comfyui.reach();
+        if (!upstream || !(*upstream)->read_stats()) {
+            wait_for("ComfyUI");
+            return false;
+        }
+        wait_for("");
+        const auto drawn = draw_next(*session, draw_parts(session_id, **upstream, **store));
+        granted = drawn ? grant_wish(*session, **store) : std::unexpected(drawn.error());
+    }
+    // Without a history nothing may be drawn: what was asked for could not be found again.
+    if (!granted) {
+        wait_for("the history: " + granted.error().message);
+        return false;
+    }
+    publish(session_id, std::move(*session));
+    return true;
+}
+
+DrawParts QualityLab::draw_parts(const std::string& session_id, Upstream& upstream,
+                                 history::Store& store) {
+    const std::shared_ptr<const Place> place = parts_.place();
+    DrawParts parts{.upstream = upstream,
+                    .store = store,
+                    .clock = parts_.own != nullptr ? parts_.own->clock() : parts_.clock,
+                    .random = random_,
+                    .folder = place->config.output_dir.value / "quality" / session_id,
+                    .compare = parts_.compare,
+                    .timeout = milliseconds(place->config.timeout.value.count),
+                    .left = &left_,
+                    .cancelled = &cancelled_,
+                    .sleep = parts_.sleep};
+    // Waits are in our time: a faster server is looked at more often.
+    if (parts_.own != nullptr) {
+        parts.stopwatch = &parts_.own->stopwatch();
+        if (parts_.own->speed() != 1) parts.tick = kTickOfOwn;
+        parts.is_paced = parts_.own->speed() > 0;
+    }
+    return parts;
+}
+
+void QualityLab::publish(const std::string& session_id, Session session) {
+    const std::lock_guard lock(mutex_);
+    if (quality::is_over(session.progress().state))
+        open_.erase(session_id);
+    else
+        open_.at(session_id).session = std::move(session);
+}
+
+Result<QualityView> QualityLab::begin(const QualityOrder& order) {
+    TRY_ASSIGN(const auto upstream, parts_.comfyui.reach());
+    const std::shared_ptr<const Place> place = parts_.place();
+    std::string id;
+    std::uint64_t seed = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        if (open_.size() >= kSessionsOpenMax)
+            return fail(
+                Errc::LimitExceeded,
+                fmt::format("{} quality sessions are open already: cancel one", open_.size()));
+        id = ids_.next_uuid();
+        seed = ids_.next_u64();
+    }
+    const std::lock_guard guard(store_mutex_);
+    if (models_.folders() != place->config.models_dirs.value)
+        models_ = ModelLibrary(place->config.models_dirs.value);
+    TRY_ASSIGN(quality::SessionPlan plan,
+               plan_session(order, {.place = *place,
+                                    .upstream = *upstream,
+                                    .models = models_,
+                                    .session_id = id,
+                                    .drawn_by = std::string(kDrawnByDaemon),
+                                    .created_ms = parts_.clock.unix_ms(),
+                                    .seed = seed,
+                                    .forecaster = parts_.forecaster}));
+    Session session(std::move(plan));
+    TRY_ASSIGN(history::Store* const kept, store());
+    TRY_DO(keep_session(session, *kept));
+    {
+        const std::lock_guard lock(mutex_);
+        if (stopping_) return fail(Errc::Unavailable, "the daemon stops");
+        open_.emplace(id, Open{.session = session});
+    }
+    wake_.notify_all();
+    return QualityView(std::move(session));
+}
+
+Result<Session> QualityLab::read(std::string_view session_id) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (const auto open = open_.find(session_id); open != open_.end())
+            return open->second.session;
+    }
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const known, store());
+    return load_session(*known, session_id);
+}
+
+QualityView QualityLab::view_of(Session session) {
+    QualityView view(std::move(session));
+    const std::string& id = view.session.plan().session_id;
+    {
+        const std::lock_guard lock(mutex_);
+        view.is_drawing = drawing_ == id && waits_for_.empty();
+        if (view.session.progress().state == quality::SessionState::Running && !view.is_drawing)
+            view.waits_for = drawing_.empty() || drawing_ == id || !waits_for_.empty()
+                                 ? waits_for_
+                                 : "session " + drawing_;
+    }
+    const std::lock_guard guard(store_mutex_);
+    if (const auto known = store())
+        if (const auto votes = (*known)->list_votes(id)) view.votes = votes->size();
+    return view;
+}
+
+Result<QualityView> QualityLab::find(std::string_view session_id) {
+    TRY_ASSIGN(Session session, read(session_id));
+    return view_of(std::move(session));
+}
+
+Result<std::vector<history::QualitySession>> QualityLab::list() {
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const known, store());
+    return known->list_sessions();
+}
+
+Result<QualityView> QualityLab::change(std::string_view session_id, Wish wish,
+                                       const std::function<Result<void>(Session&)>& apply) {
+    TRY_ASSIGN(Session session, read(session_id));
+    // Tried on a copy first: what is wrong is told at once.
+    TRY_DO(apply(session));
+    if (session.plan().drawn_by != kDrawnByDaemon)
+        return fail(Errc::InvalidInput,
+                    "the session was begun by the command line: plimsoll quality resume");
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const kept, store());
+    {
+        const std::lock_guard lock(mutex_);
+        const auto open = open_.find(session_id);
+        if (open == open_.end()) return fail(Errc::InvalidInput, "the session has ended meanwhile");
+        if (drawing_ == session_id && wish != Wish::None) {
+            open->second.wish = wish;
+            if (wish == Wish::Cancel) cancelled_ = true;
+            QualityView view(std::move(session));
+            view.is_drawing = true;
+            return view;
+        }
+        session = open->second.session;
+        TRY_DO(apply(session));
+        TRY_DO(keep_session(session, *kept));
+        if (quality::is_over(session.progress().state))
+            open_.erase(open);
+        else
+            open->second.session = session;
+    }
+    wake_.notify_all();
+    return QualityView(std::move(session));
+}
+
+Result<QualityView> QualityLab::pause(std::string_view session_id) {
+    return change(session_id, Wish::Pause, [](Session& s) { return s.pause("paused"); });
+}
+Result<QualityView> QualityLab::resume(std::string_view session_id) {
+    return change(session_id, Wish::None, [](Session& s) { return s.resume(); });
+}
+Result<QualityView> QualityLab::cancel(std::string_view session_id) {
+    return change(session_id, Wish::Cancel, [](Session& s) { return s.cancel(); });
+}
+
+Result<VoteCount> QualityLab::count_votes(std::string_view session_id) {
+    TRY_ASSIGN(const Session session, read(session_id));
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const known, store());
+    return service::count_votes(session, *known);
+}
+
+Result<BlindPair> QualityLab::next_pair(std::string_view session_id) {
+    TRY_ASSIGN(const Session session, read(session_id));
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const known, store());
+    return next_blind_pair(session, *known);
+}
+
+Result<VoteCount> QualityLab::vote(std::string_view session_id, const Ballot& ballot) {
+    TRY_ASSIGN(const Session session, read(session_id));
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const known, store());
+    const std::lock_guard lock(mutex_);
+    return cast_vote(session, *known, ballot, parts_.clock.unix_ms(), ids_);
+}
+
+Result<std::filesystem::path> QualityLab::picture_file(std::string_view session_id,
+                                                       const Cell& cell) {
+    TRY_ASSIGN(const Session session, read(session_id));
+    const quality::Picture* const picture = session.picture(cell);
+    if (picture == nullptr || picture->state != quality::PictureState::Drawn)
+        return fail(Errc::NotFound, "the session has no picture of that setting and block");
+    return std::filesystem::path(picture->file);
+}
+
+}  // namespace plimsoll::service

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// QualityLab: the quality sessions of a daemon. One draws at a time, the oldest first, while no job
+// of the queue runs; those of an earlier daemon go on where they were. A stop leaves the picture
+// that is being drawn to ComfyUI, where the next start finds it.
+//
+// Enters through: ComfyAtHand, Store, Clock, Random.   Leaves through: QualityView.   Threads: any;
+// pictures are drawn in a thread of its own.
+#pragma once
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "history/store.h"
+#include "quality/lab/session.h"
+#include "service/comfy_at_hand.h"
+#include "service/own_server.h"
+#include "service/place.h"
+#include "service/quality/draw.h"
+#include "service/quality/order.h"
+#include "service/quality/votes.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace plimsoll::service {
+
+inline constexpr std::size_t kSessionsOpenMax = 16;  // chosen: each is hours of work
+
+// A session as doors show it.
+struct QualityView {
+    explicit QualityView(quality::Session of) : session(std::move(of)) {}
+    quality::Session session;
+    bool is_drawing = false;  // its pictures are drawn now; else it waits for its turn
+    std::string waits_for;    // "ComfyUI", "a job"...; empty
+    std::size_t votes = 0;
+};
+
+class QualityLab {
+  public:
+    struct Parts {
+        std::function<std::shared_ptr<const Place>()> place;
+        ComfyAtHand& comfyui;
+        OwnServer* own = nullptr;  // whose clock and pace `comfyui` has
+        std::function<Result<std::unique_ptr<history::Store>>()> open_store;
+        const Clock& clock;
+        std::uint64_t seed = 0;
+        std::function<bool()> card_is_busy = nullptr;  // jobs go first
+        ComparePictures compare = compare_picture_files;
+        std::function<advisor::Forecaster(const Site&, const Job&)> forecaster = nullptr;
+        std::function<void(std::chrono::milliseconds)> sleep = nullptr;  // see FollowOptions
+        std::function<void(std::string_view code, const std::string& message)> on_warning = nullptr;
+    };
+    explicit QualityLab(Parts parts);
+    ~QualityLab() { stop(); }
+    QualityLab(const QualityLab&) = delete;
+    QualityLab& operator=(const QualityLab&) = delete;
+
+    void start();
+    void stop();
+
+    // Unavailable without ComfyUI, LimitExceeded when kSessionsOpenMax are open; else as
+    // plan_session.
+    [[nodiscard]] Result<QualityView> begin(const QualityOrder& order);
+    // NotFound lists the known ones.
+    [[nodiscard]] Result<QualityView> find(std::string_view session_id);
+    [[nodiscard]] Result<std::vector<history::QualitySession>> list();
+    // The picture that is being drawn is finished first.
+    [[nodiscard]] Result<QualityView> pause(std::string_view session_id);
+    [[nodiscard]] Result<QualityView> resume(std::string_view session_id);
+    [[nodiscard]] Result<QualityView> cancel(std::string_view session_id);
+    // NotFound where no block has pictures of two settings.
+    [[nodiscard]] Result<BlindPair> next_pair(std::string_view session_id);
+    // InvalidInput unless both pictures are of one block and were drawn.
+    [[nodiscard]] Result<VoteCount> vote(std::string_view session_id, const Ballot& ballot);
+    [[nodiscard]] Result<VoteCount> count_votes(std::string_view session_id);
+    // The file of a picture. NotFound where there is none.
+    [[nodiscard]] Result<std::filesystem::path> picture_file(std::string_view session_id,
+                                                             const quality::Cell& cell);
+
+  private:
+    enum class Wish : std::uint8_t { None, Pause, Cancel };
+    struct Open {
+        quality::Session session;  // as last published
+        Wish wish = Wish::None;
+    };
+    void restore();
+    void run();
+    [[nodiscard]] bool draw_one(const std::string& session_id);
+    [[nodiscard]] Result<bool> grant_wish(quality::Session& session, history::Store& store);
+    [[nodiscard]] DrawParts draw_parts(const std::string& session_id, Upstream& upstream,
+                                       history::Store& store);
+    void publish(const std::string& session_id, quality::Session session);
+    void wait_for(std::string what);
+    [[nodiscard]] Result<QualityView> change(
+        std::string_view session_id, Wish wish,
+        const std::function<Result<void>(quality::Session&)>& apply);
+    [[nodiscard]] Result<quality::Session> read(std::string_view session_id);
+    [[nodiscard]] Result<history::Store*> store();  // with the store's lock held
+    [[nodiscard]] QualityView view_of(quality::Session session);
+
+    Parts parts_;
+    std::mutex store_mutex_;
+    std::unique_ptr<history::Store> store_;
+    ModelLibrary models_{{}};
+    Random random_;  // of the drawing thread
+
+    std::mutex mutex_;  // guards what follows
+    std::condition_variable wake_;
+    bool stopping_ = false;
+    Random ids_;
+    std::map<std::string, Open, std::less<>> open_;
+    std::string drawing_;
+    std::string waits_for_;
+    std::atomic<bool> left_ = false;
+    std::atomic<bool> cancelled_ = false;
+    std::thread thread_;
+};
+
+}  // namespace plimsoll::service

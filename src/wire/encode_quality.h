@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The JSON of quality sessions, votes and pairs. Fields as in docs/openapi.yaml.
+//
+// Leaves through: json::object.   Threads: no shared state.
+#pragma once
+#include "base/json.h"
+#include "history/quality_session.h"
+#include "service/quality/quality_lab.h"
+
+#include <vector>
+
+namespace plimsoll::wire {
+
+[[nodiscard]] json::object encode_quality(const service::QualityView& view);
+[[nodiscard]] json::object encode_quality_sessions(
+    const std::vector<history::QualitySession>& sessions);
+[[nodiscard]] json::object encode_pair(const service::BlindPair& pair);
+[[nodiscard]] json::object encode_votes(const std::string& session_id,
+                                        const service::VoteCount& count);
+
+}  // namespace plimsoll::wire

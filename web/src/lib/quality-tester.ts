@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The quality lab over REST: which cheaper setting of a model is as good as its best.
+//
+//   const lab = new QualityTester({ baseUrl: 'http://127.0.0.1:8190' })
+//   const result = await lab.quickQualityTest('sdxl-base')
+//   console.log(result.answer.words)
+import { ResourceManager } from './resource-manager'
+import type { QualityBallot, QualityPair, QualityRequest, QualitySession, QualitySessionRow, QualityVotes } from './types'
+
+const kPollMs = 2_000 // chosen: a picture takes ten seconds and more
+
+export function isOver(session: QualitySession): boolean {
+  return session.state === 'done' || session.state === 'cancelled' || session.state === 'failed'
+}
+
+export type QualityWishes = Omit<QualityRequest, 'model' | 'testType'>
+
+export class QualityTester extends ResourceManager {
+  /** A handful of settings; resolves when the test is over or paused. `onProgress` sees each state on the way. */
+  async quickQualityTest(
+    model: string, wishes: QualityWishes = {}, onProgress?: (session: QualitySession) => void, signal?: AbortSignal,
+  ): Promise<QualitySession> {
+    let session = await this.startQualityTest(model, 'quick', wishes, signal)
+    for (;;) {
+      onProgress?.(session)
+      if (isOver(session) || session.state === 'paused') return session
+      await pause(kPollMs, signal)
+      session = await this.getTestStatus(session.sessionId, signal)
+    }
+  }
+  /** Begins a test and answers at once; its pictures are drawn while no job runs. */
+  startQualityTest(
+    model: string, testType: QualityRequest['testType'] = 'full', wishes: QualityWishes = {}, signal?: AbortSignal,
+  ): Promise<QualitySession> {
+    return this.post('/api/quality-test', { ...wishes, model, testType }, signal)
+  }
+  getTestStatus(sessionId: string, signal?: AbortSignal): Promise<QualitySession> {
+    return this.get(`/api/quality-test?sessionId=${encodeURIComponent(sessionId)}`, signal)
+  }
+  async sessions(signal?: AbortSignal): Promise<QualitySessionRow[]> {
+    return (await this.get<{ sessions: QualitySessionRow[] }>('/api/quality-sessions', signal)).sessions
+  }
+  pauseTest(sessionId: string, signal?: AbortSignal): Promise<QualitySession> { return this.change(sessionId, 'pause', signal) }
+  resumeTest(sessionId: string, signal?: AbortSignal): Promise<QualitySession> { return this.change(sessionId, 'resume', signal) }
+  cancelTest(sessionId: string, signal?: AbortSignal): Promise<QualitySession> { return this.change(sessionId, 'cancel', signal) }
+
+  /** Two pictures of one prompt and seed, those whose comparison teaches most. */
+  nextPair(sessionId: string, signal?: AbortSignal): Promise<QualityPair> {
+    return this.get(`/api/quality-test/${encodeURIComponent(sessionId)}/pair`, signal)
+  }
+  vote(sessionId: string, ballot: QualityBallot, signal?: AbortSignal): Promise<QualityVotes> {
+    return this.post(`/api/quality-test/${encodeURIComponent(sessionId)}/votes`, ballot, signal)
+  }
+  votes(sessionId: string, signal?: AbortSignal): Promise<QualityVotes> {
+    return this.get(`/api/quality-test/${encodeURIComponent(sessionId)}/votes`, signal)
+  }
+
+  private change(sessionId: string, what: 'pause' | 'resume' | 'cancel', signal?: AbortSignal): Promise<QualitySession> {
+    return this.post(`/api/quality-test/${encodeURIComponent(sessionId)}/${what}`, undefined, signal)
+  }
+}
+
+function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      clearTimeout(timer)
+      reject(signal?.reason instanceof Error ? signal.reason : new Error('aborted'))
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop)
+      resolve()
+    }, ms)
+    if (signal?.aborted) stop()
+    else signal?.addEventListener('abort', stop, { once: true })
+  })
+}
