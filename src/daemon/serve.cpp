@@ -10,8 +10,10 @@
 #include "service/daemon_feed.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -47,7 +49,17 @@ Result<std::optional<cli::SimulationWish>> simulation_of(const Flags& flags,
         .speed = flags.speed.value_or(1)};
 }
 
+// Each of the gateway's clients takes two descriptors, of which a login has 1,024.
+void raise_descriptor_limit() {
+    constexpr rlim_t kWanted = 16'384;  // chosen: the gateway's 4,096 clients twice, and the rest
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kWanted) return;
+    limit.rlim_cur = std::min(limit.rlim_max, kWanted);
+    (void)::setrlimit(RLIMIT_NOFILE, &limit);  // the old one serves fewer
+}
+
 Result<cli::Exit> serve(cli::Session& session, const Flags& flags) {
+    raise_descriptor_limit();
     TRY_ASSIGN(const log::Level level, log::parse_level(flags.log_level));
     const bool json = session.json || flags.log_format == "json";
     log::configure(level, json ? log::Format::Json : log::Format::Text);
