@@ -94,7 +94,7 @@ class Service(FunctionalTest):
 
     def test_as_text_an_event_is_a_line_too(self):
         process = self.start_plimsoll("serve", "--simulate", "--speed", "0", "--listen", "127.0.0.1:0")
-        self.assertRegex(process.stdout.readline(), r"^\d\d:\d\d:\d\d plimsoll \S+ at http://127.0.0.1:\d+; a simulated rtx3050-6gb; Ctrl-C stops it$")
+        self.assertRegex(process.stdout.readline(), r"^\d\d:\d\d:\d\d plimsoll \S+ at http://127.0.0.1:\d+; a simulated rtx3050-6gb; its clients may come to http://127.0.0.1:\d+; Ctrl-C stops it$")
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
         self.assertRegex(out, r"^\d\d:\d\d:\d\d stopping: answers end, jobs are kept\n$")

@@ -270,15 +270,19 @@ void append_request_head(std::string& out, const RequestView& request,
                          const RequestRewrite& rewrite) {
     out.append(request.method).append(1, ' ').append(request.target);
     out += request.version_minor == 0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n";
+    bool says_length = !rewrite.new_length;
     for (const FieldView& field : request.fields) {
         if (is_hop_field(request, field)) continue;
         if (rewrite.upgrade && same(field.name, "sec-websocket-extensions")) continue;
         if (rewrite.drop_expect && same(field.name, "expect")) continue;
-        if (rewrite.identity && same(field.name, "accept-encoding")) continue;
-        if (rewrite.new_length &&
-            (same(field.name, "content-length") || same(field.name, "transfer-encoding")))
-            continue;
-        out += field.line;
+        if (rewrite.identity && same(field.name, "accept-encoding")) {
+            out.append(field.name).append(": identity\r\n");
+        } else if (rewrite.new_length && same(field.name, "content-length")) {
+            fmt::format_to(std::back_inserter(out), "{}: {}\r\n", field.name, rewrite.length);
+            says_length = true;
+        } else if (!rewrite.new_length || !same(field.name, "transfer-encoding")) {
+            out += field.line;
+        }
     }
     if (rewrite.upgrade) {
         out += "Connection: Upgrade\r\nUpgrade: ";
@@ -286,8 +290,7 @@ void append_request_head(std::string& out, const RequestView& request,
     } else if (rewrite.close) {
         out += "Connection: close\r\n";
     }
-    if (rewrite.identity) out += "Accept-Encoding: identity\r\n";
-    if (rewrite.new_length)
+    if (!says_length)
         fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", rewrite.length);
     out += "\r\n";
 }

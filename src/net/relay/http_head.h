@@ -84,7 +84,7 @@ struct RequestRewrite {
     bool upgrade = false;      // keep Upgrade and Connection; offer no WebSocket extensions
     bool close = false;        // the server is to close the connection afterwards
     bool drop_expect = false;  // the body is at hand already
-    bool identity = false;     // the answer must not be packed: Accept-Encoding says so
+    bool identity = false;     // the answer must not be packed: an Accept-Encoding says so
     bool new_length = false;   // the body was read whole: Content-Length is `length`
     std::uint64_t length = 0;
 };

@@ -4,6 +4,7 @@ import http.client
 import json
 import signal
 import socket
+import time
 import unittest
 
 from wire import OK, FunctionalTest, Peer, Upstream, says
@@ -70,6 +71,7 @@ class Listen(FunctionalTest):
         daemon.process.send_signal(signal.SIGHUP)
         while self.ask(daemon.start["gatewayPort"]) != 201:
             self.assertIsNone(daemon.process.poll())
+            time.sleep(0.02)  # the daemon looks for signals twenty times a second
 
     def test_a_job_runs_on_the_simulated_comfyui_through_it(self):
         daemon = self.daemon("--simulate", "--card", "rtx3050-6gb", "--speed", "0")
