@@ -72,6 +72,10 @@ class SharedUpstream final : public service::Upstream {
         return to_.cancel(prompt_id);
     }
     [[nodiscard]] Result<void> free_models() override { return to_.free_models(); }
+    [[nodiscard]] Result<void> unload_models() override { return to_.unload_models(); }
+    [[nodiscard]] Result<service::PromptReply> post_prompt(std::string_view body) override {
+        return to_.post_prompt(body);
+    }
     [[nodiscard]] Result<std::string> download(const service::ImageRef& image) override {
         return to_.download(image);
     }
