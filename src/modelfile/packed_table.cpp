@@ -16,19 +16,18 @@ constexpr std::string_view kWeight = ".weight";
 
 // Endings and marks of ComfyUI's quantised formats, of bitsandbytes and of tokenizers inside files.
 constexpr std::array kBesideEndings = std::to_array<std::string_view>({
-    ".scale_weight",        ".scale_input",
-    "scaled_fp8",           ".weight_scale",
-    ".weight_scale_2",      ".weight_scale_inv",
-    ".input_scale",         ".pre_quant_scale",
-    ".comfy_quant",         ".absmax",
-    ".quant_map",           ".nested_absmax",
-    ".nested_quant_map",    ".bitsandbytes__nf4",
+    ".scale_weight",      ".scale_input",
+    "scaled_fp8",         ".weight_scale",
+    ".weight_scale_2",    ".weight_scale_inv",
+    ".input_scale",       ".pre_quant_scale",
+    ".comfy_quant",       ".absmax",
+    ".quant_map",         ".nested_absmax",
+    ".nested_quant_map",  ".bitsandbytes__nf4",
     ".bitsandbytes__fp4",
     "logit_scale",  // of CLIP's training; ComfyUI's wrappers of text encoders have their own
-    "spiece_model",         "tekken_model",
-    "tokenizer_json",       "__index_timestep_zero__",
-    ".position_ids",        ".rotary_emb.inv_freq",
-    ".num_batches_tracked",
+    "spiece_model",       "tekken_model",
+    "tokenizer_json",     "__index_timestep_zero__",
+    ".position_ids",      ".rotary_emb.inv_freq",
 });
 // Tables that Cosmos-Predict2's files hold and the network computes, and counters of its training.
 constexpr std::array kBesideComponents =
