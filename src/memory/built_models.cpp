@@ -354,6 +354,7 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
         CatalogueFile made(file.dtype, file.scaled_fp8, file.linear_millibits);
         TRY_DO(
             made.add_text_encoder(file.name, file.dtype_is_said ? DTypeSaid::Yes : DTypeSaid::No));
+        if (!file.follower.empty()) TRY_DO(made.add_text_encoder(file.follower));
         return made.finish();
     }
     if (file.kind == Kind::ClipVision) {

@@ -88,5 +88,26 @@ TEST(PackedTextEncoder, has_the_bits_of_its_format) {
               Bytes(kMatrices * 23 / 16));
 }
 
+// Goal: encoders known by their files' names alone are as large as those files. Method: names of
+// published files against their published sizes; tokenizers in them are tens of megabytes.
+TEST(PackedTextEncoder, is_as_large_as_the_file_of_its_name) {
+    const auto gigabytes = [](std::string_view file) {
+        const auto named = modelfile::guess_file(file, "text_encoders").value();
+        const auto contents = known_file(named, false).value();
+        Bytes sum;
+        for (const auto& part : contents->text_encoders) {
+            const auto built = build_text_encoder(part).value();
+            sum += built.network().weights(built.stored);
+        }
+        return static_cast<double>(sum.count) / 1e9;
+    };
+    // Embeddings that their files may pack are taken in 16 bit: never less than published.
+    EXPECT_GE(gigabytes("qwen3.8_27b_w4a8.safetensors"), 17.28);
+    EXPECT_LE(gigabytes("qwen3.8_27b_w4a8.safetensors"), 22);
+    EXPECT_NEAR(gigabytes("gemma4-12b-with-proj-ltx-2.5-comfy-int8-convrot.safetensors"), 15.373,
+                0.1);
+    EXPECT_NEAR(gigabytes("gemma4-12b-with-proj-ltx-2.5-comfy-bf16.safetensors"), 26.264, 0.1);
+}
+
 }  // namespace
 }  // namespace plimsoll::memory

@@ -59,6 +59,10 @@ std::optional<DetectedDenoiser> detect_ltxav(const TensorView& view, Notes& note
     if (!text_before) c.caption_channels = read.length("caption_projection.linear_1.weight", 1, 2);
     c.apply_gated_attention = view.has("transformer_blocks.0.attn1.to_gate_logits.weight");
     c.cross_attention_adaln = view.has_any("prompt_adaln_single.");
+    // LTX 2.5.
+    c.ff_bias = view.has("transformer_blocks.0.ff.net.2.bias");
+    c.audio_ff_bias = view.has("transformer_blocks.0.audio_ff.net.2.bias");
+    c.use_keyframes_abs_pos_embedding = view.has("keyframes_abs_pos_embedding");
     c.connector_apply_gated_attention =
         view.has("video_embeddings_connector.transformer_1d_blocks.0.attn1.to_gate_logits.weight");
     c.connector_num_layers =

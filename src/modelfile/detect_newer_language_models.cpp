@@ -25,10 +25,28 @@ std::optional<T5GemmaConfig> read_t5gemma(const TensorView& base, Notes& notes) 
     return c;
 }
 
-// Gemma 4's small models, the only ones with an input of its own for each layer.
+// The small models are the only ones with an input of its own for each layer, and all of them scale
+// what a layer makes.
 bool is_gemma4(const TensorView& stem) {
-    return stem.has("layers.0.per_layer_input_gate.weight");
+    return stem.has("layers.0.per_layer_input_gate.weight") || stem.has("layers.0.layer_scalar");
 }
+
+namespace {
+// The one of 12 billion, whose layers share nothing and whose far ones take keys for values.
+void read_unified(NumberReader& read, const TensorView& stem, int far, Gemma4Config& c) {
+    constexpr int kWindow = 1024;  // published; no tensor shows it
+    const auto of_far = [&](std::string_view name) {
+        return fmt::format("layers.{}.self_attn.{}.weight", far, name);
+    };
+    c.num_kv_shared_layers = 0;
+    c.sliding_window = kWindow;
+    c.attention_k_eq_v = !stem.has(of_far("v_proj"));
+    c.unified = true;
+    read.expect(c.attention_k_eq_v, "its far layers have values of their own");
+    c.num_global_key_value_heads =
+        read.quotient(read.length(of_far("k_proj"), 0, 2), c.global_head_dim, "heads of far keys");
+}
+}  // namespace
 
 std::optional<Gemma4Config> read_gemma4(const TensorView& stem, Notes& notes) {
     NumberReader read(stem, "Gemma 4");
@@ -45,7 +63,7 @@ std::optional<Gemma4Config> read_gemma4(const TensorView& stem, Notes& notes) {
         read.quotient(read.length(of_layer(0, "self_attn.q_proj"), 0, 2), c.head_dim, "heads");
     c.num_key_value_heads = read.quotient(read.length(of_layer(0, "self_attn.k_proj"), 0, 2),
                                           c.head_dim, "heads of keys");
-    c.hidden_size_per_layer_input = read.length(of_layer(0, "per_layer_input_gate"), 0, 2);
+    c.hidden_size_per_layer_input = stem.axis(of_layer(0, "per_layer_input_gate"), 0, 2);
     int first_far = 0;  // its heads are wider
     while (first_far < c.num_hidden_layers &&
            stem.axis(of_layer(first_far, "self_attn.q_norm"), 0, 1) == c.head_dim)
@@ -59,9 +77,13 @@ std::optional<Gemma4Config> read_gemma4(const TensorView& stem, Notes& notes) {
     constexpr int kE4bShared = 18;
     constexpr int kE2bLayers = 35;
     constexpr int kE2bShared = 20;
-    read.expect(c.num_hidden_layers == kE4bLayers || c.num_hidden_layers == kE2bLayers,
-                "it is neither E2B nor E4B");
-    c.num_kv_shared_layers = c.num_hidden_layers == kE4bLayers ? kE4bShared : kE2bShared;
+    if (c.hidden_size_per_layer_input == 0) {
+        read_unified(read, stem, first_far, c);
+    } else {
+        read.expect(c.num_hidden_layers == kE4bLayers || c.num_hidden_layers == kE2bLayers,
+                    "it is neither E2B nor E4B");
+        c.num_kv_shared_layers = c.num_hidden_layers == kE4bLayers ? kE4bShared : kE2bShared;
+    }
     if (!read.sound(notes)) return std::nullopt;
     return c;
 }

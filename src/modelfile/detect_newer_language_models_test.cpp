@@ -117,6 +117,33 @@ TEST(Gemma4, of_another_depth_is_not_guessed) {
     EXPECT_FALSE(contents.notes.empty());
 }
 
+// 12B: no inputs of their own for the layers, and every sixth has neither values nor more than one
+// head of keys.
+TEST(Gemma4, without_inputs_for_its_layers_is_known_by_their_scales) {
+    File file;
+    file.add("model.embed_tokens.weight", {500, 64});
+    for (int i = 0; i < 12; ++i) {
+        const std::string layer = fmt::format("model.layers.{}.", i);
+        const bool all = i % 6 == 5;
+        const int head = all ? 32 : 16;
+        file.add(layer + "self_attn.q_norm.weight", {head});
+        file.add(layer + "self_attn.q_proj.weight", {8 * head, 64});
+        file.add(layer + "self_attn.k_proj.weight", {all ? head : 4 * head, 64});
+        if (!all) file.add(layer + "self_attn.v_proj.weight", {4 * head, 64});
+        file.add(layer + "mlp.gate_proj.weight", {128, 64});
+        file.add(layer + "layer_scalar", {1});
+    }
+    const Contents contents = file.contents();
+    const auto* config = only<Gemma4Config>(contents);
+    ASSERT_NE(config, nullptr);
+    EXPECT_EQ(config->full_attention_every, 6);
+    EXPECT_EQ(config->hidden_size_per_layer_input, 0);
+    EXPECT_EQ(config->num_key_value_heads, 4);
+    EXPECT_EQ(config->num_global_key_value_heads, 1);
+    EXPECT_TRUE(config->attention_k_eq_v);
+    EXPECT_EQ(config->num_kv_shared_layers, 0);
+}
+
 TEST(T5Gemma, is_known_by_its_encoder) {
     File file;
     file.add("model.encoder.embed_tokens.weight", {500, 128});

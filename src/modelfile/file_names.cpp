@@ -23,8 +23,9 @@ struct NameRule {
     std::vector<std::string> has;  // all of them occur
     std::vector<std::string> none;
     std::string means;
-    int linear_millibits = 0;  // of a dtype
+    int linear_millibits = 0;  // of a dtype; of a model: where its name says int8
     std::string vae = {};
+    std::string follower = {};
     bool reader = false;  // of images, though it lies beside diffusion models
 
     [[nodiscard]] bool fits(std::string_view lower) const {
@@ -62,6 +63,7 @@ std::map<std::string, Rules, std::less<>> read_rules() {
                  .linear_millibits =
                      static_cast<int>(find_int(rule, "linear_millibits").value_or(0)),
                  .vae = std::string(find_string(rule, "vae").value_or("")),
+                 .follower = std::string(find_string(rule, "follower").value_or("")),
                  .reader = find_bool(rule, "reader").value_or(false)});
         by_folder.emplace(folder, std::move(rules));
     }
@@ -115,6 +117,7 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     NamedFile file;
     file.name = rule->means;
     file.vae = rule->vae;
+    file.follower = rule->follower;
     if (folder == "text_encoders") file.kind = NamedFile::Kind::TextEncoder;
     if (folder == "controlnet") file.kind = NamedFile::Kind::ControlNet;
     if (folder == "model_patches") file.kind = NamedFile::Kind::ModelPatch;
@@ -125,17 +128,17 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     if (rule->reader || folder == "background_removal" || folder == "geometry_estimation")
         file.kind = NamedFile::Kind::ImageReader;
     if (const NameRule* type = first_fitting("dtypes", lower)) {
+        const auto dtype = dtype_named(type->means);
         const bool model = file.kind == NamedFile::Kind::Model && folder != "checkpoints";
-        const bool packs =
-            file.kind == NamedFile::Kind::TextEncoder || (model && !dtype_named(type->means));
-        if (packs && type->linear_millibits > 0) {
+        const bool packs = file.kind == NamedFile::Kind::TextEncoder || (model && !dtype);
+        const int own = dtype == DType::Int8 ? rule->linear_millibits : 0;
+        if (own > 0 || (packs && type->linear_millibits > 0)) {
             // The matrices of its layers are packed, all else is in 16 bit.
             file.dtype = DType::BFloat16;
             file.dtype_is_said = true;
-            file.linear_millibits = type->linear_millibits;
+            file.linear_millibits = own > 0 ? own : type->linear_millibits;
             return file;
         }
-        const auto dtype = dtype_named(type->means);
         if (!dtype) return std::nullopt;  // a quantisation that is not modelled
         file.dtype = *dtype;
         file.dtype_is_said = true;

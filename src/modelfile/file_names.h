@@ -32,8 +32,10 @@ struct NamedFile {
     DType dtype = DType::Float16;
     bool dtype_is_said = false;  // by the name; else it is the published file's usual one
     bool scaled_fp8 = false;
-    int linear_millibits = 0;  // as PartWeights has it; of text encoders only
+    int linear_millibits = 0;  // as PartWeights has it
     std::string vae = {};  // of a model whose versions have different ones; empty: its usual one
+    // Of a text encoder: what works on its states, in the same file; empty: nothing does.
+    std::string follower = {};
 };
 
 // `folder`: in which of ComfyUI's folders it would lie: "diffusion_models", "text_encoders", "vae",

@@ -43,6 +43,16 @@ TEST(FileNames, tell_the_published_networks) {
     EXPECT_EQ(name_of("flux2-vae_small.safetensors", "vae"), "flux2_small");
 }
 
+// The encoder of LTX 2.5 comes in one file with the projection of its states.
+TEST(FileNames, tell_the_second_network_of_a_file) {
+    const auto named =
+        guess_file("gemma4-12b-with-proj-ltx-2.5-comfy-int8-convrot.safetensors", "text_encoders");
+    ASSERT_TRUE(named);
+    EXPECT_EQ(named->name, "gemma4_12b");
+    EXPECT_EQ(named->follower, "ltx2.3_projection");
+    EXPECT_TRUE(known_text_encoder(named->follower));
+}
+
 TEST(FileNames, tell_latent_upsamplers) {
     constexpr std::string_view kFolder = "latent_upscale_models";
     EXPECT_EQ(guess_file("ltx-2-spatial-upscaler-x2-1.0.safetensors", kFolder)->kind,
@@ -83,6 +93,14 @@ TEST(FileNames, tell_the_stored_type) {
     EXPECT_EQ(guess_file("qwen3.5_9b_w4a8_gptq.safetensors", "text_encoders")->linear_millibits,
               4508);
     EXPECT_FALSE(guess_file("flux1-dev-IQ4_XS.gguf", "diffusion_models"));
+    // Rows of one byte an element with a scale each, the rest in 16 bit.
+    const auto rows = guess_file("ltx-2.5-22b-distilled-transformer-comfy-int8-convrot.safetensors",
+                                 "diffusion_models");
+    ASSERT_TRUE(rows);
+    EXPECT_EQ(rows->linear_millibits, 8008);
+    EXPECT_EQ(guess_file("ltx-2.5-22b-distilled-transformer-bf16.safetensors", "diffusion_models")
+                  ->linear_millibits,
+              0);
 }
 
 TEST(FileNames, mean_what_the_catalogue_has) {

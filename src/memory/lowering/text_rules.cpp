@@ -39,6 +39,7 @@ constexpr std::array kRules = std::to_array<TextRule>({
     {"gemma2_2b", "pixeldit", 206, 504, 204},
     {"gemma2_2b", "", 40, 1, 0},
     {"gemma3_12b", "", 1, 1024, 0},
+    {"gemma4", "ltxv", 1, 1024, 0},
     {"qwen25_7b", "qwen_image", 39, 1, 34},
     {"qwen25_7b", "hunyuan_image", 39, 1, 34},
     {"qwen25_7b", "hunyuan_video_15", 110, 1, 108},

@@ -288,11 +288,11 @@ Tensor LtxAttention::forward(Tape& tape, const Tensor& x, const Given& given) co
     return to_out_.forward(tape, out);
 }
 
-LtxFeedForward::LtxFeedForward(Registry& r, std::string_view path, std::int64_t width)
+LtxFeedForward::LtxFeedForward(Registry& r, std::string_view path, std::int64_t width, Bias bias)
     : path_(r.path(path, "")),
       gelu_(r.path(path, "net.0")),
-      in_(r, r.path(path, "net.0.proj"), width, kMlpRatio * width),
-      out_(r, r.path(path, "net.2"), kMlpRatio * width, width) {}
+      in_(r, r.path(path, "net.0.proj"), width, kMlpRatio * width, bias),
+      out_(r, r.path(path, "net.2"), kMlpRatio * width, width, bias) {}
 
 Tensor LtxFeedForward::forward(Tape& tape, const Tensor& x) const {
     Tensor in = in_.forward(tape, x);

@@ -86,7 +86,8 @@ class LtxAttention {
 
 class LtxFeedForward {
   public:
-    LtxFeedForward(Registry& registry, std::string_view path, std::int64_t width);
+    LtxFeedForward(Registry& registry, std::string_view path, std::int64_t width,
+                   Bias bias = Bias::Yes);
     [[nodiscard]] Tensor forward(Tape& tape, const Tensor& x) const;
 
   private:

@@ -64,7 +64,8 @@ LtxavNetwork::LtxavNetwork(const LtxavConfig& c)
       sets_(timestep_sets(c)),
       root_([&] {
           const Module own = registry_.path("", "");
-          registry_.add_own_parameters(own, "LTXAVModel", kSetsFinal * (video_ + audio_),
+          const std::int64_t mark = c.use_keyframes_abs_pos_embedding ? video_ : 0;
+          registry_.add_own_parameters(own, "LTXAVModel", kSetsFinal * (video_ + audio_) + mark,
                                        ModuleStorage::AsNetwork);
           return own;
       }()),
@@ -284,8 +285,14 @@ Tensor LtxavNetwork::forward(Tape& tape, const StepInputs& in) const {
         ltx_coordinates(tape, root_, batch, {s[2], s[3], s[4]},
                         config_.causal_temporal_positioning ? CausalTime::Yes : CausalTime::No)
             .pixel;
-    const Tensor video =
+    Tensor video =
         patchify_proj_.forward_transposed(tape, in.x.view({batch, s[2] * s[3] * s[4], s[1]}));
+    // A learned mark of the tokens that stand for one frame of pixels (LTX 2.5).
+    if (config_.use_keyframes_abs_pos_embedding) {
+        const Tensor mark = ghost::produce(tape, OpClass::Elementwise, "mul", root_, video,
+                                           video.shape(), video.type());
+        video = ghost::binary(tape, "add", root_, video, mark);
+    }
     const std::int64_t latents = in.more.front().shape()[2];
     const Tensor audio = [&] {
         const Tensor tokens =

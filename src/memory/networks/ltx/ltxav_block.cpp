@@ -52,8 +52,8 @@ LtxavBlock::LtxavBlock(Registry& r, std::string_view path, const modelfile::Ltxa
       video_to_audio_(r, *r.path(path, "video_to_audio_attn"),
                       shape_of(audio_, video_, c.audio_num_attention_heads,
                                c.audio_attention_head_dim, c.apply_gated_attention)),
-      ff_(r, *r.path(path, "ff"), video_),
-      audio_ff_(r, *r.path(path, "audio_ff"), audio_) {}
+      ff_(r, *r.path(path, "ff"), video_, c.ff_bias ? Bias::Yes : Bias::No),
+      audio_ff_(r, *r.path(path, "audio_ff"), audio_, c.audio_ff_bias ? Bias::Yes : Bias::No) {}
 
 std::vector<Tensor> LtxavBlock::values(Tape& tape, const LtxRows& rows, std::int64_t count,
                                        std::int64_t width) const {

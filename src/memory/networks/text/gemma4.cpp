@@ -26,6 +26,16 @@ bool takes_keys(const modelfile::Gemma4Config& c, int index) {
     return index >= c.num_hidden_layers - c.num_kv_shared_layers;
 }
 
+bool takes_keys_for_values(const modelfile::Gemma4Config& c, int index) {
+    return c.attention_k_eq_v && looks_at_all(c, index);
+}
+
+std::int64_t heads_of_keys(const modelfile::Gemma4Config& c, int index) {
+    return takes_keys_for_values(c, index) && c.num_global_key_value_heads > 0
+               ? c.num_global_key_value_heads
+               : c.num_key_value_heads;
+}
+
 // Its feed-forward is Gemma's.
 modelfile::DecoderConfig feed_forward(const modelfile::Gemma4Config& c, int index) {
     modelfile::DecoderConfig config;
@@ -148,11 +158,14 @@ Gemma4Layer::Gemma4Layer(Registry& r, std::string_view path, const modelfile::Ge
       window_(looks_at_all(c, index) ? 0 : c.sliding_window),
       shares_(takes_keys(c, index)),
       heads_(c.num_attention_heads),
-      kv_heads_(c.num_key_value_heads),
+      kv_heads_(heads_of_keys(c, index)),
       head_dim_(looks_at_all(c, index) ? c.global_head_dim : c.head_dim),
       q_(r, r.path(*attention_, "q_proj"), c.hidden_size, heads_ * head_dim_, Bias::No),
       k_(r, r.path(*attention_, "k_proj"), c.hidden_size, kv_heads_ * head_dim_, Bias::No),
-      v_(r, r.path(*attention_, "v_proj"), c.hidden_size, kv_heads_ * head_dim_, Bias::No),
+      v_(takes_keys_for_values(c, index)
+             ? std::nullopt
+             : std::optional<Linear>(std::in_place, r, r.path(*attention_, "v_proj"), c.hidden_size,
+                                     kv_heads_ * head_dim_, Bias::No)),
       out_(r, r.path(*attention_, "o_proj"), heads_ * head_dim_, c.hidden_size, Bias::No),
       q_norm_(r, r.path(*attention_, "q_norm"), head_dim_, false),
       k_norm_(r, r.path(*attention_, "k_norm"), head_dim_, false),
@@ -160,10 +173,12 @@ Gemma4Layer::Gemma4Layer(Registry& r, std::string_view path, const modelfile::Ge
     for (const std::string_view name : {"input_layernorm", "post_attention_layernorm",
                                         "pre_feedforward_layernorm", "post_feedforward_layernorm"})
         norms_.emplace_back(r, r.path(path, name), c.hidden_size, false);
-    const std::int64_t own = c.hidden_size_per_layer_input;
-    own_gate_.emplace(r, r.path(path, "per_layer_input_gate"), c.hidden_size, own, Bias::No);
-    own_projection_.emplace(r, r.path(path, "per_layer_projection"), own, c.hidden_size, Bias::No);
-    own_norm_.emplace(r, r.path(path, "post_per_layer_input_norm"), c.hidden_size, false);
+    if (const std::int64_t own = c.hidden_size_per_layer_input; own > 0) {
+        own_gate_.emplace(r, r.path(path, "per_layer_input_gate"), c.hidden_size, own, Bias::No);
+        own_projection_.emplace(r, r.path(path, "per_layer_projection"), own, c.hidden_size,
+                                Bias::No);
+        own_norm_.emplace(r, r.path(path, "post_per_layer_input_norm"), c.hidden_size, false);
+    }
     r.add_buffer(path_, "TransformerBlockGemma4", 1, ModuleStorage::AsNetwork, Saved::Yes);
 }
 
@@ -177,7 +192,7 @@ Gemma4Keys Gemma4Layer::make_keys(Tape& tape, const Tensor& x, const DecoderRope
     const std::int64_t tokens = x.shape()[1];
     const Shape fresh{batch, kv_heads_, tokens, head_dim_};
     Tensor k = k_.forward(tape, x).view(fresh);
-    Tensor v = v_.forward(tape, x).view(fresh);
+    Tensor v = v_ ? v_->forward(tape, x).view(fresh) : k;
     k = k_norm_.forward(tape, k);
     v = rms_norm(tape, attention_, v, Affine::No);
     k = turn(tape, attention_, k, rope);
@@ -243,6 +258,7 @@ Tensor Gemma4Layer::forward(Tape& tape, const Tensor& input, const Tensor& mask,
     x = mlp_.forward(tape, x);
     x = norms_[3].forward(tape, x);
     x = ghost::binary(tape, "add", path_, residual, x);
+    if (!own_gate_) return ghost::unary(tape, "mul", path_, x);
     residual = x;
     x = own_gate_->forward(tape, x);
     x = ghost::unary(tape, "gelu", path_, x);
@@ -264,14 +280,32 @@ Gemma4Network::Gemma4Network(const modelfile::Gemma4Config& c)
         layers_.emplace_back(registry_, fmt::format("{}.layers.{}", *model_, i), c, i);
     registry_.pack_linears(0);
     norm_.emplace(registry_, registry_.path(*model_, "norm"), c.hidden_size, false);
+    if (c.unified) register_projections();
     const std::int64_t own = std::int64_t{c.num_hidden_layers} * c.hidden_size_per_layer_input;
+    if (own == 0) return;
     own_embedding_.emplace(registry_, registry_.path(*model_, "embed_tokens_per_layer"),
                            c.vocab_size, own, table);
     own_model_projection_.emplace(registry_, registry_.path(*model_, "per_layer_model_projection"),
                                   c.hidden_size, own, Bias::No);
     own_norm_.emplace(registry_, registry_.path(*model_, "per_layer_projection_norm"),
                       c.hidden_size_per_layer_input, false);
-    register_towers();
+    if (!c.unified) register_towers();
+}
+
+// Published: patches of 48 x 48 pixels, 1,120 positions for either axis, 640 samples a token.
+void Gemma4Network::register_projections() {
+    constexpr std::int64_t kPatch = std::int64_t{48} * 48 * 3;
+    constexpr std::int64_t kPositions = 1120;
+    constexpr std::int64_t kSamples = 640;
+    const std::int64_t width = config_.hidden_size;
+    TowerWriter w(registry_, "transformer");
+    w.table("vision_model", "Gemma4UnifiedVisionEmbedder", 2 * kPositions * width);
+    w.table("vision_model.patch_ln1", "LayerNorm", 2 * kPatch);
+    w.linear("vision_model.patch_dense", kPatch, width, Bias::Yes);
+    w.table("vision_model.patch_ln2", "LayerNorm", 2 * width);
+    w.table("vision_model.pos_norm", "LayerNorm", 2 * width);
+    w.linear("multi_modal_projector.embedding_projection", width, width);
+    w.linear("audio_projector.embedding_projection", kSamples, width);
 }
 
 void Gemma4Network::register_towers() {
@@ -302,7 +336,7 @@ std::vector<Tensor> Gemma4Network::own_inputs(Tape& tape, const Tensor& x) const
 }
 
 Tensor Gemma4Network::run_layers(Tape& tape, Tensor x, std::int64_t past,
-                                 std::vector<Gemma4Keys>& made) const {
+                                 const Tensor& attention_mask, States states, Left& left) const {
     const std::int64_t tokens = x.shape()[1];
     const Tensor positions = ghost::create(tape, "arange", model_, {tokens}, ElementType::Int64);
     const auto rope_of = [&](int head_dim) {
@@ -315,30 +349,51 @@ Tensor Gemma4Network::run_layers(Tape& tape, Tensor x, std::int64_t past,
     const DecoderRope far = rope_of(config_.global_head_dim);
     const DecoderRope near = rope_of(config_.head_dim);
     Tensor mask;
+    if (attention_mask.defined()) mask = padding_mask(tape, model_, attention_mask, x.type());
+    Tensor causal;  // until the end
     if (tokens > 1) {
-        mask = ghost::create(tape, "zeros", model_, {past + tokens, past + tokens}, x.type());
+        causal = ghost::create(tape, "zeros", model_, {past + tokens, past + tokens}, x.type());
         const Tensor hidden =
-            ghost::create(tape, "ones_like", model_, mask.shape(), ElementType::Bool);
-        ghost::binary_in_place(tape, "masked_fill_", model_, mask, hidden);
+            ghost::create(tape, "ones_like", model_, causal.shape(), ElementType::Bool);
+        ghost::binary_in_place(tape, "masked_fill_", model_, causal, hidden);
+        mask = mask.defined() ? ghost::binary(tape, "add", model_, mask, causal) : causal;
     }
-    const std::vector<Tensor> own = own_inputs(tape, x);
+    std::vector<Tensor> own;
+    if (own_norm_) own = own_inputs(tape, x);
     const Shape one{x.shape()[0], tokens, config_.hidden_size_per_layer_input};
+    const auto keep = [&] {
+        const Shape& s = x.shape();
+        if (states == States::Keep)
+            left.states.push_back(ghost::clone(tape, model_, x, {s[0], 1, s[1], s[2]}));
+    };
     Gemma4Keys near_keys;
     Gemma4Keys far_keys;
     for (const Gemma4Layer& layer : layers_) {
+        keep();
         const bool window = layer.looks_back_over_window();
         Gemma4Keys& keys = window ? near_keys : far_keys;
-        x = layer.forward(tape, x, mask, window ? near : far, own.back().view(one), past, keys);
-        if (!layer.shares()) made.push_back(keys);  // the next forward's cache
+        const Tensor input = own.empty() ? Tensor{} : own.back().view(one);
+        x = layer.forward(tape, x, mask, window ? near : far, input, past, keys);
+        if (!layer.shares()) left.keys.push_back(keys);  // the next forward's cache
+        // Where no text is written, only those that later layers take stay.
+        if (states == States::Keep && config_.num_kv_shared_layers == 0) {
+            left.keys.clear();
+            keys = {};
+        }
     }
-    return norm_->forward(tape, x);
+    x = norm_->forward(tape, x);
+    keep();
+    return x;
 }
 
+// ComfyUI's wrapper asks for all states, whoever the text is for.
 std::vector<Tensor> Gemma4Network::encode(Tape& tape, const TextCall& call) const {
     const EmbeddedPrompts prompts = embed_prompts(tape, root_, *embed_tokens_, call);
-    std::vector<Gemma4Keys> made;
-    const Tensor x = run_layers(tape, prompts.embeds, 0, made);
-    return {prompts.embeds, prompts.attention_mask, x};
+    Left left;
+    const Tensor x =
+        run_layers(tape, prompts.embeds, 0, prompts.attention_mask, States::Keep, left);
+    const Tensor stacked = ghost::cat(tape, model_, left.states, 1);
+    return {prompts.embeds, prompts.attention_mask, x, stacked};
 }
 
 void Gemma4Network::write(Tape& tape, const GenerateCall& call, const GenerateStep& step) const {
@@ -350,14 +405,13 @@ void Gemma4Network::write(Tape& tape, const GenerateCall& call, const GenerateSt
     std::vector<Tensor> caches;
     for (const Gemma4Layer& layer : layers_) {
         if (layer.shares() || step.past == 0) continue;
-        const Shape shape{call.batch, config_.num_key_value_heads, layer.kept(step.past),
-                          layer.head_dim()};
+        const Shape shape{call.batch, layer.kv_heads(), layer.kept(step.past), layer.head_dim()};
         for (int i = 0; i < 2; ++i) caches.push_back(tape.make(shape, type, "cat", model_));
     }
     Tensor x = tape.make({call.batch, step.tokens, config_.hidden_size}, type, "embedding", model_);
     tape.charge(OpClass::Copy, "embedding", model_, 0, 2 * x.bytes());
-    std::vector<Gemma4Keys> made;
-    x = run_layers(tape, std::move(x), step.past, made);
+    Left left;
+    x = run_layers(tape, std::move(x), step.past, {}, States::Drop, left);
     const ElementType stored =
         stored_type(tape, config_.scaled_fp8 ? ModuleStorage::Float16 : ModuleStorage::AsNetwork);
     const bool as_it_is = stored == ElementType::Float16 || stored == ElementType::BFloat16;
@@ -382,7 +436,10 @@ Result<std::shared_ptr<const Gemma4Network>> build_gemma4(const modelfile::Gemma
         within(c.global_head_dim, 2, kWidthMax) && c.head_dim % 2 == 0 &&
         c.global_head_dim % 2 == 0 && within(c.sliding_window, 2, 1 << 20) &&
         within(c.full_attention_every, 1, kDepthMax) &&
-        within(c.hidden_size_per_layer_input, 1, kWidthMax) &&
+        within(c.hidden_size_per_layer_input, 0, kWidthMax) &&
+        within(c.num_global_key_value_heads, 0, c.num_attention_heads) &&
+        (c.num_global_key_value_heads == 0 ||
+         c.num_attention_heads % c.num_global_key_value_heads == 0) &&
         within(c.linear_millibits, 0, kMillibitsMax) &&
         // The layers that share find one of either kind before them.
         within(c.num_kv_shared_layers, 0, c.num_hidden_layers - c.full_attention_every);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Gemma 4's small models (E2B, E4B): layers that look back over a window or over everything, the
-// last of which take keys and values of earlier ones, and a small input of its own for each layer.
+// Gemma 4: layers that look back over a window or over everything. In the small models (E2B, E4B)
+// the last ones take keys and values of earlier ones, and each layer has a small input of its own.
 #pragma once
 #include "memory/networks/text/decoder.h"
 #include "modelfile/networks/gemma4_config.h"
@@ -29,6 +29,7 @@ class Gemma4Layer {
     [[nodiscard]] bool looks_back_over_window() const { return window_ > 0; }
     [[nodiscard]] bool shares() const { return shares_; }
     [[nodiscard]] std::int64_t head_dim() const { return head_dim_; }
+    [[nodiscard]] std::int64_t kv_heads() const { return kv_heads_; }
     // Tokens that its cache keeps of `tokens`.
     [[nodiscard]] std::int64_t kept(std::int64_t tokens) const;
 
@@ -50,7 +51,7 @@ class Gemma4Layer {
     std::int64_t head_dim_;
     Linear q_;
     Linear k_;
-    Linear v_;
+    std::optional<Linear> v_;  // none: keys are values too
     Linear out_;
     DecoderNorm q_norm_;
     DecoderNorm k_norm_;
@@ -70,8 +71,16 @@ class Gemma4Network final : public TextNetwork {
 
   private:
     void register_towers();
+    void register_projections();
+    // What a forward leaves behind: keys for the next one's cache, states before every layer and
+    // after the last where they are asked for.
+    struct Left {
+        std::vector<Gemma4Keys> keys;
+        std::vector<Tensor> states;
+    };
+    enum class States : std::uint8_t { Drop, Keep };
     [[nodiscard]] Tensor run_layers(Tape& tape, Tensor x, std::int64_t past,
-                                    std::vector<Gemma4Keys>& made) const;
+                                    const Tensor& attention_mask, States states, Left& left) const;
     // What every layer gets of its own, from the tokens and from what they became.
     [[nodiscard]] std::vector<Tensor> own_inputs(Tape& tape, const Tensor& x) const;
 
