@@ -102,6 +102,11 @@ FamilyTraits image_traits(Family family, bool newer) {
             return {.usage_factor = 1.25, .types = kBrainOnly, .latent = kFlux};
         case Family::PixelDit:
             return {.usage_factor = 0.04, .types = kBrainOnly, .latent = kPixels};
+        case Family::JoyImage:
+            return {.usage_factor = 1.8,
+                    .types = kBrainOnly,
+                    .latent = kWan21,
+                    .counts_references = true};
         case Family::Boogu:
             return {.usage_factor = 2.15,
                     .types = kBrainOnly,

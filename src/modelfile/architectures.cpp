@@ -159,6 +159,7 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "ace_step15") return parse_described<AceStep15Config>(config);
     if (network == "minimax_music3") return parse_described<MiniMaxMusic3Config>(config);
     if (network == "stable_audio") return parse_described<StableAudioConfig>(config);
+    if (network == "joyimage") return parse_described<JoyImageConfig>(config);
     if (network == "seedvr2") return parse_described<Seedvr2Config>(config);
     if (network == "minimax_h3") return parse_described<MiniMaxH3Config>(config);
     CHECK(network == "wan");

@@ -69,6 +69,7 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::AceStep, "ace_step"},
     {Family::AceStep15, "ace_step15"},
     {Family::StableAudio, "stable_audio"},
+    {Family::JoyImage, "joyimage"},
     {Family::MiniMaxMusic3, "minimax_music3"},
     {Family::Wan, "wan"},
     {Family::WanVace, "wan_vace"},

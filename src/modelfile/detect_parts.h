@@ -85,6 +85,7 @@ DetectDenoiser detect_ideogram4;        // Ideogram 4
 DetectDenoiser detect_ernie;            // ERNIE-Image
 DetectDenoiser detect_hidream;          // HiDream-I1, HiDream-E1
 DetectDenoiser detect_hidream_o1;       // HiDream-O1-Image
+DetectDenoiser detect_joyimage;         // JoyAI-Image-Edit
 DetectDenoiser detect_pixeldit;         // PixelDiT
 DetectDenoiser detect_lumina2;          // Lumina 2, Z-Image
 DetectDenoiser detect_omnigen2;         // OmniGen 2

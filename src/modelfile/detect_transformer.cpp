@@ -47,6 +47,7 @@ constexpr Row kRows[] = {
     {"double_stream_layers.0.img_instruct_attn.processor.img_to_q.weight", "Boogu", detect_boogu},
     {"time_caption_embed.timestep_embedder.linear_1.bias", "OmniGen 2", detect_omnigen2},
     {"txt_norm.weight", "Qwen-Image", detect_qwen_image},
+    {"double_blocks.0.attn.img_attn_q_norm.weight", "JoyAI-Image-Edit", detect_joyimage},
     {"visual_transformer_blocks.0.cross_attention.key_norm.weight", "Kandinsky 5",
      detect_kandinsky5},
     {"embed_image_indicator.weight", "Ideogram 4", detect_ideogram4},

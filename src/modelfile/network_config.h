@@ -23,6 +23,7 @@
 #include "modelfile/networks/hunyuan_vae_config.h"
 #include "modelfile/networks/hunyuan_video_config.h"
 #include "modelfile/networks/ideogram4_config.h"
+#include "modelfile/networks/joyimage_config.h"
 #include "modelfile/networks/kandinsky5_config.h"
 #include "modelfile/networks/image_reader_config.h"
 #include "modelfile/networks/krea2_config.h"
@@ -100,6 +101,7 @@ enum class Family : std::uint8_t {
     ErnieImage,
     HiDream,
     HiDreamO1,
+    JoyImage,
     Kandinsky5Image,
     PixelDit,
     Lumina2,
@@ -213,7 +215,7 @@ using DenoiserConfig =
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
                  StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config, Seedvr2Config,
-                 HiDreamO1Config>;
+                 HiDreamO1Config, JoyImageConfig>;
 using ControlConfig =
     std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig, QwenFunControlConfig,
                  FluxControlConfig>;

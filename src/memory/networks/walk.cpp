@@ -21,6 +21,7 @@
 #include "memory/networks/dit/hidream_o1.h"
 #include "memory/networks/dit/hunyuan_video.h"
 #include "memory/networks/dit/ideogram4.h"
+#include "memory/networks/dit/joyimage.h"
 #include "memory/networks/dit/kandinsky5.h"
 #include "memory/networks/dit/krea2.h"
 #include "memory/networks/dit/lumina2.h"
@@ -128,6 +129,7 @@ struct DenoiserBuilder {
     BuiltDenoiser operator()(const modelfile::StableAudioConfig& c) const {
         return build_stable_audio(c);
     }
+    BuiltDenoiser operator()(const modelfile::JoyImageConfig& c) const { return build_joyimage(c); }
     BuiltDenoiser operator()(const modelfile::MiniMaxMusic3Config& c) const {
         return build_minimax_music3(c);
     }
