@@ -26,8 +26,9 @@ constexpr LatentFormat kWan22{48, 16, 4};
 constexpr LatentFormat kHunyuanVideo{16, 8, 4};
 constexpr LatentFormat kHunyuanVideo15{32, 16, 4};
 constexpr LatentFormat kLtxv{128, 32, 8};
-constexpr LatentFormat kAceStep{8, 1, 1, true};  // along the sound, by 16 frequencies
-constexpr LatentFormat kSound{64, 1, 1, true};   // along the sound
+constexpr LatentFormat kAceStep{8, 1, 1, true};         // along the sound, by 16 frequencies
+constexpr LatentFormat kSound{64, 1, 1, true};          // along the sound
+constexpr LatentFormat kSound3{256, 1, 1, true, 4096};  // of Stable Audio 3
 constexpr LatentFormat kMusic3{128, 1, 1, true};
 constexpr int kLtxSoundElements = 8 * 16;  // channels, frequencies
 constexpr LatentFormat kMiniMax{24, 16, 4};
@@ -212,6 +213,8 @@ FamilyTraits family_traits(Family family, const modelfile::DenoiserConfig& confi
             return {.usage_factor = 4.7, .types = kBrainOnly, .latent = kSound};
         case Family::StableAudio:
             return {.usage_factor = 2.0, .types = kHalfFirst, .latent = kSound};
+        case Family::StableAudio3:
+            return {.usage_factor = 7.0, .types = kHalfFirst, .latent = kSound3};
         case Family::MiniMaxMusic3:  // ComfyUI of August 2026, which has the model first
             return {.usage_factor = 2.0, .types = kHalfFirst, .latent = kMusic3};
         case Family::Wan:

@@ -17,8 +17,9 @@ namespace plimsoll::memory {
 struct LatentFormat {
     int channels = 4;
     int pixels_per_cell = 8;
-    int frames_per_cell = 1;  // above 1: a video; the first frame has a cell of its own
-    bool of_sound = false;    // cells along the time, which no image's latent can stand in for
+    int frames_per_cell = 1;   // above 1: a video; the first frame has a cell of its own
+    bool of_sound = false;     // cells along the time, which no image's latent can stand in for
+    int samples_per_cell = 0;  // of a sound; 0: whatever an empty latent has
 };
 
 struct FamilyTraits {

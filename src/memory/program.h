@@ -28,6 +28,8 @@ struct LatentShape {
     int height = 0;  // cells
     int width = 0;
     int pixels_per_cell = 8;
+    int samples_per_cell =
+        0;                    // of a sound whose cells a model of another rate counts anew; 0: none
     int frames_per_cell = 1;  // above 1: a video; the first frame has a cell of its own
     // Cells of time of a sound's latent that is sampled along (LTX-2's nested latents).
     int sound = 0;

@@ -159,6 +159,7 @@ DenoiserConfig parse_denoiser(std::string_view network, const json::value& confi
     if (network == "ace_step15") return parse_described<AceStep15Config>(config);
     if (network == "minimax_music3") return parse_described<MiniMaxMusic3Config>(config);
     if (network == "stable_audio") return parse_described<StableAudioConfig>(config);
+    if (network == "stable_audio_3") return parse_described<StableAudio3Config>(config);
     if (network == "joyimage") return parse_described<JoyImageConfig>(config);
     if (network == "seedvr2") return parse_described<Seedvr2Config>(config);
     if (network == "minimax_h3") return parse_described<MiniMaxH3Config>(config);
@@ -176,6 +177,11 @@ PatchConfig parse_model_patch(const json::value& from) {
     return parse_described<AnimaPatchConfig>(*config);
 }
 
+DType published_type(std::string_view name) {
+    if (name == "F32") return DType::Float32;
+    return name == "BF16" ? DType::BFloat16 : DType::Float16;
+}
+
 KnownModel parse_model(const json::value& from) {
     const json::value* config = find(from, "config");
     const json::value* encoders = find(from, "text_encoders");
@@ -187,7 +193,7 @@ KnownModel parse_model(const json::value& from) {
         .vae = std::string(find_string(from, "vae").value_or("")),
         .sound_vae = std::string(find_string(from, "audio_vae").value_or("")),
         .clip_vision = std::string(find_string(from, "clip_vision").value_or("")),
-        .dtype = find_string(from, "dtype") == "BF16" ? DType::BFloat16 : DType::Float16};
+        .dtype = published_type(find_string(from, "dtype").value_or(""))};
     for (const json::value& name : encoders->get_array())
         model.text_encoders.emplace_back(name.as_string());
     return model;
@@ -246,6 +252,9 @@ void parse_vaes(const json::value& catalogue, Named<VaeConfig>& vaes) {
     });
     for_each_in(catalogue, "oobleck_vaes", [&](std::string_view n, const json::value& v) {
         vaes.emplace(n, parse_described<OobleckConfig>(v));
+    });
+    for_each_in(catalogue, "same_vaes", [&](std::string_view n, const json::value& v) {
+        vaes.emplace(n, parse_described<SameVaeConfig>(v));
     });
     for_each_in(catalogue, "music_dcaes", [&](std::string_view n, const json::value& v) {
         vaes.emplace(n, parse_described<MusicDcaeConfig>(v));

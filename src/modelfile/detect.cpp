@@ -69,6 +69,7 @@ constexpr FamilyName kFamilyNames[] = {
     {Family::AceStep, "ace_step"},
     {Family::AceStep15, "ace_step15"},
     {Family::StableAudio, "stable_audio"},
+    {Family::StableAudio3, "stable_audio_3"},
     {Family::JoyImage, "joyimage"},
     {Family::MiniMaxMusic3, "minimax_music3"},
     {Family::Wan, "wan"},
@@ -252,6 +253,10 @@ void find_vae(const TensorTable& table, Contents& contents) {
         }
         if (std::optional<MusicDcaeConfig> config = detect_music_dcae(view, contents.notes)) {
             contents.vae = {*std::move(config), sum_vae(table, prefix), std::string(prefix)};
+            return;
+        }
+        if (std::optional<SameVaeConfig> config = detect_same_vae(view, contents.notes)) {
+            contents.vae = {*config, sum_vae(table, prefix), std::string(prefix)};
             return;
         }
         if (std::optional<OobleckConfig> config = detect_oobleck(view, contents.notes)) {

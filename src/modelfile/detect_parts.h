@@ -129,6 +129,7 @@ struct TransformerVerdict {
                                                                Notes& notes);  // of ACE-Step
 // Of Stable Audio and ACE-Step 1.5.
 [[nodiscard]] std::optional<OobleckConfig> detect_oobleck(const TensorView& view, Notes& notes);
+[[nodiscard]] std::optional<SameVaeConfig> detect_same_vae(const TensorView& view, Notes& notes);
 
 // Below "" or where a checkpoint keeps it.
 [[nodiscard]] std::optional<ClipVisionConfig> detect_clip_vision(const TensorView& view,

@@ -7,7 +7,34 @@
 
 namespace plimsoll::modelfile {
 
+namespace {
+
+std::optional<DetectedDenoiser> detect_stable_audio_3(const TensorView& view, Notes& notes) {
+    NumberReader read(view, "Stable Audio 3");
+    StableAudio3Config c;
+    const std::string layer = "transformer.layers.0.";
+    c.io_channels = read.length("postprocess_conv.weight", 0, 3);
+    c.embed_dim = read.length("to_timestep_embed.0.weight", 0, 2);
+    c.cond_token_dim = read.length("to_cond_embed.0.weight", 1, 2);
+    c.global_cond_dim = read.length("to_global_embed.0.weight", 1, 2);
+    c.local_add_cond_dim = read.length(layer + "to_local_embed.0.weight", 1, 2);
+    c.num_memory_tokens = read.length("transformer.memory_tokens", 0, 2);
+    c.depth = read.blocks("transformer.layers.{}.", "layers");
+    c.num_heads =
+        read.quotient(c.embed_dim, read.length(layer + "self_attn.q_norm.gamma", 0, 1), "heads");
+    constexpr int kSets = 5;  // of an attention that is the difference of two
+    read.expect(read.length(layer + "self_attn.to_qkv.weight", 0, 2) == kSets * c.embed_dim &&
+                    read.length("to_cond_embed.0.weight", 0, 2) == c.embed_dim,
+                "it is another one than the medium");
+    if (!read.sound(notes)) return std::nullopt;
+    return DetectedDenoiser{c, Family::StableAudio3};
+}
+
+}  // namespace
+
 std::optional<DetectedDenoiser> detect_stable_audio(const TensorView& view, Notes& notes) {
+    if (view.has("transformer.global_cond_embedder.0.weight"))
+        return detect_stable_audio_3(view, notes);
     NumberReader read(view, "Stable Audio");
     StableAudioConfig c;
     c.io_channels = read.length("transformer.project_in.weight", 1, 2);
@@ -140,6 +167,20 @@ std::optional<MusicDcaeConfig> detect_music_dcae(const TensorView& view, Notes& 
         fmt::format("dcae.decoder.up_blocks.{}.0.attn.to_qkv_multiscale.0.proj_out.weight",
                     depth - 1),
         1, 4);
+    if (!read.sound(notes)) return std::nullopt;
+    return c;
+}
+
+// The larger one; the small ones' coders look over chunks.
+std::optional<SameVaeConfig> detect_same_vae(const TensorView& view, Notes& notes) {
+    if (!view.has("decoder.layers.3.transformers.0.pre_norm.alpha")) return std::nullopt;
+    constexpr int kMult = 6;  // published: its width over its channels
+    constexpr int kLargerDepth = 12;
+    NumberReader read(view, "the VAE of Stable Audio 3");
+    SameVaeConfig c;
+    c.transformer_depths = read.blocks("decoder.layers.3.transformers.{}.", "blocks");
+    c.channels = read.quotient(read.length("decoder.layers.1.weight", 0, 2), kMult, "channels");
+    read.expect(c.transformer_depths == kLargerDepth, "it is one of the small ones");
     if (!read.sound(notes)) return std::nullopt;
     return c;
 }

@@ -40,6 +40,8 @@ TEST(FileNames, tell_the_published_networks) {
     EXPECT_EQ(name_of("Z-Image-Turbo-Fun-Controlnet-Union.safetensors", "model_patches"),
               "z_image_fun_union");
     EXPECT_EQ(name_of("sd_xl_base_1.0.safetensors", "checkpoints"), "sdxl");
+    EXPECT_EQ(name_of("stable_audio_3_medium_base.safetensors", "checkpoints"),
+              "stable_audio_3_medium");
     EXPECT_EQ(name_of("joyai_image_edit_int8_convrot.safetensors", kUnets), "joyai_image_edit");
     EXPECT_EQ(name_of("flux2-vae_small.safetensors", "vae"), "flux2_small");
 }

@@ -122,6 +122,7 @@ enum class Family : std::uint8_t {
     AceStep,
     AceStep15,
     StableAudio,
+    StableAudio3,
     MiniMaxMusic3,
     Wan,
     WanVace,
@@ -215,7 +216,7 @@ using DenoiserConfig =
                  Lumina2Config, OmniGen2Config, BooguConfig, CosmosPredict2Config,
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
                  StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config, Seedvr2Config,
-                 HiDreamO1Config, JoyImageConfig>;
+                 HiDreamO1Config, JoyImageConfig, StableAudio3Config>;
 using ControlConfig =
     std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig, QwenFunControlConfig,
                  FluxControlConfig>;
@@ -227,7 +228,8 @@ using VaeConfig =
     std::variant<KlVaeConfig, WanVaeConfig, HunyuanVideoVaeConfig, PixelVaeConfig, LtxVaeConfig,
                  Ltx24VaeConfig, LtxAudioVaeConfig, CosmosVaeConfig, MageVaeConfig,
                  PixelSpaceVaeConfig, TemporalVaeConfig, TinyVaeConfig, MiniMaxVaeConfig,
-                 MiniMaxAudioVaeConfig, OobleckConfig, MusicDcaeConfig, Seedvr2VaeConfig>;
+                 MiniMaxAudioVaeConfig, OobleckConfig, MusicDcaeConfig, Seedvr2VaeConfig,
+                 SameVaeConfig>;
 using TextEncoderConfig =
     std::variant<ClipTextConfig, T5Config, DecoderConfig, LtxTextProjectionConfig,
                  LtxTextConnectorConfig, T5GemmaConfig, Qwen35Config, Gemma4Config>;

@@ -142,6 +142,8 @@ class CatalogueReader {
         take(shape.kept, "kept");
         shape.pixels_per_cell =
             static_cast<int>(find_int(entry, "pixels_per_cell").value_or(shape.pixels_per_cell));
+        shape.samples_per_cell =
+            static_cast<int>(find_int(entry, "samples_per_cell").value_or(shape.samples_per_cell));
         shape.frames_per_cell =
             static_cast<int>(find_int(entry, "frames_per_cell").value_or(shape.frames_per_cell));
         return shape;

@@ -51,10 +51,11 @@ struct MadeShape {
     std::string frames;  // cells of time
     std::string height;
     std::string width;
-    std::string sound;        // cells of time of a sound's latent that goes along
-    std::string guides;       // of `frames`: those that a node added and another takes off again
-    std::string kept;         // of `frames`: those that a noise mask keeps as they are
-    int pixels_per_cell = 0;  // 0: as `like`
+    std::string sound;         // cells of time of a sound's latent that goes along
+    std::string guides;        // of `frames`: those that a node added and another takes off again
+    std::string kept;          // of `frames`: those that a noise mask keeps as they are
+    int pixels_per_cell = 0;   // 0: as `like`
+    int samples_per_cell = 0;  // of a sound that a model of another rate takes as its own; 0: none
     int frames_per_cell = 0;
 };
 

@@ -46,6 +46,7 @@ std::optional<LatentShape> make_latent(NodeScope& scope, const MadeShape& made) 
         latent = *like;
     }
     if (made.pixels_per_cell > 0) latent.pixels_per_cell = made.pixels_per_cell;
+    if (made.samples_per_cell > 0) latent.samples_per_cell = made.samples_per_cell;
     if (made.frames_per_cell > 0) latent.frames_per_cell = made.frames_per_cell;
     if (!set(scope, made.batch, kBatchMax, latent.batch) ||
         !set(scope, made.channels, kChannelsMax, latent.channels) ||

@@ -2,6 +2,7 @@
 #include "memory/lowering/verbs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 namespace plimsoll::memory {
@@ -82,7 +83,12 @@ Values decode_sound(NodeScope& scope, const ModelValue& vae) {
     const Vae* network = known_vae(scope, vae);
     const auto grid = network != nullptr ? network->sound() : std::nullopt;
     const int longest = std::max(latent->height, latent->width);
-    step.sound_latents = std::max(latent->sound, grid ? along_time(*latent, *grid) : longest);
+    int latents = grid ? along_time(*latent, *grid) : longest;
+    if (grid && latent->samples_per_cell > 0 && latent->channels != grid->latent_channels)
+        latents = clamped(std::nearbyint(static_cast<double>(latents) * latent->samples_per_cell /
+                                         grid->samples_per_latent),
+                          1, kSideMax);  // cut anew for the model that sampled
+    step.sound_latents = std::max(latent->sound, latents);
     if (scope.kind().tiled) take_tiles(scope, step);
     scope.step(step);
     return make_outputs(scope);

@@ -6,7 +6,9 @@
 #include "memory/networks/audio/minimax_music3.h"
 #include "memory/networks/audio/music_dcae.h"
 #include "memory/networks/audio/oobleck.h"
+#include "memory/networks/audio/same_vae.h"
 #include "memory/networks/audio/stable_audio.h"
+#include "memory/networks/audio/stable_audio_3.h"
 #include "memory/networks/clip_text.h"
 #include "memory/networks/controlnet.h"
 #include "memory/networks/cosmos/cosmos_vae.h"
@@ -129,6 +131,9 @@ struct DenoiserBuilder {
     BuiltDenoiser operator()(const modelfile::StableAudioConfig& c) const {
         return build_stable_audio(c);
     }
+    BuiltDenoiser operator()(const modelfile::StableAudio3Config& c) const {
+        return build_stable_audio_3(c);
+    }
     BuiltDenoiser operator()(const modelfile::JoyImageConfig& c) const { return build_joyimage(c); }
     BuiltDenoiser operator()(const modelfile::MiniMaxMusic3Config& c) const {
         return build_minimax_music3(c);
@@ -166,6 +171,10 @@ struct VaeBuilder {
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::OobleckConfig& c) const {
         TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_oobleck(c));
+        return vae;
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::SameVaeConfig& c) const {
+        TRY_ASSIGN(std::shared_ptr<const Vae> vae, build_same_vae(c));
         return vae;
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::MusicDcaeConfig& c) const {

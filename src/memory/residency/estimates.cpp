@@ -29,6 +29,9 @@ constexpr double kMiniMaxSamples = 800;  // of a latent of its sound
 // Elements for a sample of Oobleck's sound, whatever its strides.
 constexpr double kSoundElements = 1000;
 constexpr double kOobleckSamples = 2048;
+// Of Stable Audio 3's larger VAE (ComfyUI 0.33.0).
+constexpr double kStableAudio3Elements = 1500;
+constexpr double kStableAudio3Samples = 4096;
 
 // Of pixels, where four share a cell of time but for the first.
 std::int64_t frames_of(const VaeExtent& latent) {
@@ -117,6 +120,8 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
             return kSoundElements * kOobleckSamples * cells * element;
         case VaeKind::MusicDcae:
             return 87'000 * cells * element;
+        case VaeKind::StableAudio3:
+            return kStableAudio3Elements * kStableAudio3Samples * cells * element;
         case VaeKind::AutoencoderKl:
             break;
     }
@@ -167,6 +172,8 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
         }
         case VaeKind::PixelSpace:
             return area * element;
+        case VaeKind::StableAudio3:
+            return kStableAudio3Elements * area * element;
         case VaeKind::MiniMaxSound:  // by samples; its encoder is not simulated
         case VaeKind::Seedvr2:       // not read: AutoencoderKL's, of one frame
         case VaeKind::Mage:
@@ -191,6 +198,8 @@ std::span<const ComputeType> vae_types(VaeKind kind) {
         case VaeKind::LtxSound:
         case VaeKind::MiniMaxSound:
             return kSingle;
+        case VaeKind::StableAudio3:
+            return kVideo;  // the same three
         case VaeKind::AutoencoderKl:
         case VaeKind::Flux2:
         case VaeKind::Ltx:

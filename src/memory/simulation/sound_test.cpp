@@ -92,6 +92,17 @@ TEST(SimulateSound, longer_lyrics_take_more_of_each_step) {
               phase(plain, PhaseKind::TextEncode).activations);
 }
 
+// The latents of the node are of 2,048 samples, those of Stable Audio 3 of 4,096: half as many are
+// decoded. Of each 17 tokens are made, and which of them are near each other is told from the
+// distances of all to all, twice at once in 64 bit.
+TEST(SimulateSound, an_empty_latent_is_cut_anew_for_its_network) {
+    constexpr double kSeconds = 190.2;  // 4096 latents of the node
+    const Forecast f = forecast_of({"stable_audio_3_medium", "EmptyLatentAudio", kSeconds});
+    constexpr double kTokens = 17.0 * 4096 / 2;
+    const double distances = 2 * 8 * kTokens * kTokens;
+    EXPECT_NEAR(static_cast<double>(decode_of(f).activations.count), distances, 0.01 * distances);
+}
+
 TEST(SimulateSound, begins_again_in_tiles_where_the_whole_has_no_room) {
     const Forecast f = forecast_of(
         {"ace_step15", "EmptyAceStep1.5LatentAudio", 240, SoundJob{}.decode, Bytes::from_gib(8)});

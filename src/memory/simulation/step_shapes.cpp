@@ -17,6 +17,13 @@ LatentShape taken_by(LatentShape latent, const LatentFormat& format) {
         latent.width = std::max(1, latent.width * latent.pixels_per_cell / format.pixels_per_cell);
         latent.pixels_per_cell = format.pixels_per_cell;
     }
+    // ComfyUI cuts an empty sound anew for a model of another rate.
+    if (format.samples_per_cell > 0 && latent.samples_per_cell > 0) {
+        const double cells =
+            static_cast<double>(latent.width) * latent.samples_per_cell / format.samples_per_cell;
+        latent.width = std::max(1, static_cast<int>(std::nearbyint(cells)));
+        latent.samples_per_cell = format.samples_per_cell;
+    }
     latent.channels = format.channels;
     return latent;
 }
