@@ -218,6 +218,7 @@ VaeConfig parse_other_vae(const json::value& from) {
     if (kind == "cosmos") return CosmosVaeConfig{};
     if (kind == "mage") return MageVaeConfig{};
     if (kind == "minimax_sound") return MiniMaxAudioVaeConfig{};
+    if (kind == "minimax_music") return MiniMaxMusicVaeConfig{};
     if (kind == "pixel_space") return PixelSpaceVaeConfig{};
     if (kind == "seedvr2") return Seedvr2VaeConfig{};
     if (kind == "temporal") return TemporalVaeConfig{};

@@ -40,6 +40,8 @@ std::optional<VaeConfig> detect_published_vae(const TensorView& view) {
     if (view.has("decoder.up_blocks.2.upsamplers.0.upscale_conv.weight")) return known("seedvr2");
     if (view.has("decoder.mid.block_1.mix_factor")) return known("svd");
     if (view.has("dconv_encoder.patch_cond_embed.weight")) return known("mage");
+    if (view.has("dec_in_proj.weight") && view.has_any("decoder.model.0."))
+        return known("minimax_music3");
     if (view.has("pre_block.attn.zero_k_bias")) return known("minimax_h3_audio");
     if (view.has("post_quant_conv.conv3d.weight") && view.has("decoder.conv_in.1.conv3d.weight"))
         return known("cosmos1");

@@ -229,7 +229,7 @@ using VaeConfig =
                  Ltx24VaeConfig, LtxAudioVaeConfig, CosmosVaeConfig, MageVaeConfig,
                  PixelSpaceVaeConfig, TemporalVaeConfig, TinyVaeConfig, MiniMaxVaeConfig,
                  MiniMaxAudioVaeConfig, OobleckConfig, MusicDcaeConfig, Seedvr2VaeConfig,
-                 SameVaeConfig>;
+                 SameVaeConfig, MiniMaxMusicVaeConfig>;
 using TextEncoderConfig =
     std::variant<ClipTextConfig, T5Config, DecoderConfig, LtxTextProjectionConfig,
                  LtxTextConnectorConfig, T5GemmaConfig, Qwen35Config, Gemma4Config>;

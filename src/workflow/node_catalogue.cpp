@@ -230,6 +230,7 @@ class CatalogueReader {
         kind.images = texts_of(entry, "images");
         if (const auto lyrics = find_string(entry, "lyrics")) kind.lyrics = *lyrics;
         if (const auto written = find_string(entry, "written")) kind.written = *written;
+        kind.written_is_condition = find_bool(entry, "written_is_condition").value_or(false);
         kind.positives = texts_of(entry, "positives");
         kind.combined = texts_of(entry, "combined");
         kind.network = find_string(entry, "network").value_or("");

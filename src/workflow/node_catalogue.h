@@ -106,6 +106,7 @@ struct NodeKind {
     std::vector<std::string> images;      // WriteText: inputs
     std::string lyrics;                   // EncodeText: the input whose text is sung
     std::string written;  // EncodeText, an expression: tokens that a language model writes behind
+    bool written_is_condition = false;   // and that are at most the condition's
     std::vector<std::string> positives;  // Guide: inputs
     std::vector<std::string> combined;   // CombineConditioning: inputs
     std::string network;                 // LoadOther, RunOther: what it is

@@ -54,18 +54,21 @@ int lyric_tokens(const NodeScope& scope) {
 
 // Codes of sound that a language model writes after the prompt and the lyrics, guided by a negative
 // prompt. False (and why) where their number is not known.
-bool write_behind(NodeScope& scope, const ModelUse& text_encoder, int prompt_tokens) {
+bool write_behind(NodeScope& scope, const ModelUse& text_encoder, int prompt_tokens,
+                  ConditionUse& condition) {
     constexpr int kTemplateTokens = 80;   // about: its instruction and what the song is like
     constexpr int kWrittenMax = 1 << 16;  // chosen: far above any song
     const auto written = scope.evaluate_count(scope.kind().written, 0, kWrittenMax);
     if (!written) return false;
     if (*written == 0) return true;
+    // Of models that do nothing else, what they thought of each moment is the condition.
+    if (scope.kind().written_is_condition) condition.tokens = *written;
     scope.step(
         TextGenerateStep{.text_encoder = text_encoder,
                          .prompts = scope.number("cfg_scale").value_or(2.0) == 1.0 ? 1 : 2,
                          .prompt_tokens = std::min(prompt_tokens + kTemplateTokens, kTokensMax),
                          .new_tokens = *written,
-                         .exact = true});
+                         .exact = !scope.kind().written_is_condition});
     return true;
 }
 
@@ -88,7 +91,7 @@ Values encode_text(NodeScope& scope) {
     condition.tokens = use.tokens;
     condition.lyrics = lyric_tokens(scope);
     if (!scope.kind().written.empty() &&
-        !write_behind(scope, clip->use, longest.tokens + condition.lyrics))
+        !write_behind(scope, clip->use, longest.tokens + condition.lyrics, condition))
         return {scope.unknown_step()};
     const Value conditioning{ConditioningValue{{std::move(condition)}}};
     Values values{conditioning};

@@ -73,9 +73,9 @@ const TextRule& rule_of(std::string_view encoder, std::string_view purpose) {
     return found == kRules.end() ? kPlain : *found;
 }
 
-// ACE-Step 1.5's language model writes codes of sound and encodes nothing.
+// Language models that write codes of sound and encode nothing: ACE-Step 1.5's, MiniMax Music 3's.
 bool only_writes(std::string_view encoder) {
-    return encoder == "qwen3_2b_lm" || encoder == "qwen3_4b_lm";
+    return encoder == "qwen3_2b_lm" || encoder == "qwen3_4b_lm" || encoder == "minimax_music3_lm";
 }
 
 bool is_clip(std::string_view encoder) {

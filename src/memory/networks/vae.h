@@ -27,6 +27,7 @@ enum class VaeKind : std::uint8_t {
     Cosmos1,
     Mage,
     MiniMaxSound,
+    MiniMaxMusic,
     StableAudio3,  // codes sound by transformers
     PixelSpace,
     Seedvr2,

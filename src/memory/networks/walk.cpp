@@ -4,6 +4,7 @@
 #include "memory/networks/audio/ace_step.h"
 #include "memory/networks/audio/ace_step15.h"
 #include "memory/networks/audio/minimax_music3.h"
+#include "memory/networks/audio/minimax_music_vae.h"
 #include "memory/networks/audio/music_dcae.h"
 #include "memory/networks/audio/oobleck.h"
 #include "memory/networks/audio/same_vae.h"
@@ -207,6 +208,9 @@ struct VaeBuilder {
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::MiniMaxAudioVaeConfig&) const {
         return std::make_shared<const MiniMaxAudioVaeNetwork>();
+    }
+    Result<std::shared_ptr<const Vae>> operator()(const modelfile::MiniMaxMusicVaeConfig&) const {
+        return std::make_shared<const MiniMaxMusicVaeNetwork>();
     }
     Result<std::shared_ptr<const Vae>> operator()(const modelfile::PixelSpaceVaeConfig&) const {
         return std::make_shared<const PixelSpaceVae>();

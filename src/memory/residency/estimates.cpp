@@ -120,6 +120,11 @@ double vae_decode_estimate(VaeKind kind, const VaeExtent& latent, ComputeType co
             return kSoundElements * kOobleckSamples * cells * element;
         case VaeKind::MusicDcae:
             return 87'000 * cells * element;
+        case VaeKind::MiniMaxMusic: {
+            constexpr double kSamples = 512;  // of a latent
+            constexpr double kFixed = 800e6;
+            return (kSamples * 1400 * cells + kFixed) * element;
+        }
         case VaeKind::StableAudio3:
             return kStableAudio3Elements * kStableAudio3Samples * cells * element;
         case VaeKind::AutoencoderKl:
@@ -174,6 +179,7 @@ double vae_encode_estimate(VaeKind kind, const VaeExtent& pixels, ComputeType co
             return area * element;
         case VaeKind::StableAudio3:
             return kStableAudio3Elements * area * element;
+        case VaeKind::MiniMaxMusic:  // it has no encoder
         case VaeKind::MiniMaxSound:  // by samples; its encoder is not simulated
         case VaeKind::Seedvr2:       // not read: AutoencoderKL's, of one frame
         case VaeKind::Mage:
@@ -197,6 +203,7 @@ std::span<const ComputeType> vae_types(VaeKind kind) {
             return kMiniMax;
         case VaeKind::LtxSound:
         case VaeKind::MiniMaxSound:
+        case VaeKind::MiniMaxMusic:
             return kSingle;
         case VaeKind::StableAudio3:
             return kVideo;  // the same three

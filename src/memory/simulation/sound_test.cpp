@@ -3,6 +3,7 @@
 // Goal: sounds are sampled and decoded in their own latents, and their VAEs' forecasts are the
 // recorded walks. Method: an empty latent decoded as it is, by checkpoints of the catalogue.
 #include "memory/simulate.h"
+#include "modelfile/file_names.h"
 #include "workflow/parse.h"
 
 #include <fmt/format.h>
@@ -90,6 +91,48 @@ TEST(SimulateSound, longer_lyrics_take_more_of_each_step) {
               phase(plain, PhaseKind::Sample).activations);
     EXPECT_EQ(phase(sung, PhaseKind::TextEncode).activations,
               phase(plain, PhaseKind::TextEncode).activations);
+}
+
+// The text encoder of MiniMax Music 3 writes 25 tokens a second, of 8 codes each, and the network
+// listens to all of them in every step.
+TEST(SimulateSound, a_written_song_is_what_each_step_listens_to) {
+    const auto sung = [](int seconds) {
+        const std::string text = fmt::format(
+            R"({{"1": {{"class_type": "UNETLoader", "inputs": {{"unet_name": "dit", "weight_dtype": "default"}}}}, )"
+            R"("2": {{"class_type": "CLIPLoader", "inputs": {{"clip_name": "lm", "type": "minimax", "device": "default"}}}}, )"
+            R"("3": {{"class_type": "MiniMaxMusic3TextEncode", "inputs": {{"caption": "pop", "lyrics": "la", "seed": 1, )"
+            R"("max_duration": {}, "cfg_scale": 1.7, "top_k": 50, "clip": ["2", 0]}}}}, )"
+            R"("4": {{"class_type": "EmptyMiniMaxMusic3LatentAudio", "inputs": {{"seconds": 10, "batch_size": 1}}}}, )"
+            R"("5": {{"class_type": "KSampler", "inputs": {{"seed": 1, "steps": 30, "cfg": 1, "denoise": 1, )"
+            R"("sampler_name": "euler", "scheduler": "simple", "model": ["1", 0], "positive": ["3", 0], )"
+            R"("negative": ["3", 0], "latent_image": ["4", 0]}}}}, )"
+            R"("6": {{"class_type": "VAELoader", "inputs": {{"vae_name": "dav"}}}}, )"
+            R"("7": {{"class_type": "VAEDecodeAudio", "inputs": {{"samples": ["5", 0], "vae": ["6", 0]}}}}, )"
+            R"("8": {{"class_type": "PreviewAudio", "inputs": {{"audio": ["7", 0]}}}}}})",
+            seconds);
+        const auto named = [](std::string_view file, std::string_view folder) {
+            return known_file(modelfile::guess_file(file, folder).value(), false).value();
+        };
+        Device device;
+        device.total = Bytes::from_gib(24);
+        Server server;
+        server.version = {0, 33, 0};
+        ModelFiles files;
+        files.by_name["dit"] = named("minimax_music3_dit_fp16.safetensors", "diffusion_models");
+        files.by_name["lm"] =
+            named("minimax_music3_text_encoder_pruned_int8_convrot.safetensors", "text_encoders");
+        files.by_name["dav"] = named("minimax_music3_dav.safetensors", "vae");
+        const auto graph = workflow::parse_api_workflow(text).value();
+        return simulate_program(lower_graph(graph, build_models(files)), server, device);
+    };
+    const Forecast small = sung(60);
+    const Forecast large = sung(240);
+    EXPECT_NE(small.verdict, Verdict::Unknown);
+    const auto sampled = [](const Forecast& f) {
+        return std::ranges::find(f.phases, PhaseKind::Sample, &Phase::kind)->activations;
+    };
+    EXPECT_GT(sampled(large), sampled(small));
+    EXPECT_EQ(decode_of(large).activations, decode_of(small).activations);
 }
 
 // The latents of the node are of 2,048 samples, those of Stable Audio 3 of 4,096: half as many are

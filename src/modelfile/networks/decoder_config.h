@@ -25,12 +25,15 @@ struct DecoderConfig {
     // The eye that is loaded with the model but does not run on text: "none", "qwen25vl",
     // "qwen3vl_l" (1024 channels), "qwen3vl_so" (1152), "siglip".
     std::string vision = "none";
+    // It writes codes of sound, eight for each moment: MiniMax Music 3's.
+    bool writes_sound = false;
     bool scaled_fp8 = false;   // Linear layers in fp8 with a scale each, everything else in 16 bit
     int linear_millibits = 0;  // of the layers' matrices where they are packed: see PartWeights
 };
 BOOST_DESCRIBE_STRUCT(DecoderConfig, (),
                       (vocab_size, hidden_size, intermediate_size, num_hidden_layers,
                        num_attention_heads, num_key_value_heads, head_dim, qkv_bias, q_norm,
-                       transformer_type, final_norm, lm_head, vision, scaled_fp8, linear_millibits))
+                       transformer_type, final_norm, lm_head, vision, writes_sound, scaled_fp8,
+                       linear_millibits))
 
 }  // namespace plimsoll::modelfile

@@ -8,6 +8,7 @@ namespace plimsoll::modelfile {
 struct CosmosVaeConfig {};        // Cosmos 1
 struct MageVaeConfig {};          // Mage-Flow
 struct MiniMaxAudioVaeConfig {};  // the sound of MiniMax H3
+struct MiniMaxMusicVaeConfig {};  // MiniMax Music 3
 struct PixelSpaceVaeConfig {};    // of networks that make pixels: hands on what it is given
 struct Seedvr2VaeConfig {};       // SeedVR2
 struct TemporalVaeConfig {};      // Stable Video Diffusion

@@ -197,6 +197,7 @@ DecoderNetwork::DecoderNetwork(const modelfile::DecoderConfig& c, DecoderOutput 
     for (int i = 0; i < c.num_hidden_layers; ++i)
         layers_.emplace_back(registry_, fmt::format("{}.layers.{}", *model_, i), c, i);
     registry_.pack_linears(0);
+    if (c.writes_sound) sound_.emplace(registry_, *model_, c.hidden_size, c.linear_millibits);
     if (c.final_norm)
         norm_.emplace(registry_, registry_.path(*model_, "norm"), c.hidden_size, is_gemma(c));
     if (c.lm_head) {
@@ -319,6 +320,10 @@ void DecoderNetwork::write(Tape& tape, const GenerateCall& call, const GenerateS
     for (std::size_t i = 0; i < layers_.size(); ++i)
         x = layers_[i].forward(tape, x, mask, ropes, caches[i]);
     if (norm_) x = norm_->forward(tape, x);
+    if (sound_) {
+        const Tensor next = sound_->write(tape, x);
+        return;
+    }
     // A table that is kept in 16 bit is taken as it is.
     const ElementType stored =
         stored_type(tape, config_.scaled_fp8 ? ModuleStorage::Float16 : ModuleStorage::AsNetwork);

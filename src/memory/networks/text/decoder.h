@@ -4,6 +4,7 @@
 // states out.
 #pragma once
 #include "memory/networks/text/decoder_rope.h"
+#include "memory/networks/text/sound_codes.h"
 #include "memory/networks/text/text_encoder.h"
 #include "modelfile/networks/decoder_config.h"
 
@@ -124,6 +125,7 @@ class DecoderNetwork final : public TextNetwork {
     std::optional<Embedding> embed_tokens_;
     std::vector<DecoderLayer> layers_;
     std::optional<DecoderNorm> norm_;
+    std::optional<SoundCodes> sound_;
 };
 
 // Fails with InvalidInput where the numbers contradict each other. `class_name`: of the wrapper,

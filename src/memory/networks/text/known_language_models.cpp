@@ -71,6 +71,8 @@ void add_qwen(Models& models) {
     models.push_back({"qwen3_06b", "anima", "Qwen3_06BModel", sizes("qwen3_06b"), {}});
     models.push_back({"qwen3_2b_lm", "ace15", "Qwen3_2B_ACE15", sizes("qwen3_2b_lm"), {}});
     models.push_back({"qwen3_4b_lm", "ace15", "Qwen3_4B_ACE15", sizes("qwen3_4b_lm"), {}});
+    models.push_back(
+        {"minimax_music3_lm", "", "MiniMaxMusic3TEModel", sizes("minimax_music3_lm"), {}});
     models.push_back({"qwen3_4b", "klein", "Qwen3_4BModel", sizes("qwen3_4b"), klein});
     models.push_back({"qwen3_4b", "zimage", "Qwen3_4BModel", sizes("qwen3_4b"), hidden(-2)});
     models.push_back({"qwen3_8b", "klein", "Qwen3_8BModel", sizes("qwen3_8b"), klein});
