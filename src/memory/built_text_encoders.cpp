@@ -5,6 +5,7 @@
 #include "memory/networks/ltx/ltx_text.h"
 #include "memory/networks/text/gemma4.h"
 #include "memory/networks/text/known_language_models.h"
+#include "memory/networks/text/ming_text.h"
 #include "memory/networks/text/qwen35.h"
 #include "memory/networks/text/t5.h"
 #include "memory/networks/text/t5gemma.h"
@@ -161,6 +162,12 @@ Result<BuiltTextEncoder> build(const modelfile::Gemma4Config& config) {
     return built;
 }
 
+Result<BuiltTextEncoder> build(const modelfile::MingTextConfig& config) {
+    BuiltTextEncoder built{.name = "ming_text", .prefix = "ming_image.", .clip = {}, .text = {}};
+    TRY_ASSIGN(built.text, build_ming_text(config));
+    return built;
+}
+
 }  // namespace
 
 const Network& BuiltTextEncoder::network() const {
@@ -198,10 +205,9 @@ Result<BuiltTextEncoder> build_text_encoder(
     const int millibits = part.weights.linear_millibits;
     std::visit(
         [&](auto& c) {
-            if constexpr (requires { c.linear_millibits; }) {
+            if constexpr (requires { c.scaled_fp8; })
                 c.scaled_fp8 = c.scaled_fp8 || part.weights.scaled_fp8;
-                c.linear_millibits = millibits;
-            }
+            if constexpr (requires { c.linear_millibits; }) c.linear_millibits = millibits;
         },
         config);
     TRY_ASSIGN(BuiltTextEncoder built, std::visit([](const auto& c) { return build(c); }, config));

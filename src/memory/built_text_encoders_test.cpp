@@ -107,6 +107,7 @@ TEST(PackedTextEncoder, is_as_large_as_the_file_of_its_name) {
     EXPECT_NEAR(gigabytes("gemma4-12b-with-proj-ltx-2.5-comfy-int8-convrot.safetensors"), 15.373,
                 0.1);
     EXPECT_NEAR(gigabytes("gemma4-12b-with-proj-ltx-2.5-comfy-bf16.safetensors"), 26.264, 0.1);
+    EXPECT_NEAR(gigabytes("ming_image_0.1_ling_mini_2.0_int8_convrot.safetensors"), 19.508, 0.1);
     EXPECT_NEAR(gigabytes("minimax_music3_text_encoder_pruned_int8_convrot.safetensors"), 9.197,
                 0.1);
 }

@@ -300,6 +300,9 @@ void parse_roles(const json::value& catalogue, Catalogue& c) {
     for_each_in(catalogue, "gemma4s", [&](std::string_view n, const json::value& v) {
         c.text_encoders.emplace(n, parse_described<Gemma4Config>(v));
     });
+    for_each_in(catalogue, "ming_texts", [&](std::string_view n, const json::value& v) {
+        c.text_encoders.emplace(n, parse_described<MingTextConfig>(v));
+    });
     for_each_in(catalogue, "qwen35s", [&](std::string_view n, const json::value& v) {
         c.text_encoders.emplace(n, parse_described<Qwen35Config>(v));
     });

@@ -43,6 +43,8 @@ TEST(FileNames, tell_the_published_networks) {
     EXPECT_EQ(name_of("stable_audio_3_medium_base.safetensors", "checkpoints"),
               "stable_audio_3_medium");
     EXPECT_EQ(name_of("joyai_image_edit_int8_convrot.safetensors", kUnets), "joyai_image_edit");
+    EXPECT_EQ(name_of("ming_image_0.1_design_int8_convrot.safetensors", kUnets), "ming_image");
+    EXPECT_EQ(name_of("ming_image_vae_bf16.safetensors", "vae"), "qwen_image_layered");
     EXPECT_EQ(name_of("minimax_music3_dav.safetensors", "vae"), "minimax_music3");
     EXPECT_EQ(name_of("flux2-vae_small.safetensors", "vae"), "flux2_small");
 }

@@ -36,6 +36,7 @@
 #include "modelfile/networks/ltxv_config.h"
 #include "modelfile/networks/lumina2_config.h"
 #include "modelfile/networks/mage_flow_config.h"
+#include "modelfile/networks/ming_text_config.h"
 #include "modelfile/networks/minimax_h3_config.h"
 #include "modelfile/networks/minimax_music3_config.h"
 #include "modelfile/networks/minimax_vae_config.h"
@@ -232,7 +233,7 @@ using VaeConfig =
                  SameVaeConfig, MiniMaxMusicVaeConfig>;
 using TextEncoderConfig =
     std::variant<ClipTextConfig, T5Config, DecoderConfig, LtxTextProjectionConfig,
-                 LtxTextConnectorConfig, T5GemmaConfig, Qwen35Config, Gemma4Config>;
+                 LtxTextConnectorConfig, T5GemmaConfig, Qwen35Config, Gemma4Config, MingTextConfig>;
 
 // Params and bytes of one part of a file, as stored.
 struct PartWeights {
