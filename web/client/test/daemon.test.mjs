@@ -256,3 +256,30 @@ test('a token is shown where one is asked for', async () => {
   for await (const event of lib.readEvents({ baseUrl: url, token: kToken }))
     if (event.type === 'job' && event.data.jobId === job.jobId) break
 })
+
+test('a quality test is begun, watched, paused, resumed and cancelled', async () => {
+  // A daemon of its own: what the lab learns would change the best settings that other tests ask for.
+  const lab = new lib.QualityTester({ baseUrl: await startDaemon(0) })
+  const order = { prompt: 'a toy train', seed: 11 }
+  const begun = await lab.startQualityTest('3d-cartoon', 'quick', order)
+  assert.ok(begun.imagesMax > 10 && begun.secondsMax > 0 && begun.candidates.length > 1)
+  assert.equal((await lab.sessions())[0].sessionId, begun.sessionId)
+  await lab.pauseTest(begun.sessionId)
+  const until = async (met) => {
+    for (const deadline = Date.now() + 60_000; Date.now() < deadline;) {
+      const session = await lab.getTestStatus(begun.sessionId)
+      if (met(session)) return session
+      await new Promise((done) => setTimeout(done, 50))
+    }
+    throw new Error('the test of quality did not come so far in time')
+  }
+  const paused = await until((session) => session.state === 'paused')
+  await lab.resumeTest(begun.sessionId)
+  await until((session) => session.drawn > paused.drawn)
+  await lab.cancelTest(begun.sessionId)
+  await until((session) => session.state === 'cancelled')
+  await assert.rejects(lab.getTestStatus('00000000-0000-4000-8000-000000000000'), (error) => error instanceof lib.PlimsollError && error.status === 404)
+  const stop = new AbortController()
+  const quick = lab.quickQualityTest('3d-cartoon', order, (session) => { if (session.state === 'running') stop.abort(new Error('enough')) }, stop.signal)
+  await assert.rejects(quick, /enough/)
+})
