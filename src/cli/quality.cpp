@@ -90,9 +90,7 @@ void draw_candidates(Screen& out, const service::QualityView& view) {
         const bool stated = verdict.to_best.pairs >= quality::kPairsMin;
         table.row({quality::setting_words(entrant.setting), fmt::format("{:.1f}", cost.seconds),
                    fmt::format("{:.0f}", cost.peak.mib()),
-                   stated ? fmt::format("{:+.1f} ({:+.1f} to {:+.1f})", verdict.to_best.points,
-                                        verdict.to_best.interval.low, verdict.to_best.interval.high)
-                          : "",
+                   stated ? quality::points_text(verdict.to_best) : "",
                    verdict.candidate == answer.chosen ? "chosen"
                    : verdict.why.empty() ? spoken(quality::finding_name(verdict.finding))
                                          : plain(verdict.why)});

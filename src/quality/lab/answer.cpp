@@ -224,11 +224,9 @@ class Judge {
                                        ? "; only defects could be compared, votes would tell more"
                                        : "";
         return fmt::format(
-            "{}: {:.1f} s instead of {:.1f} s, {:+.1f} points to the best ({:+.1f} to {:+.1f}, "
-            "95 %, {} pictures){}",
+            "{}: {:.1f} s instead of {:.1f} s, {} points to the best (95 %, {} pictures){}",
             names_[*answer_.chosen], cost.seconds, costs_[answer_.best].seconds,
-            chosen.to_best.points, chosen.to_best.interval.low, chosen.to_best.interval.high,
-            chosen.to_best.pairs, looked);
+            points_text(chosen.to_best), chosen.to_best.pairs, looked);
     }
 
     const Table& table_;

@@ -4,6 +4,8 @@
 #include "quality/lab/draws.h"
 #include "quality/lab/student.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -133,6 +135,14 @@ Estimate glance_at_difference(std::span<const Difference> differences, double us
     out.interval = {.low = out.points - reach, .high = out.points + reach};
     out.lower_bound = out.points - student_quantile(0.95, freedom) * out.standard_error;
     return out;
+}
+
+std::string points_text(const Estimate& estimate) {
+    const auto signed_points = [](double points) {
+        return std::abs(points) < 0.05 ? std::string("0.0") : fmt::format("{:+.1f}", points);
+    };
+    return fmt::format("{} ({} to {})", signed_points(estimate.points),
+                       signed_points(estimate.interval.low), signed_points(estimate.interval.high));
 }
 
 }  // namespace plimsoll::quality

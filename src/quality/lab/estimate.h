@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace plimsoll::quality {
 
@@ -30,6 +31,8 @@ struct Estimate {
     // Probability of a mean this high if the truth lay at -margin: small speaks for "not worse".
     [[nodiscard]] double p_not_worse(double margin) const;
 };
+// "-4.0 (-4.2 to -3.8)": points with their interval; what rounds to nothing is "0.0".
+[[nodiscard]] std::string points_text(const Estimate& estimate);
 
 // Bootstrap over whole prompts, so that what one prompt's pictures share is not counted as often as
 // there are seeds; drawing seeds within each again would count their scatter twice (measured: 98 %

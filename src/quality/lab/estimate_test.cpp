@@ -89,5 +89,12 @@ TEST(Estimate, at_a_glance_leans_on_the_usual_scatter_where_pairs_are_few) {
     EXPECT_LT(glance_at_difference(alike, 0.5).standard_error, 0.5);
 }
 
+TEST(Estimate, is_told_with_its_interval_and_without_a_negative_nothing) {
+    Estimate estimate;
+    estimate.points = -0.04;
+    estimate.interval = {.low = -1.3, .high = 0.06};
+    EXPECT_EQ(points_text(estimate), "0.0 (-1.3 to +0.1)");
+}
+
 }  // namespace
 }  // namespace plimsoll::quality
