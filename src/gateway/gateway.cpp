@@ -128,7 +128,9 @@ class RelayGateway final : public Gateway, public net::RelayPolicy, public HookD
                                  const std::string& why) override;
 
     std::string tunnel_key(const net::RequestView& request) override {
-        { const std::lock_guard wait_for_start(starting_); }
+        {
+            const std::lock_guard wait_for_start(starting_);
+        }
         return is_socket_route(request.target) ? client_id_of(request.target) : std::string();
     }
     bool listens(const net::RequestView& request) override {
