@@ -30,10 +30,6 @@ std::string spliced(std::string_view text, const Span& span, std::string_view wi
     return out;
 }
 
-std::string_view part(std::string_view text, const Span& span) {
-    return text.substr(span.begin, span.end - span.begin);
-}
-
 struct Member {
     std::string key;
     Span value;
@@ -99,6 +95,10 @@ std::optional<std::int64_t> whole_at(std::string_view text, const Span& span) {
 }
 
 }  // namespace
+
+std::string_view part(std::string_view text, const Span& span) {
+    return text.substr(span.begin, span.end - span.begin);
+}
 
 std::string with_prompt_id(std::string_view body, const gateway::PromptBody& fields,
                            const std::string& prompt_id) {

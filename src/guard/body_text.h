@@ -17,6 +17,8 @@
 
 namespace plimsoll::guard {
 
+[[nodiscard]] std::string_view part(std::string_view text, const workflow::Span& span);
+
 // The body with the id put in, or as it is where it names one already. The body has at least one
 // member: its prompt.
 [[nodiscard]] std::string with_prompt_id(std::string_view body, const gateway::PromptBody& fields,

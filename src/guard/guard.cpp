@@ -22,10 +22,6 @@ using gateway::Refusal;
 
 namespace {
 
-std::string_view part(std::string_view text, const workflow::Span& span) {
-    return text.substr(span.begin, span.end - span.begin);
-}
-
 // Nodes that nobody reads: without asking ComfyUI the best guess of what it will execute for.
 std::vector<std::string> sinks_of(std::string_view prompt) {
     const auto graph = workflow::parse_api_workflow(prompt);

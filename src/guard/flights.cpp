@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is with ComfyUI: how far each job is, and how it ended.
+#include "guard/guard.h"
+
+#include "guard/waits.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::guard {
+
+namespace {
+
+using service::JobState;
+
+// The first line: the rest are tips.
+std::string first_line(const std::string& text) {
+    return text.substr(0, text.find('\n'));
+}
+
+}  // namespace
+
+void Guard::take_message(const gateway::UpstreamMessage& message) {
+    using namespace service;
+    if (message.binary || !message.whole) return;
+    std::vector<std::string> ids;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& [id, flight] : flights_) ids.push_back(id);
+    }
+    ids.resize(std::max<std::size_t>(ids.size(), 1));  // a status is nobody's in particular
+    const std::int64_t now = parts_.clock.unix_ms();
+    for (const std::string& id : ids) {
+        const Message said = parse_message(message.bytes, id);
+        const std::lock_guard lock(mutex_);
+        if (const auto* const remaining = std::get_if<QueueRemaining>(&said)) {
+            upstream_remaining_ = remaining->count;
+            for (auto& [other, flight] : flights_) flight.polled_ms = 0;
+            return;
+        }
+        const auto found = flights_.find(id);
+        if (found == flights_.end()) continue;
+        Flight& flight = found->second;
+        if (std::holds_alternative<Ignored>(said)) continue;
+        flight.confirmed = true;
+        if (!flight.started_ms) {
+            flight.started_ms = now;
+            changed_.push_back(view_of(*queue_.find(id)));
+        }
+        if (const auto* const node = std::get_if<NodeStarted>(&said)) {
+            flight.node_id = node->node_id;
+            if (flight.watch) flight.watch->on_node(now, node->node_id);
+        } else if (const auto* const step = std::get_if<NodeProgress>(&said)) {
+            if (flight.watch)
+                act_on_alarms(
+                    flight, flight.watch->on_progress(now, step->node_id, step->value, step->max));
+        } else if (const auto* const failed = std::get_if<Failed>(&said)) {
+            flight.error = failed->error;
+        } else if (std::holds_alternative<WasInterrupted>(said)) {
+            flight.interrupted = true;
+        } else if (std::holds_alternative<Succeeded>(said)) {
+            flight.succeeded = true;
+        } else if (std::holds_alternative<service::Ended>(said)) {
+            flight.ended = flight.succeeded || flight.error || flight.interrupted;
+            flight.polled_ms = 0;
+        }
+    }
+}
+
+// One that its client's own request carried is looked at after it has gone.
+void Guard::complete_flights() {
+    std::vector<std::pair<HeldEntry, Flight>> bare;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& [id, flight] : flights_)
+            if (const HeldEntry* const entry = queue_.find(id);
+                entry != nullptr && flight.record.run_id.empty())
+                bare.emplace_back(*entry, flight);
+    }
+    for (auto& [entry, flight] : bare) {
+        (void)prepare(entry, flight);
+        const std::lock_guard lock(mutex_);
+        const auto found = flights_.find(flight.prompt_id);
+        if (found == flights_.end()) continue;
+        found->second.program = std::move(flight.program);
+        found->second.record = std::move(flight.record);
+        if (!found->second.watch) found->second.watch = std::move(flight.watch);
+    }
+}
+
+void Guard::look_at_flights() {
+    std::vector<std::string> due;
+    std::vector<std::string> late;
+    const std::int64_t now = parts_.clock.unix_ms();
+    const auto place = parts_.place();
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& [id, flight] : flights_) {
+            const HeldEntry* const entry = queue_.find(id);
+            const bool bounded = entry != nullptr && entry->facts.stop_late && flight.started_ms &&
+                                 !flight.stop_reason;
+            if (bounded &&
+                static_cast<double>(now - *flight.started_ms) / 1000 > place->budget.seconds_max)
+                late.push_back(id);
+            if (flight.ended || now - flight.polled_ms >= kPollMs) due.push_back(id);
+        }
+    }
+    for (const std::string& id : late)
+        stop_flight(id,
+                    fmt::format("it took longer than {}", seconds_text(place->budget.seconds_max)),
+                    StopFor::Time);
+    for (const std::string& id : due) {
+        Flight flight;
+        {
+            const std::lock_guard lock(mutex_);
+            const auto found = flights_.find(id);
+            if (found == flights_.end()) continue;
+            flight = found->second;
+        }
+        if (!flight.ended) look_at_flight(flight);
+        {
+            const std::lock_guard lock(mutex_);
+            const auto found = flights_.find(id);
+            if (found == flights_.end() || !found->second.ended) continue;
+        }
+        end_flight(id);
+    }
+}
+
+void Guard::look_at_flight(Flight& seen) {
+    const std::int64_t now = parts_.clock.unix_ms();
+    service::Upstream* const comfyui = upstream();
+    if (comfyui == nullptr) return;
+    // While it is gone it is not asked at every turn.
+    if (gone_since_ms_ && now - contact_tried_ms_ < kContactMs) return;
+    const auto read = comfyui->read_job(seen.prompt_id);
+    if (!read) {
+        note_contact(false, read.error().message);
+        return;
+    }
+    note_contact(true, "");
+    const std::lock_guard lock(mutex_);
+    const auto found = flights_.find(seen.prompt_id);
+    if (found == flights_.end()) return;
+    Flight& flight = found->second;
+    flight.polled_ms = now;
+    const auto here = [&] {
+        if (!flight.confirmed) changed_.push_back(view_of(*queue_.find(flight.prompt_id)));
+        flight.confirmed = true;
+        flight.lost_contact = false;
+        flight.unknown_since_ms.reset();
+    };
+    switch (read->state) {
+        case JobState::Running:
+            if (!flight.started_ms) flight.started_ms = now;
+            [[fallthrough]];
+        case JobState::Pending:
+            here();
+            break;
+        case JobState::Succeeded:
+            here();
+            flight.succeeded = true;
+            flight.ended = true;
+            break;
+        case JobState::Failed:
+            here();
+            if (!flight.error) flight.error = read->error.value_or(service::NodeError{});
+            flight.ended = true;
+            break;
+        case JobState::Interrupted:
+            here();
+            flight.interrupted = true;
+            flight.ended = true;
+            break;
+        case JobState::Unknown: {
+            // Its owner deletes only what it has seen the end of.
+            if (flight.history_gone || flight.succeeded) {
+                flight.succeeded = true;
+                flight.ended = true;
+                break;
+            }
+            if (!flight.unknown_since_ms) flight.unknown_since_ms = now;
+            const std::int64_t patience =
+                flight.request_number != 0 && !flight.confirmed && !flight.lost_contact
+                    ? kUnansweredMs
+                : flight.lost_contact ? 0
+                                      : kUnknownMs;
+            flight.ended = now - *flight.unknown_since_ms >= patience;
+            break;
+        }
+    }
+    recount();
+}
+
+void Guard::end_flight(const std::string& prompt_id) {
+    Flight flight;
+    {
+        const std::lock_guard lock(mutex_);
+        auto node = flights_.extract(prompt_id);
+        if (node.empty()) return;
+        flight = std::move(node.mapped());
+        recount();
+    }
+    if (flight.succeeded) {
+        {
+            const std::lock_guard lock(mutex_);
+            residents_.note(flight.program);
+            if (const HeldEntry* const entry = queue_.find(prompt_id)) loaded_ = entry->facts.model;
+        }
+        record_run(flight, history::Outcome::Done, "");
+        end_job(flight, HeldState::Done, "", std::nullopt);
+        return;
+    }
+    if (flight.cancelled) {
+        record_run(flight, history::Outcome::Cancelled, "");
+        end_job(flight, HeldState::Cancelled, "taken back by its client", std::nullopt);
+        return;
+    }
+    if (flight.stopped_for) {
+        record_run(flight, history::Outcome::Failed, flight.stop_reason.value_or(""));
+        end_failed(std::move(flight), *flight.stopped_for, "");
+        return;
+    }
+    if (flight.stop_reason && flight.interrupted) {
+        // Stopped by us. Heat: it comes back. Time: it does not.
+        if (flight.stopped_by_heat) {
+            const std::lock_guard lock(mutex_);
+            if (HeldEntry* const entry = queue_.find(prompt_id))
+                entry->not_before_ms = parts_.clock.unix_ms() + kCoolMs;
+        }
+        record_run(flight, history::Outcome::Cancelled, *flight.stop_reason);
+        if (flight.stopped_by_heat)
+            put_back(flight, {.action = LadderAction::Again, .reason = *flight.stop_reason});
+        else
+            end_job(flight, HeldState::Failed, *flight.stop_reason, std::nullopt);
+        return;
+    }
+    if (flight.interrupted) {
+        record_run(flight, history::Outcome::Cancelled, "");
+        end_job(flight, HeldState::Cancelled, "interrupted by its client", std::nullopt);
+        return;
+    }
+    if (flight.error) {
+        const Failure failure = classify_failure(*flight.error);
+        record_run(
+            flight,
+            failure == Failure::Other ? history::Outcome::Failed : history::Outcome::OutOfMemory,
+            first_line(flight.error->message));
+        const std::string message = first_line(flight.error->message);
+        end_failed(std::move(flight), failure, message);
+        return;
+    }
+    // ComfyUI does not know it (any more).
+    if (flight.disowned) {
+        forget(flight.prompt_id);
+        return;
+    }
+    const bool ran = flight.started_ms.has_value();
+    {
+        const std::lock_guard lock(mutex_);
+        residents_.forget();
+        loaded_.clear();
+    }
+    if (ran) {
+        record_run(flight, history::Outcome::Lost, "ComfyUI went down meanwhile");
+        end_failed(std::move(flight), Failure::ServerLost, "");
+    } else {
+        put_back(flight, {.action = LadderAction::Again, .reason = ""});
+    }
+}
+
+}  // namespace plimsoll::guard

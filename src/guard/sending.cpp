@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What goes to ComfyUI: room is made, the next job is prepared and sent.
+#include "guard/guard.h"
+
+#include "base/json.h"
+#include "guard/waits.h"
+#include "service/run_record.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace plimsoll::guard {
+
+void Guard::clear_card(bool reset_caches) {
+    service::Upstream* const comfyui = upstream();
+    if (comfyui == nullptr) return;
+    const auto freed = reset_caches ? comfyui->free_models() : comfyui->unload_models();
+    if (!freed) {
+        warn("free", "", freed.error().message);
+        return;
+    }
+    clearing_.emplace(Clearing{.settles = MemorySettles(parts_.clock.unix_ms())});
+    clearing_now_ = true;
+    const std::lock_guard lock(mutex_);
+    residents_.forget();
+    loaded_.clear();
+    ++counts_.freed;
+}
+
+bool Guard::is_clearing() {
+    if (!clearing_) return false;
+    service::Upstream* const comfyui = upstream();
+    const std::int64_t now = parts_.clock.unix_ms();
+    if (comfyui == nullptr || now - clearing_->looked_ms < kPollMs) return true;
+    clearing_->looked_ms = now;
+    const auto stats = comfyui->read_stats();
+    const bool rests = !stats || stats->devices.empty() ||
+                       clearing_->settles.add(now, stats->devices.front().vram_free);
+    if (!rests) return true;
+    clearing_.reset();
+    clearing_now_ = false;
+    return false;
+}
+
+Moment Guard::moment() const {
+    Moment moment{.now_ms = parts_.clock.unix_ms(), .loaded = loaded_};
+    moment.heat = gate_of(heat_.state());
+    moment.paused = paused_;
+    const auto place = parts_.place();
+    if (place->stats && !place->stats->devices.empty()) {
+        const service::DeviceStats& device = place->stats->devices.front();
+        const Bytes outside = device.used() - device.torch_total;
+        if (device.type != "cpu") moment.room = device.vram_total - outside;
+    }
+    return moment;
+}
+
+void Guard::send_next() {
+    const std::int64_t now = parts_.clock.unix_ms();
+    if (gone_since_ms_ && now - contact_tried_ms_ < kContactMs) return;
+    HeldEntry entry;
+    Flight flight;
+    {
+        const std::lock_guard lock(mutex_);
+        if (!flights_.empty()) return;
+        const auto next = queue_.choose(moment());
+        if (!next) return;
+        entry = *queue_.find(*next);
+        flight.prompt_id = *next;
+        flight.sent_ms = now;
+    }
+    if (prepare(entry, flight) && !entry.cleared) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (HeldEntry* const waiting = queue_.find(flight.prompt_id)) waiting->cleared = true;
+        }
+        clear_card(false);
+        if (clearing_) return;
+    }
+    send(entry, std::move(flight));
+}
+
+bool Guard::prepare(const HeldEntry& entry, Flight& flight) {
+    const auto place = parts_.place();
+    const std::string prompt(part(entry.kept.body, entry.prompt));
+    std::vector<SharedProgram> past;
+    {
+        const std::lock_guard lock(mutex_);
+        past = residents_.past();
+        if (flight.record.run_id.empty()) flight.record.run_id = ids_.next_uuid();
+    }
+    bool clear = !past.empty() && needs_clear(prompt, *place, past);
+    // Somebody else's jobs may have left something, too: what torch has now is what counts.
+    service::Upstream* const comfyui = past.empty() && entry.facts.peak ? upstream() : nullptr;
+    if (comfyui != nullptr) {
+        constexpr Bytes kWorthIt = Bytes(64LL << 20U);  // chosen: as in needs_clear
+        const auto stats = comfyui->read_stats();
+        const Bytes there = stats && !stats->devices.empty() && stats->devices.front().type != "cpu"
+                                ? stats->devices.front().allocated()
+                                : Bytes(0);
+        clear = there > kWorthIt && there + *entry.facts.peak > place->budget.load_line;
+    }
+    const auto forecast = forecaster(*place, prompt, clear ? std::vector<SharedProgram>{} : past)(
+        {.workflow = prompt, .reserve_vram = std::nullopt});
+    if (auto program = program_of(prompt, surroundings_of(*place, prompt)))
+        flight.program = std::move(*program);
+    service::Job job;
+    job.model = entry.facts.model;
+    job.checkpoint = entry.facts.model;
+    const std::string run_id = flight.record.run_id;
+    if (forecast) {
+        flight.record = service::make_run_record(job, prompt, *forecast, place->budget);
+        JobForecast watched{.nodes = {}, .load_line = place->budget.load_line};
+        if (forecast->memory.verdict != memory::Verdict::Unknown)
+            for (std::size_t i = 0; i < forecast->memory.phases.size(); ++i) {
+                const memory::Phase& phase = forecast->memory.phases[i];
+                NodeForecast& node = watched.nodes[phase.node_id];
+                node.peak = std::max(node.peak, phase.peak);
+                if (i < forecast->seconds.phases.size())
+                    node.seconds += forecast->seconds.phases[i].total;
+            }
+        flight.watch.emplace(std::move(watched), parts_.clock.unix_ms());
+    }
+    flight.record.run_id = run_id;
+    flight.record.prompt_id = entry.kept.prompt_id;
+    flight.record.started_ms = parts_.clock.unix_ms();
+    flight.record.card = place->site.card_name;
+    if (place->stats) flight.record.comfyui_version = place->stats->comfyui_version;
+    for (const Edit& edit : entry.facts.edits)
+        flight.record.changes.push_back(
+            {.knob = edit.knob, .from = edit.from, .to = edit.to, .saved = Bytes(0), .seconds = 0});
+    return clear;
+}
+
+void Guard::send(const HeldEntry& entry, Flight flight) {
+    const std::string id = flight.prompt_id;
+    service::Upstream* const comfyui = upstream();
+    if (comfyui == nullptr) return;
+    history::HeldMark mark = entry.kept.mark;
+    mark.sent = true;
+    const std::vector<history::HeldChange> changes{{id, mark}};
+    // Before it is sent: whoever comes after a crash asks ComfyUI first.
+    const auto marked = with_store([&](history::Store& store) { return store.mark_held(changes); });
+    if (!marked) warn("history", id, marked.error().message);
+    {
+        const std::lock_guard lock(mutex_);
+        if (queue_.find(id) == nullptr) return;  // taken back meanwhile
+        queue_.mark(id, mark);
+        flights_.insert_or_assign(id, flight);
+        recount();
+    }
+    const auto reply = comfyui->post_prompt(entry.body_to_send());
+    if (!reply) {
+        // It may have arrived: the next look at ComfyUI tells.
+        note_contact(false, reply.error().message);
+        return;
+    }
+    note_contact(true, "");
+    if (reply->status != 200) {
+        refuse_late(entry, std::move(flight), *reply);
+        return;
+    }
+    const auto said = parse_json(reply->body);
+    const auto given = said ? find_string(*said, "prompt_id") : std::nullopt;
+    const std::lock_guard lock(mutex_);
+    if (given && *given != id) {
+        ids_are_kept_ = false;
+        notes_.push_back({"comfyui_old", id,
+                          "ComfyUI gives jobs ids of its own: prompts are forwarded as they come; "
+                          "update ComfyUI to 0.3.64 or later"});
+    }
+    if (const auto found = flights_.find(id); found != flights_.end())
+        found->second.confirmed = true;
+    if (const HeldEntry* const now_sent = queue_.find(id)) changed_.push_back(view_of(*now_sent));
+    recount();
+}
+
+// ComfyUI does not want what its client was promised: told as a failure of the job.
+void Guard::refuse_late(const HeldEntry& entry, Flight flight, const service::PromptReply& reply) {
+    const std::string message = service::parse_refusal(reply.status, reply.body).message;
+    const auto said = parse_json(reply.body);
+    const json::value* const nodes = said ? plimsoll::find(*said, "node_errors") : nullptr;
+    LateFailure failure{.prompt_id = flight.prompt_id,
+                        .node_id = entry.outputs.empty() ? "" : entry.outputs.front(),
+                        .class_type = "",
+                        .message = message,
+                        .exception_type = "plimsoll.Refused",
+                        .at_ms = parts_.clock.unix_ms()};
+    if (nodes != nullptr && nodes->is_object() && !nodes->get_object().empty()) {
+        const auto& first = *nodes->get_object().begin();
+        failure.node_id = std::string(first.key());
+        failure.class_type = std::string(find_string(first.value(), "class_type").value_or(""));
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        flights_.erase(flight.prompt_id);
+        if (door_ != nullptr && !entry.facts.client.empty())
+            for (std::string& text : failure_messages(failure))
+                door_->send_to(entry.facts.client, std::move(text));
+    }
+    end_job(flight, HeldState::Failed, message, history_item(failure, entry));
+}
+
+}  // namespace plimsoll::guard
