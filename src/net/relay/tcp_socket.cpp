@@ -138,7 +138,7 @@ bool TcpSocket::write(std::string_view first, std::string_view second) {
     if (connected_ && unsent() == 0 && !(first.empty() && second.empty())) {
         const auto sent = send_now(first, second);
         if (sent < 0 && !would_block(errno)) {
-            break_with(errno);
+            break_writing(errno);
             return false;
         }
         auto done = sent < 0 ? 0 : static_cast<std::size_t>(sent);
@@ -160,7 +160,7 @@ void TcpSocket::flush() {
     while (unsent() != 0) {
         const auto sent = ::send(descriptor_, out_.data() + sent_, unsent(), MSG_NOSIGNAL);
         if (sent < 0) {
-            if (!would_block(errno)) break_with(errno);
+            if (!would_block(errno)) break_writing(errno);
             break;
         }
         sent_ += static_cast<std::size_t>(sent);
@@ -193,6 +193,14 @@ void TcpSocket::break_with(int error) {
     readable_ = true;
     out_ = {};
     sent_ = 0;
+}
+
+// What the other side said before it took no more is still there to be read: an early answer.
+void TcpSocket::break_writing(int error) {
+    char byte = 0;
+    const bool is_there_more = ::recv(descriptor_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    break_with(error);
+    ended_ = !is_there_more;
 }
 
 void TcpSocket::close() {

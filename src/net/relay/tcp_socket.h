@@ -78,6 +78,7 @@ class TcpSocket final : public Pollable, public std::enable_shared_from_this<Tcp
     void flush();
     void settle_connect();
     void break_with(int error);
+    void break_writing(int error);
 
     EventLoop& loop_;
     int descriptor_;
