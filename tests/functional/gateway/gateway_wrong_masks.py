@@ -11,7 +11,9 @@ class WrongMasks(GatewayTest):
         got = []
 
         def serve(peer):
-            got.append(peer.read(len(stream)))
+            heard = peer.read(len(stream))
+            if heard:  # Plimsoll listens on a socket of its own, and says nothing
+                got.append(heard)
             peer.send(frame(TEXT, b"seen"))
         self.upstream.routes["/ws"] = accepts(serve)
         peer, _ = self.open()
