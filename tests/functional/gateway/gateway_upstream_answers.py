@@ -28,22 +28,21 @@ class UpstreamAnswers(GatewayTest):
             self.assertEqual(peer.send(self.get("/x")).answer()[2], b"{}")
 
     def test_twice_with_a_pause(self):
-        late = []
-
-        def say_more(peer):
-            with contextlib.suppress(OSError):  # the gateway may have closed it
-                peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nforeign")
+        """The second answer comes while the connection rests. After the next question was sent nobody could tell it from that one's answer."""
+        answered, said = threading.Semaphore(0), threading.Semaphore(0)
 
         def route(peer, _line, _fields):
             peer.send(OK)
-            late.append(threading.Timer(0.002, say_more, (peer,)))
-            late[-1].start()
+            answered.acquire(timeout=30)
+            with contextlib.suppress(OSError):  # the gateway may have closed it
+                peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nforeign")
+            said.release()
         self.upstream.routes["/x"] = route
         peer = self.connect()
         for _ in range(20):
             self.assertEqual(peer.send(self.get("/x")).answer()[2], b"{}")
-        for one in late:
-            one.join()
+            answered.release()
+            self.assertTrue(said.acquire(timeout=30))
 
     def test_never(self):
         left = threading.Event()
