@@ -94,7 +94,10 @@ def gateway(plimsoll, home, core, upstream):
     with subprocess.Popen([plimsoll, "serve", "--listen", "127.0.0.1:0", "--gateway-listen", "127.0.0.1:0", "--log-format", "json", "--upstream",
                            f"http://127.0.0.1:{upstream}"], stdout=subprocess.PIPE, text=True, env=environment, cwd=home,
                           preexec_fn=lambda: settle(core)) as process:
-        line = json.loads(process.stdout.readline())
+        for text in process.stdout:  # what it finds out about ComfyUI may come first
+            line = json.loads(text)
+            if line["event"] == "listening":
+                break
         reader = threading.Thread(target=process.stdout.read)  # whoever does not read stops the writer
         reader.start()
         try:
