@@ -88,6 +88,8 @@ std::string message(std::uint64_t number) {
            text;
 }
 
+constexpr std::string_view kReader = "GET /ws?clientId=reader-";
+
 int serve(double rate, bool to_all, std::size_t clients) {
     const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address = loopback(0);
@@ -100,7 +102,7 @@ int serve(double rate, bool to_all, std::size_t clients) {
     std::fflush(stdout);
     for (;;) {
         std::vector<int> sockets;
-        // Others look in too (the daemon asks for /system_stats): only a handshake stays.
+        // Others look in too (the daemon asks for /system_stats and listens): only readers stay.
         while (sockets.size() < clients) {
             const int socket = ::accept(listener, nullptr, nullptr);
             if (socket < 0) return 1;
@@ -108,7 +110,7 @@ int serve(double rate, bool to_all, std::size_t clients) {
             const auto got = ::recv(socket, head.data(), head.size(), 0);
             const bool is_handshake =
                 got > 0 &&
-                std::string_view(head.data(), static_cast<std::size_t>(got)).starts_with("GET /ws");
+                std::string_view(head.data(), static_cast<std::size_t>(got)).starts_with(kReader);
             if (!is_handshake || !send_all(socket, kSwitch)) {
                 ::close(socket);
                 continue;
@@ -167,7 +169,7 @@ int read(int port, std::size_t clients, double seconds) {
         const sockaddr_in address = loopback(port);
         if (::connect(one.socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
             return 1;
-        if (!send_all(one.socket, "GET /ws?clientId=" + std::to_string(i) +
+        if (!send_all(one.socket, std::string(kReader) + std::to_string(i) +
                                       " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: "
                                       "websocket\r\n\r\n") ||
             !read_head(one.socket))
