@@ -32,20 +32,6 @@ std::optional<gateway::NodeError> mark_of_size(const workflow::Graph& graph) {
     return std::nullopt;
 }
 
-std::vector<std::string> outputs_of(const workflow::Graph& graph) {
-    std::vector<std::string> outputs;
-    for (const workflow::Node& node : graph.nodes) {
-        const bool is_read = std::ranges::any_of(graph.nodes, [&](const workflow::Node& other) {
-            return std::ranges::any_of(other.inputs, [&](const workflow::Input& input) {
-                const auto* const link = std::get_if<workflow::Link>(&input.value);
-                return link != nullptr && link->node_id == node.id;
-            });
-        });
-        if (!is_read) outputs.push_back(node.id);
-    }
-    return outputs;
-}
-
 class Checker {
   public:
     Checker(const CheckRequest& request, const Walls& walls, const advisor::Forecaster& forecaster)
@@ -123,7 +109,7 @@ class Checker {
                                           .message = "Changed to fit",
                                           .details = fmt::format("{}: {}", one.what, one.reason),
                                           .input = one.input,
-                                          .dependent_outputs = outputs_of(graph_)});
+                                          .dependent_outputs = sinks_of(graph_)});
         return true;
     }
 
@@ -164,7 +150,7 @@ class Checker {
             one.type = type;
             one.message = message;
             one.details = checked_.sentence;
-            one.dependent_outputs = outputs_of(graph_);
+            one.dependent_outputs = sinks_of(graph_);
         }
         checked_.marks = std::move(marks);
     }

@@ -22,19 +22,10 @@ using gateway::Refusal;
 
 namespace {
 
-// Nodes that nobody reads: without asking ComfyUI the best guess of what it will execute for.
-std::vector<std::string> sinks_of(std::string_view prompt) {
+// Without asking ComfyUI the best guess of what it will execute for.
+std::vector<std::string> likely_outputs(std::string_view prompt) {
     const auto graph = workflow::parse_api_workflow(prompt);
-    if (!graph) return {};
-    std::set<std::string, std::less<>> read;
-    for (const workflow::Node& node : graph->nodes)
-        for (const workflow::Input& input : node.inputs)
-            if (const auto* const link = std::get_if<workflow::Link>(&input.value))
-                read.insert(link->node_id);
-    std::vector<std::string> sinks;
-    for (const workflow::Node& node : graph->nodes)
-        if (!read.contains(node.id)) sinks.push_back(node.id);
-    return sinks;
+    return graph ? sinks_of(*graph) : std::vector<std::string>();
 }
 
 net::Headers headers_of(const Checked& checked) {
@@ -107,7 +98,7 @@ void Guard::restore() {
         if (readable) {
             entry.prompt = *fields->prompt;
             entry.extra_data = fields->extra_data;
-            entry.outputs = sinks_of(part(entry.kept.body, entry.prompt));
+            entry.outputs = likely_outputs(part(entry.kept.body, entry.prompt));
         }
         // An earlier process may have sent it and died before it heard of the end.
         entry.unclear = entry.kept.mark.sent;
@@ -285,7 +276,7 @@ Result<HeldEntry> Guard::entry_of(const Call& call) const {
     entry.kept.accepted_ms = parts_.clock.unix_ms();
     entry.prompt = *fields.prompt;
     entry.extra_data = fields.extra_data;
-    entry.outputs = sinks_of(part(entry.kept.body, entry.prompt));
+    entry.outputs = likely_outputs(part(entry.kept.body, entry.prompt));
     entry.facts = call.checked.facts;
     entry.facts.client = fields.client_id.value_or("");
     return entry;

@@ -194,7 +194,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void recount();   // with the lock held
     void announce();  // how many wait, to all clients; with the lock held
 
-    // conduct.cpp: the thread
+    // conduct.cpp: the threads; flights.cpp: what is with ComfyUI; rescue.cpp: what did not end
+    // well; sending.cpp: what goes there
     void run();
     void complete_flights();
     void look_at_flights();

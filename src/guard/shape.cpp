@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <set>
 #include <variant>
 
 namespace plimsoll::guard {
@@ -103,6 +104,18 @@ std::string models_of(const workflow::Graph& graph) {
     std::string joined;
     for (const std::string& file : files) joined += (joined.empty() ? "" : " + ") + file;
     return joined;
+}
+
+std::vector<std::string> sinks_of(const workflow::Graph& graph) {
+    std::set<std::string_view> read;
+    for (const workflow::Node& node : graph.nodes)
+        for (const workflow::Input& input : node.inputs)
+            if (const auto* const link = std::get_if<workflow::Link>(&input.value))
+                read.insert(link->node_id);
+    std::vector<std::string> sinks;
+    for (const workflow::Node& node : graph.nodes)
+        if (!read.contains(node.id)) sinks.push_back(node.id);
+    return sinks;
 }
 
 std::string digest_of(std::string_view bytes) {

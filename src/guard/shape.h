@@ -19,6 +19,8 @@ namespace plimsoll::guard {
 // The model files that the graph loads whole (no LoRAs, VAEs and small helpers), sorted and joined
 // by " + "; empty where it names none.
 [[nodiscard]] std::string models_of(const workflow::Graph& graph);
+// The nodes that no other reads, in the order of the graph.
+[[nodiscard]] std::vector<std::string> sinks_of(const workflow::Graph& graph);
 // Of the bytes themselves.
 [[nodiscard]] std::string digest_of(std::string_view bytes);
 
