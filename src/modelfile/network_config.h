@@ -23,9 +23,9 @@
 #include "modelfile/networks/hunyuan_vae_config.h"
 #include "modelfile/networks/hunyuan_video_config.h"
 #include "modelfile/networks/ideogram4_config.h"
+#include "modelfile/networks/image_reader_config.h"
 #include "modelfile/networks/joyimage_config.h"
 #include "modelfile/networks/kandinsky5_config.h"
-#include "modelfile/networks/image_reader_config.h"
 #include "modelfile/networks/krea2_config.h"
 #include "modelfile/networks/latent_upscaler_config.h"
 #include "modelfile/networks/ltx24_vae_config.h"
@@ -218,9 +218,8 @@ using DenoiserConfig =
                  HunyuanVideoConfig, LtxvConfig, LtxavConfig, AceStepConfig, AceStep15Config,
                  StableAudioConfig, WanConfig, MiniMaxH3Config, MiniMaxMusic3Config, Seedvr2Config,
                  HiDreamO1Config, JoyImageConfig, StableAudio3Config>;
-using ControlConfig =
-    std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig, QwenFunControlConfig,
-                 FluxControlConfig>;
+using ControlConfig = std::variant<ControlNetConfig, QwenControlConfig, Sd35ControlConfig,
+                                   QwenFunControlConfig, FluxControlConfig>;
 using PatchConfig = std::variant<QwenPatchConfig, ZImagePatchConfig, AnimaPatchConfig>;
 // Of the network that it controls.
 [[nodiscard]] Family controlled_family(const ControlConfig& config);
