@@ -40,7 +40,7 @@ class Gateway {
     [[nodiscard]] static Result<std::unique_ptr<Gateway>> start(GatewayOptions options);
     virtual ~Gateway() = default;
     [[nodiscard]] virtual int port() const = 0;
-    // Where new connections go from now on.
+    // Where requests go from now on; see Relay.
     [[nodiscard]] virtual Result<void> set_upstream(const net::Endpoint& upstream) = 0;
     [[nodiscard]] virtual net::RelayCounts counts() = 0;
     // Answers in progress end, WebSockets are told goodbye; what is left after `grace` is cut off.

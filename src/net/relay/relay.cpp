@@ -96,7 +96,8 @@ class EpollRelay final : public Relay, public Pollable {
         TRY_DO(check_no_circle(addresses));
         post([this, upstream, addresses = std::move(addresses)]() mutable {
             core_.options.upstream = upstream;
-            core_.pool->set_addresses(std::move(addresses), upstream.text());
+            if (!core_.pool->set_addresses(std::move(addresses), upstream.text())) return;
+            for (const auto& session : all_sessions()) session->leave_former_server();
         });
         return {};
     }

@@ -158,7 +158,8 @@ class Relay {
                                                               RelayPolicy* policy);
     virtual ~Relay() = default;
     [[nodiscard]] virtual int port() const = 0;
-    // Where new connections go from now on.
+    // Where requests go from now on. Those under way end where they are; WebSockets to the former
+    // server are told goodbye.
     [[nodiscard]] virtual Result<void> set_upstream(const Endpoint& upstream) = 0;
 
     // A text of our own to a WebSocket's client, between two messages of the server.

@@ -425,6 +425,37 @@ TEST(Relay, refuses_to_stand_in_front_of_itself_and_on_a_busy_port) {
     EXPECT_FALSE(relay->set_upstream({.host = "127.0.0.1", .port = relay->port()}));
 }
 
+TEST(Relay, asks_the_new_server_even_if_the_former_was_answering_when_it_came) {
+    std::promise<void> asked;
+    std::promise<void> go_on;
+    RawServer former([&](RawPeer& peer, int number) {
+        for (int request = 0; !peer.read_until("\r\n\r\n").empty(); ++request) {
+            if (number == 0 && request == 0) {
+                asked.set_value();
+                go_on.get_future().wait();
+            }
+            peer.send(kOk);
+        }
+    });
+    const std::string made = "HTTP/1.1 201 Made\r\nContent-Length: 2\r\n\r\n{}";
+    RawServer current(answers(made));
+    const auto relay = relay_to(former.port());
+    const auto client = RawPeer::connect(relay->port());
+    client->send(kGet);
+    asked.get_future().wait();
+    ASSERT_TRUE(relay->set_upstream({.host = "127.0.0.1", .port = current.port()}));
+    (void)relay->counts();  // it has come to that
+    go_on.set_value();
+    EXPECT_EQ(client->read_exactly(kOk.size()), kOk);
+    EXPECT_EQ(relay->counts().idle_legs, 0);
+    client->send(kGet);
+    EXPECT_EQ(client->read_exactly(made.size()), made);
+    // The same server once more: what rests there goes on resting.
+    ASSERT_TRUE(relay->set_upstream({.host = "127.0.0.1", .port = current.port()}));
+    EXPECT_EQ(relay->counts().idle_legs, 1);
+    EXPECT_EQ(current.connections(), 1);
+}
+
 TEST(Relay, lets_answers_in_progress_end_when_it_stops) {
     std::promise<void> asked;
     std::promise<void> go_on;

@@ -44,6 +44,33 @@ TEST(RelayTunnel, ends_with_either_side) {
     while (relay->counts().sessions != 0) std::this_thread::sleep_for(milliseconds(1));
 }
 
+TEST(RelayTunnel, leaves_a_server_that_another_one_follows) {
+    std::promise<void> shaking;
+    std::promise<void> go_on;
+    RawServer former([&](RawPeer& peer, int number) {
+        (void)peer.read_until("\r\n\r\n");
+        if (number == 1) {
+            shaking.set_value();
+            go_on.get_future().wait();
+        }
+        peer.send(kSwitch);
+        (void)peer.read_to_end();
+    });
+    RawServer current(answers(kOk));
+    const auto relay = relay_to(former.port());
+    const auto open = RawPeer::connect(relay->port());
+    open->send(kHandshake);
+    EXPECT_EQ(open->read_exactly(kSwitch.size()), kSwitch);
+    const auto opening = RawPeer::connect(relay->port());
+    opening->send(kHandshake);
+    shaking.get_future().wait();
+    ASSERT_TRUE(relay->set_upstream({.host = "127.0.0.1", .port = current.port()}));
+    const std::string goodbye = encode_frame(8, std::string("\x03\xe9", 2), Sender::Server);
+    EXPECT_EQ(open->read_to_end(), goodbye);
+    go_on.set_value();
+    EXPECT_EQ(opening->read_to_end(), kSwitch + goodbye);
+}
+
 TEST(RelayTunnel, passes_on_a_refused_handshake) {
     RawServer server(answers("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
     const auto relay = relay_to(server.port());

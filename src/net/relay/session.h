@@ -61,6 +61,8 @@ class Session final : public TcpSocket::Owner, public std::enable_shared_from_th
     void on_socket(TcpSocket& socket) override;
     void sweep();  // looks at the deadlines
     void end_politely();
+    // The server is another one now: a WebSocket to the former is told goodbye.
+    void leave_former_server();
     void close();
 
     // Of RelayCall; `exchange` says which request was meant.
@@ -165,6 +167,7 @@ class Session final : public TcpSocket::Owner, public std::enable_shared_from_th
     std::shared_ptr<RelayCall> call_;
     ForwardWish wish_;
 
+    std::uint64_t leg_era_ = 0;   // of the pool, when it was taken or made
     bool leg_is_used_ = false;    // it served a request before
     bool request_sent_ = false;   // its head has left
     bool upload_broken_ = false;  // the server takes no more of the body

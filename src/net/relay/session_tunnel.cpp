@@ -64,7 +64,14 @@ void Session::begin_tunnel() {
     to_client_ = std::make_unique<FrameTap>(hear_server());
     core_.tunnels[tunnel_id_] = this;
     if (listens_) core_.policy->on_tunnel_open(tunnel_id_, key_);
-    if (!successors_.empty()) give_way();
+    if (!successors_.empty()) return give_way();
+    leave_former_server();  // it may have changed during the handshake
+}
+
+// Its client would wait for the messages of jobs that run elsewhere; clients open a socket anew.
+void Session::leave_former_server() {
+    if ((phase_ == Phase::Tunnel || phase_ == Phase::Orphan) && leg_era_ != core_.pool->era())
+        end_politely();
 }
 
 void Session::set_key(std::string key) {

@@ -11,6 +11,7 @@ namespace plimsoll::net {
 void Session::begin_upstream() {
     connect_tries_ = 0;
     connect_began_ = core_.loop->now();
+    leg_era_ = core_.pool->era();
     leg_is_used_ = false;
     // A handshake takes its connection with it, HTTP/1.0 ends with it.
     if (!exchange_.websocket && !exchange_.old)
@@ -24,6 +25,7 @@ void Session::begin_upstream() {
 
 void Session::try_connect() {
     std::string why;
+    leg_era_ = core_.pool->era();
     leg_ = core_.pool->connect(core_.pool->preferred() + connect_tries_, this, why);
     ++connect_tries_;
     if (leg_ == nullptr) return connect_failed(why);
@@ -241,7 +243,7 @@ void Session::rest_leg(std::size_t unused_bytes) {
     // A server that says more than one answer is not asked again on that connection.
     if (answer_keeps_ && unused_bytes == 0 && request_body_.done() && !upload_broken_ &&
         !exchange_.old && leg_->unsent() == 0 && !leg_->is_hung_up() && !core_.stopping)
-        core_.pool->put(std::exchange(leg_, nullptr));
+        core_.pool->put(std::exchange(leg_, nullptr), leg_era_);
     else
         drop_leg();
 }

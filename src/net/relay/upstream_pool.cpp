@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -36,11 +37,17 @@ UpstreamPool::~UpstreamPool() {
     clear();
 }
 
-void UpstreamPool::set_addresses(std::vector<UpstreamAddress> addresses, std::string text) {
+bool UpstreamPool::set_addresses(std::vector<UpstreamAddress> addresses, std::string text) {
+    const auto same = [](const UpstreamAddress& a, const UpstreamAddress& b) {
+        return a.length == b.length && std::memcmp(&a.address, &b.address, a.length) == 0;
+    };
+    if (text == text_ && std::ranges::equal(addresses, addresses_, same)) return false;
     clear();
+    ++era_;
     addresses_ = std::move(addresses);
     text_ = std::move(text);
     preferred_ = 0;
+    return true;
 }
 
 std::shared_ptr<TcpSocket> UpstreamPool::take(Use use) {
@@ -67,9 +74,10 @@ std::shared_ptr<TcpSocket> UpstreamPool::connect(std::size_t number, TcpSocket::
     return leg;
 }
 
-void UpstreamPool::put(std::shared_ptr<TcpSocket> leg) {
-    if (resting_.size() >= options_.idle_legs_max) {
+void UpstreamPool::put(std::shared_ptr<TcpSocket> leg, std::uint64_t era) {
+    if (era != era_ || resting_.size() >= options_.idle_legs_max) {
         leg->set_owner(nullptr);
+        leg->close();
         loop_.bury(std::move(leg));
         return;
     }

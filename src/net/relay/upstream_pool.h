@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,7 +27,10 @@ class UpstreamPool final : public TcpSocket::Owner {
     UpstreamPool(EventLoop& loop, const RelayOptions& options) : loop_(loop), options_(options) {}
     ~UpstreamPool() override;
 
-    void set_addresses(std::vector<UpstreamAddress> addresses, std::string text);
+    // A new era: no connection of an earlier one rests here again. False: they are the same as
+    // before, and nothing changes.
+    bool set_addresses(std::vector<UpstreamAddress> addresses, std::string text);
+    [[nodiscard]] std::uint64_t era() const { return era_; }
     [[nodiscard]] const std::string& text() const { return text_; }  // "http://localhost:8188"
 
     enum class Use : std::uint8_t { Repeatable, Once };
@@ -39,8 +43,8 @@ class UpstreamPool final : public TcpSocket::Owner {
     // The address that answered last; the first attempt goes there.
     [[nodiscard]] std::size_t preferred() const { return preferred_; }
     void prefer(std::size_t number) { preferred_ = number % addresses_.size(); }
-    // Lets a connection rest.
-    void put(std::shared_ptr<TcpSocket> leg);
+    // Lets a connection rest that was taken or made in that era.
+    void put(std::shared_ptr<TcpSocket> leg, std::uint64_t era);
     void sweep();  // those that rested too long go
     void clear();
     [[nodiscard]] std::size_t size() const { return resting_.size(); }
@@ -56,6 +60,7 @@ class UpstreamPool final : public TcpSocket::Owner {
 
     EventLoop& loop_;
     const RelayOptions& options_;
+    std::uint64_t era_ = 0;
     std::string text_;
     std::vector<UpstreamAddress> addresses_;
     std::size_t preferred_ = 0;
