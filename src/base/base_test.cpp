@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Goal: the small vocabulary of base/ keeps its promises. Method: values at the edges.
+#include "base/base64.h"
 #include "base/byte_source.h"
 #include "base/json.h"
 #include "base/random.h"
@@ -70,6 +71,16 @@ TEST(NearestNames, prefer_containment_then_distance) {
                                             "anime.safetensors"};
     EXPECT_EQ(nearest_names("sd_xl_base_1.0", names, 1).front(), "sd_xl_base_1.0.safetensors");
     EXPECT_EQ(nearest_names("anmie.safetensors", names, 1).front(), "anime.safetensors");
+}
+
+// The vectors of RFC 4648, section 10, and a byte that is no character.
+TEST(Base64, pads_what_is_left_over) {
+    EXPECT_EQ(encode_base64(""), "");
+    EXPECT_EQ(encode_base64("f"), "Zg==");
+    EXPECT_EQ(encode_base64("fo"), "Zm8=");
+    EXPECT_EQ(encode_base64("foo"), "Zm9v");
+    EXPECT_EQ(encode_base64("foobar"), "Zm9vYmFy");
+    EXPECT_EQ(encode_base64("\xFF\xFE"), "//4=");
 }
 
 TEST(WriteFileAtomically, keeps_the_old_content_when_it_cannot_write) {
