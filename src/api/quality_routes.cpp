@@ -1,104 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Quality tests: begin, watch, pause, votes.
+// Quality tests: begin, watch, pause, look at pictures, vote, report.
 #include "api/app.h"
 #include "api/picture.h"
+#include "api/quality_question.h"
 #include "api/routes.h"
 #include "base/text.h"
+#include "service/quality/look.h"
+#include "service/quality/report.h"
 #include "wire/encode_quality.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
-#include <cmath>
-#include <span>
+#include <cstdint>
+#include <optional>
 #include <utility>
 
 namespace plimsoll::api {
 
 namespace {
 
-constexpr std::string_view kNoUuid = "sessionId must be a UUID, see /api/quality-sessions";
-
-Answer wrong_field(std::string_view field, std::string_view what) {
-    return answer_error({Errc::InvalidInput, fmt::format("{} must be {}", field, what)},
-                        json::object{{"field", field}});
-}
-
-// An object with no other fields than these; nullopt and `refused` filled where it is none.
-std::optional<json::value> read_object(const std::string& body,
-                                       std::span<const std::string_view> known, Answer& refused) {
-    auto value = parse_json(body);
-    if (!value) {
-        refused =
-            answer_error({Errc::InvalidInput, "the body is no JSON: " + value.error().message});
-        return std::nullopt;
-    }
-    if (!value->is_object()) {
-        refused = answer_error({Errc::InvalidInput, "the body must be an object"});
-        return std::nullopt;
-    }
-    for (const auto& entry : value->get_object())
-        if (std::ranges::find(known, std::string_view(entry.key())) == known.end()) {
-            refused = answer_error(
-                {Errc::InvalidInput,
-                 fmt::format("unknown field '{}'", std::string_view(entry.key()).substr(0, 80))},
-                json::object{{"field", entry.key()}});
-            return std::nullopt;
-        }
-    return std::move(*value);
-}
-
-// 2 and 2.0 alike.
-std::optional<std::int64_t> whole_of(const json::value* value, std::int64_t least,
-                                     std::int64_t most) {
-    if (value == nullptr || !value->is_number()) return std::nullopt;
-    const double number = value->is_int64()    ? static_cast<double>(value->get_int64())
-                          : value->is_uint64() ? static_cast<double>(value->get_uint64())
-                                               : value->get_double();
-    if (std::floor(number) != number || number < static_cast<double>(least) ||
-        number > static_cast<double>(most))
-        return std::nullopt;
-    return static_cast<std::int64_t>(number);
-}
-
-// In characters, as JSON Schema counts them.
-bool is_text_of(const json::value* value, std::size_t least, std::size_t most) {
-    if (value == nullptr || !value->is_string()) return false;
-    const std::string_view text = value->get_string();
-    const auto length = static_cast<std::size_t>(std::ranges::count_if(
-        text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80; }));
-    return length >= least && length <= most;
-}
-
-std::optional<quality::Cell> cell_of(const json::value* value) {
-    if (value == nullptr || !value->is_object()) return std::nullopt;
-    for (const auto& entry : value->get_object())
-        if (entry.key() != "candidate" && entry.key() != "block") return std::nullopt;
-    const auto candidate = whole_of(find(*value, "candidate"), 0, quality::kCandidatesMax);
-    const auto block = whole_of(find(*value, "block"), 0, quality::kBlocksMax);
-    if (!candidate || !block) return std::nullopt;
-    return quality::Cell{static_cast<std::size_t>(*candidate), static_cast<std::size_t>(*block)};
-}
+constexpr std::int64_t kMapSide = 512;     // of a map, unless asked otherwise
+constexpr std::int64_t kPairsListed = 20;  // unless asked otherwise
 
 Answer answer_view(const Result<service::QualityView>& view, int status = 200) {
     return view ? answer_json(wire::encode_quality(*view), status) : answer_error(view.error());
-}
-
-// An unknown session's error lists the known ones.
-Answer answer_session_error(Call& call, const Error& error) {
-    if (error.code != Errc::NotFound) return answer_error(error);
-    const auto known = call.app.parts().quality.list();
-    return answer_error(
-        error, known ? json::value(wire::encode_quality_sessions(*known)) : json::value(nullptr));
-}
-
-template <class Use>
-Answer with_session(Call& call, Use&& use) {
-    const std::string id = to_lower_ascii(call.params.front());
-    if (!is_uuid(id)) return answer_error({Errc::InvalidInput, std::string(kNoUuid)});
-    return use(id);
 }
 
 Answer change(Call& call,
@@ -109,61 +35,43 @@ Answer change(Call& call,
     });
 }
 
+// A picture of a session never changes under its address, nor does its map: the reference is drawn
+// before its candidates.
+Answer answer_made(std::string bytes) {
+    Answer answer = answer_picture(std::move(bytes));
+    if (answer.status == 200) answer.headers.push_back({"Cache-Control", "private, max-age=86400"});
+    return answer;
+}
+
+Result<std::optional<std::int64_t>> side_of(const Call& call) {
+    return call.query.whole("side", service::kLookSideLeast, service::kLookSideMax);
+}
+
 }  // namespace
 
 Answer post_quality_test(Call& call) {
-    constexpr std::array<std::string_view, 7> kFields{
-        "model", "testType", "prompt", "prompts", "minutes", "marginPoints", "seed"};
-    Answer refused;
-    const auto body = read_object(call.body, kFields, refused);
-    if (!body) return refused;
-    service::QualityOrder order;
-    if (!is_text_of(find(*body, "model"), 1, 512))
-        return wrong_field("model", "text of 1 to 512 characters");
-    order.model = *find_string(*body, "model");
-    const auto kind = find_string(*body, "testType");
-    if (kind != "quick" && kind != "full") return wrong_field("testType", "quick or full");
-    order.kind = kind == "quick" ? quality::TestKind::Quick : quality::TestKind::Full;
-    if (const json::value* const prompt = find(*body, "prompt")) {
-        if (!is_text_of(prompt, 1, 2000))
-            return wrong_field("prompt", "text of 1 to 2000 characters");
-        order.prompts.emplace_back(prompt->get_string());
-    }
-    if (const json::value* const prompts = find(*body, "prompts")) {
-        if (!prompts->is_array() || prompts->get_array().empty() ||
-            prompts->get_array().size() > 32)
-            return wrong_field("prompts", "1 to 32 texts");
-        for (const json::value& prompt : prompts->get_array()) {
-            if (!is_text_of(&prompt, 1, 2000))
-                return wrong_field("prompts", "texts of 1 to 2000 characters");
-            order.prompts.emplace_back(prompt.get_string());
-        }
-    }
-    if (const json::value* const minutes = find(*body, "minutes")) {
-        order.minutes_max = find_number(*body, "minutes");
-        if (!minutes->is_number() || !(*order.minutes_max >= 1) ||
-            !(*order.minutes_max <= service::kMinutesMax))
-            return wrong_field("minutes", fmt::format("1 to {:.0f}", service::kMinutesMax));
-    }
-    if (const json::value* const margin = find(*body, "marginPoints")) {
-        order.margin = find_number(*body, "marginPoints");
-        if (!margin->is_number() || !(*order.margin >= 0.5) || !(*order.margin <= 50))
-            return wrong_field("marginPoints", "0.5 to 50");
-    }
-    if (const json::value* const seed = find(*body, "seed")) {
-        const auto number = whole_of(seed, 0, std::int64_t{1} << 47);
-        if (!number) return wrong_field("seed", "a whole number from 0 to 140737488355328");
-        order.seed = static_cast<std::uint64_t>(*number);
-    }
-    return answer_view(call.app.parts().quality.begin(order), 202);
+    const auto order = read_order(call.body);
+    if (!order) return order.error();
+    return answer_view(call.app.parts().quality.begin(*order), 202);
+}
+
+Answer post_quality_plan(Call& call) {
+    const auto order = read_order(call.body);
+    if (!order) return order.error();
+    const auto plan = call.app.parts().quality.plan(*order);
+    return plan ? answer_json(wire::encode_quality_plan(*plan)) : answer_error(plan.error());
 }
 
 Answer get_quality_test(Call& call) {
     const auto asked = call.query.text("sessionId", 1, 64);
     if (!asked) return answer_error(asked.error());
-    if (!*asked) return wrong_field("sessionId", "given");
+    if (!*asked)
+        return answer_error({Errc::InvalidInput, "sessionId must be given"},
+                            json::object{{"field", "sessionId"}});
     const std::string id = to_lower_ascii(**asked);
-    if (!is_uuid(id)) return answer_error({Errc::InvalidInput, std::string(kNoUuid)});
+    if (!is_uuid(id))
+        return answer_error(
+            {Errc::InvalidInput, "sessionId must be a UUID, see /api/quality-sessions"});
     const auto view = call.app.parts().quality.find(id);
     return view ? answer_view(view) : answer_session_error(call, view.error());
 }
@@ -184,14 +92,51 @@ Answer post_quality_cancel(Call& call) {
 }
 
 Answer get_quality_image(Call& call) {
+    return with_cell(call, [&](const std::string& id, const quality::Cell& cell) {
+        const auto side = side_of(call);
+        if (!side) return answer_error(side.error());
+        const auto file = call.app.parts().quality.picture_file(id, cell);
+        if (!file) return answer_session_error(call, file.error());
+        if (!*side) return answer_picture_file(*file);
+        auto small = service::small_picture(*file, static_cast<int>(**side));
+        return small ? answer_made(std::move(*small)) : answer_error(small.error());
+    });
+}
+
+Answer get_quality_map(Call& call) {
+    return with_cell(call, [&](const std::string& id, const quality::Cell& cell) {
+        const auto side = side_of(call);
+        if (!side) return answer_error(side.error());
+        const auto view = call.app.parts().quality.find(id);
+        if (!view) return answer_session_error(call, view.error());
+        auto map =
+            service::draw_map(view->session, cell, static_cast<int>(side->value_or(kMapSide)));
+        return map ? answer_made(std::move(*map)) : answer_error(map.error());
+    });
+}
+
+Answer get_quality_mark(Call& call) {
+    return with_cell(call, [&](const std::string& id, const quality::Cell& cell) {
+        const auto view = call.app.parts().quality.find(id);
+        if (!view) return answer_session_error(call, view.error());
+        const auto mark = service::mark_defect(view->session, cell);
+        return mark ? answer_json(wire::encode_mark(*mark)) : answer_error(mark.error());
+    });
+}
+
+Answer get_quality_report(Call& call) {
     return with_session(call, [&](const std::string& id) {
-        const auto candidate = parse_integer(call.params.at(1));
-        const auto block = parse_integer(call.params.at(2));
-        if (!candidate || *candidate < 0 || *candidate > 99 || !block || *block < 0 || *block > 99)
-            return answer_error({Errc::InvalidInput, "candidate and block must be from 0 to 99"});
-        const auto file = call.app.parts().quality.picture_file(
-            id, {static_cast<std::size_t>(*candidate), static_cast<std::size_t>(*block)});
-        return file ? answer_picture_file(*file) : answer_session_error(call, file.error());
+        const auto view = call.app.parts().quality.find(id);
+        if (!view) return answer_session_error(call, view.error());
+        const auto votes = call.app.parts().quality.count_votes(id);
+        if (!votes) return answer_session_error(call, votes.error());
+        Answer answer;
+        answer.content_type = "text/html; charset=utf-8";
+        answer.headers.push_back(
+            {"Content-Disposition",
+             fmt::format("attachment; filename=\"plimsoll-quality-{}.html\"", id.substr(0, 8))});
+        answer.body = service::write_report(view->session, *votes);
+        return answer;
     });
 }
 
@@ -200,6 +145,35 @@ Answer get_quality_pair(Call& call) {
         const auto pair = call.app.parts().quality.next_pair(id);
         return pair ? answer_json(wire::encode_pair(*pair))
                     : answer_session_error(call, pair.error());
+    });
+}
+
+Answer list_quality_pairs(Call& call) {
+    return with_session(call, [&](const std::string& id) {
+        const auto count = call.query.whole("count", 1, service::kPairsListedMax);
+        if (!count) return answer_error(count.error());
+        const auto pairs = call.app.parts().quality.next_pairs(
+            id, static_cast<std::size_t>(count->value_or(kPairsListed)));
+        return pairs ? answer_json(wire::encode_pairs(id, *pairs))
+                     : answer_session_error(call, pairs.error());
+    });
+}
+
+Answer list_quality_ballots(Call& call) {
+    return with_session(call, [&](const std::string& id) {
+        const auto ballots = call.app.parts().quality.ballots(id);
+        return ballots ? answer_json(wire::encode_ballots(id, *ballots))
+                       : answer_session_error(call, ballots.error());
+    });
+}
+
+Answer post_quality_ballots(Call& call) {
+    const auto ballots = read_ballots(call.body);
+    if (!ballots) return ballots.error();
+    return with_session(call, [&](const std::string& id) {
+        const auto count = call.app.parts().quality.vote_all(id, *ballots);
+        return count ? answer_json(wire::encode_votes(id, *count))
+                     : answer_session_error(call, count.error());
     });
 }
 
@@ -212,30 +186,10 @@ Answer list_quality_votes(Call& call) {
 }
 
 Answer post_quality_vote(Call& call) {
-    constexpr std::array<std::string_view, 4> kFields{"left", "right", "preferred", "voteId"};
-    Answer refused;
-    const auto body = read_object(call.body, kFields, refused);
-    if (!body) return refused;
-    const auto left = cell_of(find(*body, "left"));
-    if (!left) return wrong_field("left", "{candidate, block} of a picture");
-    const auto right = cell_of(find(*body, "right"));
-    if (!right) return wrong_field("right", "{candidate, block} of a picture");
-    const auto preferred = find_string(*body, "preferred");
-    if (preferred != "left" && preferred != "right" && preferred != "neither")
-        return wrong_field("preferred", "left, right or neither");
-    service::Ballot ballot{.vote_id = {},
-                           .left = *left,
-                           .right = *right,
-                           .preferred = preferred == "left"    ? quality::Preferred::First
-                                        : preferred == "right" ? quality::Preferred::Second
-                                                               : quality::Preferred::Neither};
-    if (const json::value* const vote_id = find(*body, "voteId")) {
-        if (!vote_id->is_string() || !is_uuid(std::string_view(vote_id->get_string())))
-            return wrong_field("voteId", "a UUID");
-        ballot.vote_id = to_lower_ascii(std::string_view(vote_id->get_string()));
-    }
+    const auto ballot = read_ballot(call.body);
+    if (!ballot) return ballot.error();
     return with_session(call, [&](const std::string& id) {
-        const auto count = call.app.parts().quality.vote(id, ballot);
+        const auto count = call.app.parts().quality.vote(id, *ballot);
         return count ? answer_json(wire::encode_votes(id, *count))
                      : answer_session_error(call, count.error());
     });

@@ -27,6 +27,8 @@ constexpr std::array<std::string_view, 9> kExportQuery{
 constexpr std::array<std::string_view, 1> kPreviewQuery{"n"};
 constexpr std::array<std::string_view, 1> kEventsQuery{"lastEventId"};
 constexpr std::array<std::string_view, 1> kQualityQuery{"sessionId"};
+constexpr std::array<std::string_view, 1> kSideQuery{"side"};
+constexpr std::array<std::string_view, 1> kPairsQuery{"count"};
 
 // In the order of docs/openapi.yaml.
 constexpr std::array kRoutes{
@@ -67,13 +69,24 @@ constexpr std::array kRoutes{
     Route{"DELETE", "/api/gateway/jobs/{promptId}", delete_held_job, Runs::OnWorker},
     Route{"POST", "/api/quality-test", post_quality_test, Runs::OnWorker, true},
     Route{"GET", "/api/quality-test", get_quality_test, Runs::OnWorker, false, kQualityQuery},
+    Route{"POST", "/api/quality-test/plan", post_quality_plan, Runs::OnWorker, true},
     Route{"GET", "/api/quality-sessions", list_quality_sessions, Runs::OnWorker},
     Route{"POST", "/api/quality-test/{sessionId}/pause", post_quality_pause, Runs::OnWorker},
     Route{"POST", "/api/quality-test/{sessionId}/resume", post_quality_resume, Runs::OnWorker},
     Route{"POST", "/api/quality-test/{sessionId}/cancel", post_quality_cancel, Runs::OnWorker},
     Route{"GET", "/api/quality-test/{sessionId}/images/{candidate}/{block}", get_quality_image,
+          Runs::OnWorker, false, kSideQuery},
+    Route{"GET", "/api/quality-test/{sessionId}/maps/{candidate}/{block}", get_quality_map,
+          Runs::OnWorker, false, kSideQuery},
+    Route{"GET", "/api/quality-test/{sessionId}/marks/{candidate}/{block}", get_quality_mark,
           Runs::OnWorker},
+    Route{"GET", "/api/quality-test/{sessionId}/report", get_quality_report, Runs::OnWorker},
     Route{"GET", "/api/quality-test/{sessionId}/pair", get_quality_pair, Runs::OnWorker},
+    Route{"GET", "/api/quality-test/{sessionId}/pairs", list_quality_pairs, Runs::OnWorker, false,
+          kPairsQuery},
+    Route{"GET", "/api/quality-test/{sessionId}/ballots", list_quality_ballots, Runs::OnWorker},
+    Route{"POST", "/api/quality-test/{sessionId}/ballots", post_quality_ballots, Runs::OnWorker,
+          true},
     Route{"GET", "/api/quality-test/{sessionId}/votes", list_quality_votes, Runs::OnWorker},
     Route{"POST", "/api/quality-test/{sessionId}/votes", post_quality_vote, Runs::OnWorker, true},
     Route{"GET", "/api/events", nullptr, Runs::AsStream, false, kEventsQuery},

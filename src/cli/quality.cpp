@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -39,6 +40,7 @@ struct Flags {
     std::optional<double> margin;
     std::optional<std::uint64_t> seed;
     bool simulate = false;
+    bool dry_run = false;
     std::optional<double> speed;
     std::string session_id;
     std::optional<int> left;
@@ -158,6 +160,27 @@ Result<Exit> draw_session(Session& session, const service::Config& config, const
     return exit_of_session(view.session);
 }
 
+void draw_plan_of_test(Screen& out, const quality::SessionPlan& plan) {
+    const quality::Bound bound = quality::bound_of(plan);
+    Bytes peak;
+    for (const quality::Entrant& entrant : plan.entrants)
+        if (entrant.left_out.empty()) peak = std::max(peak, entrant.forecast.peak);
+    out.line(fmt::format(
+        "{} test of {}: at most {} pictures, {} by the forecasts, {} at the peak; "
+        "nothing is begun after {}",
+        quality::test_kind_name(plan.kind), plain(plan.model), bound.images,
+        seconds_text(bound.seconds), to_gib_text(peak), seconds_text(plan.seconds_max)));
+    Table table({{"setting", Table::Align::Left},
+                 {"s", Table::Align::Right},
+                 {"MiB", Table::Align::Right},
+                 {"", Table::Align::Left}});
+    for (const quality::Entrant& entrant : plan.entrants)
+        table.row({quality::setting_words(entrant.setting),
+                   fmt::format("{:.1f}", entrant.forecast.seconds),
+                   fmt::format("{:.0f}", entrant.forecast.peak.mib()), plain(entrant.left_out)});
+    table.draw(out, 0);
+}
+
 Result<Exit> begin(Session& session, const Flags& flags, quality::TestKind kind) {
     if (!flags.model) return fail(Errc::InvalidInput, "which model? --model NAME");
     TRY_ASSIGN(const service::Config config, session.read_config(flags.config));
@@ -185,6 +208,13 @@ Result<Exit> begin(Session& session, const Flags& flags, quality::TestKind kind)
                                              .created_ms = session.world.clock.unix_ms(),
                                              .seed = session.world.random.next_u64(),
                                              .forecaster = nullptr}));
+    if (flags.dry_run) {
+        if (session.json)
+            session.answer(wire::encode_quality_plan(plan));
+        else
+            draw_plan_of_test(session.out, plan);
+        return Exit::Done;
+    }
     quality::Session fresh(std::move(plan));
     TRY_DO(service::keep_session(fresh, *store));
     if (!session.json) {
@@ -325,6 +355,8 @@ void add_order_flags(CLI::App& command, Flags& into) {
     add_number(command, "--margin", into.margin, 0.5, 50,
                "points of 100 that 'not worse' may cost; built-in 3");
     add_seed(command, "--seed", into.seed, "of all pictures and draws; else by chance");
+    command.add_flag("--dry-run", into.dry_run,
+                     "say what it would draw and take, and draw nothing");
     add_draw_flags(command, into);
 }
 
@@ -380,6 +412,7 @@ void add_quality(Commands& commands) {
                     return std::string();
                 });
     add_home_flags(voting, flags->config);
+    add_quality_look(commands, quality);
     add_quality_compare(commands, quality);
 }
 

@@ -3,12 +3,18 @@
 
 #include "quality/lab/session_json.h"
 #include "quality/lab/setting.h"
+#include "service/quality/findings.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace plimsoll::wire {
 namespace {
@@ -41,8 +47,20 @@ json::object encode_setting(const quality::Setting& setting) {
             {"vaeTiling", setting.vae_tiling}};
 }
 
+// Where it stands on the scale of 0 to 100, as findings are kept.
+json::value encode_measured(const std::vector<service::MeasuredQuality>& findings,
+                            const quality::Setting& setting) {
+    const auto found = std::ranges::find(findings, setting, &service::MeasuredQuality::setting);
+    if (found == findings.end()) return nullptr;
+    return json::object{{"points", found->quality},
+                        {"low", found->interval.low},
+                        {"high", found->interval.high},
+                        {"pairs", found->pairs}};
+}
+
 json::object encode_candidate(const quality::Session& session, const quality::Verdict& verdict,
-                              const quality::Cost& cost) {
+                              const quality::Cost& cost,
+                              const std::vector<service::MeasuredQuality>& findings) {
     const quality::SessionPlan& plan = session.plan();
     const quality::Entrant& entrant = plan.entrants[verdict.candidate];
     const auto& racing = session.progress().racing;
@@ -61,6 +79,7 @@ json::object encode_candidate(const quality::Session& session, const quality::Ve
                                ? "retention_and_defects"
                                : "defects"},
             {"quality", seen ? json::value(verdict.quality) : json::value(nullptr)},
+            {"measured", encode_measured(findings, entrant.setting)},
             {"toReference", encode_difference(verdict.to_reference)},
             {"toBest", encode_difference(verdict.to_best)},
             {"isTied", verdict.tied},
@@ -69,7 +88,13 @@ json::object encode_candidate(const quality::Session& session, const quality::Ve
             {"why", text_or_null(verdict.why)}};
 }
 
-json::object encode_picture(const std::string& session_id, const quality::Picture& picture) {
+std::string map_url(const std::string& session_id, const quality::Cell& cell) {
+    return fmt::format("/api/quality-test/{}/maps/{}/{}", session_id, cell.candidate, cell.block);
+}
+
+json::object encode_picture(const quality::SessionPlan& plan, const quality::Picture& picture,
+                            const std::optional<quality::Marks>& marks) {
+    const std::string& session_id = plan.session_id;
     const bool drawn = picture.state == quality::PictureState::Drawn;
     json::object measures;
     for (const auto& [measure, value] : picture.seen.measures)
@@ -80,7 +105,13 @@ json::object encode_picture(const std::string& session_id, const quality::Pictur
                       : picture.state == quality::PictureState::Asked ? "asked"
                                                                       : "failed"},
             {"imageUrl", drawn ? json::value(image_url(session_id, picture.cell)) : nullptr},
+            {"mapUrl", drawn && picture.seen.distance && picture.cell.candidate != plan.reference
+                           ? json::value(map_url(session_id, picture.cell))
+                           : nullptr},
             {"seconds", drawn ? json::value(picture.seconds) : nullptr},
+            {"retention", marks && marks->retention ? json::value(*marks->retention) : nullptr},
+            {"defects", marks ? json::value(marks->defects) : nullptr},
+            {"worstDefect", text_or_null(marks ? marks->worst_defect : std::string())},
             {"distance",
              picture.seen.distance ? json::value(*picture.seen.distance) : json::value(nullptr)},
             {"whyNoDistance", text_or_null(picture.seen.why_no_distance)},
@@ -122,12 +153,15 @@ json::object encode_quality(const service::QualityView& view) {
     for (const quality::Block& block : quality::blocks_of(plan))
         blocks.push_back(
             json::object{{"prompt", block.prompt}, {"seed", quality::seed_of(plan, block)}});
+    const std::vector<service::MeasuredQuality> findings = service::findings_of(session);
+    const quality::Table table = session.table();
     json::array candidates;
     for (const quality::Verdict& verdict : answer.verdicts)
-        candidates.push_back(encode_candidate(session, verdict, costs[verdict.candidate]));
+        candidates.push_back(
+            encode_candidate(session, verdict, costs[verdict.candidate], findings));
     json::array pictures;
     for (const auto& [cell, picture] : session.pictures())
-        pictures.push_back(encode_picture(plan.session_id, picture));
+        pictures.push_back(encode_picture(plan, picture, table.scores[cell.candidate][cell.block]));
     return {{"sessionId", plan.session_id},
             {"model", plan.model},
             {"testType", quality::test_kind_name(plan.kind)},
@@ -170,16 +204,100 @@ json::object encode_quality_sessions(const std::vector<history::QualitySession>&
     return {{"sessions", std::move(out)}};
 }
 
+json::object encode_quality_plan(const quality::SessionPlan& plan) {
+    const quality::Bound bound = quality::bound_of(plan);
+    json::array prompts;
+    for (const std::string& prompt : plan.prompts) prompts.emplace_back(prompt);
+    json::array candidates;
+    std::int64_t peak = 0;
+    for (std::size_t k = 0; k < plan.entrants.size(); ++k) {
+        const quality::Entrant& entrant = plan.entrants[k];
+        if (entrant.left_out.empty()) peak = std::max(peak, entrant.forecast.peak.count);
+        candidates.push_back(json::object{{"candidate", k},
+                                          {"words", quality::setting_words(entrant.setting)},
+                                          {"setting", encode_setting(entrant.setting)},
+                                          {"forecastSeconds", entrant.forecast.seconds},
+                                          {"forecastPeakBytes", entrant.forecast.peak.count},
+                                          {"leftOut", text_or_null(entrant.left_out)}});
+    }
+    return {{"model", plan.model},
+            {"testType", quality::test_kind_name(plan.kind)},
+            {"marginPoints", plan.rules.margin},
+            {"imagesMax", bound.images},
+            {"secondsMax", bound.seconds},
+            {"secondsLimit", plan.seconds_max},
+            {"peakBytesMax", peak},
+            {"blocks", plan.rules.blocks_max},
+            {"prompts", std::move(prompts)},
+            {"negative", plan.negative},
+            {"reference", plan.reference},
+            {"candidates", std::move(candidates)}};
+}
+
+json::object encode_mark(const service::DefectMark& mark) {
+    json::value place = nullptr;
+    if (mark.place)
+        place = json::object{
+            {"x", mark.place->x},
+            {"y", mark.place->y},
+            {"width", mark.place->width},
+            {"height", mark.place->height},
+            {"here", mark.place->here},
+            {"inReference",
+             mark.place->in_reference ? json::value(*mark.place->in_reference) : nullptr}};
+    return {{"candidate", mark.cell.candidate},
+            {"block", mark.cell.block},
+            {"width", mark.width},
+            {"height", mark.height},
+            {"defect", text_or_null(mark.defect)},
+            {"place", std::move(place)},
+            {"words", service::mark_words(mark)}};
+}
+
+namespace {
+
+json::object encode_side(const std::string& session_id, const quality::Cell& cell) {
+    return {{"candidate", cell.candidate},
+            {"block", cell.block},
+            {"imageUrl", image_url(session_id, cell)}};
+}
+
+json::object encode_bare_cell(const quality::Cell& cell) {
+    return {{"candidate", cell.candidate}, {"block", cell.block}};
+}
+
+}  // namespace
+
+json::object encode_pairs(const std::string& session_id, const service::PairList& pairs) {
+    json::array out;
+    for (const auto& [vote_id, pair] : pairs)
+        out.push_back(json::object{{"voteId", vote_id},
+                                   {"prompt", pair.prompt},
+                                   {"left", encode_side(session_id, pair.left)},
+                                   {"right", encode_side(session_id, pair.right)},
+                                   {"preferred", nullptr}});
+    return {{"sessionId", session_id}, {"pairs", std::move(out)}};
+}
+
+json::object encode_ballots(const std::string& session_id,
+                            const std::vector<service::KeptBallot>& ballots) {
+    constexpr std::array<std::string_view, 3> kNames{"left", "right", "neither"};
+    json::array out;
+    for (const auto& [ballot, voted_ms] : ballots)
+        out.push_back(
+            json::object{{"voteId", ballot.vote_id},
+                         {"votedMs", voted_ms},
+                         {"left", encode_bare_cell(ballot.left)},
+                         {"right", encode_bare_cell(ballot.right)},
+                         {"preferred", kNames.at(static_cast<std::size_t>(ballot.preferred))}});
+    return {{"sessionId", session_id}, {"ballots", std::move(out)}};
+}
+
 json::object encode_pair(const service::BlindPair& pair) {
-    const auto side = [&](const quality::Cell& cell) {
-        return json::object{{"candidate", cell.candidate},
-                            {"block", cell.block},
-                            {"imageUrl", image_url(pair.session_id, cell)}};
-    };
     return {{"sessionId", pair.session_id},
             {"prompt", pair.prompt},
-            {"left", side(pair.left)},
-            {"right", side(pair.right)}};
+            {"left", encode_side(pair.session_id, pair.left)},
+            {"right", encode_side(pair.session_id, pair.right)}};
 }
 
 json::object encode_votes(const std::string& session_id, const service::VoteCount& count) {

@@ -6,8 +6,10 @@
 #pragma once
 #include "base/json.h"
 #include "history/quality_session.h"
+#include "service/quality/look.h"
 #include "service/quality/quality_lab.h"
 
+#include <string>
 #include <vector>
 
 namespace plimsoll::wire {
@@ -15,6 +17,13 @@ namespace plimsoll::wire {
 [[nodiscard]] json::object encode_quality(const service::QualityView& view);
 [[nodiscard]] json::object encode_quality_sessions(
     const std::vector<history::QualitySession>& sessions);
+// What a test would be, before it is begun.
+[[nodiscard]] json::object encode_quality_plan(const quality::SessionPlan& plan);
+[[nodiscard]] json::object encode_mark(const service::DefectMark& mark);
+[[nodiscard]] json::object encode_pairs(const std::string& session_id,
+                                        const service::PairList& pairs);
+[[nodiscard]] json::object encode_ballots(const std::string& session_id,
+                                          const std::vector<service::KeptBallot>& ballots);
 [[nodiscard]] json::object encode_pair(const service::BlindPair& pair);
 [[nodiscard]] json::object encode_votes(const std::string& session_id,
                                         const service::VoteCount& count);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quality tests through the daemon: an answer with pictures, a kill in the middle, what cannot be."""
 import json
+import pathlib
 import signal
 import time
 import unittest
@@ -11,7 +12,7 @@ from daemon import Daemon
 from support import FunctionalTest
 
 # One prompt of one's own, six blocks at most: some thirty pictures. 3d-cartoon draws at 512 x 512, which is quick to draw and measure.
-ORDER = {"model": "3d-cartoon", "testType": "quick", "prompt": "a toy train", "seed": 11}
+ORDER = {"model": "3d-cartoon", "testType": "quick", "prompt": "a <toy> train", "seed": 11}
 OVER = ("done", "cancelled", "failed")
 
 
@@ -83,6 +84,79 @@ class Quality(FunctionalTest):
         self.assertEqual((status, headers["Content-Type"]), (200, "image/png"))
         self.assertTrue(body.startswith(b"\x89PNG"))
         self.vote(daemon, session)
+        self.look(daemon, session, done)
+        self.votes_as_files(daemon, session)
+        self.report(daemon, session)
+
+    def look(self, daemon, session, done):
+        """Small pictures, a map of what differs, and what was lost where."""
+        shown = next(p for p in done["pictures"] if p["mapUrl"])
+        status, headers, body = daemon.ask("GET", shown["imageUrl"] + "?side=128")
+        self.assertEqual((status, headers["Content-Type"], body[:3]), (200, "image/jpeg", b"\xff\xd8\xff"))
+        self.assertLess(len(body), 20_000)
+        status, headers, body = daemon.ask("GET", shown["mapUrl"] + "?side=256")
+        self.assertEqual((status, headers["Content-Type"]), (200, "image/png"))
+        self.assertIn("max-age", headers["Cache-Control"])
+        self.assertEqual(int.from_bytes(body[16:20]), 256)
+        where = f"/api/quality-test/{session}"
+        status, mark = daemon.get(f"{where}/marks/{shown['candidate']}/{shown['block']}")
+        self.assertEqual(status, 200, mark)
+        if mark["place"]:
+            self.assertLessEqual(mark["place"]["x"] + mark["place"]["width"], mark["width"])
+            self.assertIn(mark["defect"], mark["words"])
+        self.assertEqual(daemon.get(f"{where}/maps/{done['reference']}/0")[0], 404)
+        self.assertEqual(daemon.get(f"{where}/maps/0/99")[0], 404)
+        self.assertEqual(daemon.get(f"{where}/images/0/0?side=7")[0], 400)
+        answer = self.run_json("quality", "look", session, "--candidate", shown["candidate"], "--block", shown["block"])
+        self.assertTrue(pathlib.Path(answer.pop("file")).is_file())
+        self.assertEqual(answer, mark)
+
+    def votes_as_files(self, daemon, session):
+        where = f"/api/quality-test/{session}"
+        status, listed = daemon.get(f"{where}/pairs?count=3")
+        self.assertEqual((status, len(listed["pairs"])), (200, 3), listed)
+        pairs = self.home / "pairs.json"
+        self.assertEqual(self.run_json("quality", "pairs", session, "--count", 3, "--output", pairs)["pairs"], 3)
+        judged = json.loads(pairs.read_text())
+        for pair in judged["pairs"][:2]:
+            self.assertTrue(pathlib.Path(pair["left"]["file"]).is_file())
+            pair["preferred"] = "right"
+        pairs.write_text(json.dumps(judged))
+        for _ in range(2):
+            answer = self.run_json("quality", "votes", session, "--import", pairs, "--output", self.home / "votes.json")
+            self.assertEqual(answer["votes"], 3)
+        kept = json.loads((self.home / "votes.json").read_text())
+        self.assertEqual(daemon.get(f"{where}/ballots"), (200, kept))
+        status, votes = daemon.post(f"{where}/ballots", {"ballots": kept["ballots"]})
+        self.assertEqual((status, votes["votes"]), (200, 3))
+        wrong = [{**kept["ballots"][0], "preferred": "both"}]
+        self.assertEqual(daemon.post(f"{where}/ballots", {"ballots": wrong})[0], 400)
+        self.assertEqual(daemon.post(f"{where}/ballots", {"ballots": []})[0], 400)
+
+    def report(self, daemon, session):
+        status, headers, body = daemon.ask("GET", f"/api/quality-test/{session}/report")
+        self.assertEqual((status, headers["Content-Type"]), (200, "text/html; charset=utf-8"))
+        self.assertIn("attachment", headers["Content-Disposition"])
+        html = body.decode()
+        self.assertIn("a &lt;toy&gt; train", html)
+        self.assertGreater(html.count("data:image/jpeg;base64,"), 6)
+        for never in ("<toy>", "<script", "http://", "https://", str(self.home)):
+            self.assertNotIn(never, html)
+        self.run_json("quality", "report", session, "--output", self.home / "report.html")
+        self.assertEqual((self.home / "report.html").read_bytes(), body)
+
+    def test_a_plan_is_told_before_anything_is_drawn(self):
+        comfyui, _ = self.comfyui()
+        daemon = self.daemon(comfyui["port"])
+        begun = self.begin(daemon)
+        status, plan = daemon.post("/api/quality-test/plan", ORDER)
+        self.assertEqual(status, 200, plan)
+        for key in ("imagesMax", "secondsMax", "secondsLimit", "marginPoints", "reference", "prompts"):
+            self.assertEqual(plan[key], begun[key], key)
+        self.assertEqual([c["setting"] for c in plan["candidates"]], [c["setting"] for c in begun["candidates"]])
+        self.assertEqual(plan["peakBytesMax"], max(c["forecastPeakBytes"] for c in plan["candidates"] if not c["leftOut"]))
+        self.assertEqual(len(daemon.get("/api/quality-sessions")[1]["sessions"]), 1)
+        self.assertEqual(daemon.post("/api/quality-test/plan", {**ORDER, "model": "no-such-model"})[0], 404)
 
     def vote(self, daemon, session):
         status, pair = daemon.get(f"/api/quality-test/{session}/pair")

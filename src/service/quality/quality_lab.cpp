@@ -184,9 +184,29 @@ void QualityLab::publish(const std::string& session_id, Session session) {
         open_.at(session_id).session = std::move(session);
 }
 
-Result<QualityView> QualityLab::begin(const QualityOrder& order) {
+// With the store's lock held, which guards the models too.
+Result<quality::SessionPlan> QualityLab::plan_with(const QualityOrder& order, const std::string& id,
+                                                   std::uint64_t seed) {
     TRY_ASSIGN(const auto upstream, parts_.comfyui.reach());
     const std::shared_ptr<const Place> place = parts_.place();
+    if (models_.folders() != place->config.models_dirs.value)
+        models_ = ModelLibrary(place->config.models_dirs.value);
+    return plan_session(order, {.place = *place,
+                                .upstream = *upstream,
+                                .models = models_,
+                                .session_id = id,
+                                .drawn_by = std::string(kDrawnByDaemon),
+                                .created_ms = parts_.clock.unix_ms(),
+                                .seed = seed,
+                                .forecaster = parts_.forecaster});
+}
+
+Result<quality::SessionPlan> QualityLab::plan(const QualityOrder& order) {
+    const std::lock_guard guard(store_mutex_);
+    return plan_with(order, "", 0);
+}
+
+Result<QualityView> QualityLab::begin(const QualityOrder& order) {
     std::string id;
     std::uint64_t seed = 0;
     {
@@ -199,17 +219,7 @@ Result<QualityView> QualityLab::begin(const QualityOrder& order) {
         seed = ids_.next_u64();
     }
     const std::lock_guard guard(store_mutex_);
-    if (models_.folders() != place->config.models_dirs.value)
-        models_ = ModelLibrary(place->config.models_dirs.value);
-    TRY_ASSIGN(quality::SessionPlan plan,
-               plan_session(order, {.place = *place,
-                                    .upstream = *upstream,
-                                    .models = models_,
-                                    .session_id = id,
-                                    .drawn_by = std::string(kDrawnByDaemon),
-                                    .created_ms = parts_.clock.unix_ms(),
-                                    .seed = seed,
-                                    .forecaster = parts_.forecaster}));
+    TRY_ASSIGN(quality::SessionPlan plan, plan_with(order, id, seed));
     Session session(std::move(plan));
     TRY_ASSIGN(history::Store* const kept, store());
     TRY_DO(keep_session(session, *kept));
@@ -324,6 +334,30 @@ Result<VoteCount> QualityLab::vote(std::string_view session_id, const Ballot& ba
     TRY_ASSIGN(history::Store* const known, store());
     const std::lock_guard lock(mutex_);
     return cast_vote(session, *known, ballot, parts_.clock.unix_ms(), ids_);
+}
+
+Result<PairList> QualityLab::next_pairs(std::string_view session_id, std::size_t count) {
+    TRY_ASSIGN(const Session session, read(session_id));
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const known, store());
+    const std::lock_guard lock(mutex_);
+    return next_blind_pairs(session, *known, count, ids_);
+}
+
+Result<std::vector<KeptBallot>> QualityLab::ballots(std::string_view session_id) {
+    TRY_ASSIGN(const Session session, read(session_id));
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const known, store());
+    return list_ballots(session, *known);
+}
+
+Result<VoteCount> QualityLab::vote_all(std::string_view session_id,
+                                       std::span<const Ballot> ballots) {
+    TRY_ASSIGN(const Session session, read(session_id));
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const known, store());
+    const std::lock_guard lock(mutex_);
+    return cast_votes(session, *known, ballots, parts_.clock.unix_ms(), ids_);
 }
 
 Result<std::filesystem::path> QualityLab::picture_file(std::string_view session_id,

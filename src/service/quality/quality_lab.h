@@ -27,6 +27,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -72,6 +73,8 @@ class QualityLab {
     // Unavailable without ComfyUI, LimitExceeded when kSessionsOpenMax are open; else as
     // plan_session.
     [[nodiscard]] Result<QualityView> begin(const QualityOrder& order);
+    // What begin() would begin: nothing is kept, nothing is drawn.
+    [[nodiscard]] Result<quality::SessionPlan> plan(const QualityOrder& order);
     // NotFound lists the known ones.
     [[nodiscard]] Result<QualityView> find(std::string_view session_id);
     [[nodiscard]] Result<std::vector<history::QualitySession>> list();
@@ -84,6 +87,11 @@ class QualityLab {
     // InvalidInput unless both pictures are of one block and were drawn.
     [[nodiscard]] Result<VoteCount> vote(std::string_view session_id, const Ballot& ballot);
     [[nodiscard]] Result<VoteCount> count_votes(std::string_view session_id);
+    // For scripts and files: many pairs, all votes, and votes that were cast elsewhere.
+    [[nodiscard]] Result<PairList> next_pairs(std::string_view session_id, std::size_t count);
+    [[nodiscard]] Result<std::vector<KeptBallot>> ballots(std::string_view session_id);
+    [[nodiscard]] Result<VoteCount> vote_all(std::string_view session_id,
+                                             std::span<const Ballot> ballots);
     // The file of a picture. NotFound where there is none.
     [[nodiscard]] Result<std::filesystem::path> picture_file(std::string_view session_id,
                                                              const quality::Cell& cell);
@@ -107,6 +115,8 @@ class QualityLab {
         const std::function<Result<void>(quality::Session&)>& apply);
     [[nodiscard]] Result<quality::Session> read(std::string_view session_id);
     [[nodiscard]] Result<history::Store*> store();  // with the store's lock held
+    [[nodiscard]] Result<quality::SessionPlan> plan_with(const QualityOrder& order,
+                                                         const std::string& id, std::uint64_t seed);
     [[nodiscard]] QualityView view_of(quality::Session session);
 
     Parts parts_;

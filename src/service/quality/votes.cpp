@@ -3,6 +3,8 @@
 
 #include "base/json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <map>
@@ -28,22 +30,32 @@ std::string encode_ballot(const Ballot& ballot) {
                      {"preferred", kNames.at(static_cast<std::size_t>(ballot.preferred))}});
 }
 
-std::optional<quality::Vote> vote_of(std::string_view text) {
-    const auto value = parse_json(text);
-    if (!value) return std::nullopt;
-    const auto candidate = [&](std::string_view side) -> std::optional<std::int64_t> {
-        const json::value* const cell = find(*value, side);
-        return cell == nullptr ? std::nullopt : find_int(*cell, "candidate");
+std::optional<Ballot> ballot_of(const json::value& value) {
+    const auto cell = [&](std::string_view side) -> std::optional<Cell> {
+        const json::value* const found = find(value, side);
+        if (found == nullptr) return std::nullopt;
+        const auto candidate = find_int(*found, "candidate");
+        const auto block = find_int(*found, "block");
+        if (!candidate || !block || *candidate < 0 || *block < 0) return std::nullopt;
+        return Cell{static_cast<std::size_t>(*candidate), static_cast<std::size_t>(*block)};
     };
-    const auto left = candidate("left");
-    const auto right = candidate("right");
-    const auto preferred = find_string(*value, "preferred");
-    if (!left || !right || *left < 0 || *right < 0 || !preferred) return std::nullopt;
-    return quality::Vote{.first = static_cast<std::size_t>(*left),
-                         .second = static_cast<std::size_t>(*right),
-                         .preferred = *preferred == "left"    ? quality::Preferred::First
-                                      : *preferred == "right" ? quality::Preferred::Second
-                                                              : quality::Preferred::Neither};
+    const auto left = cell("left");
+    const auto right = cell("right");
+    const auto preferred = find_string(value, "preferred");
+    if (!left || !right || (preferred != "left" && preferred != "right" && preferred != "neither"))
+        return std::nullopt;
+    return Ballot{.vote_id = {},
+                  .left = *left,
+                  .right = *right,
+                  .preferred = *preferred == "left"    ? quality::Preferred::First
+                               : *preferred == "right" ? quality::Preferred::Second
+                                                       : quality::Preferred::Neither};
+}
+
+quality::Vote vote_of(const Ballot& ballot) {
+    return {.first = ballot.left.candidate,
+            .second = ballot.right.candidate,
+            .preferred = ballot.preferred};
 }
 
 bool is_drawn(const Session& session, const Cell& cell) {
@@ -67,23 +79,13 @@ std::vector<std::size_t> votable(const Session& session) {
 }
 
 Result<std::vector<quality::Vote>> votes_of(const Session& session, history::Store& store) {
-    TRY_ASSIGN(const auto rows, store.list_votes(session.plan().session_id));
+    TRY_ASSIGN(const auto ballots, list_ballots(session, store));
     std::vector<quality::Vote> votes;
-    for (const history::QualityVote& row : rows)
-        if (const auto vote = vote_of(row.vote_json)) votes.push_back(*vote);
+    for (const KeptBallot& kept : ballots) votes.push_back(vote_of(kept.ballot));
     return votes;
 }
 
-}  // namespace
-
-Result<VoteCount> count_votes(const Session& session, history::Store& store) {
-    TRY_ASSIGN(const auto votes, votes_of(session, store));
-    return VoteCount{.standings = quality::stand(session.plan().entrants.size(), votes),
-                     .candidates = votable(session)};
-}
-
-Result<BlindPair> next_blind_pair(const Session& session, history::Store& store) {
-    TRY_ASSIGN(const auto votes, votes_of(session, store));
+Result<BlindPair> blind_pair(const Session& session, std::span<const quality::Vote> votes) {
     const quality::SessionPlan& plan = session.plan();
     const auto pair =
         quality::next_pair(quality::stand(plan.entrants.size(), votes), votable(session), votes);
@@ -106,17 +108,110 @@ Result<BlindPair> next_blind_pair(const Session& session, history::Store& store)
                      .right = {swap ? pair->first : pair->second, block}};
 }
 
-Result<VoteCount> cast_vote(const Session& session, history::Store& store, const Ballot& ballot,
-                            std::int64_t now_ms, Random& ids) {
+Result<void> check_ballot(const Session& session, const Ballot& ballot) {
     if (ballot.left.block != ballot.right.block || ballot.left.candidate == ballot.right.candidate)
         return fail(Errc::InvalidInput, "a vote is between two settings of one block");
     if (!is_drawn(session, ballot.left) || !is_drawn(session, ballot.right))
         return fail(Errc::InvalidInput, "a vote is between two pictures that were drawn");
+    return {};
+}
+
+}  // namespace
+
+Result<VoteCount> count_votes(const Session& session, history::Store& store) {
+    TRY_ASSIGN(const auto votes, votes_of(session, store));
+    return VoteCount{.standings = quality::stand(session.plan().entrants.size(), votes),
+                     .candidates = votable(session)};
+}
+
+Result<BlindPair> next_blind_pair(const Session& session, history::Store& store) {
+    TRY_ASSIGN(const auto votes, votes_of(session, store));
+    return blind_pair(session, votes);
+}
+
+Result<PairList> next_blind_pairs(const Session& session, history::Store& store, std::size_t count,
+                                  Random& ids) {
+    TRY_ASSIGN(auto votes, votes_of(session, store));
+    PairList pairs;
+    while (pairs.size() < std::min(count, kPairsListedMax)) {
+        TRY_ASSIGN(BlindPair pair, blind_pair(session, votes));
+        votes.push_back({.first = pair.left.candidate,
+                         .second = pair.right.candidate,
+                         .preferred = quality::Preferred::Neither});
+        pairs.push_back({.vote_id = ids.next_uuid(), .pair = std::move(pair)});
+    }
+    return pairs;
+}
+
+Result<VoteCount> cast_vote(const Session& session, history::Store& store, const Ballot& ballot,
+                            std::int64_t now_ms, Random& ids) {
+    TRY_DO(check_ballot(session, ballot));
     TRY_DO(store.keep_vote({.vote_id = ballot.vote_id.empty() ? ids.next_uuid() : ballot.vote_id,
                             .session_id = session.plan().session_id,
                             .voted_ms = now_ms,
                             .vote_json = encode_ballot(ballot)}));
     return count_votes(session, store);
+}
+
+Result<VoteCount> cast_votes(const Session& session, history::Store& store,
+                             std::span<const Ballot> ballots, std::int64_t now_ms, Random& ids) {
+    if (ballots.size() > kBallotsAtOnceMax)
+        return fail(Errc::LimitExceeded,
+                    fmt::format("{} votes at once, at most {}", ballots.size(), kBallotsAtOnceMax));
+    for (std::size_t i = 0; i < ballots.size(); ++i)
+        if (const auto right = check_ballot(session, ballots[i]); !right)
+            return fail(right.error().code,
+                        fmt::format("vote {}: {}", i + 1, right.error().message));
+    for (const Ballot& ballot : ballots)
+        TRY_DO(
+            store.keep_vote({.vote_id = ballot.vote_id.empty() ? ids.next_uuid() : ballot.vote_id,
+                             .session_id = session.plan().session_id,
+                             .voted_ms = now_ms,
+                             .vote_json = encode_ballot(ballot)}));
+    return count_votes(session, store);
+}
+
+Result<std::vector<Ballot>> parse_ballots(std::string_view text) {
+    TRY_ASSIGN(const json::value value, parse_json(text));
+    const json::value* list = find(value, "ballots");
+    if (list == nullptr) list = find(value, "pairs");
+    if (list == nullptr || !list->is_array())
+        return fail(Errc::Corrupt, "a file of votes has a list named ballots or pairs");
+    if (list->get_array().size() > kBallotsAtOnceMax)
+        return fail(Errc::LimitExceeded, fmt::format("{} votes at once, at most {}",
+                                                     list->get_array().size(), kBallotsAtOnceMax));
+    std::vector<Ballot> ballots;
+    for (std::size_t i = 0; i < list->get_array().size(); ++i) {
+        const json::value& one = list->get_array()[i];
+        const json::value* const preferred = find(one, "preferred");
+        if (preferred != nullptr && preferred->is_null()) continue;
+        auto ballot = ballot_of(one);
+        if (!ballot)
+            return fail(Errc::Corrupt,
+                        fmt::format("vote {} needs left and right {{candidate, block}} and "
+                                    "preferred: left, right or neither",
+                                    i + 1));
+        const auto vote_id = find_string(one, "voteId").value_or("");
+        if (vote_id.size() > 64)
+            return fail(Errc::Corrupt, fmt::format("vote {} has a voteId of {} characters", i + 1,
+                                                   vote_id.size()));
+        ballot->vote_id = vote_id;
+        ballots.push_back(std::move(*ballot));
+    }
+    return ballots;
+}
+
+Result<std::vector<KeptBallot>> list_ballots(const Session& session, history::Store& store) {
+    TRY_ASSIGN(const auto rows, store.list_votes(session.plan().session_id));
+    std::vector<KeptBallot> ballots;
+    for (const history::QualityVote& row : rows) {
+        const auto value = parse_json(row.vote_json);
+        auto ballot = value ? ballot_of(*value) : std::nullopt;
+        if (!ballot) continue;
+        ballot->vote_id = row.vote_id;
+        ballots.push_back({.ballot = std::move(*ballot), .voted_ms = row.voted_ms});
+    }
+    return ballots;
 }
 
 }  // namespace plimsoll::service

@@ -210,6 +210,24 @@ test('every call takes an AbortSignal last, before it starts and while it runs',
   }
 })
 
+test('every call of the lab takes an AbortSignal last', async () => {
+  const lab = new lib.QualityTester({ baseUrl })
+  const calls = {
+    quickQualityTest: (signal) => lab.quickQualityTest('sdxl-base', {}, undefined, signal), startQualityTest: (signal) => lab.startQualityTest('sdxl-base', 'quick', {}, signal),
+    planQualityTest: (signal) => lab.planQualityTest('sdxl-base', 'quick', {}, signal), getTestStatus: (signal) => lab.getTestStatus('x', signal), sessions: (signal) => lab.sessions(signal),
+    pauseTest: (signal) => lab.pauseTest('x', signal), resumeTest: (signal) => lab.resumeTest('x', signal), cancelTest: (signal) => lab.cancelTest('x', signal),
+    nextPair: (signal) => lab.nextPair('x', signal), vote: (signal) => lab.vote('x', {}, signal), votes: (signal) => lab.votes('x', signal), pairs: (signal) => lab.pairs('x', 2, signal),
+    ballots: (signal) => lab.ballots('x', signal), castBallots: (signal) => lab.castBallots('x', [], signal), mark: (signal) => lab.mark('x', 0, 0, signal),
+  }
+  const methods = Object.getOwnPropertyNames(lib.QualityTester.prototype).filter((name) => !['constructor', 'change', 'pictureUrl', 'mapUrl', 'reportUrl'].includes(name))
+  assert.deepEqual(Object.keys(calls).sort(), methods.sort())
+  for (const [name, call] of Object.entries(calls)) {
+    const before = new AbortController()
+    before.abort()
+    await assert.rejects(call(before.signal), { name: 'AbortError' }, name)
+  }
+})
+
 test('a job is cancelled', async () => {
   const url = await startDaemon(5)
   const slow = new lib.ResourceManager({ baseUrl: url })
@@ -263,6 +281,9 @@ test('a quality test is begun, watched, paused, resumed and cancelled', async ()
   const order = { prompt: 'a toy train', seed: 11 }
   const begun = await lab.startQualityTest('3d-cartoon', 'quick', order)
   assert.ok(begun.imagesMax > 10 && begun.secondsMax > 0 && begun.candidates.length > 1)
+  const plan = await lab.planQualityTest('3d-cartoon', 'quick', order)
+  assert.deepEqual([plan.imagesMax, plan.secondsMax, plan.reference], [begun.imagesMax, begun.secondsMax, begun.reference])
+  assert.ok(plan.peakBytesMax > 0)
   assert.equal((await lab.sessions())[0].sessionId, begun.sessionId)
   await lab.pauseTest(begun.sessionId)
   const until = async (met) => {
@@ -276,6 +297,20 @@ test('a quality test is begun, watched, paused, resumed and cancelled', async ()
   const paused = await until((session) => session.state === 'paused')
   await lab.resumeTest(begun.sessionId)
   await until((session) => session.drawn > paused.drawn)
+  // Pictures, what they lost for, votes as files, the report.
+  const seen = await until((session) => session.pictures.filter((one) => one.state === 'drawn').length > 2)
+  const { candidate, block } = seen.pictures.find((one) => one.mapUrl !== null)
+  const bytesOf = async (url) => Buffer.from(await (await fetch(url)).arrayBuffer())
+  assert.equal((await bytesOf(lab.pictureUrl(begun.sessionId, candidate, block, 64))).subarray(0, 2).toString('hex'), 'ffd8')
+  assert.equal((await bytesOf(lab.mapUrl(begun.sessionId, candidate, block, 64))).subarray(1, 4).toString(), 'PNG')
+  assert.equal((await lab.mark(begun.sessionId, candidate, block)).candidate, candidate)
+  const { pairs } = await lab.pairs(begun.sessionId, 3)
+  const cell = (side) => ({ candidate: side.candidate, block: side.block })
+  const judged = pairs.map(({ voteId, left, right }) => ({ voteId, left: cell(left), right: cell(right), preferred: 'right' }))
+  assert.equal((await lab.castBallots(begun.sessionId, judged)).votes, 3)
+  assert.equal((await lab.castBallots(begun.sessionId, judged)).votes, 3)
+  assert.deepEqual((await lab.ballots(begun.sessionId)).ballots.map((one) => one.voteId).sort(), judged.map((one) => one.voteId).sort())
+  assert.match((await bytesOf(lab.reportUrl(begun.sessionId))).toString(), /<!doctype html>[^]*data:image\/jpeg/)
   await lab.cancelTest(begun.sessionId)
   await until((session) => session.state === 'cancelled')
   await assert.rejects(lab.getTestStatus('00000000-0000-4000-8000-000000000000'), (error) => error instanceof lib.PlimsollError && error.status === 404)

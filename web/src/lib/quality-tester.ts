@@ -6,13 +6,19 @@
 //   const result = await lab.quickQualityTest('sdxl-base')
 //   console.log(result.answer.words)
 import { ResourceManager } from './resource-manager'
-import type { QualityBallot, QualityPair, QualityRequest, QualitySession, QualitySessionRow, QualityVotes } from './types'
+import type {
+  QualityBallot, QualityBallotList, QualityBallots, QualityMark, QualityPair, QualityPairs, QualityPlan, QualityRequest, QualitySession, QualitySessionRow,
+  QualityVotes,
+} from './types'
 
 const kPollMs = 2_000 // chosen: a picture takes ten seconds and more
 
 export function isOver(session: QualitySession): boolean {
   return session.state === 'done' || session.state === 'cancelled' || session.state === 'failed'
 }
+
+const addressOf = (sessionId: string): string => `/api/quality-test/${encodeURIComponent(sessionId)}`
+const sideOf = (side?: number): string => (side === undefined ? '' : `?side=${side}`)
 
 export type QualityWishes = Omit<QualityRequest, 'model' | 'testType'>
 
@@ -35,6 +41,12 @@ export class QualityTester extends ResourceManager {
   ): Promise<QualitySession> {
     return this.post('/api/quality-test', { ...wishes, model, testType }, signal)
   }
+  /** What such a test would draw and take at most: nothing is begun. */
+  planQualityTest(
+    model: string, testType: QualityRequest['testType'] = 'full', wishes: QualityWishes = {}, signal?: AbortSignal,
+  ): Promise<QualityPlan> {
+    return this.post('/api/quality-test/plan', { ...wishes, model, testType }, signal)
+  }
   getTestStatus(sessionId: string, signal?: AbortSignal): Promise<QualitySession> {
     return this.get(`/api/quality-test?sessionId=${encodeURIComponent(sessionId)}`, signal)
   }
@@ -47,17 +59,42 @@ export class QualityTester extends ResourceManager {
 
   /** Two pictures of one prompt and seed, those whose comparison teaches most. */
   nextPair(sessionId: string, signal?: AbortSignal): Promise<QualityPair> {
-    return this.get(`/api/quality-test/${encodeURIComponent(sessionId)}/pair`, signal)
+    return this.get(`${addressOf(sessionId)}/pair`, signal)
   }
   vote(sessionId: string, ballot: QualityBallot, signal?: AbortSignal): Promise<QualityVotes> {
-    return this.post(`/api/quality-test/${encodeURIComponent(sessionId)}/votes`, ballot, signal)
+    return this.post(`${addressOf(sessionId)}/votes`, ballot, signal)
   }
   votes(sessionId: string, signal?: AbortSignal): Promise<QualityVotes> {
-    return this.get(`/api/quality-test/${encodeURIComponent(sessionId)}/votes`, signal)
+    return this.get(`${addressOf(sessionId)}/votes`, signal)
   }
 
+  /** As many pairs to be judged in one sitting; with `preferred` filled in they are ballots for castBallots. */
+  pairs(sessionId: string, count?: number, signal?: AbortSignal): Promise<QualityPairs> {
+    return this.get(`${addressOf(sessionId)}/pairs${count === undefined ? '' : `?count=${count}`}`, signal)
+  }
+  /** All votes, oldest first. */
+  ballots(sessionId: string, signal?: AbortSignal): Promise<QualityBallots> { return this.get(`${addressOf(sessionId)}/ballots`, signal) }
+  /** Votes that were cast elsewhere, all or none; one with a voteId that is known counts once. */
+  castBallots(sessionId: string, ballots: QualityBallotList['ballots'], signal?: AbortSignal): Promise<QualityVotes> {
+    return this.post(`${addressOf(sessionId)}/ballots`, { ballots }, signal)
+  }
+  /** What a picture lost for, and where that is to be seen. */
+  mark(sessionId: string, candidate: number, block: number, signal?: AbortSignal): Promise<QualityMark> {
+    return this.get(`${addressOf(sessionId)}/marks/${candidate}/${block}`, signal)
+  }
+  /** Where a browser fetches a picture; with `side` a small JPEG whose longer side has at most so many pixels. */
+  pictureUrl(sessionId: string, candidate: number, block: number, side?: number): string {
+    return this.url(`${addressOf(sessionId)}/images/${candidate}/${block}${sideOf(side)}`)
+  }
+  /** ... and what differs from the reference, where comparing pixels says something (`mapUrl` of the picture). */
+  mapUrl(sessionId: string, candidate: number, block: number, side?: number): string {
+    return this.url(`${addressOf(sessionId)}/maps/${candidate}/${block}${sideOf(side)}`)
+  }
+  /** ... and the whole test as one HTML file. */
+  reportUrl(sessionId: string): string { return this.url(`${addressOf(sessionId)}/report`) }
+
   private change(sessionId: string, what: 'pause' | 'resume' | 'cancel', signal?: AbortSignal): Promise<QualitySession> {
-    return this.post(`/api/quality-test/${encodeURIComponent(sessionId)}/${what}`, undefined, signal)
+    return this.post(`${addressOf(sessionId)}/${what}`, undefined, signal)
   }
 }
 

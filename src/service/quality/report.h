@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A quality session as one HTML file that opens anywhere: numbers, plot and pictures are in it,
+// nothing is fetched, no script runs. Texts are escaped; prompts come from anybody.
+//
+// Enters through: files of pictures.   Leaves through: HTML.   Threads: no shared state.
+#pragma once
+#include "quality/lab/session.h"
+#include "service/quality/votes.h"
+
+#include <cstddef>
+#include <string>
+
+namespace plimsoll::service {
+
+// Chosen: a page that a mail still carries. 24 pictures of 400 pixels are half a megabyte.
+inline constexpr std::size_t kReportPictures = 80;
+inline constexpr std::size_t kReportPictureBytes = std::size_t{6} << 20;
+inline constexpr int kReportPictureSide = 384;
+
+// Pictures whose file is gone are said to be; it never fails.
+[[nodiscard]] std::string write_report(const quality::Session& session, const VoteCount& votes);
+
+}  // namespace plimsoll::service
