@@ -51,8 +51,9 @@ export function formatPercent(share: Maybe, digits = 0): string {
   return known(share) ? `${(share * 100).toFixed(digits)} %` : kUnknown
 }
 
+// What rounds to nothing has no sign.
 export function formatNumber(value: Maybe, digits = 0): string {
-  return known(value) ? value.toFixed(digits) : kUnknown
+  return known(value) ? value.toFixed(digits).replace(/^-(0(?:\.0+)?)$/, '$1') : kUnknown
 }
 
 export function formatUnit(value: Maybe, unit: string, digits = 0): string {

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -25,11 +26,15 @@ Result<const quality::Picture*> drawn(const Session& session, const Cell& cell) 
     return picture;
 }
 
+// What costs less is not shown as a fault (chosen: a point of the hundred).
+constexpr double kCostLeast = 1;
+
 // The part of its marks that cost the most.
 std::string worst_of(const Session& session, const Cell& cell) {
     if (cell.candidate == session.plan().reference) return "";
     const auto marks = session.table().scores[cell.candidate][cell.block];
-    if (!marks) return "";
+    if (!marks || std::min(marks->retention.value_or(100), marks->defects) > 100 - kCostLeast)
+        return "";
     if (marks->retention && *marks->retention < marks->defects)
         return std::string(quality::kDifference);
     return marks->worst_defect;

@@ -17,6 +17,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -159,7 +160,12 @@ TEST_F(LookTest, votes_go_out_as_pairs_and_come_back_once) {
         EXPECT_EQ(ballots->size(), 4);
         EXPECT_EQ(cast_votes(*session_, store_, *ballots, 1, ids)->standings.votes, 4);
     }
-    EXPECT_EQ(list_ballots(*session_, store_)->front().ballot.left, pairs[0].pair.left);
+    const auto kept = list_ballots(*session_, store_).value();
+    const auto same = std::ranges::find(kept, pairs[0].vote_id,
+                                        [](const KeptBallot& one) { return one.ballot.vote_id; });
+    ASSERT_NE(same, kept.end());
+    EXPECT_EQ(same->ballot.left, pairs[0].pair.left);
+    EXPECT_EQ(same->ballot.preferred, quality::Preferred::First);
     for (const char* const wrong :
          {"{}", "[]", R"({"ballots":[{}]})",
           R"({"ballots":[{"left":1,"right":2,"preferred":"x"}]})", "no JSON"})

@@ -175,7 +175,7 @@ class Report {
         constexpr double kHeight = 380;
         constexpr double kLeft = 56;
         constexpr double kRight = 30;
-        constexpr double kTop = 20;
+        constexpr double kTop = 34;
         constexpr double kBottom = 46;
         double seconds_most = 0;
         double low = 100;
@@ -207,10 +207,10 @@ class Report {
             const double seconds = seconds_most * i / 4;
             add("<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" "
                 "stroke=\"currentColor\" opacity=\"0.15\"/><text x=\"{:.1f}\" y=\"{:.1f}\" "
-                "text-anchor=\"end\">{:.0f}</text><text x=\"{:.1f}\" y=\"{:.1f}\" "
+                "text-anchor=\"end\">{:.{}f}</text><text x=\"{:.1f}\" y=\"{:.1f}\" "
                 "text-anchor=\"middle\">{:.1f}</text>\n",
                 kLeft, kWidth - kRight, y_of(points), y_of(points), kLeft - 8, y_of(points) + 4,
-                points, x_of(seconds), kHeight - kBottom + 20, seconds);
+                points, high - low < 8 ? 1 : 0, x_of(seconds), kHeight - kBottom + 20, seconds);
         }
         add("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">seconds a picture</text>"
             "<text x=\"4\" y=\"14\">points</text>\n",

@@ -77,7 +77,7 @@ test('the plot shows a picture for each point, by pointer and by key', async () 
   const named = async (): Promise<string> => await page.locator('.plot figcaption strong').textContent() ?? ''
   await points.nth(0).focus()
   const first = await named()
-  await points.nth(1).hover()
+  await points.nth(1).locator('circle').hover()
   expect(await named()).not.toBe(first)
   await expect.poll(() => page.locator('.plot figure img').evaluate((image: HTMLImageElement) => image.naturalWidth)).toBe(384)
   await points.nth(1).focus()
@@ -141,8 +141,9 @@ test('votes are blind, by keys, and say when they are too few', async () => {
   }
   expect(await count.textContent()).toContain('Not enough votes')
   // Typing a number elsewhere is no vote.
-  await page.getByLabel('Minutes of drawing at most').fill('10')
-  await page.waitForLoadState('networkidle')
+  await page.getByRole('button', { name: 'Begin another' }).click()
+  await page.getByLabel('Minutes of drawing at most').fill('120')
+  await expect.poll(() => page.locator('[data-test=bound]').textContent(), { timeout: 20_000 }).toContain('2 h 00 min')
   expect(await count.textContent()).toContain('3 votes')
   const { ballots } = await ask<{ ballots: { voteId: string; preferred: string }[] }>(`/api/quality-test/${finished}/ballots`)
   expect(ballots.map((one) => one.preferred)).toEqual(['left', 'neither', 'right'])
@@ -209,6 +210,7 @@ for (const [theme, language, width] of [['light', 'en', 1440], ['dark', 'en', 14
     await page.goto(`${daemon.url}/#/lab/${finished}`)
     await page.reload()
     await page.locator('g.point').first().waitFor({ timeout: 30_000 })
+    await page.locator('[aria-labelledby=lab-begin] header button').click()
     await page.locator('[data-test=bound]').waitFor({ timeout: 20_000 })
     await page.locator('.cell.drawn').nth(1).click()
     await page.locator('[data-test=lab-mark], .stage').first().waitFor()
