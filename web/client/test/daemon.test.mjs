@@ -4,7 +4,9 @@
 // `plimsoll serve --simulate` on a free port. PLIMSOLL_BINARY is the program.
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -261,7 +263,12 @@ test('what goes wrong is a PlimsollError with the daemon\'s own code', async () 
   const stop = new AbortController()
   stop.abort()
   await assert.rejects(plimsoll.health(stop.signal), { name: 'AbortError' })
-  await assert.rejects(new lib.ResourceManager({ baseUrl, timeoutMs: 0 }).doctor(), { code: 'unavailable', status: 0 })
+  // One that listens and never answers: the daemon itself would be too quick at times.
+  const silent = createServer(() => {}).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  await assert.rejects(new lib.ResourceManager({ baseUrl: `http://127.0.0.1:${silent.address().port}`, timeoutMs: 50 }).doctor(), { code: 'unavailable', status: 0 })
+  silent.closeAllConnections()
+  silent.close()
 })
 
 test('a token is shown where one is asked for', async () => {
