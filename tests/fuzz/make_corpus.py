@@ -196,13 +196,18 @@ for name, head in {
     "old": b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "answer": b"HTTP/1.1 200 OK\r\nContent-Type: x\r\nTransfer-Encoding: chunked\r\n\r\n3;x=1\r\nabc\r\n0\r\n\r\n",
     "empty": b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
+    "both": b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n",
+    "folded": b"GET / HTTP/1.1\r\nA: 1\r\n 2\r\nContent-Length : 3\r\n\n\r\n",
+    "until_close": b"HTTP/1.1 200\r\nConnection: x, close\r\nX: 1\r\n\r\nwhatever",
 }.items():
     put("http_head", name, head)
 put("frame_tap", "messages", b"\x05\x81\x05hello\x82\x03\1\2\3\x89\x01p\x01\x02ab\x80\x01c\x88\x02\x03\xe8")
 put("frame_tap", "masked", b"\x02\x81\x85abcd" + bytes(a ^ b for a, b in zip(b"hello", b"abcda")) + b"\x81\x01x")
 put("frame_tap", "long", b"\x3f\x82\x7e\x00\x80" + bytes(128) + b"\x82\x7f" + bytes(6) + b"\x00\x01z\xc1\x00")
+put("frame_tap", "exchanged", b"\x02\x81\x03xyz\x01\x01x\x89\x00\x80\x01y\x81\x7e\x00\x7e" + b"x" * 126 + b"\x81\x00\x81\x01x")
 put("prompt_body", "prompt", b'{"client_id": "a", "prompt": {"3": {"class_type": "K", "inputs": {"seed": 18446744073709551615, "x": NaN}}}, "prompt_id": "p",'
     b' "number": 7.0, "front": true, "extra_data": {"client_id": "b"}, "partial_execution_targets": ["9"]}')
 put("prompt_body", "status", b'{"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 2}}, "sid": "A"}}')
 put("prompt_body", "answer", b'{"prompt_id": "p", "number": 3, "node_errors": {}}')
+put("prompt_body", "twice", b'{"prompt": 1, "prompt": {"\\u0031": {}}, "client_id": 5, "extra_data": {"client_id": "\\ud800"}, "extra_data": [], "front": 1}')
 put("prompt_body", "target", b"/api/jobs/a%2Fb/cancel?x=1")
