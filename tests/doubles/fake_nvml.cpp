@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 
 using namespace plimsoll::telemetry;  // NOLINT(google-build-using-namespace): it stands in for C
 
@@ -19,8 +20,22 @@ constexpr int kBadArgument = 2;
 constexpr int kNotSupported = 3;
 constexpr int kVersionMismatch = 25;
 
+// A driver computes in the caller's thread.
+void compute(unsigned us) {
+    if (us == 0) return;
+    timespec now{};
+    const auto read_us = [&] {
+        ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        return now.tv_sec * 1'000'000 + now.tv_nsec / 1000;
+    };
+    const auto until = read_us() + us;
+    while (read_us() < until) {
+    }
+}
+
 FakeNvmlCard& card_of(NvmlDevice device) {
     ++state.calls;
+    compute(state.call_us);
     return *static_cast<FakeNvmlCard*>(device);
 }
 
@@ -149,6 +164,7 @@ int nvmlDeviceGetFieldValues(NvmlDevice device, int count, NvmlField* fields) {
 int nvmlDeviceGetComputeRunningProcesses_v3(NvmlDevice device, unsigned* count,
                                             NvmlProcess* records) {
     const FakeNvmlCard& card = card_of(device);
+    compute(state.list_us);
     if (card.code != kOk) return card.code;
     if (*count < card.process_count) return static_cast<int>(NvmlCode::InsufficientSize);
     *count = card.process_count;

@@ -37,6 +37,9 @@ struct FakeNvml {
     bool memory_v2 = true;  // false: the driver refuses the versioned struct
     unsigned count = 1;
     std::array<FakeNvmlCard, 4> cards{};
+    // How long a call about a card computes, and how long a list of processes does.
+    unsigned call_us = 0;
+    unsigned list_us = 0;
     // Observed.
     int calls = 0;  // of any kind but init and shutdown
     int inits = 0;

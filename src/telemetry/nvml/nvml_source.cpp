@@ -194,16 +194,17 @@ NvmlSource::Card* NvmlSource::find(std::string_view id) {
     return card == cards_.end() ? nullptr : &*card;
 }
 
+std::optional<PciAddress> NvmlSource::place_of(std::string_view id) {
+    if (const Card* known = find(id)) return known->device.pci;
+    const auto address = PciAddress::parse(id);
+    if (address && is_here(*address)) return address;  // listed while it slept
+    return std::nullopt;
+}
+
 Result<DeviceSample> NvmlSource::sample(std::string_view id, Attention attention) {
-    PciAddress pci;
-    if (const Card* known = find(id)) {
-        pci = known->device.pci;
-    } else if (const auto address = PciAddress::parse(id); address && is_here(*address)) {
-        pci = *address;  // listed while it slept
-    } else {
-        return fail(Errc::NotFound, fmt::format("no NVIDIA card {} is here", id));
-    }
-    const PowerStatus power = read_power_status(tree_, pci);
+    const std::optional<PciAddress> pci = place_of(id);
+    if (!pci) return fail(Errc::NotFound, fmt::format("no NVIDIA card {} is here", id));
+    const PowerStatus power = read_power_status(tree_, *pci);
     if (power.asleep) {
         close();
         return DeviceSample{.state = DeviceState::Asleep};
@@ -353,9 +354,8 @@ void NvmlSource::add_holders(const Card& card, int (*call)(NvmlDevice, unsigned*
 }
 
 Result<std::vector<Holder>> NvmlSource::list_holders(std::string_view id) {
-    const Card* known = find(id);
-    if (known != nullptr && read_power_status(tree_, known->device.pci).asleep)
-        return std::vector<Holder>{};
+    const std::optional<PciAddress> pci = place_of(id);
+    if (pci && read_power_status(tree_, *pci).asleep) return std::vector<Holder>{};
     TRY_DO(open());
     Card* const card = find(id);
     if (card == nullptr || card->handle == nullptr)

@@ -47,6 +47,8 @@ class NvmlSource final : public DeviceSource {
     Result<Card> read_card(NvmlDevice handle, unsigned index) const;
     void read_limits(Card& card) const;
     Card* find(std::string_view id);
+    // Where it sits, whether it was ever asked or not; nullopt: no such card is here.
+    [[nodiscard]] std::optional<PciAddress> place_of(std::string_view id);
     // False: the card is lost, `sample` says why.
     bool read_memory(Card& card, DeviceSample& sample) const;
     void read_heat(const Card& card, DeviceSample& sample) const;

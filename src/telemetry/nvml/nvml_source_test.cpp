@@ -130,6 +130,9 @@ TEST_F(NvmlSourceTest, a_sleeping_card_is_not_asked_at_all) {
     EXPECT_EQ(devices->size(), 1U);
     EXPECT_EQ(sample().state, DeviceState::Asleep);
     EXPECT_EQ(sample(Attention::Resting).state, DeviceState::Asleep);
+    const auto holders = source_->list_holders(kAt);
+    ASSERT_TRUE(holders);
+    EXPECT_TRUE(holders->empty());
     EXPECT_EQ(nvml_->inits, 0);
     EXPECT_EQ(nvml_->calls, 0);
 }
