@@ -3,6 +3,8 @@
 
 #include "telemetry/local_devices.h"
 
+#include <algorithm>
+
 namespace plimsoll::service {
 
 namespace {
@@ -23,7 +25,8 @@ bool is_due(const std::optional<nanoseconds>& last, nanoseconds now, seconds eve
 
 void LocalCard::find(const DeviceStats& device) {
     const nanoseconds now = clock_.steady();
-    if (device.name == name_ && !is_due(listed_at_, now, kListEvery)) return;
+    const bool same = device.name == name_;
+    if (same && !is_due(listed_at_, now, kListEvery)) return;
     name_ = device.name;
     listed_at_ = now;
     const auto devices = source_.list();
@@ -31,6 +34,11 @@ void LocalCard::find(const DeviceStats& device) {
     if (!devices) return;
     const telemetry::Device* const match =
         telemetry::match_device(*devices, device.name, device.vram_total);
+    // One that fell asleep does not tell its size, by which it was known.
+    const bool sleeps = same && card_ && std::ranges::any_of(*devices, [&](const auto& one) {
+                            return one.id == card_->id && !one.total;
+                        });
+    if (match == nullptr && sleeps) return;
     if (match == nullptr) {
         card_.reset();
         holders_.clear();

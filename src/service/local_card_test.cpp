@@ -61,6 +61,21 @@ TEST_F(LocalCardTest, a_card_that_no_driver_here_knows_is_not_told_about) {
     EXPECT_EQ(got.heat.temperature_c, std::nullopt);
 }
 
+TEST_F(LocalCardTest, a_card_that_falls_asleep_is_still_the_same) {
+    // AMD's driver does not know the trade name, and a sleeping card is not asked for its size.
+    source_.devices[0].name = "AMD card at 0000:03:00.0";
+    source_.devices[0].vendor = telemetry::Vendor::Amd;
+    EXPECT_EQ(look().state, DeviceState::Awake);
+    source_.devices[0].total.reset();
+    source_.current = {.state = DeviceState::Asleep};
+    clock_.advance(std::chrono::seconds(61));
+    EXPECT_EQ(look().state, DeviceState::Asleep);
+    EXPECT_EQ(source_.lists, 2);
+    // Another card of ComfyUI's is looked for anew.
+    device_.name = "cuda:0 AMD Radeon RX 7600";
+    EXPECT_EQ(look().state, std::nullopt);
+}
+
 TEST_F(LocalCardTest, a_cpu_has_no_card) {
     device_.type = "cpu";
     EXPECT_EQ(look().state, std::nullopt);
