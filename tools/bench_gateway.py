@@ -88,9 +88,14 @@ def nginx(folder, name, core, upstream, place):
 
 
 @contextlib.contextmanager
-def gateway(plimsoll, home, core, upstream):
+def gateway_of(plimsoll, home, core, upstream, policy=None, models=None):
+    """A daemon in front of that port: the gateway's port, its own, its process."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PLIMSOLL_", "COMFYUI_", "MAX_", "SAFETY_"))}
     environment["PLIMSOLL_HOME"] = environment["HOME"] = home
+    if policy:
+        environment["PLIMSOLL_POLICY"] = policy
+    if models:
+        environment["PLIMSOLL_MODELS_DIR"] = models
     with subprocess.Popen([plimsoll, "serve", "--listen", "127.0.0.1:0", "--gateway-listen", "127.0.0.1:0", "--log-format", "json", "--upstream",
                            f"http://127.0.0.1:{upstream}"], stdout=subprocess.PIPE, text=True, env=environment, cwd=home,
                           preexec_fn=lambda: settle(core)) as process:
@@ -101,11 +106,17 @@ def gateway(plimsoll, home, core, upstream):
         reader = threading.Thread(target=process.stdout.read)  # whoever does not read stops the writer
         reader.start()
         try:
-            yield line["gatewayPort"], process.pid
+            yield line["gatewayPort"], line["port"], process.pid
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
             reader.join()
+
+
+@contextlib.contextmanager
+def gateway(plimsoll, home, core, upstream):
+    with gateway_of(plimsoll, home, core, upstream) as (port, _, pid):
+        yield port, pid
 
 
 def run_load(load, core, *arguments):
@@ -217,7 +228,10 @@ def main():
             met.append(judge(f"{what}, out of order", of["gateway"]["disordered"], "", 0, False))
         else:  # a hundred thousand a second: more than the two ends can say and hear on one core; no target
             print(f"        {what}, added median {added:.3f} ms, {of['gateway']['disordered']} out of order{beside}")
-    return 0 if all(met) else 1
+    # In a process of its own, which has a core for itself.
+    accepts = subprocess.run([sys.executable, "-B", str(pathlib.Path(__file__).with_name("bench_accept.py")), plimsoll, str(proxy_core),
+                              str(other_core)], check=False)
+    return 0 if all(met) and accepts.returncode == 0 else 1
 
 
 if __name__ == "__main__":
