@@ -104,15 +104,19 @@ class Session final : public TcpSocket::Owner, public std::enable_shared_from_th
     void pump();
     bool read_head();
     void begin_exchange(const RequestView& request, std::string_view head);
+    [[nodiscard]] std::string_view next_bytes();
+    void keep_rest(std::string_view rest);
+
+    // session_policy.cpp: what the policy looks at
     bool read_whole();
     void hand_over();
+
+    // session_end.cpp
     void refuse(const HeadFault& fault);
     void say(const RelayAnswer& answer);
     void finish_exchange();
     void linger();
     bool drain();
-    [[nodiscard]] std::string_view next_bytes();
-    void keep_rest(std::string_view rest);
 
     // session_upstream.cpp: the server's side
     void begin_upstream();
