@@ -131,6 +131,7 @@ class EpollRelay final : public Relay, public Pollable {
             promise.set_value({.sessions = core_.sessions.size(),
                                .tunnels = core_.tunnels.size(),
                                .idle_legs = core_.pool->size(),
+                               .whole_bytes = core_.whole_bytes,
                                .requests = core_.requests});
         });
         return promise.get_future().get();

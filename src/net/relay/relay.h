@@ -50,6 +50,10 @@ struct ForwardWish {
 class RelayCall {
   public:
     virtual ~RelayCall() = default;
+    // The policy's own, for as long as the call lives: a client that leaves takes it along. Set and
+    // read on the relay's thread.
+    std::shared_ptr<void> companion;
+
     [[nodiscard]] virtual std::uint64_t number() const = 0;  // counts from 1
     [[nodiscard]] virtual const RequestHead& head() const = 0;
     [[nodiscard]] virtual const std::string& body() const = 0;
@@ -121,7 +125,9 @@ struct RelayOptions {
     HeadLimits request_limits = {};      // NOLINT(readability-redundant-member-init)
     HeadLimits answer_limits{.bytes_max = 256U << 10U, .fields_max = 2048};  // chosen: trusted more
     std::size_t whole_bytes_max = 128U << 20U;  // above ComfyUI's own default of 100 MiB
-    std::size_t heard_bytes_max = 4U << 20U;    // of a WebSocket message
+    // Of all requests and answers that are kept to be looked at; further ones pass unseen.
+    std::size_t all_whole_bytes_max = 512U << 20U;  // chosen: four of the largest
+    std::size_t heard_bytes_max = 4U << 20U;        // of a WebSocket message
     // Unsent to a WebSocket's client from which on the server has to wait, until half of it has
     // left; and how long it may: then the client is cut off.
     std::size_t tunnel_queue_bytes_max = 64U << 20U;     // chosen: far more than previews
@@ -144,9 +150,10 @@ struct RelayOptions {
 };
 
 struct RelayCounts {
-    std::size_t sessions = 0;   // clients connected
-    std::size_t tunnels = 0;    // of them WebSockets
-    std::size_t idle_legs = 0;  // kept connections to the server
+    std::size_t sessions = 0;     // clients connected
+    std::size_t tunnels = 0;      // of them WebSockets
+    std::size_t idle_legs = 0;    // kept connections to the server
+    std::size_t whole_bytes = 0;  // kept to be looked at
     std::uint64_t requests = 0;
 };
 

@@ -101,6 +101,70 @@ TEST(RelayPolicy, sees_an_answer_whole_and_may_amend_it) {
               "Content-Length: 3\r\n\r\n[1]");
 }
 
+TEST(RelayPolicy, keeps_no_more_of_all_requests_together_than_it_may) {
+    // Three that never say how long they will be: each alone would be kept.
+    std::atomic<int> passed = 0;
+    RawServer server([&](RawPeer& peer, int) {
+        if (peer.read_until("\r\n\r\n").empty()) return;
+        (void)peer.read_until("0\r\n\r\n");
+        ++passed;
+        peer.send(kOk);
+        (void)peer.read_to_end();
+    });
+    TestPolicy policy;
+    std::atomic<int> seen = 0;
+    policy.request = [&](const std::shared_ptr<RelayCall>& call) {
+        ++seen;
+        call->answer({.status = 200, .body = "{}"});
+    };
+    RelayOptions options;
+    options.all_whole_bytes_max = 25'000;
+    const auto relay = relay_to(server.port(), &policy, options);
+    const std::string chunk = "2710\r\n" + std::string(10'000, 'x') + "\r\n";
+    std::vector<std::unique_ptr<RawPeer>> clients;
+    for (int i = 0; i < 3; ++i) {
+        clients.push_back(RawPeer::connect(relay->port()));
+        clients.back()->send("POST /prompt HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk);
+        // It has been read before the next one comes.
+        while (relay->counts().whole_bytes < 10'000 * (static_cast<std::size_t>(i) + 1))
+            std::this_thread::sleep_for(milliseconds(1));
+    }
+    // The last one passes; when it is over there is room again for the others to be looked at.
+    for (const int i : {2, 0, 1}) {
+        const auto& client = clients[static_cast<std::size_t>(i)];
+        client->send("0\r\n\r\n");
+        EXPECT_TRUE(client->read_until("{}").starts_with("HTTP/1.1 200 OK"));
+        (void)relay->counts();  // the exchange has ended
+    }
+    EXPECT_EQ(seen, 2);
+    EXPECT_EQ(passed, 1);
+    EXPECT_EQ(relay->counts().whole_bytes, 0U);  // given back with the exchange
+}
+
+TEST(RelayPolicy, lets_go_of_a_call_whose_client_has_left) {
+    std::promise<void> asked;
+    RawServer server([&](RawPeer& peer, int) {
+        if (peer.read_until("abc").empty()) return;
+        asked.set_value();
+        (void)peer.read_to_end();
+    });
+    TestPolicy policy;
+    std::weak_ptr<void> companion;
+    policy.request = [&](const std::shared_ptr<RelayCall>& call) {
+        call->companion = std::make_shared<int>(1);
+        companion = call->companion;
+        call->forward({.answer_bytes_max = 1000});
+    };
+    const auto relay = relay_to(server.port(), &policy);
+    const auto client = RawPeer::connect(relay->port());
+    client->send(kPrompt);
+    asked.get_future().wait();
+    EXPECT_FALSE(companion.expired());
+    client->reset();
+    while (relay->counts().sessions != 0) std::this_thread::sleep_for(milliseconds(1));
+    EXPECT_TRUE(companion.expired());
+}
+
 TEST(RelayPolicy, lets_too_large_bodies_and_answers_pass_unseen) {
     const std::string large(1000, 'x');
     std::promise<std::string> seen;

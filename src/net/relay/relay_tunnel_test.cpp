@@ -79,6 +79,75 @@ TEST(RelayTunnel, passes_on_a_refused_handshake) {
     EXPECT_TRUE(client->read_until("\r\n\r\n").starts_with("HTTP/1.1 403 Forbidden\r\n"));
 }
 
+TEST(RelayTunnel, forgets_the_key_of_a_handshake_that_was_refused) {
+    const std::string refused = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    const auto shake = [](std::string_view id) {
+        return "GET /ws?clientId=" + std::string(id) +
+               " HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    };
+    std::promise<void> asked;
+    std::promise<void> go_on;
+    std::atomic<int> count = 0;
+    RawServer server([&](RawPeer& peer, int) {
+        while (!peer.read_until("\r\n\r\n").empty()) {
+            if (count++ == 0) {
+                asked.set_value();
+                go_on.get_future().wait();
+            }
+            peer.send(refused);
+        }
+    });
+    TestPolicy policy;
+    policy.keyed = true;
+    const auto relay = relay_to(server.port(), &policy);
+    const auto first = RawPeer::connect(relay->port());
+    first->send(shake("A"));
+    asked.get_future().wait();
+    // It waits for the first, whose connection stays.
+    const auto second = RawPeer::connect(relay->port());
+    second->send(shake("A"));
+    while (relay->counts().requests < 2) std::this_thread::sleep_for(milliseconds(1));
+    go_on.set_value();
+    EXPECT_EQ(first->read_exactly(refused.size()), refused);
+    EXPECT_EQ(second->read_exactly(refused.size()), refused);
+    // The same connection under another key, then none: nobody finds it under the first.
+    first->send(shake("B"));
+    EXPECT_EQ(first->read_exactly(refused.size()), refused);
+    first->close();
+    second->close();
+    while (relay->counts().sessions != 0) std::this_thread::sleep_for(milliseconds(1));
+    const auto third = RawPeer::connect(relay->port());
+    third->send(shake("A"));
+    EXPECT_EQ(third->read_exactly(refused.size()), refused);
+}
+
+TEST(RelayTunnel, stops_reading_an_orphan_that_takes_no_answers) {
+    RawServer server([](RawPeer& peer, int) {
+        (void)peer.read_until("\r\n\r\n");
+        peer.send(kSwitch);
+        (void)peer.read_exactly(8);  // our goodbye
+    });
+    TestPolicy policy;
+    policy.keyed = true;
+    const auto relay = relay_to(server.port(), &policy);
+    const auto older = RawPeer::connect(relay->port());
+    older->set_receive_room(4096);
+    older->send(kHandshake);
+    EXPECT_EQ(older->read_exactly(kSwitch.size()), kSwitch);
+    const auto newer = RawPeer::connect(relay->port());
+    newer->send(kHandshake);
+    EXPECT_EQ(newer->read_exactly(kSwitch.size()), kSwitch);
+    // Pings without end: what is not read back fills the way to the relay, not its memory.
+    const std::string ping = encode_frame(9, std::string(125, 'p'), Sender::Client);
+    std::string many;
+    for (int i = 0; i < 10'000; ++i) many += ping;
+    const timeval patience{.tv_sec = 0, .tv_usec = 200'000};
+    ::setsockopt(older->descriptor(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    bool taken = true;
+    for (int i = 0; i < 100 && taken; ++i) taken = older->send(many);  // 130 MB in all
+    EXPECT_FALSE(taken);
+}
+
 TEST(RelayTunnel, waits_for_a_server_that_is_not_there_yet) {
     int port = 0;
     {

@@ -11,8 +11,6 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-// Of all requests that are kept to be looked at; further ones pass unseen.
-constexpr std::size_t kWholeBytesMax = 512U << 20U;  // chosen: four of the largest
 constexpr int kTurnsMax = 64;  // chosen: reads of one session before others have their turn
 
 }  // namespace
@@ -23,7 +21,20 @@ void RelayCore::tell_upstream(bool is_reachable, const std::string& why) {
 }
 
 Session::~Session() {
-    core_.whole_bytes -= kept_.size();
+    discharge();
+}
+
+void Session::charge(std::size_t bytes) {
+    charged_ += bytes;
+    core_.whole_bytes += bytes;
+}
+
+void Session::discharge() {
+    core_.whole_bytes -= std::exchange(charged_, 0);
+}
+
+bool Session::is_overcharged() const {
+    return core_.whole_bytes > core_.options.all_whole_bytes_max;
 }
 
 void Session::begin(std::shared_ptr<TcpSocket> client) {
@@ -167,11 +178,11 @@ void Session::begin_exchange(const RequestView& request, std::string_view head) 
         key_ = core_.policy->tunnel_key(request);
         listens_ = core_.policy->listens(request);
     } else if (request.length <= core_.options.whole_bytes_max &&
-               core_.whole_bytes + request.length <= kWholeBytesMax &&
+               core_.whole_bytes + request.length <= core_.options.all_whole_bytes_max &&
                core_.policy->passage(request) == RelayPolicy::Passage::Whole) {
         kept_.assign(head);
         kept_head_ = head.size();
-        core_.whole_bytes += kept_.size();
+        charge(kept_.size());
         phase_ = Phase::Reading;
         if (exchange_.awaits_100 && in_.empty()) client_->write("HTTP/1.1 100 Continue\r\n\r\n");
         return;

@@ -106,6 +106,10 @@ class Session final : public TcpSocket::Owner, public std::enable_shared_from_th
     void begin_exchange(const RequestView& request, std::string_view head);
     [[nodiscard]] std::string_view next_bytes();
     void keep_rest(std::string_view rest);
+    // So many bytes more are kept for this exchange, until it ends.
+    void charge(std::size_t bytes);
+    void discharge();
+    [[nodiscard]] bool is_overcharged() const;
 
     // session_policy.cpp: what the policy looks at
     bool read_whole();
@@ -167,7 +171,8 @@ class Session final : public TcpSocket::Owner, public std::enable_shared_from_th
     BodyScanner request_body_;
     std::string kept_;  // the head, then the body as it came, of a request that is read whole
     std::size_t kept_head_ = 0;
-    std::string new_body_;  // what goes to the server in place of the client's body
+    std::size_t charged_ = 0;  // of RelayCore::whole_bytes
+    std::string new_body_;     // what goes to the server in place of the client's body
     std::shared_ptr<RelayCall> call_;
     ForwardWish wish_;
 

@@ -56,7 +56,12 @@ void Session::say(const RelayAnswer& answer) {
 // The answer has been said: the next request, or the end.
 void Session::finish_exchange() {
     drop_leg();
-    core_.whole_bytes -= kept_.size();
+    // A handshake that was refused: its key is anybody's, and whoever waits for its end may go.
+    if (exchange_.websocket) {
+        leave_tunnel();
+        key_.clear();
+    }
+    discharge();
     kept_ = {};
     collected_ = {};
     shown_ = {};
@@ -106,6 +111,8 @@ void Session::close() {
     phase_ = Phase::Closed;
     leave_tunnel();
     drop_leg();
+    discharge();
+    call_ = nullptr;
     if (client_ != nullptr) {
         client_->set_owner(nullptr);
         client_->close();
@@ -164,6 +171,8 @@ void Session::sweep() {
             else if (request_sent_ && leg_ != nullptr && !request_body_.done() && !upload_broken_ &&
                      !answer_begun_ && leg_->unsent() == 0 && idle > options.stall_wait)
                 refuse({408, "the body did not come to an end"});
+            else if (answer_done_ && idle > options.stall_wait)
+                close();  // it has its answer, and sends no more of what was asked
             else if (idle > options.answer_wait)
                 unreachable(504, "no answer came");
             break;

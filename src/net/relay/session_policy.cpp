@@ -64,21 +64,22 @@ bool Session::read_whole() {
     }
     const std::size_t used = request_body_.feed(bytes);
     kept_.append(bytes.substr(0, used));
-    core_.whole_bytes += used;
+    charge(used);
     keep_rest(bytes.substr(used));
     if (request_body_.is_faulty()) {
         refuse({400, request_body_.fault()});
         return true;
     }
-    if (kept_.size() - kept_head_ > core_.options.whole_bytes_max) {
-        // Too large to be looked at: it passes as it came, the rest behind it.
-        log::warning("a request body above {} bytes passes without being looked at",
-                     core_.options.whole_bytes_max);
+    const std::size_t body_bytes = kept_.size() - kept_head_;
+    if (body_bytes > core_.options.whole_bytes_max || is_overcharged()) {
+        // Too large to be looked at: it passes as it came, the rest behind it. What is kept of it
+        // counts until the server has it.
+        log::warning("a request body passes without being looked at: {} bytes of it, {} of all",
+                     body_bytes, core_.whole_bytes);
         const HeadLimits& limits = core_.options.request_limits;
         (void)parse_request(std::string_view(kept_).substr(0, kept_head_), limits, core_.request);
         append_request_head(request_head_, core_.request, {.drop_expect = true});
         new_body_ = kept_.substr(kept_head_);
-        core_.whole_bytes -= kept_.size();
         kept_ = {};
         phase_ = Phase::Passing;
         begin_upstream();
@@ -106,7 +107,6 @@ void Session::hand_over() {
     } else {
         body = kept.substr(kept_head_);
     }
-    core_.whole_bytes -= kept_.size() - kept_head_;
     kept_.resize(kept_head_);
     kept_.shrink_to_fit();
     phase_ = Phase::Deciding;
@@ -127,7 +127,6 @@ void Session::forward(std::uint64_t exchange, ForwardWish wish, bool has_body) {
                          .identity = wish_.answer_bytes_max != 0,
                          .new_length = exchange_.has_body || !new_body_.empty(),
                          .length = new_body_.size()});
-    core_.whole_bytes -= kept_.size();
     kept_ = {};
     phase_ = Phase::Passing;
     begin_upstream();

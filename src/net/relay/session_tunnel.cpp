@@ -167,6 +167,8 @@ bool Session::serve_orphan() {
         if (leg_ == nullptr) close();
         return moved;
     }
+    // Each ping is answered: a client that takes no answers gets no further ones.
+    if (client_->unsent() > kToServerBytesMax) return moved;
     const std::string_view bytes = next_bytes();
     if (!bytes.empty()) (void)to_server_->feed(bytes, room_);
     if (exchange_.close && leg_ == nullptr) {

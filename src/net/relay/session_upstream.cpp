@@ -210,7 +210,8 @@ void Session::take_answer_body(std::string_view bytes) {
 
 void Session::collect(std::string_view bytes) {
     collected_ += bytes;
-    if (collected_.size() - collected_head_ <= wish_.answer_bytes_max) return;
+    charge(bytes.size());
+    if (collected_.size() - collected_head_ <= wish_.answer_bytes_max && !is_overcharged()) return;
     // Too large to be shown: it passes as it came.
     collecting_ = false;
     answer_sent_ = true;
