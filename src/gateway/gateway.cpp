@@ -12,8 +12,9 @@
 
 #include <atomic>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <mutex>
-#include <unordered_map>
 #include <utility>
 
 namespace plimsoll::gateway {
@@ -24,6 +25,9 @@ namespace {
 constexpr std::size_t kAmendedBytesMax = 64U << 20U;
 constexpr std::size_t kPromptAnswerBytesMax = 4U << 20U;  // chosen: node_errors of a large graph
 constexpr std::size_t kHookCallsMax = 4096;               // chosen: that wait for a thread
+// A request comes after all that its client has heard: the observer is to have heard that, too,
+// before the hook is asked. It takes microseconds; one that hangs holds nobody up for longer.
+constexpr std::chrono::milliseconds kHeardWait{250};  // chosen: a quarter of the hook's own wait
 
 bool is_socket_route(std::string_view target) {
     const std::string_view path = target.substr(0, target.find('?'));
@@ -165,6 +169,7 @@ class RelayGateway final : public Gateway, public net::RelayPolicy, public HookD
         ClientRequest request;
         std::shared_ptr<PromptCall> prompt;  // of POST /prompt
         std::string node_errors;             // for its answer
+        std::uint64_t heard = 0;             // given to the observer when it came
         std::atomic<int> stage = 0;          // the deadline of an earlier one means nothing
     };
     using PendingPtr = std::shared_ptr<Pending>;
@@ -173,10 +178,15 @@ class RelayGateway final : public Gateway, public net::RelayPolicy, public HookD
     void act(net::RelayCall& call, Pending& pending, PromptDecision decision);
     void forward(net::RelayCall& call, Pending& pending, Forward forward);
     void ask(const std::shared_ptr<net::RelayCall>& call, const PendingPtr& pending);
+    using Settle = std::function<void(std::optional<Answer>)>;
+    // Once the hook's time is over; nothing, where it has answered.
+    void give_up_later(const std::shared_ptr<Settle>& settle) {
+        relay_->post_after(options_.hook_wait, [late = std::weak_ptr(settle)] {
+            if (const auto one = late.lock()) (*one)(std::nullopt);
+        });
+    }
     void amend(const std::shared_ptr<net::RelayCall>& call, const PendingPtr& pending,
                net::RelayAnswer answer);
-    [[nodiscard]] PendingPtr pending_of(std::uint64_t number);
-    void forget(std::uint64_t number);
 
     template <class F>
     void observe(F function, std::size_t weight = 1) {
@@ -200,7 +210,6 @@ class RelayGateway final : public Gateway, public net::RelayPolicy, public HookD
     std::mutex starting_;
     Sockets sockets_;
     mutable std::mutex mutex_;
-    std::unordered_map<std::uint64_t, PendingPtr> pending_;
     std::atomic<std::uint64_t> lost_ = 0;
     bool stopped_ = false;
     SideThreads hook_threads_;
@@ -208,17 +217,6 @@ class RelayGateway final : public Gateway, public net::RelayPolicy, public HookD
     std::string url_;
     std::unique_ptr<net::Relay> relay_;
 };
-
-RelayGateway::PendingPtr RelayGateway::pending_of(std::uint64_t number) {
-    const std::lock_guard lock(mutex_);
-    const auto found = pending_.find(number);
-    return found == pending_.end() ? nullptr : found->second;
-}
-
-void RelayGateway::forget(std::uint64_t number) {
-    const std::lock_guard lock(mutex_);
-    pending_.erase(number);
-}
 
 void RelayGateway::on_request(std::shared_ptr<net::RelayCall> call) {
     {
@@ -233,10 +231,8 @@ void RelayGateway::on_request(std::shared_ptr<net::RelayCall> call) {
                         .argument = std::move(matched.argument),
                         .headers = call->head().headers,
                         .body = call->body()};
-    {
-        const std::lock_guard lock(mutex_);
-        pending_[call->number()] = pending;
-    }
+    if (options_.observer != nullptr) pending->heard = observer_thread_.given();
+    call->companion = pending;
     if (matched.route != Route::PostPrompt) return ask(call, pending);
     pending->prompt = std::make_shared<PromptCall>(std::move(pending->request));
     decide(call, pending);
@@ -245,6 +241,7 @@ void RelayGateway::on_request(std::shared_ptr<net::RelayCall> call) {
 void RelayGateway::decide(const std::shared_ptr<net::RelayCall>& call, const PendingPtr& pending) {
     const bool runs = hook_threads_.run([this, call, pending] {
         PromptCall& prompt = *pending->prompt;
+        (void)observer_thread_.wait_for(pending->heard, kHeardWait);
         auto decision = guarded("POST /prompt", [&] { return options_.hook->decide(prompt); });
         // Whoever was given up on must not be listened to any more.
         if (prompt.take()) act(*call, *pending, decision ? std::move(*decision) : Forward{});
@@ -253,18 +250,21 @@ void RelayGateway::decide(const std::shared_ptr<net::RelayCall>& call, const Pen
         log::warning("the gateway's hook is too busy: a prompt goes on as it came");
         return forward(*call, *pending, {});
     }
-    relay_->post_after(options_.hook_wait, [this, call, pending] {
-        if (!pending->prompt->give_up()) return;
+    // What was decided in time, or whose client has left, is not kept for the deadline's sake.
+    relay_->post_after(options_.hook_wait, [this, late_call = std::weak_ptr(call),
+                                            late = std::weak_ptr(pending)] {
+        const auto same_call = late_call.lock();
+        const auto same = late.lock();
+        if (!same_call || !same || !same->prompt->give_up()) return;
         log::warning("the gateway's hook did not decide within {} ms: a prompt goes on as it came",
                      options_.hook_wait.count());
-        forward(*call, *pending, {});
+        forward(*same_call, *same, {});
     });
 }
 
 void RelayGateway::act(net::RelayCall& call, Pending& pending, PromptDecision decision) {
     if (auto* const on = std::get_if<Forward>(&decision))
         return forward(call, pending, std::move(*on));
-    forget(call.number());
     const auto* const hold = std::get_if<Hold>(&decision);
     Answer answer =
         hold != nullptr ? encode_held(*hold) : encode_refusal(std::get<Refusal>(decision));
@@ -277,34 +277,30 @@ void RelayGateway::forward(net::RelayCall& call, Pending& pending, Forward forwa
     const bool is_looked_at = options_.observer != nullptr ||
                               (!forward.node_errors.empty() && forward.node_errors != "{}");
     pending.node_errors = std::move(forward.node_errors);
-    if (is_looked_at)
-        wish.answer_bytes_max = kPromptAnswerBytesMax;
-    else
-        forget(call.number());
+    if (is_looked_at) wish.answer_bytes_max = kPromptAnswerBytesMax;
     call.forward(std::move(wish));
 }
 
 // The other routes: the hook may answer, else ComfyUI does and the hook may amend it.
 void RelayGateway::ask(const std::shared_ptr<net::RelayCall>& call, const PendingPtr& pending) {
-    const auto settle = [this, call, pending](std::optional<Answer> answer) {
+    const auto settle = std::make_shared<Settle>([call, pending](std::optional<Answer> answer) {
         int stage = 0;
         if (!pending->stage.compare_exchange_strong(stage, 1)) return;  // it was too late
         if (!answer) return call->forward({.answer_bytes_max = kAmendedBytesMax});
-        forget(call->number());
         call->answer({answer->status, std::move(answer->headers), std::move(answer->body)});
-    };
+    });
     const bool runs = hook_threads_.run([this, pending, settle] {
+        (void)observer_thread_.wait_for(pending->heard, kHeardWait);
         auto answer = guarded(route_name(pending->request.route),
                               [&] { return options_.hook->answer(pending->request); });
-        settle(answer ? std::move(*answer) : std::nullopt);
+        (*settle)(answer ? std::move(*answer) : std::nullopt);
     });
-    if (!runs) return settle(std::nullopt);
-    relay_->post_after(options_.hook_wait, [settle] { settle(std::nullopt); });
+    if (!runs) return (*settle)(std::nullopt);
+    give_up_later(settle);
 }
 
 void RelayGateway::on_answer(std::shared_ptr<net::RelayCall> call, net::RelayAnswer answer) {
-    const PendingPtr pending = pending_of(call->number());
-    forget(call->number());
+    const auto pending = std::static_pointer_cast<Pending>(call->companion);
     if (pending == nullptr) return call->pass();
     if (pending->prompt == nullptr) return amend(call, pending, std::move(answer));
     observe([number = call->number(), status = answer.status, body = answer.body](
@@ -318,21 +314,21 @@ void RelayGateway::on_answer(std::shared_ptr<net::RelayCall> call, net::RelayAns
 
 void RelayGateway::amend(const std::shared_ptr<net::RelayCall>& call, const PendingPtr& pending,
                          net::RelayAnswer answer) {
-    const auto settle = [call, pending](std::optional<Answer> amended) {
+    const auto settle = std::make_shared<Settle>([call, pending](std::optional<Answer> amended) {
         int stage = 1;
         if (!pending->stage.compare_exchange_strong(stage, 2)) return;
         if (!amended) return call->pass();
         call->answer({amended->status, std::move(amended->headers), std::move(amended->body)});
-    };
+    });
     const auto upstream = std::make_shared<Answer>(
         Answer{answer.status, std::move(answer.headers), std::move(answer.body)});
     const bool runs = hook_threads_.run([this, pending, settle, upstream] {
         auto amended = guarded(route_name(pending->request.route),
                                [&] { return options_.hook->amend(pending->request, *upstream); });
-        settle(amended ? std::move(*amended) : std::nullopt);
+        (*settle)(amended ? std::move(*amended) : std::nullopt);
     });
-    if (!runs) return settle(std::nullopt);
-    relay_->post_after(options_.hook_wait, [settle] { settle(std::nullopt); });
+    if (!runs) return (*settle)(std::nullopt);
+    give_up_later(settle);
 }
 
 net::RelayAnswer RelayGateway::unreachable(std::string_view method, std::string_view target,

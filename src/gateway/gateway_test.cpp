@@ -353,6 +353,41 @@ TEST(Gateway, tells_an_observer_everything_and_waits_for_it_never) {
     go_on.set_value();
 }
 
+TEST(Gateway, asks_the_hook_only_when_the_observer_has_heard_what_the_client_had) {
+    // The observer takes its time, until the hook is asked or it would have been long ago.
+    class SlowObserver final : public GatewayObserver {
+      public:
+        void on_message(const UpstreamMessage&) override {
+            (void)asked.get_future().wait_for(std::chrono::milliseconds(50));
+            heard = true;
+        }
+        std::promise<void> asked;
+        std::atomic<bool> heard = false;
+    };
+    const std::string done = net::encode_frame(1, R"({"type": "executing"})", net::Sender::Server);
+    RawServer server([&](RawPeer& peer, int) {
+        const std::string head = peer.read_until("\r\n\r\n");
+        if (!head.starts_with("GET /ws")) return;
+        peer.send("HTTP/1.1 101 Switching Protocols\r\n\r\n" + done);
+        (void)peer.read_to_end();
+    });
+    TestHook hook;
+    SlowObserver observer;
+    std::promise<bool> known;
+    hook.decision = [&](PromptCall&) -> PromptDecision {
+        known.set_value(observer.heard);
+        observer.asked.set_value();
+        return Refusal{};
+    };
+    const auto gateway = gateway_to(server.port(), &hook, &observer);
+    const auto client = RawPeer::connect(gateway->port());
+    client->send(
+        "GET /ws?clientId=a HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    (void)client->read_until(done);
+    (void)answer_to(*gateway, post(R"({"prompt": {}})"));
+    EXPECT_TRUE(known.get_future().get());
+}
+
 TEST(Gateway, tells_an_observer_how_prompts_were_answered) {
     Comfy comfy;
     TestObserver observer;

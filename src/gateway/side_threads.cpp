@@ -14,6 +14,7 @@ bool SideThreads::run(std::function<void()> work, std::size_t weight) {
         const std::lock_guard lock(mutex_);
         if (stopping_ || weight_ + weight > weight_max_) return false;
         weight_ += weight;
+        ++given_;
         waiting_.push_back({std::move(work), weight});
     }
     changed_.notify_one();
@@ -31,9 +32,23 @@ void SideThreads::live() {
             waiting_.pop_front();
         }
         next.work();
-        const std::lock_guard lock(mutex_);
-        weight_ -= next.weight;
+        {
+            const std::lock_guard lock(mutex_);
+            weight_ -= next.weight;
+            ++finished_;
+        }
+        done_.notify_all();
     }
+}
+
+std::uint64_t SideThreads::given() const {
+    const std::lock_guard lock(mutex_);
+    return given_;
+}
+
+bool SideThreads::wait_for(std::uint64_t given, std::chrono::milliseconds wait_max) {
+    std::unique_lock lock(mutex_);
+    return done_.wait_for(lock, wait_max, [&] { return stopping_ || finished_ >= given; });
 }
 
 void SideThreads::stop() {
@@ -42,6 +57,7 @@ void SideThreads::stop() {
         stopping_ = true;
     }
     changed_.notify_all();
+    done_.notify_all();
     for (std::thread& one : threads_) one.join();
     threads_.clear();
     waiting_.clear();

@@ -3,8 +3,10 @@
 // Threads beside the one that moves bytes: they run what may take a while, oldest first, with a
 // limit on what waits. Private to the gateway. Threads: any.
 #pragma once
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -23,6 +25,10 @@ class SideThreads {
 
     // False, with nothing kept, when too much waits already or the threads stop.
     [[nodiscard]] bool run(std::function<void()> work, std::size_t weight = 1);
+    // What was given to it so far; and whether all of that is done, after waiting so long for it at
+    // most. With one thread only: several end in no order.
+    [[nodiscard]] std::uint64_t given() const;
+    bool wait_for(std::uint64_t given, std::chrono::milliseconds wait_max);
     // Ends what runs, drops what waits. Not from one of the threads.
     void stop();
 
@@ -34,8 +40,11 @@ class SideThreads {
     void live();
 
     std::size_t weight_max_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::condition_variable changed_;
+    std::condition_variable done_;
+    std::uint64_t given_ = 0;
+    std::uint64_t finished_ = 0;
     std::deque<Waiting> waiting_;
     std::size_t weight_ = 0;
     bool stopping_ = false;
