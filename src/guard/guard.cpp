@@ -161,8 +161,12 @@ advisor::Forecaster Guard::forecaster(const service::Place& place, std::string_v
 
 bool Guard::needs_clear(std::string_view prompt, const service::Place& place,
                         const std::vector<SharedProgram>& past) {
+    return needs_clear(prompt, place, forecaster(place, prompt, past));
+}
+
+bool Guard::needs_clear(std::string_view prompt, const service::Place& place,
+                        const advisor::Forecaster& ask) {
     constexpr Bytes kWorthIt = Bytes(64LL << 20U);  // chosen: less is not worth a reload
-    const auto ask = forecaster(place, prompt, past);
     const auto as_is = ask({.workflow = prompt, .reserve_vram = std::nullopt});
     if (!as_is || as_is->memory.peak <= place.budget.load_line) return false;
     const auto cleared =
@@ -196,12 +200,18 @@ void Guard::check(Call& call) {
     const CheckRequest request{
         .prompt = prompt, .wishes = call.wishes, .budget = place->budget, .plan_level = 0};
     // Nobody is held to the line of a card that is guessed.
-    auto checked =
-        knows_card ? check_prompt(request, walls, forecaster(*place, prompt, {}))
-                   : Result<Checked>(fail(Errc::Unavailable, "ComfyUI has not told its card yet"));
+    auto checked = Result<Checked>(fail(Errc::Unavailable, "ComfyUI has not told its card yet"));
+    if (knows_card) {
+        // One for both questions: what it costs is building the models.
+        const auto ask = forecaster(*place, prompt, past);
+        checked = check_prompt(request, walls, [&](advisor::Scenario scenario) {
+            scenario.free_models_first = true;
+            return ask(scenario);
+        });
+        if (checked && !past.empty()) call.needs_clear = needs_clear(checked->prompt, *place, ask);
+    }
     if (checked) {
         call.checked = std::move(*checked);
-        if (!past.empty()) call.needs_clear = needs_clear(call.checked.prompt, *place, past);
         return;
     }
     // Unknown never blocks.

@@ -190,6 +190,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     // Whether what the jobs before left on the card lifts this one over the line.
     [[nodiscard]] bool needs_clear(std::string_view prompt, const service::Place& place,
                                    const std::vector<SharedProgram>& past);
+    [[nodiscard]] static bool needs_clear(std::string_view prompt, const service::Place& place,
+                                          const advisor::Forecaster& ask);
     [[nodiscard]] Result<void> with_store(const std::function<Result<void>(history::Store&)>& use);
     void recount();   // with the lock held
     void announce();  // how many wait, to all clients; with the lock held
