@@ -54,6 +54,25 @@ bool asks_for_pending(std::string_view target) {
     return true;
 }
 
+// Which of its history a client asks for. ComfyUI counts `offset` from the oldest; without one
+// `max_items` are the newest.
+struct HistoryPage {
+    bool is_newest = true;
+    std::optional<std::size_t> count;
+};
+HistoryPage read_page(std::string_view target) {
+    HistoryPage page;
+    const auto at = target.find('?');
+    if (at == std::string_view::npos) return page;
+    for (const net::QueryField& field : net::parse_query(target.substr(at + 1))) {
+        const auto number = parse_integer(field.value);
+        if (field.name == "offset") page.is_newest = number && *number < 0;
+        if (field.name == "max_items" && number && *number >= 0)
+            page.count = static_cast<std::size_t>(*number);
+    }
+    return page;
+}
+
 }  // namespace
 
 std::vector<const HeldEntry*> Guard::held_entries() const {
@@ -241,9 +260,13 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
         case Route::GetHistory: {
             if (is_gone) return std::nullopt;
             body = upstream.body;
+            // Ours are the newest; how many there are before another page is ComfyUI's knowledge.
+            const HistoryPage page = read_page(request.target);
+            if (!page.is_newest) return std::nullopt;
             for (const Ended& ended : ended_)
                 if (ended.history && body && !body->contains(ended.view.prompt_id))
                     body = with_member(*body, ended.view.prompt_id, *ended.history);
+            if (body && page.count) body = with_newest_members(*body, *page.count);
             break;
         }
         case Route::HistoryItem: {

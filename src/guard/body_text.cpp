@@ -191,6 +191,22 @@ std::optional<std::string> with_member(std::string_view object, std::string_view
                    fmt::format("{}{}: {}", is_empty ? "" : ", ", quote_json(key), value));
 }
 
+std::optional<std::string> with_newest_members(std::string_view object, std::size_t count) {
+    JsonScanner scanner(object);
+    if (scanner.peek() != '{') return std::nullopt;
+    std::vector<std::size_t> begins;
+    const auto whole = scanner.scan_object([&](const std::string&, Span key) -> Result<void> {
+        begins.push_back(key.begin);
+        (void)scanner.peek();  // skips white space
+        TRY_DO(scanner.skip_value());
+        return {};
+    });
+    if (!whole) return std::nullopt;
+    if (begins.size() <= count) return std::string(object);
+    const std::size_t from = count == 0 ? whole->end - 1 : begins[begins.size() - count];
+    return spliced(object, {whole->begin + 1, from}, "");
+}
+
 std::string status_message(std::int64_t queue_remaining) {
     return fmt::format(
         R"({{"type": "status", "data": {{"status": {{"exec_info": {{"queue_remaining": {}}}}}}}}})",

@@ -9,6 +9,7 @@
 #include "gateway/prompt_body.h"
 #include "guard/held_queue.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -46,6 +47,9 @@ namespace plimsoll::guard {
 // {"a": ..} with `"key": value` put in as its last member.
 [[nodiscard]] std::optional<std::string> with_member(std::string_view object, std::string_view key,
                                                      std::string_view value);
+// Without the oldest ones, which come first, so that so many are left. nullopt: no object.
+[[nodiscard]] std::optional<std::string> with_newest_members(std::string_view object,
+                                                             std::size_t count);
 
 // WebSocket texts in ComfyUI's spelling.
 [[nodiscard]] std::string status_message(std::int64_t queue_remaining);

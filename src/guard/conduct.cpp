@@ -85,17 +85,46 @@ void Guard::run() {
     }
 }
 
-void Guard::turn() {
+void Guard::hear() {
+    const std::lock_guard in_order(hearing_);
     for (;;) {
         gateway::UpstreamMessage message;
         {
             const std::lock_guard lock(mutex_);
-            if (messages_.empty()) break;
+            if (messages_.empty()) return;
             message = std::move(messages_.front());
             messages_.pop_front();
         }
         take_message(message);
     }
+}
+
+void Guard::settle() {
+    constexpr std::chrono::milliseconds kWait{100};  // chosen: ten times what it takes
+    hear();
+    std::unique_lock lock(mutex_);
+    const auto is_settled = [&] {
+        return stopping_ || (!ending_ && std::ranges::none_of(flights_, [](const auto& one) {
+                   return one.second.ended && !one.second.seen_off;
+               }));
+    };
+    if (is_settled() || !thread_.joinable()) return;
+    woken_ = true;
+    wake_.notify_all();
+    (void)settled_.wait_for(lock, kWait, is_settled);
+}
+
+bool Guard::is_idle() const {
+    std::size_t seen_off = 0;
+    for (const auto& [id, flight] : flights_) {
+        if (!flight.seen_off) return false;
+        if (queue_.find(id) != nullptr) ++seen_off;
+    }
+    return queue_.size() == seen_off;
+}
+
+void Guard::turn() {
+    hear();
     complete_flights();
     act_on_heat();
     look_at_flights();

@@ -61,6 +61,16 @@ void Guard::take_message(const gateway::UpstreamMessage& message) {
             flight.error = failed->error;
         } else if (std::holds_alternative<WasInterrupted>(said)) {
             flight.interrupted = true;
+        } else if (const auto* const output = std::get_if<NodeOutput>(&said)) {
+            // With the last of them nothing is left to compute: a ComfyUI that is killed before it
+            // says so has done the job all the same, and is not to do it twice.
+            flight.outputs.insert(output->node_id);
+            const HeldEntry* const entry = queue_.find(id);
+            flight.succeeded =
+                flight.succeeded || (entry != nullptr && !entry->outputs.empty() &&
+                                     std::ranges::all_of(entry->outputs, [&](const auto& one) {
+                                         return flight.outputs.contains(one);
+                                     }));
         } else if (std::holds_alternative<Succeeded>(said)) {
             flight.succeeded = true;
         } else if (std::holds_alternative<service::Ended>(said)) {
@@ -199,21 +209,39 @@ void Guard::end_flight(const std::string& prompt_id) {
     Flight flight;
     {
         const std::lock_guard lock(mutex_);
-        auto node = flights_.extract(prompt_id);
-        if (node.empty()) return;
-        flight = std::move(node.mapped());
+        const auto found = flights_.find(prompt_id);
+        if (found == flights_.end()) return;
+        flight = found->second;
+        if (flight.succeeded) {
+            // ComfyUI tells of it: until that is written here it is no waiting job.
+            found->second.seen_off = true;
+            residents_.note(flight.program);
+            if (const HeldEntry* const entry = queue_.find(prompt_id)) loaded_ = entry->facts.model;
+        } else {
+            flights_.erase(found);
+            ending_ = true;
+        }
         recount();
     }
     if (flight.succeeded) {
-        {
-            const std::lock_guard lock(mutex_);
-            residents_.note(flight.program);
-            if (const HeldEntry* const entry = queue_.find(prompt_id)) loaded_ = entry->facts.model;
-        }
+        settled_.notify_all();
         record_run(flight, history::Outcome::Done, "");
         end_job(flight, HeldState::Done, "", std::nullopt);
+        const std::lock_guard lock(mutex_);
+        flights_.erase(prompt_id);
+        recount();
         return;
     }
+    end_unsuccessful(std::move(flight));
+    {
+        const std::lock_guard lock(mutex_);
+        ending_ = false;
+    }
+    settled_.notify_all();
+}
+
+void Guard::end_unsuccessful(Flight flight) {
+    const std::string prompt_id = flight.prompt_id;
     if (flight.cancelled) {
         record_run(flight, history::Outcome::Cancelled, "");
         end_job(flight, HeldState::Cancelled, "taken back by its client", std::nullopt);

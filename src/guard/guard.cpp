@@ -254,6 +254,7 @@ PromptDecision Guard::decide(gateway::PromptCall& prompt) {
                        .node_errors = "{}",
                        .headers = {}};
     if (call.wishes.policy == Policy::Observe) return Forward{};
+    settle();
     check(call);
     if (call.unchecked)
         log::info("a prompt goes on without a forecast: {}", call.unchecked->message);
@@ -354,9 +355,9 @@ PromptDecision Guard::accept(Call& call) {
         const bool is_clear =
             !sample_ || !sample_->allocated || !entry.facts.peak || !residents_.past().empty() ||
             *sample_->allocated + *entry.facts.peak <= parts_.place()->budget.load_line;
-        at_once = is_clear && flights_.empty() && queue_.size() == 0 && accepting_.size() == 1 &&
-                  reachable_ && hindrance_of(alone, moment()) == WaitsFor::Nothing &&
-                  !call.needs_clear && !clearing_now_;
+        at_once = is_clear && is_idle() && accepting_.size() == 1 && reachable_ &&
+                  hindrance_of(alone, moment()) == WaitsFor::Nothing && !call.needs_clear &&
+                  !clearing_now_;
         if (!at_once && flights_.empty() && queue_.size() == 0) woken_ = true;
         if (at_once) entry.kept.mark.sent = true;
     }

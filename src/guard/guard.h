@@ -135,10 +135,11 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
         bool succeeded = false;
         bool interrupted = false;
         std::optional<service::NodeError> error;
-        bool ended = false;                      // ComfyUI is done with it
-        bool lost_contact = false;               // ComfyUI was not there meanwhile
-        bool disowned = false;                   // its client was told that ComfyUI is not there
-        bool history_gone = false;               // its client deletes what ComfyUI remembers of it
+        bool ended = false;         // ComfyUI is done with it
+        bool seen_off = false;      // it succeeded; only what is written of it is still under way
+        bool lost_contact = false;  // ComfyUI was not there meanwhile
+        bool disowned = false;      // its client was told that ComfyUI is not there
+        bool history_gone = false;  // its client deletes what ComfyUI remembers of it
         std::optional<std::string> stop_reason;  // ours, not its client's
         bool stopped_by_heat = false;
         bool cancelled = false;              // by its client, through a door
@@ -150,6 +151,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
         SharedProgram program;
         history::RunRecord record;
         std::optional<Bytes> observed_peak;
+        std::set<std::string> outputs;  // nodes whose output it told
         bool throttled = false;
     };
     struct Ended {
@@ -203,6 +205,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void look_at_flights();
     void look_at_flight(Flight& flight);
     void end_flight(const std::string& prompt_id);
+    void end_unsuccessful(Flight flight);
     void end_failed(Flight flight, Failure failure, const std::string& message);
     void end_quarantined(const Flight& flight, const std::string& reason);
     void end_job(const Flight& flight, HeldState state, const std::string& why,
@@ -228,6 +231,11 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     [[nodiscard]] service::Upstream* upstream();
     [[nodiscard]] Moment moment() const;  // with the lock held
     void take_message(const gateway::UpstreamMessage& message);
+    void hear();  // all messages that have come
+    // Waits a while until every job that ComfyUI is known to be done with is ended here: whoever
+    // asks next has seen that end.
+    void settle();
+    [[nodiscard]] bool is_idle() const;  // nothing is with ComfyUI or waits; with the lock held
     void tell(const std::string& prompt_id);
     void warn(std::string_view code, const std::string& prompt_id, const std::string& text);
     void flush();  // callbacks and broadcasts that were put off
@@ -249,9 +257,12 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     std::mutex models_mutex_;
     std::unique_ptr<service::ModelLibrary> models_;
 
+    std::mutex hearing_;            // one message at a time, in order; before mutex_
     mutable std::mutex mutex_;      // guards what follows
     std::condition_variable wake_;  // of the thread
     std::condition_variable over_;  // of the listener
+    std::condition_variable settled_;
+    bool ending_ = false;  // a job that did not succeed is dealt with
     bool stopping_ = false;
     bool woken_ = false;
     gateway::HookDoor* door_ = nullptr;
