@@ -42,13 +42,13 @@ void Guard::take_message(const gateway::UpstreamMessage& message) {
             return;
         }
         const auto found = flights_.find(id);
-        if (found == flights_.end()) continue;
+        if (found == flights_.end() || found->second.seen_off) continue;
         Flight& flight = found->second;
         if (std::holds_alternative<Ignored>(said)) continue;
         flight.confirmed = true;
         if (!flight.started_ms) {
             flight.started_ms = now;
-            changed_.push_back(view_of(*queue_.find(id)));
+            if (const HeldEntry* const entry = queue_.find(id)) changed_.push_back(view_of(*entry));
         }
         if (const auto* const node = std::get_if<NodeStarted>(&said)) {
             flight.node_id = node->node_id;
@@ -227,9 +227,6 @@ void Guard::end_flight(const std::string& prompt_id) {
         settled_.notify_all();
         record_run(flight, history::Outcome::Done, "");
         end_job(flight, HeldState::Done, "", std::nullopt);
-        const std::lock_guard lock(mutex_);
-        flights_.erase(prompt_id);
-        recount();
         return;
     }
     end_unsuccessful(std::move(flight));

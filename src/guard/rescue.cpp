@@ -186,6 +186,8 @@ void Guard::end_job(const Flight& flight, HeldState state, const std::string& wh
     {
         const std::lock_guard lock(mutex_);
         auto entry = queue_.take(flight.prompt_id);
+        flights_.erase(flight.prompt_id);  // that was seen off: both at once
+        recount();
         if (!entry) return;
         Ended ended{.view = view_of(*entry), .history = std::move(history)};
         ended.view.state = state;
