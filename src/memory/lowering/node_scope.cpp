@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/lowering/node_scope.h"
 
+#include "base/text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -65,6 +67,14 @@ std::optional<double> NodeScope::total_batch(std::string_view input) {
     return total > 0 ? std::optional(total) : std::nullopt;
 }
 
+// By the name of its file, as its authors publish them.
+bool NodeScope::names_t2i_adapter(ModelIndex index) const {
+    const std::vector<std::string>& files = program_.models[static_cast<std::size_t>(index)].files;
+    return std::ranges::any_of(files, [](const std::string& file) {
+        return to_lower_ascii(file).find("t2iadapter") != std::string::npos;
+    });
+}
+
 std::optional<double> NodeScope::attribute(std::string_view input, std::string_view what) {
     if (input == "pixels" && node_.find(input) == nullptr) input = pixels_;
     if (what == "linked") return is_linked(input) ? 1.0 : 0.0;
@@ -95,6 +105,8 @@ std::optional<double> NodeScope::attribute(std::string_view input, std::string_v
         if (what == "seconds") return sound->seconds;
     if (const auto* schedule = look<ScheduleValue>(input))
         if (what == "steps") return schedule->steps;
+    if (const auto* model = look<ModelValue>(input))
+        if (what == "t2i_adapter") return names_t2i_adapter(model->use.model) ? 1.0 : 0.0;
     return std::nullopt;
 }
 

@@ -91,6 +91,7 @@ class NodeScope {
     [[nodiscard]] const Value* linked(std::string_view input) const;
     void explain_absence(std::string_view input, const Value* value);
     [[nodiscard]] std::optional<workflow::Scalar> look_up(std::string_view name);
+    [[nodiscard]] bool names_t2i_adapter(ModelIndex index) const;
     [[nodiscard]] std::optional<double> attribute(std::string_view input, std::string_view what);
     // False where texts are handed on more often than any prompt is.
     [[nodiscard]] bool afford(const std::string& text) const;

@@ -336,6 +336,30 @@ TEST_F(SamplingPatchesTest, a_style_models_tokens_are_the_texts) {
     EXPECT_EQ(styled.verdict, plain.verdict);
 }
 
+// The style adapter of Stable Diffusion 1.x adds eight tokens only (Mou et al. 2023), Redux 729:
+// seen on a network whose peak every token of the text is part of.
+TEST_F(SamplingPatchesTest, a_t2i_style_adapter_adds_eight_tokens) {
+    const auto styled = [&](const std::string& file) {
+        const std::string style = fmt::format(
+            R"("40": {{"class_type": "StyleModelApply", "inputs": {{"conditioning": ["6", 0], )"
+            R"("style_model": ["41", 0], "strength": 1.0, "strength_type": "multiply"}}}}, )"
+            R"("41": {{"class_type": "StyleModelLoader", "inputs": {{"style_model_name": "{}"}}}})",
+            file);
+        return phase(forecast({.checkpoint = "flux_dev",
+                               .cfg = 1.0,
+                               .more = style,
+                               .positive = R"(["40", 0])"}),
+                     PhaseKind::Sample)
+            .activations;
+    };
+    const Bytes plain =
+        phase(forecast({.checkpoint = "flux_dev", .cfg = 1.0}), PhaseKind::Sample).activations;
+    const Bytes adapted = styled("t2iadapter_style_sd14v1.pth");
+    const Bytes redux = styled("redux.safetensors");
+    EXPECT_GE(adapted, plain);
+    EXPECT_GT(redux - plain, Bytes(50 * (adapted - plain).count));
+}
+
 // --- the host ------------------------------------------------------------------------------------
 
 TEST_F(SamplingPatchesTest, the_host_holds_what_is_not_on_the_card_and_what_nodes_made) {
