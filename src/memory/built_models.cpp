@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/built_models.h"
 
+#include "memory/networks/audio/audio_encoder.h"
 #include "memory/networks/controlnet.h"
 #include "memory/networks/denoiser.h"
 #include "memory/networks/model_patch.h"
@@ -229,6 +230,12 @@ class CatalogueFile {
         contents_->image_reader = {std::move(config), weigh(*network), ""};
         return {};
     }
+    Result<void> add_audio_encoder(std::string_view name) {
+        TRY_ASSIGN(const auto config, modelfile::known_audio_encoder(name));
+        TRY_ASSIGN(const auto network, build_audio_encoder(config));
+        contents_->audio_encoder = {config, weigh(*network), ""};
+        return {};
+    }
     [[nodiscard]] std::shared_ptr<const modelfile::Contents> finish() {
         contents_->everything.dtype = dtype_;
         return std::move(contents_);
@@ -304,6 +311,11 @@ BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents) {
         keep(build_image_reader(c.image_reader->config), "image reader", file.image_reader, file);
         keep_if_same(file.image_reader, c.image_reader->weights, "image reader", file);
     }
+    if (c.audio_encoder) {
+        keep(build_audio_encoder(c.audio_encoder->config), "audio encoder", file.audio_encoder,
+             file);
+        keep_if_same(file.audio_encoder, c.audio_encoder->weights, "audio encoder", file);
+    }
     build_text_encoders(c, file);
     return file;
 }
@@ -370,6 +382,11 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     if (file.kind == Kind::ImageReader) {
         CatalogueFile made(file.dtype, false);
         TRY_DO(made.add_image_reader(file.name));
+        return made.finish();
+    }
+    if (file.kind == Kind::AudioEncoder) {
+        CatalogueFile made(file.dtype, false);
+        TRY_DO(made.add_audio_encoder(file.name));
         return made.finish();
     }
     if (file.kind == Kind::LatentUpscaler) {

@@ -23,6 +23,7 @@ class ControlNetNetwork;
 class ModelPatchNetwork;
 class Network;
 class Denoiser;
+class AudioEncoder;
 class ImageReader;
 class LatentUpscaler;
 class Upscaler;
@@ -52,6 +53,7 @@ struct BuiltFile {
     std::shared_ptr<const LatentUpscaler> latent_upscaler;
     std::shared_ptr<const ModelPatchNetwork> model_patch;
     std::shared_ptr<const ImageReader> image_reader;
+    std::shared_ptr<const AudioEncoder> audio_encoder;
     std::vector<std::string> notes;
 };
 [[nodiscard]] BuiltFile build_file(std::shared_ptr<const modelfile::Contents> contents);

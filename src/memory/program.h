@@ -51,7 +51,7 @@ struct ImageShape {
 using ModelIndex = int;
 
 // ModelPatch: runs inside a diffusion network. ImageReader: makes masks, depths... of images.
-// Other: a network of a kind that is not forecast (yet).
+// AudioEncoder: listens. Other: a network of a kind that is not forecast (yet).
 enum class ModelRole : std::uint8_t {
     Unet,
     TextEncoder,
@@ -62,6 +62,7 @@ enum class ModelRole : std::uint8_t {
     LatentUpscaler,
     ModelPatch,
     ImageReader,
+    AudioEncoder,
     Other
 };
 [[nodiscard]] std::string_view model_role_name(ModelRole role);  // "unet", "text encoder"...
@@ -237,6 +238,12 @@ struct LookStep {
     int at_once = 1;            // images in a forward
 };
 
+// A network listens to a sound.
+struct HearStep {
+    ModelUse listener;
+    double seconds = 0;  // of the sound
+};
+
 // An upscaler enlarges images, tile by tile.
 struct UpscaleStep {
     ModelUse upscaler;
@@ -259,7 +266,7 @@ struct Step {
     std::string node_id;
     std::string class_type;
     std::variant<CpuStep, LoadStep, TextEncodeStep, TextGenerateStep, ImageEncodeStep, SampleStep,
-                 VaeStep, UpscaleStep, LatentUpscaleStep, LookStep, UnknownStep>
+                 VaeStep, UpscaleStep, LatentUpscaleStep, LookStep, HearStep, UnknownStep>
         what;
     std::vector<std::string> notes;  // for people: what was assumed
     // Equal for equal nodes with equal inputs, all the way up: what ComfyUI's cache goes by.

@@ -34,6 +34,7 @@ struct Catalogue {
     Named<UpscalerConfig> upscalers;
     Named<LatentUpscalerConfig> latent_upscalers;
     Named<ImageReaderConfig> image_readers;
+    Named<AudioEncoderConfig> audio_encoders;
     Named<KnownModel> models;
 };
 
@@ -286,6 +287,15 @@ ImageReaderConfig parse_image_reader(const json::value& from) {
     return parse_described<MogeConfig>(*config);
 }
 
+AudioEncoderConfig parse_audio_encoder(const json::value& from) {
+    const json::value* config = find(from, "config");
+    CHECK(config != nullptr);
+    const std::string_view network = find_string(from, "network").value_or("");
+    if (network == "wav2vec2") return parse_described<Wav2Vec2Config>(*config);
+    CHECK(network == "whisper");
+    return parse_described<WhisperConfig>(*config);
+}
+
 // Sections that hold other kinds of networks in the same role, and the UNets as models.
 void parse_roles(const json::value& catalogue, Catalogue& c) {
     for (const auto& [name, config] : c.vaes) c.all_vaes.emplace(name, config);
@@ -374,6 +384,9 @@ Catalogue parse_catalogue() {
     for_each_in(*parsed, "image_readers", [&](std::string_view n, const json::value& v) {
         c.image_readers.emplace(n, parse_image_reader(v));
     });
+    for_each_in(*parsed, "audio_encoders", [&](std::string_view n, const json::value& v) {
+        c.audio_encoders.emplace(n, parse_audio_encoder(v));
+    });
     parse_roles(*parsed, c);
     return c;
 }
@@ -446,6 +459,10 @@ Result<LatentUpscalerConfig> known_latent_upscaler(std::string_view name) {
 
 Result<ImageReaderConfig> known_image_reader(std::string_view name) {
     return look_up(catalogue().image_readers, "image reader", name);
+}
+
+Result<AudioEncoderConfig> known_audio_encoder(std::string_view name) {
+    return look_up(catalogue().audio_encoders, "audio encoder", name);
 }
 
 Result<KnownModel> known_model(std::string_view name) {

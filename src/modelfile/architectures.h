@@ -26,6 +26,7 @@ namespace plimsoll::modelfile {
 [[nodiscard]] Result<UpscalerConfig> known_upscaler(std::string_view name);
 [[nodiscard]] Result<LatentUpscalerConfig> known_latent_upscaler(std::string_view name);
 [[nodiscard]] Result<ImageReaderConfig> known_image_reader(std::string_view name);
+[[nodiscard]] Result<AudioEncoderConfig> known_audio_encoder(std::string_view name);
 // CLIP, T5, language models.
 [[nodiscard]] Result<TextEncoderConfig> known_text_encoder(std::string_view name);
 

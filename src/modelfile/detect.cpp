@@ -282,7 +282,8 @@ bool is_empty(const Contents& contents) {
     return !contents.denoiser && !contents.vae && !contents.tiny_vae &&
            contents.text_encoders.empty() && !contents.controlnet && !contents.t2i_adapter &&
            !contents.clip_vision && !contents.upscaler && !contents.latent_upscaler &&
-           !contents.model_patch && !contents.image_reader && !contents.is_lora;
+           !contents.model_patch && !contents.image_reader && !contents.audio_encoder &&
+           !contents.is_lora;
 }
 
 }  // namespace
@@ -398,6 +399,8 @@ Contents detect_contents(const TensorTable& table) {
                           std::back_inserter(contents.text_encoders));
         find_clip_vision(table, contents);
     }
+    if (is_empty(contents) && !transformer)
+        contents.audio_encoder = detect_audio_encoder(table, contents.notes);
     if (is_empty(contents) && !transformer) find_upscaler(table, contents);
     if (is_empty(contents) && !transformer) find_latent_upscaler(table, contents);
     if (is_empty(contents) && !transformer) find_adapter(table, contents);

@@ -139,6 +139,9 @@ struct TransformerVerdict {
 // BiRefNet, Depth Anything 3 for one image, MoGe 2.
 [[nodiscard]] std::optional<ImageReaderConfig> detect_image_reader(const TensorView& view,
                                                                    Notes& notes);
+// wav2vec 2.0, Whisper's encoder.
+[[nodiscard]] std::optional<Part<AudioEncoderConfig>> detect_audio_encoder(const TensorTable& table,
+                                                                           Notes& notes);
 // Of LTX-Video and LTX-2.
 [[nodiscard]] std::optional<LatentUpscalerConfig> detect_latent_upscaler(const TensorView& view,
                                                                          Notes& notes);

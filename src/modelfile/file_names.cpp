@@ -120,6 +120,7 @@ std::optional<NamedFile> guess_file(std::string_view file_name, std::string_view
     file.follower = rule->follower;
     if (folder == "text_encoders") file.kind = NamedFile::Kind::TextEncoder;
     if (folder == "controlnet") file.kind = NamedFile::Kind::ControlNet;
+    if (folder == "audio_encoders") file.kind = NamedFile::Kind::AudioEncoder;
     if (folder == "model_patches") file.kind = NamedFile::Kind::ModelPatch;
     if (folder == "vae") file.kind = NamedFile::Kind::Vae;
     if (folder == "clip_vision") file.kind = NamedFile::Kind::ClipVision;

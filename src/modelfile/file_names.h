@@ -25,7 +25,8 @@ struct NamedFile {
         Upscaler,
         LatentUpscaler,
         ModelPatch,
-        ImageReader
+        ImageReader,
+        AudioEncoder
     };
     Kind kind = Kind::Model;
     std::string name;  // of known_model, known_text_encoder...
@@ -40,7 +41,8 @@ struct NamedFile {
 
 // `folder`: in which of ComfyUI's folders it would lie: "diffusion_models", "text_encoders", "vae",
 // "checkpoints", "controlnet", "clip_vision", "upscale_models", "latent_upscale_models",
-// "model_patches", "background_removal", "geometry_estimation". nullopt where no rule fits.
+// "model_patches", "background_removal", "geometry_estimation", "audio_encoders". nullopt where no
+// rule fits.
 [[nodiscard]] std::optional<NamedFile> guess_file(std::string_view file_name,
                                                   std::string_view folder);
 

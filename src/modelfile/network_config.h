@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "modelfile/networks/ace_step15_config.h"
 #include "modelfile/networks/ace_step_config.h"
+#include "modelfile/networks/audio_encoder_config.h"
 #include "modelfile/networks/boogu_config.h"
 #include "modelfile/networks/chroma_config.h"
 #include "modelfile/networks/chroma_radiance_config.h"
@@ -270,6 +271,7 @@ struct Contents {
     std::optional<Part<LatentUpscalerConfig>> latent_upscaler;
     std::optional<Part<PatchConfig>> model_patch;
     std::optional<Part<ImageReaderConfig>> image_reader;
+    std::optional<Part<AudioEncoderConfig>> audio_encoder;
     bool is_lora = false;
     PartWeights everything;          // all tensors of the file
     Outline outline;                 // of all tensors of the file, whatever they are

@@ -21,7 +21,7 @@ namespace {
 constexpr std::array<std::string_view, 9> kModelEndings{
     ".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".pt2", ".bin", ".pkl"};
 // ComfyUI's folders of the files that its loaders list.
-constexpr std::array<std::string_view, 17> kSubfolders{"",
+constexpr std::array<std::string_view, 18> kSubfolders{"",
                                                        "checkpoints",
                                                        "diffusion_models",
                                                        "unet",
@@ -37,6 +37,7 @@ constexpr std::array<std::string_view, 17> kSubfolders{"",
                                                        "latent_upscale_models",
                                                        "background_removal",
                                                        "geometry_estimation",
+                                                       "audio_encoders",
                                                        "ipadapter"};
 
 // A VAE that ComfyUI has without a file.

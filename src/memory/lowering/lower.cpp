@@ -231,7 +231,8 @@ class Lowering {
             const auto* network = scope.look<ModelValue>(input.name);
             if (network == nullptr) continue;
             if (network->role == ModelRole::Other || network->role == ModelRole::ImageReader ||
-                network->role == ModelRole::LatentUpscaler)
+                network->role == ModelRole::LatentUpscaler ||
+                network->role == ModelRole::AudioEncoder)
                 given.push_back(network->use.model);
         }
         return given;
@@ -256,6 +257,18 @@ class Lowering {
             return true;
         }
         return false;
+    }
+
+    // A network that is walked listens to a sound.
+    static bool hear(NodeScope& scope) {
+        const auto* listener = scope.look<ModelValue>("audio_encoder");
+        const auto* sound = scope.look<SoundShape>("audio");
+        if (listener == nullptr || sound == nullptr || listener->role != ModelRole::AudioEncoder)
+            return false;
+        const ModelUse use = listener->use;
+        const double seconds = sound->seconds;
+        scope.step(HearStep{.listener = use, .seconds = seconds});
+        return true;
     }
 
     // SDPose's keypoints are made of what a diffusion network sees in one step from the latent that
@@ -288,7 +301,7 @@ class Lowering {
     }
 
     static Values run_other(NodeScope& scope) {
-        if (look(scope)) return make_outputs(scope);
+        if (look(scope) || hear(scope)) return make_outputs(scope);
         std::vector<LatentShape> encoded;
         (void)run_encodes(scope, encoded);
         if (sample_once(scope, encoded)) return make_outputs(scope);
@@ -335,6 +348,8 @@ std::string_view model_role_name(ModelRole role) {
             return "model patch";
         case ModelRole::ImageReader:
             return "image reader";
+        case ModelRole::AudioEncoder:
+            return "audio encoder";
         case ModelRole::Other:
             return "network";
     }

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace plimsoll::memory {
@@ -39,6 +40,8 @@ bool has_role(const BuiltFile& file, ModelRole role) {
             return file.model_patch != nullptr;
         case ModelRole::ImageReader:
             return file.image_reader != nullptr;
+        case ModelRole::AudioEncoder:
+            return file.audio_encoder != nullptr;
         case ModelRole::Other:
             return false;
     }
@@ -157,6 +160,14 @@ Values load_checkpoint(NodeScope& scope, const BuiltModels& models) {
     return values;
 }
 
+// Of what loaders of other kinds load, what is walked.
+std::optional<ModelRole> walked_role(const BuiltFile& file) {
+    for (const ModelRole role :
+         {ModelRole::ModelPatch, ModelRole::ImageReader, ModelRole::AudioEncoder})
+        if (has_role(file, role)) return role;
+    return std::nullopt;
+}
+
 // A network of a kind that is not forecast: the file is named, so that what runs it can say why.
 Values load_other(NodeScope& scope, const BuiltModels& models) {
     std::vector<std::string> files;
@@ -164,10 +175,9 @@ Values load_other(NodeScope& scope, const BuiltModels& models) {
         if (auto file = scope.text(input)) files.push_back(std::move(*file));
     LoadStep step;
     const auto known = files.size() == 1 ? models.find(files.front()) : nullptr;
-    if (known != nullptr && (known->model_patch != nullptr || known->image_reader != nullptr)) {
-        const ModelRole role =
-            known->model_patch != nullptr ? ModelRole::ModelPatch : ModelRole::ImageReader;
-        Values values{add_model(scope, models, role, files, step)};
+    const auto walked = known == nullptr ? std::nullopt : walked_role(*known);
+    if (walked) {
+        Values values{add_model(scope, models, *walked, files, step)};
         note_doubts(scope, models, files.front());
         scope.step(std::move(step));
         return values;

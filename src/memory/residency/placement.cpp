@@ -63,17 +63,18 @@ Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& ser
             placement.rests_on = flags.vram == VramState::GpuOnly ? Place::Card : Place::Host;
             return placement;  // built in host memory always
         case ModelRole::ClipVision:
+        case ModelRole::AudioEncoder:
         case ModelRole::TextEncoder: {
             const bool fast = flags.vram == VramState::Normal || flags.vram == VramState::High;
             const bool on_card =
                 flags.vram == VramState::GpuOnly || (fast && computes_fp16(device, flags));
             if (!on_card) return kHost;
             placement.rests_on = flags.vram == VramState::GpuOnly ? Place::Card : Place::Host;
-            // An image encoder begins where it rests.
+            // Encoders of images and sounds begin where they rest.
             placement.built_on =
-                role == ModelRole::ClipVision
-                    ? placement.rests_on
-                    : text_encoder_begins(placement, size_bytes, device, free_bytes);
+                role == ModelRole::TextEncoder
+                    ? text_encoder_begins(placement, size_bytes, device, free_bytes)
+                    : placement.rests_on;
             return placement;
         }
     }

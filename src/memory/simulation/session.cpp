@@ -2,6 +2,7 @@
 #include "memory/simulation/session.h"
 
 #include "memory/families.h"
+#include "memory/networks/audio/audio_encoder.h"
 #include "memory/networks/controlnet.h"
 #include "memory/networks/model_patch.h"
 #include "memory/networks/upscale/latent_upscaler.h"
@@ -124,6 +125,10 @@ std::shared_ptr<LoadableModel> make_loadable(const ProgramModel& model, const Se
             loadable = loadable_network(name, *file.image_reader, types);
             break;
         }
+        case ModelRole::AudioEncoder:
+            types = clip_types(flags);
+            loadable = loadable_network(name, *file.audio_encoder, types);
+            break;
         case ModelRole::Other:  // never known, never loaded
             break;
         case ModelRole::ClipVision:

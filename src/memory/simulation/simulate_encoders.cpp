@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Steps that read texts and pictures, and those that write texts.
+#include "memory/networks/audio/audio_encoder.h"
 #include "memory/simulation/pixels.h"
 #include "memory/simulation/simulation.h"
 
@@ -91,6 +92,29 @@ void Simulation::take(const Step& step, const LookStep& what) {
         what.image.width, what.image.height));
     if (!phase.runs_on_card) phase.reasons.emplace_back("image encoders run on the CPU");
     finish(std::move(phase), moved, activity, {reader->handle}, Costs::PerForward);
+}
+
+void Simulation::take(const Step& step, const HearStep& what) {
+    Phase phase = begin(step, PhaseKind::Other);
+    const LiveModel* listener = live(what.listener.model);
+    if (listener == nullptr) return unknown_network(std::move(phase), step, what.listener.model);
+    const AudioEncoder& network = *model(what.listener.model).built.front()->audio_encoder;
+    Movement moved = policy().load({.models = {{listener->handle, {}}}, .minimum = {}});
+    const Activity activity =
+        walk_in_types(listener->types, rules_, [&](const ForwardRules& rules) {
+            return simulate_hearing(network, {.seconds = what.seconds,
+                                              .storage = listener->types.storage,
+                                              .compute = listener->types.compute,
+                                              .rules = rules});
+        });
+    add_movement(moved, policy().compute((activity.activations + activity.cast).count));
+    phase.runs_on_card = listener->placement.runs_on == Place::Card;
+    phase.compute = listener->types.compute;
+    phase.reasons.push_back(fmt::format(
+        "{} listens to {:.1f} seconds, by the published network: no run of it was recorded",
+        network.title(), what.seconds));
+    if (!phase.runs_on_card) phase.reasons.emplace_back("audio encoders run on the CPU");
+    finish(std::move(phase), moved, activity, {listener->handle});
 }
 
 }  // namespace plimsoll::memory

@@ -69,6 +69,7 @@ class Simulation {
     void take(const Step& step, const UpscaleStep& what);
     void take(const Step& step, const LatentUpscaleStep& what);
     void take(const Step& step, const LookStep& what);
+    void take(const Step& step, const HearStep& what);
     void take(const Step& step, const UnknownStep& what);
     void take(const Step&, const CpuStep&) {}
 
