@@ -382,6 +382,7 @@ Result<std::shared_ptr<const modelfile::Contents>> known_file(const modelfile::N
     if (file.kind == Kind::ImageReader) {
         CatalogueFile made(file.dtype, false);
         TRY_DO(made.add_image_reader(file.name));
+        if (!file.follower.empty()) TRY_DO(made.add_text_encoder(file.follower));
         return made.finish();
     }
     if (file.kind == Kind::AudioEncoder) {

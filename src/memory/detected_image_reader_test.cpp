@@ -44,6 +44,18 @@ TEST(ImageReaders, have_the_parameters_that_their_authors_state) {
     EXPECT_NEAR(params("rt_detr_v4-x-hgnet_fp16.safetensors", "diffusion_models"), 62, 2);
 }
 
+// SAM 3's authors count 848 M with its encoder of texts (README), of which the vision transformer
+// has 446 M and the encoder 354 M (paper).
+TEST(ImageReaders, sam_3_has_the_parameters_that_its_authors_state) {
+    const auto contents = named("sam3.safetensors", "checkpoints");
+    ASSERT_NE(contents, nullptr);
+    ASSERT_EQ(contents->text_encoders.size(), 1U);
+    const std::int64_t text = contents->text_encoders.front().weights.params;
+    const std::int64_t all = contents->image_reader->weights.params + text;
+    EXPECT_NEAR(static_cast<double>(all) / 1e6, 848, 14);
+    EXPECT_NEAR(static_cast<double>(text) / 1e6, 353.7, 1);
+}
+
 Walk look(const char* name, ReaderCall call) {
     const auto config = modelfile::known_image_reader(name);
     EXPECT_TRUE(config);
@@ -102,6 +114,47 @@ TEST(ImageReaders, rt_detr_takes_thirty_two_images_at_once) {
     EXPECT_NEAR(ratio, 32, 1);
 }
 
+constexpr ReaderCall kSam3{.height = 720,
+                           .width = 1280,
+                           .refinements = 2,
+                           .storage = ComputeType::Float16,
+                           .compute = ComputeType::Float16};
+
+// Goal: SAM 3 computes what its paper's numbers say. Method: the products of its vision transformer
+// by hand, 32 blocks of 72 x 72 tokens, thrice: once to find, twice for closer looks.
+TEST(ImageReaders, sam_3_sees_an_image_anew_for_every_closer_look) {
+    constexpr double kTokens = 72.0 * 72;
+    constexpr double kOfBlock = 4.0 * 1024 * 1024 + 2.0 * 1024 * 4736;
+    constexpr double kLook = 2 * 32 * kTokens * kOfBlock;
+    const auto products = [](int refinements) {
+        ReaderCall call = kSam3;
+        call.refinements = refinements;
+        return static_cast<double>(look("sam3.1", call).costs[OpClass::MatMul].flops);
+    };
+    EXPECT_NEAR((products(2) - products(0)) / (2 * kLook), 1, 0.02);
+    EXPECT_GT(products(0), kLook);
+    EXPECT_LT(products(0), 1.1 * kLook);
+}
+
+// Goal: of a large image the masks of all queries are what fills the card. Method: by hand: 200 in
+// fp16 in the size of the image, once for a single image and twice for several.
+TEST(ImageReaders, sam_3_keeps_the_masks_of_all_queries_in_the_size_of_the_image) {
+    ReaderCall large = kSam3;
+    large.height = 2160;
+    large.width = 3840;
+    constexpr std::int64_t kMasks = 200LL * 2160 * 3840 * 2;
+    constexpr std::int64_t kRest = 600 << 20;  // maps, positions, what is left of the finding
+    const Walk one = look("sam3.1", large);
+    EXPECT_GT(one.peak.count, kMasks);
+    EXPECT_LT(one.peak.count, kMasks + kRest);
+    large.batch = 2;
+    const Walk two = look("sam3.1", large);
+    EXPECT_GT(two.peak.count, 2 * kMasks);
+    EXPECT_LT(two.peak.count, 2 * kMasks + kRest);
+    large.has_text = false;
+    EXPECT_LT(look("sam3.1", large).peak.count, kMasks / 2) << "boxes say where to cut";
+}
+
 TEST(ImageReaders, refuse_numbers_that_contradict_each_other) {
     modelfile::BiRefNetConfig stages;
     stages.depths = {2, 2};
@@ -110,6 +163,9 @@ TEST(ImageReaders, refuse_numbers_that_contradict_each_other) {
     layers.out_layers = {4, 11, 17, 24};
     EXPECT_FALSE(build_image_reader(layers));
     EXPECT_FALSE(build_image_reader(modelfile::MogeConfig{}));
+    modelfile::Sam3Config heads;
+    heads.hidden = 1000;
+    EXPECT_FALSE(build_image_reader(heads));
 }
 
 Forecast forecast_of(const char* graph, ModelFiles files) {
@@ -137,6 +193,27 @@ TEST(ImageReaders, a_background_is_removed_within_a_forecast) {
     EXPECT_EQ(forecast.phases.back().class_type, "RemoveBackground");
     EXPECT_GT(forecast.phases.back().activations, Bytes::from_mib(1900));
     EXPECT_FALSE(forecast.bound);
+}
+
+// Goal: a checkpoint of SAM 3 brings both networks. Method: a graph that finds what a text names in
+// an image, on a card of 12 GiB.
+TEST(ImageReaders, what_a_text_names_is_found_within_a_forecast) {
+    ModelFiles files;
+    files.by_name["sam3.1_multiplex_fp16.safetensors"] =
+        named("sam3.1_multiplex_fp16.safetensors", "checkpoints");
+    const Forecast forecast = forecast_of(R"({
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "2": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sam3.1_multiplex_fp16.safetensors"}},
+        "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "unicorn", "clip": ["2", 1]}},
+        "4": {"class_type": "SAM3_Detect", "inputs": {"threshold": 0.5, "refine_iterations": 2, "individual_masks": false,
+              "model": ["2", 0], "image": ["1", 0], "conditioning": ["3", 0]}},
+        "5": {"class_type": "MaskPreview", "inputs": {"mask": ["4", 0]}}})",
+                                          files);
+    EXPECT_EQ(forecast.verdict, Verdict::Fits);
+    EXPECT_FALSE(forecast.bound);
+    ASSERT_GE(forecast.phases.size(), 2U);
+    EXPECT_EQ(forecast.phases.back().class_type, "SAM3_Detect");
+    EXPECT_GT(forecast.phases.back().activations, Bytes::from_mib(600));
 }
 
 }  // namespace

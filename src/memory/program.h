@@ -236,6 +236,8 @@ struct LookStep {
     bool shorter_side = false;  // that is the shorter one
     double detail = 1;          // of 0 to 1, where the node lets choose it
     int at_once = 1;            // images in a forward
+    int refinements = 0;        // closer looks at what was found
+    bool has_text = true;       // that says what to find
 };
 
 // A network listens to a sound.

@@ -111,6 +111,7 @@ ClipTextConfig parse_clip(const json::value& from, std::string_view name) {
     read_int(from, "intermediate", c.intermediate);
     read_int(from, "heads", c.heads);
     read_int(from, "projection", c.projection);
+    read_int(from, "positions", c.positions);
     c.activation = find_string(from, "activation") == "gelu" ? ClipActivation::Gelu
                                                              : ClipActivation::QuickGelu;
     return c;
@@ -283,6 +284,7 @@ ImageReaderConfig parse_image_reader(const json::value& from) {
     if (network == "birefnet") return parse_described<BiRefNetConfig>(*config);
     if (network == "depth_anything3") return parse_described<DepthAnything3Config>(*config);
     if (network == "rt_detr") return parse_described<RtDetrConfig>(*config);
+    if (network == "sam3") return parse_described<Sam3Config>(*config);
     CHECK(network == "moge");
     return parse_described<MogeConfig>(*config);
 }

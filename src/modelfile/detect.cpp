@@ -202,6 +202,14 @@ void find_image_reader(const TensorTable& table, Contents& contents) {
     if (config) contents.image_reader = {*std::move(config), sum_weights(table, ""), ""};
 }
 
+// SAM 3, which an encoder of texts lies beside.
+void find_sam3(const TensorTable& table, Contents& contents) {
+    const TensorView view(table, std::string());
+    if (!looks_like_sam3(view)) return;
+    std::optional<Sam3Config> config = detect_sam3(view, contents.notes);
+    if (config) contents.image_reader = {*std::move(config), sum_sam3(table), ""};
+}
+
 void find_model_patch(const TensorTable& table, Contents& contents) {
     std::optional<PatchConfig> config =
         detect_model_patch(TensorView(table, std::string()), contents.notes);
@@ -399,6 +407,7 @@ Contents detect_contents(const TensorTable& table) {
                           std::back_inserter(contents.text_encoders));
         find_clip_vision(table, contents);
     }
+    if (!transformer) find_sam3(table, contents);
     if (is_empty(contents) && !transformer)
         contents.audio_encoder = detect_audio_encoder(table, contents.notes);
     if (is_empty(contents) && !transformer) find_upscaler(table, contents);

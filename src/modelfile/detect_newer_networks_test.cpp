@@ -107,5 +107,63 @@ TEST(StableAudio3, that_is_not_the_medium_is_not_guessed) {
     EXPECT_FALSE(contents.notes.empty());
 }
 
+// Of SAM 3.1, as its authors name the tensors, with a small encoder of texts.
+File sam31() {
+    File file;
+    const std::string vision = "detector.backbone.vision_backbone.";
+    file.add(vision + "trunk.patch_embed.proj.weight", {128, 3, 14, 14});
+    file.add(vision + "trunk.pos_embed", {1, 24 * 24 + 1, 128});
+    file.add(vision + "propagation_convs.0.conv_1x1.weight", {32, 32, 1, 1});
+    for (int i = 0; i < 3; ++i) {
+        const std::string block = fmt::format("{}trunk.blocks.{}.", vision, i);
+        file.add(block + "attn.qkv.weight", {3 * 128, 128});
+        file.add(block + "attn.freqs_cis", {5184, 32});
+        file.add(block + "mlp.fc1.weight", {592, 128});
+    }
+    file.add("detector.transformer.decoder.query_embed.weight", {20, 32});
+    file.add("detector.transformer.encoder.layers.0.linear1.weight", {64, 32});
+    file.add("detector.transformer.decoder.layers.0.linear1.weight", {64, 32});
+    file.add("detector.geometry_encoder.encode.0.linear1.weight", {64, 32});
+    file.add("detector.backbone.language_backbone.resizer.weight", {32, 1024});
+    file.add("tracker.model.transformer.encoder.layers.0.linear1.weight", {64, 32});
+    file.add("tracker.model.maskmem_tpos_enc", {7, 1, 1, 32});
+    file.add("tracker.model.no_obj_embed_spatial", {16, 32});
+    const std::string text = "detector.backbone.language_backbone.encoder.";
+    file.add(text + "token_embedding.weight", {49408, 1024});
+    file.add(text + "positional_embedding", {32, 1024});
+    for (int i = 0; i < 24; ++i)
+        file.add(fmt::format("{}transformer.resblocks.{}.mlp.c_fc.weight", text, i), {4096, 1024});
+    return file;
+}
+
+TEST(Sam3, is_known_by_its_detector_and_its_tracker) {
+    const Contents contents = sam31().contents();
+    ASSERT_TRUE(contents.image_reader);
+    const auto* config = std::get_if<Sam3Config>(&contents.image_reader->config);
+    ASSERT_NE(config, nullptr);
+    EXPECT_EQ(config->hidden, 128);
+    EXPECT_EQ(config->layers, 3);
+    EXPECT_EQ(config->mlp, 592);
+    EXPECT_EQ(config->queries, 20);
+    EXPECT_EQ(config->width, 32);
+    EXPECT_EQ(config->memory_width, 32);
+    EXPECT_EQ(config->objects, 16);
+    EXPECT_LT(contents.image_reader->weights.params, 1'000'000) << "without texts and rotations";
+    ASSERT_EQ(contents.text_encoders.size(), 1U);
+    const auto* text = std::get_if<ClipTextConfig>(&contents.text_encoders.front().config);
+    ASSERT_NE(text, nullptr);
+    EXPECT_EQ(text->name, "sam3_text");
+    EXPECT_EQ(text->positions, 32);
+}
+
+TEST(Sam3, whose_necks_and_tracker_differ_is_not_guessed) {
+    const Contents contents =
+        sam31()
+            .drop("detector.backbone.vision_backbone.propagation_convs.0.conv_1x1.weight")
+            .contents();
+    EXPECT_FALSE(contents.image_reader);
+    EXPECT_FALSE(contents.notes.empty());
+}
+
 }  // namespace
 }  // namespace plimsoll::modelfile

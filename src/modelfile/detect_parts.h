@@ -142,6 +142,10 @@ struct TransformerVerdict {
 // wav2vec 2.0, Whisper's encoder.
 [[nodiscard]] std::optional<Part<AudioEncoderConfig>> detect_audio_encoder(const TensorTable& table,
                                                                            Notes& notes);
+// SAM 3 and 3.1, whose files hold an encoder of texts besides.
+[[nodiscard]] bool looks_like_sam3(const TensorView& view);
+[[nodiscard]] std::optional<Sam3Config> detect_sam3(const TensorView& view, Notes& notes);
+[[nodiscard]] PartWeights sum_sam3(const TensorTable& table);  // without that encoder
 // Of LTX-Video and LTX-2.
 [[nodiscard]] std::optional<LatentUpscalerConfig> detect_latent_upscaler(const TensorView& view,
                                                                          Notes& notes);

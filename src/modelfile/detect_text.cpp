@@ -21,10 +21,12 @@ struct KnownClip {
     int layers;
     int hidden;
     ClipActivation activation;
+    int positions = 77;
 };
 // SD 2.x checkpoints carry OpenCLIP-H with 24 layers or, converted, with the unused last one cut
 // off.
 constexpr KnownClip kKnownClips[] = {
+    {"sam3_text", 24, 1024, ClipActivation::QuickGelu, 32},
     {"clip_l", 12, 768, ClipActivation::QuickGelu},
     {"clip_h", 24, 1024, ClipActivation::Gelu},
     {"clip_h", 23, 1024, ClipActivation::Gelu},
@@ -59,6 +61,7 @@ std::optional<ClipTextConfig> read_clip(const TensorView& base, const ClipLayout
     config.projection = config.hidden;
     for (const KnownClip& known : kKnownClips) {
         if (known.layers != config.layers || known.hidden != config.hidden) continue;
+        if (known.name == "sam3_text" && known.positions != config.positions) continue;
         config.name = known.name;
         config.activation = known.activation;
         return config;

@@ -35,7 +35,8 @@ struct NamedFile {
     bool scaled_fp8 = false;
     int linear_millibits = 0;  // as PartWeights has it
     std::string vae = {};  // of a model whose versions have different ones; empty: its usual one
-    // Of a text encoder: what works on its states, in the same file; empty: nothing does.
+    // In the same file, of a text encoder: what works on its states; of an image reader: what reads
+    // the texts. Empty: nothing does.
     std::string follower = {};
 };
 

@@ -193,9 +193,9 @@ struct KlVaeConfig {
 
 enum class ClipActivation : std::uint8_t { QuickGelu, Gelu };
 
-// CLIP text transformers as ComfyUI builds them (CLIP-L, OpenCLIP-H, OpenCLIP-G).
+// CLIP text transformers as ComfyUI builds them (CLIP-L, OpenCLIP-H, OpenCLIP-G, SAM 3's).
 struct ClipTextConfig {
-    std::string name = "clip_l";  // "clip_l", "clip_h", "clip_g"
+    std::string name = "clip_l";  // "clip_l", "clip_h", "clip_g", "sam3_text"
     int layers = 12;
     int hidden = 768;
     int intermediate = 3072;

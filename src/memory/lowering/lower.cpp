@@ -253,6 +253,10 @@ class Lowering {
             constexpr double kDetails = 9;  // the last of MoGe's
             step.detail = scope.number("resolution_level").value_or(kDetails) / kDetails;
             step.at_once = clamped(scope.number("batch_size").value_or(1), 1, kFramesMax);
+            constexpr int kRefinementsMax = 64;  // chosen: far above what SAM 3's node takes
+            step.refinements =
+                clamped(scope.number("refine_iterations").value_or(0), 0, kRefinementsMax);
+            step.has_text = scope.is_linked("conditioning");
             scope.step(std::move(step));
             return true;
         }

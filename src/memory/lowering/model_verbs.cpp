@@ -153,8 +153,13 @@ Values load_checkpoint(NodeScope& scope, const BuiltModels& models) {
     const std::vector<std::string> file{scope.text("ckpt_name").value_or("")};
     LoadStep step;
     Values values;
-    for (const ModelRole role : roles_of(scope.kind()))
+    const auto known = models.find(file.front());
+    for (ModelRole role : roles_of(scope.kind())) {
+        // Some checkpoints hold what looks at images.
+        if (role == ModelRole::Unet && known != nullptr && known->image_reader != nullptr)
+            role = ModelRole::ImageReader;
         values.push_back(add_model(scope, models, role, file, step));
+    }
     note_doubts(scope, models, file.front());
     scope.step(std::move(step));
     return values;

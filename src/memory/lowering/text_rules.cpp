@@ -33,6 +33,7 @@ constexpr std::array kRules = std::to_array<TextRule>({
     {"umt5_xxl", "", 1, 512, 0},
     {"byt5_small", "", 1, 1, 0},
     {"t5gemma", "", 0, 1, 0},
+    {"sam3_text", "", 2, 32, 0},
     // A short template; 256 learned tokens are read with the prompt and are part of the condition.
     {"ming_text", "", 276, 1, 0},
     {"t5_base", "", 1, 128, -2},  // the start and the length of the sound are tokens too

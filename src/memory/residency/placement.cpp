@@ -53,7 +53,9 @@ Placement place_model(ModelRole role, std::int64_t size_bytes, const Server& ser
         case ModelRole::ImageReader:
         case ModelRole::Other:
             placement.rests_on = high(flags) ? Place::Card : Place::Host;
-            placement.built_on = role == ModelRole::Unet && from == LoadedFrom::Checkpoint
+            // A checkpoint's image reader is what another's diffusion network is.
+            placement.built_on = (role == ModelRole::Unet || role == ModelRole::ImageReader) &&
+                                         from == LoadedFrom::Checkpoint
                                      ? unet_begins(size_bytes, flags, device, free_bytes)
                                      : placement.rests_on;
             placement.moved_whole = from == LoadedFrom::OwnFile;

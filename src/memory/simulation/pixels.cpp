@@ -59,6 +59,8 @@ Activity reading_activity(const ImageReader& network, const LookStep& step, cons
                     .side = step.side,
                     .shorter_side = step.shorter_side,
                     .detail = step.detail,
+                    .refinements = step.refinements,
+                    .has_text = step.has_text,
                     .storage = types.storage,
                     .compute = types.compute,
                     .rules = {}};

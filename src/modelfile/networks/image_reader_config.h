@@ -80,7 +80,33 @@ struct RtDetrConfig {
 BOOST_DESCRIBE_STRUCT(RtDetrConfig, (),
                       (hidden, encoder_width, decoder_width, layers, queries, classes))
 
+// SAM 3 (Carion et al. 2025): what a short text names is found in an image and cut out. A vision
+// transformer, DETR's encoder and decoder with a head for masks, and what follows objects through
+// a video, whose decoder of masks refines what was found. SAM 3.1 follows several at once.
+struct Sam3Config {
+    int hidden = 1024;  // of the vision transformer
+    int layers = 32;
+    int mlp = 4736;
+    int patch = 14;
+    int grid = 24;    // patches along a side of the image that its positions are for
+    int width = 256;  // of all that follows
+    int feed_forward = 2048;
+    int encoder_layers = 6;
+    int decoder_layers = 6;
+    int geometry_layers = 3;
+    int queries = 200;
+    int memory_layers = 4;  // of the attention to earlier frames
+    int memory_width = 64;
+    int memories = 7;       // frames that are remembered
+    int objects = 1;        // followed at once; above 1: SAM 3.1
+    int text_width = 1024;  // of the encoder of texts
+};
+BOOST_DESCRIBE_STRUCT(Sam3Config, (),
+                      (hidden, layers, mlp, patch, grid, width, feed_forward, encoder_layers,
+                       decoder_layers, geometry_layers, queries, memory_layers, memory_width,
+                       memories, objects, text_width))
+
 using ImageReaderConfig =
-    std::variant<BiRefNetConfig, DepthAnything3Config, MogeConfig, RtDetrConfig>;
+    std::variant<BiRefNetConfig, DepthAnything3Config, MogeConfig, RtDetrConfig, Sam3Config>;
 
 }  // namespace plimsoll::modelfile

@@ -7,6 +7,7 @@
 #include "memory/networks/vision/depth_anything3.h"
 #include "memory/networks/vision/moge.h"
 #include "memory/networks/vision/rt_detr.h"
+#include "memory/networks/vision/sam3.h"
 
 #include <fmt/format.h>
 
@@ -91,6 +92,26 @@ Built build(const modelfile::RtDetrConfig& c) {
         return fail(Errc::InvalidInput, fmt::format("RT-DETR of width {} with {} layers cannot be",
                                                     c.hidden, c.layers));
     return std::make_shared<const RtDetrNetwork>(c);
+}
+
+Built build(const modelfile::Sam3Config& c) {
+    constexpr int kHeadDim = 64;
+    constexpr int kHeads = 8;
+    constexpr int kObjectsMax = 256;  // chosen: SAM 3.1 has 16
+    const bool good =
+        within(c.hidden, kHeadDim, kWidthMax) && c.hidden % kHeadDim == 0 &&
+        within(c.layers, 1, kDepthMax) && within(c.mlp, 1, kWidthMax) && within(c.patch, 4, 64) &&
+        within(c.grid, 1, kWidthMax) && within(c.width, kHeads, kWidthMax) &&
+        c.width % (4 * kHeads) == 0 && within(c.feed_forward, 1, kWidthMax) &&
+        within(c.encoder_layers, 1, kDepthMax) && within(c.decoder_layers, 1, kDepthMax) &&
+        within(c.geometry_layers, 1, kDepthMax) && within(c.queries, 1, kWidthMax) &&
+        within(c.memory_layers, 1, kDepthMax) && within(c.memory_width, 1, kWidthMax) &&
+        within(c.memories, 1, kDepthMax) && within(c.objects, 1, kObjectsMax) &&
+        within(c.text_width, 1, kWidthMax);
+    if (!good)
+        return fail(Errc::InvalidInput,
+                    fmt::format("SAM 3 of width {} with {} layers cannot be", c.hidden, c.layers));
+    return std::make_shared<const Sam3Network>(c);
 }
 
 }  // namespace

@@ -21,6 +21,8 @@ struct ReaderCall {
     int side = 0;               // pixels of the side that it is resized by; 0: the network's own
     bool shorter_side = false;  // that is the shorter one
     double detail = 1;          // of 0 to 1, where the node lets choose it
+    int refinements = 0;        // closer looks at what was found, where the node lets choose it
+    bool has_text = true;       // that says what to find; else points or boxes do
     ComputeType storage = ComputeType::Float16;
     ComputeType compute = ComputeType::Float32;
     ForwardRules rules = {};
