@@ -153,7 +153,8 @@ json::object encode_quality(const service::QualityView& view) {
     for (const quality::Block& block : quality::blocks_of(plan))
         blocks.push_back(
             json::object{{"prompt", block.prompt}, {"seed", quality::seed_of(plan, block)}});
-    const std::vector<service::MeasuredQuality> findings = service::findings_of(session);
+    const std::vector<service::MeasuredQuality> findings =
+        service::findings_of(plan, answer, costs);
     const quality::Table table = session.table();
     json::array candidates;
     for (const quality::Verdict& verdict : answer.verdicts)

@@ -45,16 +45,20 @@ std::optional<MeasuredQuality> finding_of(const json::value& value) {
 }  // namespace
 
 std::vector<MeasuredQuality> findings_of(const quality::Session& session) {
-    const quality::Answer answer = session.answer();
-    const std::vector<quality::Cost> costs = session.costs();
-    const auto& reference = answer.verdicts.at(session.plan().reference);
+    return findings_of(session.plan(), session.answer(), session.costs());
+}
+
+std::vector<MeasuredQuality> findings_of(const quality::SessionPlan& plan,
+                                         const quality::Answer& answer,
+                                         const std::vector<quality::Cost>& costs) {
+    const auto& reference = answer.verdicts.at(plan.reference);
     std::vector<MeasuredQuality> out;
     for (const quality::Verdict& verdict : answer.verdicts) {
         if (verdict.to_reference.pairs < quality::kPairsMin) continue;
         const auto points = [&](double difference) {
             return std::clamp(reference.quality + difference, 0.0, 100.0);
         };
-        out.push_back({.setting = session.plan().entrants[verdict.candidate].setting,
+        out.push_back({.setting = plan.entrants[verdict.candidate].setting,
                        .quality = points(verdict.to_reference.points),
                        .interval = {.low = points(verdict.to_reference.interval.low),
                                     .high = points(verdict.to_reference.interval.high)},

@@ -27,6 +27,10 @@ struct MeasuredQuality {
 };
 // Of the settings that were seen often enough to say anything.
 [[nodiscard]] std::vector<MeasuredQuality> findings_of(const quality::Session& session);
+// With the session's own answer and costs, which take long to find out, at hand.
+[[nodiscard]] std::vector<MeasuredQuality> findings_of(const quality::SessionPlan& plan,
+                                                       const quality::Answer& answer,
+                                                       const std::vector<quality::Cost>& costs);
 [[nodiscard]] std::string encode_findings(const std::vector<MeasuredQuality>& findings);
 [[nodiscard]] Result<std::vector<MeasuredQuality>> parse_findings(std::string_view text);
 

@@ -57,6 +57,9 @@ figcaption { font-size: 0.85rem; overflow-wrap: anywhere; }
 @media print { body { max-width: none; padding: 0; font-size: 11pt; } .pictures { grid-template-columns: repeat(3, 1fr); } a { color: inherit; } }
 )";
 
+// Of what "as good" may lose, from the plot's top to its bottom (chosen).
+constexpr double kPlotMargins = 10;
+
 std::string escaped(std::string_view text) {
     std::string out;
     out.reserve(text.size());
@@ -107,7 +110,7 @@ class Report {
           votes_(votes),
           answer_(session.answer()),
           costs_(session.costs()),
-          measured_(findings_of(session)) {}
+          measured_(findings_of(plan_, answer_, costs_)) {}
 
     std::string write() {
         begin();
@@ -190,13 +193,16 @@ class Report {
             peak_most = std::max(peak_most, static_cast<double>(one.peak_bytes));
         }
         seconds_most = std::max(seconds_most * 1.05, 0.1);
-        low = std::max(0.0, std::floor(low - 1));
-        high = std::max(low + 1, std::min(100.0, std::ceil(high + 1)));
+        // What is so far below that the near ones could not be told apart stands at the edge.
+        high = std::min(100.0, std::ceil(high + 1));
+        low = std::min(high - 2,
+                       std::max({0.0, high - kPlotMargins * answer_.margin, std::floor(low - 1)}));
         const auto x_of = [&](double seconds) {
             return kLeft + (kWidth - kLeft - kRight) * seconds / seconds_most;
         };
         const auto y_of = [&](double points) {
-            return kTop + (kHeight - kTop - kBottom) * (high - points) / (high - low);
+            return kTop +
+                   (kHeight - kTop - kBottom) * (high - std::max(points, low)) / (high - low);
         };
         add("<h2>Quality against seconds</h2>\n<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" "
             "aria-label=\"Points of quality with their 95 % intervals against seconds a picture; "

@@ -11,7 +11,7 @@ import { client, sentenceOf, wasAborted } from './client'
 import { applySettings } from './settings'
 
 export const lab = new QualityTester({ baseUrl: client.url('') })
-const kPollMs = 1_000 // chosen: a picture takes ten seconds and more, a person waits for it
+const kPollMs = 2_000 // chosen: a picture takes ten seconds and more
 
 export interface WatchedSession { session: ShallowRef<QualitySession | null>; error: Ref<string>; change: (wish: () => Promise<QualitySession>) => Promise<void> }
 
@@ -20,9 +20,12 @@ export function useSession(sessionId: () => string): WatchedSession {
   const error = ref('')
   let timer: ReturnType<typeof setTimeout> | undefined
   let latest: AbortController | null = null
+  let isLate = false // nobody looked when its time came
+  function look(): void { if (isLate && !document.hidden) void ask() }
 
   async function ask(): Promise<void> {
     clearTimeout(timer)
+    isLate = false
     latest?.abort()
     const mine = new AbortController()
     latest = mine
@@ -43,7 +46,7 @@ export function useSession(sessionId: () => string): WatchedSession {
       if (session.value?.sessionId !== id) session.value = null
     }
     // What is over changes no more; what could not be asked may be there again.
-    if (!session.value || !isOver(session.value)) timer = setTimeout(() => { void ask() }, kPollMs)
+    if (!session.value || !isOver(session.value)) timer = setTimeout(() => { if (document.hidden) isLate = true; else void ask() }, kPollMs)
   }
   async function change(wish: () => Promise<QualitySession>): Promise<void> {
     try {
@@ -57,7 +60,9 @@ export function useSession(sessionId: () => string): WatchedSession {
     session.value = null
     void ask()
   }, { immediate: true })
+  document.addEventListener('visibilitychange', look)
   onScopeDispose(() => {
+    document.removeEventListener('visibilitychange', look)
     clearTimeout(timer)
     latest?.abort()
   })

@@ -125,6 +125,12 @@ test('a picture is laid over its reference, with what differs and the place it l
   expect(await page.locator('.view').evaluate((view) => view.scrollWidth / view.clientWidth)).toBeGreaterThan(3)
   await page.getByRole('button', { name: 'Close the picture' }).click()
   expect(await page.locator('#lab-compare').count()).toBe(0)
+  // Back where it was opened, and again by keys.
+  expect(await page.evaluate(() => document.activeElement?.classList.contains('cell'))).toBe(true)
+  await page.keyboard.press('Enter')
+  await page.locator('#lab-compare').waitFor()
+  await page.keyboard.press('Escape')
+  await page.locator('#lab-compare').waitFor({ state: 'hidden' })
 })
 
 test('votes are blind, by keys, and say when they are too few', async () => {
