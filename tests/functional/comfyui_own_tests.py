@@ -107,7 +107,9 @@ class OwnTests(FunctionalTest):
         port, behind = support.free_port(), support.free_port()
         daemon = Daemon(self.home, "--upstream", f"http://127.0.0.1:{behind}", "--gateway-listen", f"127.0.0.1:{port}")
         try:
-            return self.run_tests(port, behind, only)
+            results = self.run_tests(port, behind, only)
+            self.assertIsNone(daemon.process.poll(), "the daemon ended meanwhile")
+            return results
         finally:
             daemon.stop()
 
