@@ -121,6 +121,41 @@ TEST(RelayTunnel, forgets_the_key_of_a_handshake_that_was_refused) {
     EXPECT_EQ(third->read_exactly(refused.size()), refused);
 }
 
+TEST(RelayTunnel, lets_a_third_wait_for_what_the_second_no_longer_waits_for) {
+    std::promise<void> go_on;
+    std::atomic<bool> first_is_over = false;
+    std::atomic<int> too_early = 0;
+    RawServer server([&](RawPeer& peer, int number) {
+        (void)peer.read_until("\r\n\r\n");
+        if (number != 0 && !first_is_over) ++too_early;
+        peer.send(kSwitch);
+        (void)peer.read_exactly(8);  // the relay's goodbye
+        if (number == 0) go_on.get_future().wait();
+        first_is_over = true;
+    });
+    TestPolicy policy;
+    policy.keyed = true;
+    TestClock clock;  // the first one's time for its goodbye does not run out
+    RelayOptions options;
+    options.clock = &clock;
+    const auto relay = relay_to(server.port(), &policy, options);
+    const auto first = RawPeer::connect(relay->port());
+    first->send(kHandshake);
+    EXPECT_EQ(first->read_exactly(kSwitch.size()), kSwitch);
+    const auto second = RawPeer::connect(relay->port());
+    second->send(kHandshake);
+    while (relay->counts().requests < 2) std::this_thread::sleep_for(milliseconds(1));
+    second->reset();
+    while (relay->counts().sessions != 1) std::this_thread::sleep_for(milliseconds(1));
+    const auto third = RawPeer::connect(relay->port());
+    third->send(kHandshake);
+    while (relay->counts().requests < 3) std::this_thread::sleep_for(milliseconds(1));
+    go_on.set_value();
+    EXPECT_EQ(third->read_exactly(kSwitch.size()), kSwitch);
+    EXPECT_EQ(too_early, 0);
+    third->close();
+}
+
 TEST(RelayTunnel, stops_reading_an_orphan_that_takes_no_answers) {
     RawServer server([](RawPeer& peer, int) {
         (void)peer.read_until("\r\n\r\n");

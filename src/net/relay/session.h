@@ -201,6 +201,7 @@ class Session final : public TcpSocket::Owner, public std::enable_shared_from_th
     std::string room_;
     std::chrono::nanoseconds full_since_{0};  // too much waits for the client; 0: it does not
     std::vector<std::weak_ptr<Session>> successors_;  // wait for this one's leg to end
+    std::weak_ptr<Session> predecessor_;              // whose end this one waits for
     std::uint64_t client_taken_ = 0;                  // bytes, when it last took some
     std::chrono::nanoseconds taken_at_{0};            // when that was, or when it had all
 };

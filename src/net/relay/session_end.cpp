@@ -59,6 +59,7 @@ void Session::finish_exchange() {
     // A handshake that was refused: its key is anybody's, and whoever waits for its end may go.
     if (exchange_.websocket) {
         leave_tunnel();
+        predecessor_.reset();
         key_.clear();
     }
     discharge();

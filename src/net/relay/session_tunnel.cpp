@@ -25,8 +25,11 @@ void Session::await_turn() {
     const auto older = core_.tunnel_of_key.find(key_);
     Session* const other = older == core_.tunnel_of_key.end() ? nullptr : older->second;
     core_.tunnel_of_key[key_] = this;
-    if (other == nullptr || other == this) return begin_upstream();
+    const bool has_gone = other == nullptr || other == this ||
+                          (other->phase_ == Phase::Orphan && other->leg_ == nullptr);
+    if (has_gone) return begin_upstream();
     other->successors_.push_back(weak_from_this());
+    predecessor_ = other->weak_from_this();
     // One that is still being opened gives way as soon as it is open.
     if (other->phase_ == Phase::Tunnel) other->give_way();
 }
@@ -189,8 +192,13 @@ void Session::leave_tunnel() {
     tunnel_id_ = 0;
     if (!key_.empty()) {
         const auto newest = core_.tunnel_of_key.find(key_);
-        if (newest != core_.tunnel_of_key.end() && newest->second == this)
+        if (newest != core_.tunnel_of_key.end() && newest->second == this) {
             core_.tunnel_of_key.erase(newest);
+            // One that gives up waiting: whoever comes next has to wait for the same.
+            const auto older = predecessor_.lock();
+            if (older && !older->is_over() && older->leg_ != nullptr && older->key_ == key_)
+                core_.tunnel_of_key[key_] = older.get();
+        }
     }
     let_successors_go();
 }
@@ -200,6 +208,7 @@ void Session::let_successors_go() {
         core_.loop->after(std::chrono::milliseconds(0), [weak] {
             const auto next = weak.lock();
             if (!next || next->phase_ != Phase::Passing || next->request_sent_) return;
+            next->predecessor_.reset();
             next->begin_upstream();
             if (!next->is_over()) next->pump();
         });
