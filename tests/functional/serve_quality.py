@@ -156,6 +156,10 @@ class Quality(FunctionalTest):
         self.assertEqual([c["setting"] for c in plan["candidates"]], [c["setting"] for c in begun["candidates"]])
         self.assertEqual(plan["peakBytesMax"], max(c["forecastPeakBytes"] for c in plan["candidates"] if not c["leftOut"]))
         self.assertEqual(len(daemon.get("/api/quality-sessions")[1]["sessions"]), 1)
+        asked = ("quality", "quick", "--model", ORDER["model"], "--prompt", ORDER["prompt"], "--simulate", "--speed", 0, "--dry-run")
+        self.assertEqual(self.run_json(*asked), plan)
+        self.assertIn(f"at most {plan['imagesMax']} pictures", self.run_plimsoll(*asked)[0])
+        self.assertEqual(len(self.run_json("quality", "status")["sessions"]), 1)
         self.assertEqual(daemon.post("/api/quality-test/plan", {**ORDER, "model": "no-such-model"})[0], 404)
 
     def vote(self, daemon, session):
