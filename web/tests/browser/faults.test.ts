@@ -5,7 +5,7 @@ import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { Daemon, openBrowser, photograph, setNumber, violations } from './ship'
 
-const kPages = ['monitor', 'generate', 'history', 'cards', 'doctor'] as const
+const kPages = ['monitor', 'generate', 'lab', 'history', 'cards', 'doctor'] as const
 const daemon = new Daemon()
 let browser: Browser
 let page: Page
@@ -43,7 +43,7 @@ async function dress(theme: string, language: string, width: number): Promise<vo
   await page.reload()
   await page.locator('.connection.open').waitFor()
 }
-const kReady: Record<typeof kPages[number], string> = { monitor: '.scene', generate: '.largest >> nth=4', history: '.run >> nth=2', cards: '.cards .scene >> nth=2', doctor: 'dl.facts' }
+const kReady: Record<typeof kPages[number], string> = { monitor: '.scene', generate: '.largest >> nth=4', lab: '[data-test=bound]', history: '.run >> nth=2', cards: '.cards .scene >> nth=2', doctor: 'dl.facts' }
 async function turnTo(where: typeof kPages[number]): Promise<void> {
   await page.evaluate((hash) => { location.hash = hash }, `#/${where}`)
   await page.locator(kReady[where]).waitFor({ timeout: 30_000 })
