@@ -14,7 +14,7 @@ namespace plimsoll::quality {
 namespace {
 
 TEST(Race, doubles_its_blocks_up_to_the_most) {
-    EXPECT_EQ(stages_of({}), (std::vector<std::size_t>{2, 4, 8, 16, 32}));
+    EXPECT_EQ(stages_of({}), (std::vector<std::size_t>{2, 4, 8, 16, 32, 64}));
     EXPECT_EQ(stages_of({.blocks_first = 2, .blocks_max = 6}), (std::vector<std::size_t>{2, 4, 6}));
     EXPECT_EQ(stages_of({.blocks_first = 4, .blocks_max = 4}), (std::vector<std::size_t>{4}));
 }
