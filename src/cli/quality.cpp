@@ -47,6 +47,7 @@ struct Flags {
     std::optional<int> right;
     std::optional<int> block;
     std::string preferred;
+    std::vector<service::ScorerSpec> scorers;
 };
 
 // Who draws: the user's ComfyUI, or a simulated one of ours.
@@ -75,6 +76,37 @@ Result<Server> find_server(Session& session, const Flags& flags, const service::
 Result<std::unique_ptr<history::Store>> open_history(Session& session,
                                                      const service::Config& config) {
     return session.world.open_history(config.history_file(), World::Access::Write);
+}
+
+// Those of plimsoll.toml and those of the command line.
+Result<std::vector<service::ScorerSpec>> find_scorers(const Flags& flags,
+                                                      const service::Config& config) {
+    TRY_ASSIGN(std::vector<service::ScorerSpec> scorers, service::read_scorers(config));
+    return service::join_scorers(std::move(scorers), flags.scorers);
+}
+
+// A column of a user's scorer: in its own units, above 0 is better.
+void draw_scorers(Screen& out, const quality::Answer& answer, const quality::SessionPlan& plan) {
+    for (std::size_t j = 0; j < answer.scorers.size(); ++j) {
+        const quality::ScorerPart& part = answer.scorers[j];
+        out.line(fmt::format("{} scored {} pictures and {}{}{}{}{}",
+                             out.styled(Style::Bold, part.rules.name), part.scored,
+                             part.decides ? "decides too" : "decides nothing",
+                             part.why_silent.empty() ? "" : ": ", plain(part.why_silent),
+                             part.why_failed.empty() ? "" : "; ", plain(part.why_failed)));
+        Table table({{"setting", Table::Align::Left},
+                     {part.rules.name + " to the best", Table::Align::Right},
+                     {"95 %", Table::Align::Right}});
+        for (const quality::Verdict& verdict : answer.verdicts) {
+            const quality::Estimate& estimate = verdict.scorers[j].to_best;
+            if (estimate.pairs < quality::kPairsMin || verdict.candidate == answer.best) continue;
+            table.row(
+                {quality::setting_words(plan.entrants[verdict.candidate].setting),
+                 fmt::format("{:+.3g}", estimate.points),
+                 fmt::format("{:.3g} to {:.3g}", estimate.interval.low, estimate.interval.high)});
+        }
+        table.draw(out, 2);
+    }
 }
 
 void draw_candidates(Screen& out, const service::QualityView& view) {
@@ -113,6 +145,7 @@ void draw_view(Screen& out, const service::QualityView& view) {
                          seconds_text(count.seconds_spent)));
     draw_candidates(out, view);
     const quality::Answer answer = session.answer();
+    draw_scorers(out, answer, session.plan());
     out.paragraph(
         fmt::format("{} {}  ", out.styled(Style::Bold, "grade"), quality::grade_name(answer.grade)),
         plain(answer.words), 2);
@@ -123,7 +156,8 @@ Exit exit_of_session(const quality::Session& session) {
 }
 
 // Draws until the session is over, paused or the user stops it: then it can be gone on with.
-Result<Exit> draw_session(Session& session, const service::Config& config, const Server& server,
+Result<Exit> draw_session(Session& session, const service::Config& config,
+                          std::vector<service::ScorerSpec> scorers, const Server& server,
                           history::Store& store, quality::Session drawn) {
     const std::string id = drawn.plan().session_id;
     service::DrawParts parts{.upstream = *server.upstream,
@@ -131,6 +165,7 @@ Result<Exit> draw_session(Session& session, const service::Config& config, const
                              .clock = server.ours ? server.ours->clock() : session.world.clock,
                              .random = session.world.random,
                              .folder = config.output_dir.value / "quality" / id,
+                             .scorers = std::move(scorers),
                              .timeout = std::chrono::milliseconds(config.timeout.value.count),
                              .left = &session.world.watch_interrupts()};
     if (server.ours) {
@@ -189,6 +224,7 @@ Result<Exit> begin(Session& session, const Flags& flags, quality::TestKind kind)
     service::Place place;
     place.config = config;
     TRY_ASSIGN(place.profiles, service::read_profiles(config));
+    TRY_ASSIGN(place.scorers, find_scorers(flags, config));
     TRY_ASSIGN(place.site, service::find_site(config, {}, server.upstream));
     TRY_ASSIGN(place.budget, service::budget_of(config));
     service::ModelLibrary models(config.models_dirs.value);
@@ -228,7 +264,7 @@ Result<Exit> begin(Session& session, const Flags& flags, quality::TestKind kind)
                                       plain(entrant.left_out), 2);
         TRY_DO(session.out.flush());
     }
-    return draw_session(session, config, server, *store, std::move(fresh));
+    return draw_session(session, config, place.scorers, server, *store, std::move(fresh));
 }
 
 Result<Exit> resume(Session& session, const Flags& flags) {
@@ -246,7 +282,8 @@ Result<Exit> resume(Session& session, const Flags& flags) {
             Errc::InvalidInput,
             fmt::format("the session is {}", quality::session_state_name(known.progress().state)));
     TRY_ASSIGN(const Server server, find_server(session, flags, config));
-    return draw_session(session, config, server, *store, std::move(known));
+    TRY_ASSIGN(std::vector<service::ScorerSpec> scorers, find_scorers(flags, config));
+    return draw_session(session, config, std::move(scorers), server, *store, std::move(known));
 }
 
 Result<Exit> status(Session& session, const Flags& flags) {
@@ -338,6 +375,16 @@ void add_draw_flags(CLI::App& command, Flags& into) {
     add_number(command, "--speed", into.speed, 0, 1000,
                "times real time; 0: as fast as it can, without meaningful seconds");
     command.get_option("--speed")->group("Simulation");
+    add_checked(command, "--scorer", "NAME=TARGET",
+                "a program or http address that scores pictures; NAME may be followed by ,lower "
+                ",margin:X ,deadline:S (docs/quality.md); may be given several times",
+                [&into](const std::string& text) {
+                    auto spec = service::parse_scorer(text);
+                    if (!spec) return spec.error().message;
+                    into.scorers.push_back(std::move(*spec));
+                    return std::string();
+                })
+        .take_all();
     add_site_flags(command, into.config);
     add_limit_flags(command, into.config);
     add_output_flag(command, into.config);

@@ -335,7 +335,8 @@ Result<std::map<std::string, Raw>> read_file_values(const std::filesystem::path&
     const std::vector<std::string> known = config_keys();
     for (const auto& [name, node] : table) {
         const std::string key(name.str());
-        if (key == "profile") continue;  // service/profiles.h
+        // service/profiles.h, service/quality/scorers/scorer.h
+        if (key == "profile" || key == "scorer") continue;
         const std::string source = fmt::format("{} in {}", key, path.string());
         if (std::ranges::find(known, key) == known.end()) {
             config.warnings.push_back(fmt::format("{}: unknown key, did you mean {}?", source,

@@ -16,6 +16,7 @@ Result<std::shared_ptr<const Place>> place_without_server(Config config, std::st
                                                           Lookout::Whose whose) {
     Place place;
     TRY_ASSIGN(place.profiles, read_profiles(config));
+    TRY_ASSIGN(place.scorers, read_scorers(config));
     TRY_ASSIGN(place.budget, budget_of(config));
     TRY_ASSIGN(place.site, find_site(config, {}, nullptr));
     place.config = std::move(config);

@@ -8,16 +8,19 @@
 #include "advisor/plan.h"
 #include "base/error.h"
 #include "service/profiles.h"
+#include "service/quality/scorers/scorer.h"
 #include "service/site.h"
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace plimsoll::service {
 
 struct Place {
     Config config;
     Profiles profiles;
+    std::vector<ScorerSpec> scorers = {};  // that pictures of quality sessions are shown to
     Site site;
     advisor::Budget budget;
     std::optional<ServerStats> stats;  // nullopt: ComfyUI has not answered

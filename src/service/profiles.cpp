@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/profiles.h"
 
-#include "base/byte_source.h"
 #include "base/text.h"
 #include "modelfile/architectures.h"
+#include "service/toml_table.h"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <array>
@@ -16,58 +15,13 @@ namespace plimsoll::service {
 
 namespace {
 
-constexpr std::uint64_t kTomlBytesMax = 1ULL << 20U;  // as in config.cpp
-constexpr std::size_t kProfilesMax = 1000;            // chosen: a hand-written list
+constexpr std::size_t kProfilesMax = 1000;  // chosen: a hand-written list
 
-// Reads the keys of one [[profile]] table and remembers the first error.
-class ProfileReader {
-  public:
-    ProfileReader(const toml::table& table, std::string where)
-        : table_(table), where_(std::move(where)) {}
-
-    void text(const char* key, std::string& into, std::size_t bytes_max = 2000) {
-        const auto* const node = table_.get(key);
-        if (node == nullptr) return;
-        const auto value = node->value_exact<std::string>();
-        if (!value || value->size() > bytes_max)
-            return refuse(key, fmt::format("text of at most {} bytes", bytes_max));
-        into = *value;
-    }
-    void number(const char* key, double& into, double low, double high) {
-        const auto* const node = table_.get(key);
-        if (node == nullptr) return;
-        const auto value = node->value<double>();
-        if (!value || !(*value >= low && *value <= high))
-            return refuse(key, fmt::format("a number from {} to {}", low, high));
-        into = *value;
-    }
-    void flag(const char* key, bool& into) {
-        const auto* const node = table_.get(key);
-        if (node == nullptr) return;
-        const auto value = node->value_exact<bool>();
-        if (!value) return refuse(key, "true or false");
-        into = *value;
-    }
-    void refuse(const char* key, const std::string& range) {
-        if (error_.empty()) error_ = fmt::format("{}: {} must be {}", where_, key, range);
-    }
-    [[nodiscard]] Result<void> outcome() const {
-        if (!error_.empty()) return fail(Errc::InvalidInput, error_);
-        return {};
-    }
-
-  private:
-    const toml::table& table_;
-    std::string where_;
-    std::string error_;
-};
-
-Result<void> add_profile(const toml::table& table, const std::string& where, Profiles& into) {
+Result<void> add_profile(TomlTable& reader, Profiles& into) {
     advisor::ModelProfile profile;
     std::string family;
     double side = profile.native_side;
     double prior_mb = 0;
-    ProfileReader reader(table, where);
     reader.text("name", profile.name, 64);
     reader.text("checkpoint", profile.checkpoint, 512);
     reader.text("family", family, 64);
@@ -87,7 +41,7 @@ Result<void> add_profile(const toml::table& table, const std::string& where, Pro
     profile.prior_vram = Bytes(static_cast<std::int64_t>(prior_mb * 1e6));
     if (!family.empty()) {
         if (const auto known = modelfile::known_model(family); !known)
-            return fail_at(where, known.error());
+            return fail_at(reader.where(), known.error());
         into.families.insert_or_assign(profile.name, family);
     }
     const auto same = std::ranges::find(into.all, profile.name, &advisor::ModelProfile::name);
@@ -105,28 +59,8 @@ Result<Profiles> read_profiles(const Config& config) {
     const auto builtin = advisor::builtin_profiles();
     profiles.all.assign(builtin.begin(), builtin.end());
     if (!config.file) return profiles;
-    TRY_ASSIGN(const std::string text, read_text_file(*config.file, kTomlBytesMax));
-    const std::string path = config.file->string();
-    toml::table root;
-    try {
-        root = toml::parse(text, path);
-    } catch (const toml::parse_error& thrown) {
-        return fail(Errc::Corrupt, fmt::format("{}: line {}: {}", path, thrown.source().begin.line,
-                                               thrown.description()));
-    }
-    const auto* const node = root.get("profile");
-    if (node == nullptr) return profiles;
-    const auto* const list = node->as_array();
-    if (list == nullptr || !list->is_homogeneous(toml::node_type::table))
-        return fail(Errc::InvalidInput,
-                    fmt::format("{}: profiles are written as [[profile]] tables", path));
-    if (list->size() > kProfilesMax)
-        return fail(Errc::LimitExceeded,
-                    fmt::format("{}: {} profiles, limit {}", path, list->size(), kProfilesMax));
-    int number = 0;
-    for (const auto& one : *list)
-        TRY_DO(
-            add_profile(*one.as_table(), fmt::format("{}: profile {}", path, ++number), profiles));
+    TRY_DO(read_toml_list(*config.file, "profile", kProfilesMax,
+                          [&](TomlTable& table) { return add_profile(table, profiles); }));
     return profiles;
 }
 

@@ -58,8 +58,39 @@ json::value encode_measured(const std::vector<service::MeasuredQuality>& finding
                         {"pairs", found->pairs}};
 }
 
-json::object encode_candidate(const quality::Session& session, const quality::Verdict& verdict,
-                              const quality::Cost& cost,
+// In the scorer's own units.
+json::array encode_scores(const quality::Answer& answer, const quality::Verdict& verdict) {
+    const auto difference = [](const quality::Estimate& estimate) -> json::value {
+        if (estimate.pairs < quality::kPairsMin) return nullptr;
+        return json::object{{"difference", estimate.points},
+                            {"low", estimate.interval.low},
+                            {"high", estimate.interval.high},
+                            {"pairs", estimate.pairs}};
+    };
+    json::array out;
+    for (std::size_t j = 0; j < verdict.scorers.size(); ++j)
+        out.push_back(json::object{{"scorer", answer.scorers[j].rules.name},
+                                   {"toReference", difference(verdict.scorers[j].to_reference)},
+                                   {"toBest", difference(verdict.scorers[j].to_best)}});
+    return out;
+}
+
+json::array encode_scorers(const quality::Answer& answer) {
+    json::array out;
+    for (const quality::ScorerPart& part : answer.scorers)
+        out.push_back(json::object{
+            {"name", part.rules.name},
+            {"higherIsBetter", part.rules.higher_is_better},
+            {"margin", part.rules.margin ? json::value(*part.rules.margin) : json::value(nullptr)},
+            {"decides", part.decides},
+            {"scored", part.scored},
+            {"whySilent", text_or_null(part.why_silent)},
+            {"whyFailed", text_or_null(part.why_failed)}});
+    return out;
+}
+
+json::object encode_candidate(const quality::Session& session, const quality::Answer& answer,
+                              const quality::Verdict& verdict, const quality::Cost& cost,
                               const std::vector<service::MeasuredQuality>& findings) {
     const quality::SessionPlan& plan = session.plan();
     const quality::Entrant& entrant = plan.entrants[verdict.candidate];
@@ -85,6 +116,7 @@ json::object encode_candidate(const quality::Session& session, const quality::Ve
             {"isTied", verdict.tied},
             {"isOnFront", verdict.on_front},
             {"worstDefect", text_or_null(verdict.worst_defect)},
+            {"scorers", encode_scores(answer, verdict)},
             {"why", text_or_null(verdict.why)}};
 }
 
@@ -99,6 +131,10 @@ json::object encode_picture(const quality::SessionPlan& plan, const quality::Pic
     json::object measures;
     for (const auto& [measure, value] : picture.seen.measures)
         measures[quality::facts_of(measure).name] = value;
+    json::object scores;
+    for (const auto& [name, score] : picture.seen.scores) scores[name] = score;
+    json::object unscored;
+    for (const auto& [name, why] : picture.seen.unscored) unscored[name] = why;
     return {{"candidate", picture.cell.candidate},
             {"block", picture.cell.block},
             {"state", drawn                                           ? "drawn"
@@ -116,6 +152,8 @@ json::object encode_picture(const quality::SessionPlan& plan, const quality::Pic
              picture.seen.distance ? json::value(*picture.seen.distance) : json::value(nullptr)},
             {"whyNoDistance", text_or_null(picture.seen.why_no_distance)},
             {"measures", std::move(measures)},
+            {"scores", std::move(scores)},
+            {"unscored", std::move(unscored)},
             {"why", text_or_null(picture.why)}};
 }
 
@@ -159,7 +197,7 @@ json::object encode_quality(const service::QualityView& view) {
     json::array candidates;
     for (const quality::Verdict& verdict : answer.verdicts)
         candidates.push_back(
-            encode_candidate(session, verdict, costs[verdict.candidate], findings));
+            encode_candidate(session, answer, verdict, costs[verdict.candidate], findings));
     json::array pictures;
     for (const auto& [cell, picture] : session.pictures())
         pictures.push_back(encode_picture(plan, picture, table.scores[cell.candidate][cell.block]));
@@ -183,6 +221,7 @@ json::object encode_quality(const service::QualityView& view) {
             {"negative", plan.negative},
             {"blocks", std::move(blocks)},
             {"reference", plan.reference},
+            {"scorers", encode_scorers(answer)},
             {"candidates", std::move(candidates)},
             {"answer", encode_answer(answer, plan)},
             {"votes", view.votes},

@@ -46,6 +46,7 @@ class Judge {
     Answer judge(double margin) {
         answer_.margin = margin;
         answer_.best = reference_;
+        hear_scorers();
         for (std::size_t k = 0; k < table_.candidates(); ++k) compare_with_reference(k);
         find_best();
         for (Verdict& verdict : answer_.verdicts) compare_with_best(verdict);
@@ -65,6 +66,51 @@ class Judge {
                                    seed_ + std::min(a, b) * 1000 + std::max(a, b));
     }
 
+    // One that failed on most of the reference's pictures says too little to veto anything.
+    void hear_scorers() {
+        for (std::size_t j = 0; j < table_.scorers.size(); ++j) {
+            ScorerPart part{.rules = table_.scorers[j], .why_silent = {}};
+            for (const auto& scores : table_.scores)
+                for (const auto& marks : scores)
+                    part.scored += marks && j < marks->scores.size() && marks->scores[j] ? 1 : 0;
+            const std::size_t of_reference =
+                pair_up_scores(table_, j, reference_, reference_).size();
+            if (part.rules.margin && of_reference < kPairsMin)
+                part.why_silent =
+                    fmt::format("{} scored {} pictures of the reference setting, {} are needed",
+                                part.rules.name, of_reference, kPairsMin);
+            part.decides = part.rules.margin && part.why_silent.empty();
+            answer_.scorers.push_back(std::move(part));
+        }
+    }
+    [[nodiscard]] Estimate score_difference(std::size_t scorer, std::size_t a,
+                                            std::size_t b) const {
+        return estimate_difference(
+            pair_up_scores(table_, scorer, a, b),
+            seed_ + (scorer + 1) * 1'000'000 + std::min(a, b) * 1000 + std::max(a, b));
+    }
+    // A setting is not worse where all who decide say so: the least sure of them counts, and
+    // nothing has to be corrected for their number (an intersection-union test).
+    [[nodiscard]] double p_not_worse(const Verdict& verdict) const {
+        double p = verdict.to_best.p_not_worse(answer_.margin);
+        for (std::size_t j = 0; j < answer_.scorers.size(); ++j) {
+            if (!answer_.scorers[j].decides) continue;
+            const Estimate& estimate = verdict.scorers[j].to_best;
+            p = std::max(p, estimate.pairs < kPairsMin
+                                ? 1.0
+                                : estimate.p_not_worse(*answer_.scorers[j].rules.margin));
+        }
+        return p;
+    }
+    // The scorer that decides and finds it worse than the best; nullopt: none does.
+    [[nodiscard]] std::optional<std::size_t> who_minds(const Verdict& verdict) const {
+        for (std::size_t j = 0; j < answer_.scorers.size(); ++j)
+            if (answer_.scorers[j].decides && verdict.scorers[j].to_best.pairs >= kPairsMin &&
+                verdict.scorers[j].to_best.interval.high < 0)
+                return j;
+        return std::nullopt;
+    }
+
     void compare_with_reference(std::size_t k) {
         Verdict verdict;
         verdict.candidate = k;
@@ -72,6 +118,9 @@ class Judge {
         verdict.to_reference = difference(k, reference_);
         verdict.quality = mean_quality(table_.scores[k]);
         verdict.worst_defect = worst_defect_of(table_.scores[k]);
+        for (std::size_t j = 0; j < table_.scorers.size(); ++j)
+            verdict.scorers.push_back(
+                {.to_reference = score_difference(j, k, reference_), .to_best = {}});
         answer_.verdicts.push_back(std::move(verdict));
     }
 
@@ -93,13 +142,16 @@ class Judge {
 
     void compare_with_best(Verdict& verdict) const {
         verdict.to_best = difference(verdict.candidate, answer_.best);
+        for (std::size_t j = 0; j < table_.scorers.size(); ++j)
+            verdict.scorers[j].to_best = score_difference(j, verdict.candidate, answer_.best);
         const Interval& interval = verdict.to_best.interval;
         if (verdict.candidate == answer_.best)
             verdict.finding = verdict.to_best.pairs >= kPairsMin ? Finding::Best : Finding::TooFew;
         else if (verdict.to_best.pairs < kPairsMin)
             verdict.finding = Finding::TooFew;
         else
-            verdict.finding = interval.high < 0 ? Finding::Worse : Finding::Undecided;
+            verdict.finding =
+                interval.high < 0 || who_minds(verdict) ? Finding::Worse : Finding::Undecided;
         verdict.tied =
             verdict.finding != Finding::TooFew && interval.low <= 0 && interval.high >= 0;
     }
@@ -110,15 +162,13 @@ class Judge {
         for (Verdict& verdict : answer_.verdicts)
             if (verdict.candidate != answer_.best && verdict.finding != Finding::TooFew)
                 tested.push_back(&verdict);
-        const double margin = answer_.margin;
-        std::ranges::sort(tested, {}, [margin](const Verdict* verdict) {
-            return verdict->to_best.p_not_worse(margin);
-        });
+        std::ranges::sort(tested, {},
+                          [this](const Verdict* verdict) { return p_not_worse(*verdict); });
         double hypotheses = 0;
         for (const Verdict* verdict : tested) hypotheses += may_be_chosen(*verdict) ? 1 : 0;
         for (Verdict* verdict : tested) {
             const bool counts = may_be_chosen(*verdict);
-            if (verdict->to_best.p_not_worse(margin) > kError / std::max(1.0, hypotheses)) break;
+            if (p_not_worse(*verdict) > kError / std::max(1.0, hypotheses)) break;
             verdict->finding = Finding::NotWorse;
             if (counts) --hypotheses;
         }
@@ -166,6 +216,12 @@ class Judge {
                                    estimate.pairs, std::abs(estimate.points),
                                    estimate.points < 0 ? "below" : "above", defect);
             case Finding::Worse:
+                if (const auto j = who_minds(verdict); j && estimate.interval.high >= 0) {
+                    const Estimate& scored = verdict.scorers[*j].to_best;
+                    return fmt::format("worse than the best by {}: {:.3g} ({:.3g} to {:.3g})",
+                                       answer_.scorers[*j].rules.name, scored.points,
+                                       scored.interval.low, scored.interval.high);
+                }
                 return fmt::format("{:.1f} points below the best ({:.1f} to {:.1f}){}",
                                    -estimate.points, -estimate.interval.high,
                                    -estimate.interval.low, defect);

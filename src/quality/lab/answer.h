@@ -32,6 +32,12 @@ enum class Finding : std::uint8_t {
 enum class Grade : std::uint8_t { A, B, C, D };
 [[nodiscard]] std::string_view grade_name(Grade grade);
 
+// What one of the user's scorers says of a candidate, in its own units; above 0: better.
+struct ScorerVerdict {
+    Estimate to_reference;
+    Estimate to_best;
+};
+
 struct Verdict {
     std::size_t candidate = 0;
     Finding finding = Finding::TooFew;
@@ -43,6 +49,16 @@ struct Verdict {
     double quality = 0;        // mean, 0 to 100, of the pictures that it has
     std::string worst_defect;  // the one that most of its pictures suffer from; empty: none
     std::string why;           // why it was not chosen; empty for the chosen one
+    std::vector<ScorerVerdict> scorers = {};  // by the table's
+};
+
+// How a scorer took part.
+struct ScorerPart {
+    ScorerRules rules;
+    std::size_t scored = 0;       // pictures
+    bool decides = false;         // it has a margin, and scored enough to be heard
+    std::string why_silent;       // why one with a margin was not heard; empty: it was
+    std::string why_failed = {};  // on some pictures, or all; empty: on none
 };
 
 struct Answer {
@@ -52,6 +68,7 @@ struct Answer {
     Grade grade = Grade::D;
     std::string words;              // the answer in a sentence
     std::vector<Verdict> verdicts;  // of all candidates, by their numbers
+    std::vector<ScorerPart> scorers = {};
 };
 
 // `seed` fixes the bootstrap. `names` are words for the candidates (setting_words).

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -123,6 +124,61 @@ TEST(Answer, compares_on_shared_blocks_only) {
     const Paired paired = pair_up(seen.table, 1, 0);
     EXPECT_EQ(paired.differences.size(), 2U);
     for (const Difference& d : paired.differences) EXPECT_LT(std::abs(d.points), 3);
+}
+
+// Gives all a score of the user's scorer: `of_cheap` to the cheap and good one, 20 to the others.
+void score(Seen& seen, double of_cheap, std::optional<double> margin, bool higher = true) {
+    seen.table.scorers = {{.name = "pick", .higher_is_better = higher, .margin = margin}};
+    for (std::size_t k = 0; k < 4; ++k)
+        for (std::size_t b = 0; b < seen.table.blocks.size(); ++b)
+            seen.table.scores[k][b]->scores = {(k == 1 ? of_cheap : 20) +
+                                               static_cast<double>((b * 3 + k) % 4) / 100};
+}
+
+TEST(AnswerWithScorers, has_a_column_of_its_own_in_its_own_units_and_direction) {
+    Seen seen = seen_of(8);
+    forget_retention(seen);
+    score(seen, 19, std::nullopt);
+    const Answer higher = answer_of(seen);
+    EXPECT_NEAR(higher.verdicts[1].scorers[0].to_reference.points, -1, 0.05);
+    EXPECT_LT(higher.verdicts[1].scorers[0].to_reference.interval.high, -0.9);
+    score(seen, 19, std::nullopt, false);
+    EXPECT_NEAR(answer_of(seen).verdicts[1].scorers[0].to_reference.points, 1, 0.05);
+    // Points of the lab are what they were.
+    EXPECT_EQ(higher.verdicts[1].to_best.points, answer_of(seen).verdicts[1].to_best.points);
+}
+
+TEST(AnswerWithScorers, vetoes_only_with_a_margin) {
+    Seen seen = seen_of(8);
+    forget_retention(seen);
+    score(seen, 19, std::nullopt);
+    EXPECT_EQ(answer_of(seen).chosen, 1U);
+    EXPECT_FALSE(answer_of(seen).scorers[0].decides);
+    score(seen, 19, 0.2);
+    const Answer vetoed = answer_of(seen);
+    EXPECT_TRUE(vetoed.scorers[0].decides);
+    EXPECT_NE(vetoed.chosen, 1U);
+    EXPECT_EQ(vetoed.verdicts[1].finding, Finding::Worse);
+    EXPECT_NE(vetoed.verdicts[1].why.find("by pick"), std::string::npos) << vetoed.verdicts[1].why;
+    score(seen, 19, 2);
+    EXPECT_EQ(answer_of(seen).chosen, 1U);
+    // It cannot lift what the lab finds worse.
+    score(seen, 20, 0.2);
+    for (auto& marks : seen.table.scores[2]) marks->scores = {99.0};
+    EXPECT_EQ(answer_of(seen).verdicts[2].finding, Finding::Worse);
+}
+
+TEST(AnswerWithScorers, does_not_hear_one_that_failed_on_most_pictures) {
+    Seen seen = seen_of(8);
+    forget_retention(seen);
+    score(seen, 19, 0.2);
+    for (auto& row : seen.table.scores)
+        for (std::size_t b = 4; b < 8; ++b) row[b]->scores = {std::nullopt};
+    const Answer answer = answer_of(seen);
+    EXPECT_FALSE(answer.scorers[0].decides);
+    EXPECT_NE(answer.scorers[0].why_silent.find("4 pictures"), std::string::npos);
+    EXPECT_EQ(answer.scorers[0].scored, 16U);
+    EXPECT_EQ(answer.chosen, 1U);
 }
 
 }  // namespace

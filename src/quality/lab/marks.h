@@ -23,7 +23,9 @@ struct Seen {
     // Of a reference picture: to another picture of the reference setting, and so what "as
     // different as another seed" means.
     std::optional<double> distance_to_other;
-    std::map<Measure, double> measures;  // Needs::Picture, those that have a value
+    std::map<Measure, double> measures;           // Needs::Picture, those that have a value
+    std::map<std::string, double> scores;         // by the names of the plan's scorers
+    std::map<std::string, std::string> unscored;  // why a scorer gave none
     friend bool operator==(const Seen&, const Seen&) = default;
 };
 // `valid`: the settings solve for one picture (comparability.h); else `why_not` says why not. A

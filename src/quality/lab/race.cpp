@@ -37,6 +37,19 @@ double usual_scatter(const Table& table, std::span<const std::size_t> alive,
     return *middle;
 }
 
+// As sure as the least sure of the scorers that decide. One that failed has no say.
+double by_scorers(const Table& table, std::size_t candidate, std::size_t leader) {
+    double least = 1;
+    for (std::size_t j = 0; j < table.scorers.size(); ++j) {
+        if (!table.scorers[j].margin) continue;
+        const auto differences = pair_up_scores(table, j, candidate, leader);
+        if (differences.size() < 2) continue;
+        least = std::min(least, above(glance_at_difference(differences, scatter_of(differences)),
+                                      -*table.scorers[j].margin));
+    }
+    return least;
+}
+
 }  // namespace
 
 bool is_cheaper(const Cost& a, const Cost& b) {
@@ -88,7 +101,8 @@ std::vector<Promise> promises(const Table& table, std::span<const Cost> costs,
         if (candidate != leader) {
             const Estimate estimate =
                 glance_at_difference(pair_up(table, candidate, leader).differences, scatter);
-            promise.not_worse = above(estimate, -margin);
+            promise.not_worse =
+                std::min(above(estimate, -margin), by_scorers(table, candidate, leader));
             promise.is_best = above(estimate, 0);
         }
         out.push_back(promise);

@@ -292,6 +292,21 @@ Session::Count Session::count() const {
     return out;
 }
 
+Session::ScorerCount Session::count_scores(std::string_view scorer) const {
+    ScorerCount out;
+    const std::string name(scorer);
+    for (const auto& [cell, picture] : pictures_) {
+        if (picture.state != PictureState::Drawn) continue;
+        out.scored += picture.seen.scores.contains(name) ? 1 : 0;
+        const auto why = picture.seen.unscored.find(name);
+        if (why == picture.seen.unscored.end()) continue;
+        ++out.failed;
+        // "left out" is not why.
+        if (out.why.empty() || !why->second.starts_with(kLeftOut)) out.why = why->second;
+    }
+    return out;
+}
+
 Table Session::table() const {
     std::vector<Seen> references;
     std::vector<Seen> second;
@@ -302,13 +317,19 @@ Table Session::table() const {
     }
     const Calibration calibration = calibrate(references, second);
     Table table = make_table(plan_.entrants.size(), blocks_);
+    table.scorers = plan_.scorers;
     for (const auto& [cell, picture] : pictures_) {
         const Picture* const reference = this->picture({plan_.reference, cell.block});
         if (picture.state != PictureState::Drawn || reference == nullptr ||
             reference->state != PictureState::Drawn)
             continue;
-        table.scores[cell.candidate][cell.block] =
-            marks_of(picture.seen, reference->seen, calibration);
+        Marks marks = marks_of(picture.seen, reference->seen, calibration);
+        for (const ScorerRules& scorer : plan_.scorers) {
+            const auto score = picture.seen.scores.find(scorer.name);
+            marks.scores.push_back(
+                score == picture.seen.scores.end() ? std::nullopt : std::optional(score->second));
+        }
+        table.scores[cell.candidate][cell.block] = std::move(marks);
     }
     return table;
 }
@@ -348,6 +369,12 @@ Answer Session::answer() const {
     for (const Entrant& entrant : plan_.entrants) names.push_back(setting_words(entrant.setting));
     Answer answer =
         find_answer(table(), costs(), names, plan_.reference, plan_.rules.margin, plan_.seed);
+    for (ScorerPart& part : answer.scorers) {
+        const ScorerCount count = count_scores(part.rules.name);
+        if (count.failed > 0)
+            part.why_failed = fmt::format("it failed on {} of {} pictures: {}", count.failed,
+                                          count.failed + count.scored, count.why);
+    }
     for (Verdict& verdict : answer.verdicts) {
         const std::string& left_out = plan_.entrants[verdict.candidate].left_out;
         if (!left_out.empty()) verdict.why = left_out;

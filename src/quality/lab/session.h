@@ -23,6 +23,7 @@ namespace plimsoll::quality {
 
 inline constexpr std::size_t kPromptsMax = 64;  // chosen: of a session
 inline constexpr std::size_t kBlocksMax = 64;   // chosen
+inline constexpr std::size_t kScorersMax = 8;   // chosen
 inline constexpr int kAttemptsMax = 2;          // of a picture, before its candidate is out
 
 struct Entrant {
@@ -46,7 +47,8 @@ struct SessionPlan {
     std::string negative;
     std::uint64_t seed = 0;  // of everything: pictures and draws
     RaceRules rules;
-    double seconds_max = 0;  // no picture is begun after so many seconds of drawing
+    double seconds_max = 0;                 // no picture is begun after so many seconds of drawing
+    std::vector<ScorerRules> scorers = {};  // of the user's, that score each picture
     friend bool operator==(const SessionPlan&, const SessionPlan&) = default;
 };
 // Blocks in the order in which they are drawn: each prompt once, then each with the next seed.
@@ -107,6 +109,9 @@ struct Task {
     std::string prompt_id;  // it was asked for already: look for it before asking again
 };
 
+// How the reason begins of a picture that a scorer was not asked about any more.
+inline constexpr std::string_view kLeftOut = "left out";
+
 class Session {
   public:
     // Of a plan that fit_blocks let pass.
@@ -144,6 +149,16 @@ class Session {
         double seconds_left = 0;  // at most, by what was observed
     };
     [[nodiscard]] Count count() const;
+    // Pictures that a scorer scored, and on which it failed, with the last reason.
+    struct ScorerCount {
+        std::size_t scored = 0;
+        std::size_t failed = 0;
+        std::string why;
+        // It fails more often than not: asked no more, so that it does not cost its deadline with
+        // each picture.
+        [[nodiscard]] bool is_out() const { return failed >= 3 && failed > scored; }  // chosen
+    };
+    [[nodiscard]] ScorerCount count_scores(std::string_view scorer) const;
     [[nodiscard]] Table table() const;
     // Seconds observed where pictures were drawn, peaks as forecast.
     [[nodiscard]] std::vector<Cost> costs() const;

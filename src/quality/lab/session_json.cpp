@@ -151,6 +151,12 @@ std::string encode_plan(const SessionPlan& plan) {
                      {"margin", plan.rules.margin},
                      {"secondsMax", plan.seconds_max}};
     if (plan.second_reference) out["secondReference"] = *plan.second_reference;
+    json::array scorers;
+    for (const ScorerRules& scorer : plan.scorers)
+        scorers.push_back(json::object{{"name", scorer.name},
+                                       {"higherIsBetter", scorer.higher_is_better},
+                                       {"margin", or_null(scorer.margin)}});
+    if (!scorers.empty()) out["scorers"] = std::move(scorers);
     return json::serialize(out);
 }
 
@@ -181,6 +187,15 @@ Result<SessionPlan> parse_plan(std::string_view text) {
     plan.rules.finalists = fields.index("finalists", kCandidatesMax);
     plan.rules.margin = fields.number("margin");
     plan.seconds_max = fields.number("secondsMax");
+    // Sessions of earlier versions have none.
+    if (fields.maybe("scorers") != nullptr)
+        for (const json::value& scorer : fields.list("scorers", kScorersMax)) {
+            Fields inner(scorer);
+            plan.scorers.push_back({.name = inner.text("name"),
+                                    .higher_is_better = inner.flag("higherIsBetter"),
+                                    .margin = maybe_number(inner, "margin")});
+            fields.take(inner);
+        }
     TRY_DO(fields.check("a quality session's plan"));
     return plan;
 }
@@ -215,6 +230,10 @@ std::string encode_picture(const Picture& picture) {
     json::object measures;
     for (const auto& [measure, value] : picture.seen.measures)
         measures[facts_of(measure).name] = value;
+    json::object scores;
+    for (const auto& [name, score] : picture.seen.scores) scores[name] = score;
+    json::object unscored;
+    for (const auto& [name, why] : picture.seen.unscored) unscored[name] = why;
     return json::serialize(
         json::object{{"candidate", picture.cell.candidate},
                      {"block", picture.cell.block},
@@ -228,6 +247,8 @@ std::string encode_picture(const Picture& picture) {
                      {"whyNoDistance", picture.seen.why_no_distance},
                      {"distanceToOther", or_null(picture.seen.distance_to_other)},
                      {"measures", std::move(measures)},
+                     {"scores", std::move(scores)},
+                     {"unscored", std::move(unscored)},
                      {"why", picture.why}});
 }
 
@@ -259,6 +280,17 @@ Result<Picture> parse_picture(std::string_view text) {
                 out.seen.measures.emplace(*measure, *number);
         }
     }
+    // Pictures of earlier versions have neither.
+    if (const json::value* const scores = fields.maybe("scores"); scores && scores->is_object())
+        for (const auto& entry : scores->get_object())
+            if (const auto number = find_number(*scores, entry.key());
+                number && std::isfinite(*number) && out.seen.scores.size() < kScorersMax)
+                out.seen.scores.emplace(entry.key(), *number);
+    if (const json::value* const why = fields.maybe("unscored"); why && why->is_object())
+        for (const auto& entry : why->get_object())
+            if (const auto reason = find_string(*why, entry.key());
+                reason && out.seen.unscored.size() < kScorersMax)
+                out.seen.unscored.emplace(entry.key(), *reason);
     TRY_DO(fields.check("a picture of a quality session"));
     return out;
 }

@@ -248,5 +248,32 @@ TEST(SessionJson, refuses_what_is_no_session) {
     EXPECT_FALSE(Session::restore(plan_of(), {}, {stray}));
 }
 
+TEST(SessionWithScorers, keeps_scores_and_reasons_and_leaves_out_one_that_keeps_failing) {
+    SessionPlan plan = plan_of(TestKind::Quick);
+    plan.scorers = {{.name = "pick", .higher_is_better = true, .margin = 0.1},
+                    {.name = "broken", .higher_is_better = false, .margin = std::nullopt}};
+    Session session(plan);
+    for (int i = 0; i < 20; ++i) {
+        const auto task = session.next();
+        ASSERT_TRUE(task);
+        session.ask(*task, "id");
+        Seen seen = seen_of_steps(task->setting.steps);
+        seen.scores["pick"] = 20 + i / 100.0;
+        seen.unscored["broken"] = i < 3 ? "no weights" : "left out after 3 failures";
+        session.draw(task->cell, 1, Bytes(), "f.png", seen);
+        EXPECT_EQ(session.count_scores("broken").is_out(), i >= 2);
+    }
+    const Session again = reread(session);
+    EXPECT_EQ(again.plan().scorers, plan.scorers);
+    EXPECT_EQ(again.pictures(), session.pictures());
+    EXPECT_EQ(again.count_scores("pick").scored, 20U);
+    EXPECT_FALSE(again.count_scores("pick").is_out());
+    const Answer answer = again.answer();
+    ASSERT_EQ(answer.scorers.size(), 2U);
+    EXPECT_EQ(answer.scorers[0].scored, 20U);
+    EXPECT_TRUE(answer.scorers[0].why_failed.empty());
+    EXPECT_EQ(answer.scorers[1].why_failed, "it failed on 20 of 20 pictures: no weights");
+}
+
 }  // namespace
 }  // namespace plimsoll::quality

@@ -34,4 +34,22 @@ Paired pair_up(const Table& table, std::size_t candidate, std::size_t other) {
     return out;
 }
 
+std::vector<Difference> pair_up_scores(const Table& table, std::size_t scorer,
+                                       std::size_t candidate, std::size_t other) {
+    const double sign = table.scorers.at(scorer).higher_is_better ? 1 : -1;
+    const auto score = [&](std::size_t k, std::size_t block) -> std::optional<double> {
+        const auto& marks = table.scores.at(k)[block];
+        if (!marks || scorer >= marks->scores.size()) return std::nullopt;
+        return marks->scores[scorer];
+    };
+    std::vector<Difference> out;
+    for (std::size_t b = 0; b < table.blocks.size(); ++b) {
+        const auto left = score(candidate, b);
+        const auto right = score(other, b);
+        if (left && right)
+            out.push_back({.block = table.blocks[b], .points = sign * (*left - *right)});
+    }
+    return out;
+}
+
 }  // namespace plimsoll::quality

@@ -150,9 +150,13 @@ class Drawer {
             (void)session_.pause(saved.error().message);
             return;
         }
-        const auto seen = look_at(task, *bytes);
+        auto seen = look_at(task, *bytes);
         if (!seen) {
             session_.fail_picture(task.cell, seen.error().message, Session::Failure::MayPass);
+            return;
+        }
+        if (!score(task, *bytes, *saved, *seen)) {
+            was_left_ = true;  // still asked for: the next program shows it to the scorers
             return;
         }
         session_.draw(task.cell, parts_.is_paced ? report.seconds : 0,
@@ -179,6 +183,45 @@ class Drawer {
         if (!comparison && !comparable.full_reference) comparison = parts_.compare(bytes, bytes);
         if (!comparison) return std::unexpected(comparison.error());
         return quality::seen_of(*comparison, comparable.full_reference, comparable.why);
+    }
+
+    // Shows the picture to the user's scorers. A failure is the scorer's, never the picture's.
+    // false: stopped in the middle.
+    bool score(const quality::Task& task, const std::string& bytes,
+               const std::filesystem::path& file, quality::Seen& seen) {
+        const quality::SessionPlan& plan = session_.plan();
+        if (plan.scorers.empty()) return true;
+        ScoredPicture picture{.prompt = plan.prompts[task.block.prompt],
+                              .negative = plan.negative,
+                              .file = file,
+                              .bytes = bytes,
+                              .reference_file = {},
+                              .reference_bytes = {}};
+        Result<std::string> original = std::string();
+        if (task.cell.candidate != plan.reference) {
+            picture.reference_file = session_.picture({plan.reference, task.cell.block})->file;
+            original = read_picture(picture.reference_file.string());
+        }
+        if (original) picture.reference_bytes = *original;
+        for (const quality::ScorerRules& rules : plan.scorers) {
+            const auto score =
+                original ? ask(rules, picture) : Result<double>(std::unexpected(original.error()));
+            if (parts_.left != nullptr && *parts_.left) return false;
+            if (score)
+                seen.scores.emplace(rules.name, *score);
+            else
+                seen.unscored.emplace(rules.name, score.error().message);
+        }
+        return true;
+    }
+    Result<double> ask(const quality::ScorerRules& rules, const ScoredPicture& picture) {
+        if (const auto count = session_.count_scores(rules.name); count.is_out())
+            return fail(Errc::Unavailable,
+                        fmt::format("{} after {} failures", quality::kLeftOut, count.failed));
+        const auto spec = std::ranges::find(parts_.scorers, rules.name,
+                                            [](const ScorerSpec& one) { return one.rules.name; });
+        if (spec == parts_.scorers.end()) return fail(Errc::NotFound, "it is configured no longer");
+        return parts_.make_scorer(*spec)->score(picture, parts_.left);
     }
 
     // To the reference picture before it, of another prompt or seed.

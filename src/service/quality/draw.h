@@ -13,6 +13,7 @@
 #include "history/store.h"
 #include "quality/lab/session.h"
 #include "service/comfyui/follow.h"
+#include "service/quality/scorers/scorer.h"
 
 #include <atomic>
 #include <filesystem>
@@ -38,6 +39,8 @@ struct DrawParts {
     Random& random;
     std::filesystem::path folder;  // of the pictures of this session
     ComparePictures compare = compare_picture_files;
+    std::vector<ScorerSpec> scorers = {};  // as configured; the plan says which take part
+    ScorerMaker make_scorer = service::make_scorer;
     std::chrono::milliseconds timeout{1'200'000};  // of a picture
     std::chrono::milliseconds tick{100};
     bool is_paced = true;                     // false: its durations mean nothing, none is kept

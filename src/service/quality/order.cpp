@@ -181,6 +181,7 @@ Result<quality::SessionPlan> plan_session(const QualityOrder& order, const Order
             plan.prompts.emplace_back(prompt);
     for (std::string& prompt : plan.prompts) prompt = advisor::styled_prompt(profile, prompt);
     plan.rules.margin = order.margin.value_or(quality::kMarginPoints);
+    for (const ScorerSpec& scorer : parts.place.scorers) plan.scorers.push_back(scorer.rules);
     if (order.kind == quality::TestKind::Quick) {
         plan.rules.blocks_max = 8;
         plan.rules.finalists = 3;

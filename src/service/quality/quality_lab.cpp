@@ -163,6 +163,8 @@ DrawParts QualityLab::draw_parts(const std::string& session_id, Upstream& upstre
                     .random = random_,
                     .folder = place->config.output_dir.value / "quality" / session_id,
                     .compare = parts_.compare,
+                    .scorers = place->scorers,
+                    .make_scorer = parts_.make_scorer,
                     .timeout = milliseconds(place->config.timeout.value.count),
                     .left = &left_,
                     .cancelled = &cancelled_,

@@ -58,6 +58,7 @@ class QualityLab {
         std::uint64_t seed = 0;
         std::function<bool()> card_is_busy = nullptr;  // jobs go first
         ComparePictures compare = compare_picture_files;
+        ScorerMaker make_scorer = service::make_scorer;
         std::function<advisor::Forecaster(const Site&, const Job&)> forecaster = nullptr;
         std::function<void(std::chrono::milliseconds)> sleep = nullptr;  // see FollowOptions
         std::function<void(std::string_view code, const std::string& message)> on_warning = nullptr;

@@ -167,6 +167,21 @@ Result<quality::Comparison> compare_alike(std::string_view, std::string_view) {
     return out;
 }
 
+// Scores what the test says by its name, and counts how often it was asked.
+using ScoreOf = std::function<Result<double>(const std::string& name, const ScoredPicture&)>;
+class Scored final : public Scorer {
+  public:
+    Scored(const ScorerSpec& spec, ScoreOf& score) : name_(spec.rules.name), score_(score) {}
+    [[nodiscard]] Result<double> score(const ScoredPicture& picture,
+                                       const std::atomic<bool>*) override {
+        return score_(name_, picture);
+    }
+
+  private:
+    std::string name_;
+    ScoreOf& score_;
+};
+
 class QualityLabTest : public testing::Test {
   protected:
     void SetUp() override {
@@ -194,6 +209,8 @@ class QualityLabTest : public testing::Test {
             .clock = system_clock(),
             .seed = seed_++,
             .compare = compare_alike,
+            .make_scorer =
+                [this](const ScorerSpec& spec) { return std::make_unique<Scored>(spec, scores_); },
             .forecaster =
                 [](const Site&, const Job&) {
                     return [law = advisor::LoaderLaw()](const advisor::Scenario& scenario) {
@@ -223,6 +240,7 @@ class QualityLabTest : public testing::Test {
     Scripted server_;
     AtHand at_hand_{server_};
     std::shared_ptr<const Place> place_;
+    ScoreOf scores_;
     std::uint64_t seed_ = 3;
 };
 
@@ -330,6 +348,41 @@ TEST_F(QualityLabTest, votes_are_counted_and_pairs_stay_within_a_block) {
     }
     const auto wrong = lab->vote(id, {.vote_id = {}, .left = {0, 0}, .right = {0, 0}});
     EXPECT_EQ(wrong.error().code, Errc::InvalidInput);
+}
+
+TEST_F(QualityLabTest, a_scorer_that_fails_is_named_and_the_session_goes_on) {
+    auto place = std::make_shared<Place>(*place_);
+    for (const char* const name : {"good", "broken"}) {
+        ScorerSpec spec;
+        spec.rules.name = name;
+        spec.rules.margin = 0.1;
+        place->scorers.push_back(spec);
+    }
+    place_ = place;
+    std::atomic<int> broken = 0;
+    std::atomic<int> wrong = 0;
+    scores_ = [&](const std::string& name, const ScoredPicture& picture) -> Result<double> {
+        if (picture.prompt.empty() || picture.bytes != "picture" ||
+            !std::filesystem::exists(picture.file) ||
+            (!picture.reference_file.empty() && picture.reference_bytes != "picture"))
+            ++wrong;
+        if (name == "good") return 1;
+        ++broken;
+        return fail(Errc::Unavailable, "no answer within 30 s, it was killed");
+    };
+    const auto lab = this->lab();
+    lab->start();
+    const std::string id = lab->begin(order()).value().session.plan().session_id;
+    const QualityView done = wait_for_end(*lab, id);
+    EXPECT_EQ(done.session.progress().state, quality::SessionState::Done);
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(broken, 3);  // then it is asked no more
+    const quality::Answer answer = done.session.answer();
+    ASSERT_TRUE(answer.chosen) << answer.words;
+    EXPECT_TRUE(answer.scorers[0].decides);
+    EXPECT_EQ(answer.scorers[0].scored, drawn(done));
+    EXPECT_FALSE(answer.scorers[1].decides);
+    EXPECT_THAT(answer.scorers[1].why_failed, HasSubstr("no answer within 30 s"));
 }
 
 TEST(OtherPrecisions, are_told_by_names_that_differ_in_precision_only) {
