@@ -80,9 +80,10 @@ struct Change {
     std::string from;
     std::string to;
     std::int64_t saves_bytes = 0;
-    double seconds_delta = 0;  // positive: slower
-    double quality_cost = 0;   // 0 none to 1 worst: an order, not a measurement
-    std::string quality;       // the same in words
+    double seconds_delta = 0;   // positive: slower
+    double quality_cost = 0;    // 0 none to 1 worst; at 0.1 a change hardly shows
+    std::string quality_basis;  // "prior" (an order), "measured", "votes" (measured and weighed)
+    std::string quality;        // the same in words
     std::string reason;
     bool needs_restart = false;  // of ComfyUI
     bool changes_composition = false;

@@ -300,6 +300,72 @@ Offer tile_offer(const workflow::Node& node, const NodeTiling& tiling, bool vide
     return offer;
 }
 
+std::optional<Settings> settings_of_graph(const Graph& graph) {
+    const Node* sampler = nullptr;
+    const Node* loader = nullptr;
+    const Node* decoder = nullptr;
+    for (const Node& node : graph.nodes) {
+        const bool samples = node.class_type == "KSampler";
+        const bool loads = node.class_type == "CheckpointLoaderSimple";
+        const bool decodes = node.class_type == "VAEDecode" || node.class_type == "VAEDecodeTiled";
+        if ((samples && sampler != nullptr) || (loads && loader != nullptr) ||
+            (decodes && decoder != nullptr))
+            return std::nullopt;
+        if (samples) sampler = &node;
+        if (loads) loader = &node;
+        if (decodes) decoder = &node;
+    }
+    const Node* const latent = find_empty_latent(graph);
+    if (sampler == nullptr || loader == nullptr || decoder == nullptr || latent == nullptr)
+        return std::nullopt;
+    const auto width = latent->int_of("width");
+    const auto height = latent->int_of("height");
+    const auto steps = sampler->int_of("steps");
+    const auto cfg = sampler->number_of("cfg");
+    const auto name = sampler->text_of("sampler_name");
+    const auto scheduler = sampler->text_of("scheduler");
+    const auto file = loader->text_of("ckpt_name");
+    const auto in_range = [](std::int64_t value) { return value > 0 && value <= 65'536; };
+    if (!width || !height || !steps || !cfg || !name || !scheduler || !file || !in_range(*width) ||
+        !in_range(*height) || !in_range(*steps))
+        return std::nullopt;
+    Settings out;
+    out.model = *file;
+    out.width = static_cast<int>(*width);
+    out.height = static_cast<int>(*height);
+    out.steps = static_cast<int>(*steps);
+    out.cfg = *cfg;
+    out.sampler = *name;
+    out.scheduler = *scheduler;
+    out.vae_tiling = decoder->class_type == "VAEDecodeTiled";
+    return out;
+}
+
+void put_price(ChangeKind kind, const std::optional<Settings>& now, const QualityEvidence& evidence,
+               Offer& offer) {
+    if (!now || evidence.settings.empty()) return;
+    Settings after = *now;
+    for (const ValueChange& value : offer.values) {
+        const auto number = [&] { return static_cast<int>(parse_integer(value.to).value_or(0)); };
+        if (kind == ChangeKind::Steps && value.input == "steps")
+            after.steps = number();
+        else if (kind == ChangeKind::Resolution && value.input == "width")
+            after.width = number();
+        else if (kind == ChangeKind::Resolution && value.input == "height")
+            after.height = number();
+        else if (kind == ChangeKind::LowerPrecision && value.input == "ckpt_name")
+            after.model = value.to;
+        else
+            return;
+    }
+    const auto price = price_of(evidence, *now, after);
+    if (!price) return;
+    offer.quality_cost = price->cost;
+    offer.quality_cost_high = price->high;
+    offer.price_basis = price->basis;
+    offer.quality_words = price->words;
+}
+
 std::string_view change_kind_name(ChangeKind kind) {
     switch (kind) {
         case ChangeKind::TileVae:

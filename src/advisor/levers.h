@@ -6,12 +6,14 @@
 //
 // Enters through: workflow::Graph.   Leaves through: Lever.   Threads: no shared state.
 #pragma once
+#include "advisor/evidence.h"
 #include "advisor/tile_plan.h"
 #include "workflow/graph.h"
 #include "workflow/splice.h"
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -66,8 +68,10 @@ struct BatchSplit {
 struct Offer {
     std::vector<ValueChange> values;
     std::vector<workflow::Edit> edits;
-    std::vector<BatchSplit> splits;  // at most one
-    double quality_cost = 0;         // 0 none .. 1 worst: an order, not a measurement
+    std::vector<BatchSplit> splits;              // at most one
+    double quality_cost = 0;                     // 0 none .. 1 worst; as `price_basis` says
+    double quality_cost_high = 1;                // 95 %; of a prior nobody knows
+    PriceBasis price_basis = PriceBasis::Prior;  // then it is an order, not a measurement
     std::string quality_words;
     bool changes_composition = false;
 };
@@ -90,6 +94,13 @@ struct LeverList {
 };
 [[nodiscard]] LeverList find_levers(const workflow::Graph& graph, const Pins& pins,
                                     const Variants& variants);
+
+// The settings of a text-to-image workflow with one sampler, as quality is measured for them;
+// nullopt where it has none, or several.
+[[nodiscard]] std::optional<Settings> settings_of_graph(const workflow::Graph& graph);
+// `offer` of `kind` with what is known of its quality, where that is something.
+void put_price(ChangeKind kind, const std::optional<Settings>& now, const QualityEvidence& evidence,
+               Offer& offer);
 
 // Where the size of a text-to-image workflow is written: the first empty-latent node that something
 // uses.

@@ -82,7 +82,10 @@ class Solver {
     Result<Plan> solve() {
         TRY_ASSIGN(Trial start, evaluate({}));
         TRY_DO(consider_freeing(start));
-        const LeverList levers = find_levers(graph_, request_.pins, request_.variants);
+        LeverList levers = find_levers(graph_, request_.pins, request_.variants);
+        const std::optional<Settings> now = settings_of_graph(graph_);
+        for (Lever& lever : levers.levers)
+            for (Offer& offer : lever.offers) put_price(lever.kind, now, request_.evidence, offer);
         std::vector<Applied> applied;
         Trial best = start;
         TRY_DO(relieve_memory(levers, applied, best));
@@ -326,15 +329,28 @@ class Solver {
         return {};
     }
 
+    // The strongest offer that hardly shows: of priors only the mildest is trusted; of what was
+    // measured, or voted on, the strongest that is surely so.
+    static const Offer* offer_that_hardly_shows(const Lever& lever) {
+        const Offer* found = nullptr;
+        for (const Offer& offer : lever.offers) {
+            const bool known = offer.price_basis != PriceBasis::Prior;
+            const double cost = known ? offer.quality_cost_high : offer.quality_cost;
+            if (cost > kHardlyShows || offer.changes_composition) continue;
+            if (known || &offer == &lever.offers.front()) found = &offer;
+        }
+        return found;
+    }
+
     // Preference for speed: changes that hardly show and save at least a twentieth of the time.
     Result<void> hurry(const LeverList& levers, std::vector<Applied>& applied, Trial& best) const {
         for (const Lever& lever : levers.levers) {
             const bool used = std::ranges::any_of(
                 applied, [&](const Applied& one) { return one.kind == lever.kind; });
-            const Offer& mild = lever.offers.front();
-            if (used || mild.quality_cost > 0.1 || mild.changes_composition) continue;
+            const Offer* const hardly = offer_that_hardly_shows(lever);
+            if (used || hardly == nullptr) continue;
             std::vector<Applied> with = applied;
-            with.push_back({lever.kind, lever.node_id, mild});
+            with.push_back({lever.kind, lever.node_id, *hardly});
             TRY_ASSIGN(Trial trial, evaluate(with));
             if (!trial.ok() || trial.seconds_all > 0.95 * best.seconds_all) continue;
             applied = std::move(with);
@@ -386,6 +402,7 @@ class Solver {
             change.seconds_delta = seconds_of_runs(after.plain, after.runs) -
                                    seconds_of_runs(before.plain, before.runs);
             change.quality_cost = one.offer.quality_cost;
+            change.price_basis = one.offer.price_basis;
             change.quality_words = one.offer.quality_words;
             change.changes_composition = one.offer.changes_composition;
             change.reason = judge(before.plain, request_.budget).sentence;

@@ -30,6 +30,7 @@ struct PlanRequest {
         Preference::Quality;  // Speed: a job that fits but streams takes the cheap levers too
     ServerControl control = ServerControl::Theirs;
     Variants variants;
+    QualityEvidence evidence = {};  // of the workflow's model
 };
 
 struct Change {
@@ -42,7 +43,8 @@ struct Change {
     std::vector<ValueChange> values;  // all values, where a change touches several
     Bytes saves;                      // of the peak, at this place in the order; may be negative
     double seconds_delta = 0;         // positive: slower
-    double quality_cost = 0;          // 0 none .. 1 worst: an order, not a measurement
+    double quality_cost = 0;          // 0 none .. 1 worst; of a prior an order, not a measurement
+    PriceBasis price_basis = PriceBasis::Prior;
     std::string quality_words;
     std::string reason;
     bool needs_restart = false;

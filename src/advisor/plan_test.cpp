@@ -281,5 +281,58 @@ TEST(MakeBudget, is_the_line_less_the_margin_and_names_ranges) {
     EXPECT_FALSE(make_budget(5120, 0.1, 0).has_value());
 }
 
+// What the lab knows of the job's model: fewer steps lose little.
+QualityEvidence evidence_of(const workflow::Graph& graph, double lost_at_12) {
+    const Settings now = settings_of_graph(graph).value();
+    const auto at = [&](int steps, double quality) {
+        SettingQuality one{.settings = now,
+                           .quality = quality,
+                           .low = quality - 0.5,
+                           .high = quality + 0.5,
+                           .pairs = 24};
+        one.settings.steps = steps;
+        return one;
+    };
+    return {.settings = {at(8, 90 - lost_at_12), at(12, 100 - lost_at_12), at(now.steps, 100)},
+            .minding = {}};
+}
+
+TEST(SolvePlan, prices_fewer_steps_by_what_the_lab_measured_and_says_so) {
+    const std::string text = job(1024, 1024);
+    PlanRequest request;
+    request.budget.seconds_max = plan_of(text).before.seconds.total * 0.7;
+    const Plan prior = plan_of(text, request);
+    ASSERT_TRUE(kinds(prior).contains(ChangeKind::Steps));
+    EXPECT_EQ(prior.changes[0].price_basis, PriceBasis::Prior);
+    request.evidence = evidence_of(graph_of(text), 3);
+    const Plan measured = plan_of(text, request);
+    ASSERT_EQ(kinds(measured), kinds(prior));
+    EXPECT_EQ(measured.changes[0].to, prior.changes[0].to);
+    EXPECT_EQ(measured.changes[0].price_basis, PriceBasis::Measured);
+    EXPECT_LT(measured.changes[0].quality_cost, prior.changes[0].quality_cost);
+    EXPECT_THAT(measured.changes[0].quality_words, HasSubstr("measured"));
+}
+
+// Whoever asks for speed gets the strongest change that surely hardly shows; votes move that line.
+TEST(SolvePlan, goes_as_far_for_speed_as_the_user_does_not_see) {
+    const std::string text = job(512, 512);
+    PlanRequest request;
+    request.preference = Preference::Speed;
+    const auto steps_of_plan = [&] {
+        const Plan plan = plan_of(text, request);
+        return graph_of(plan.workflows.at(0)).find("3")->int_of("steps").value();
+    };
+    const auto now = settings_of_graph(graph_of(text))->steps;
+    const auto by_prior = steps_of_plan();  // the mildest offer, and no more
+    EXPECT_GT(by_prior, now * 3 / 4);
+    request.evidence = evidence_of(graph_of(text), 2);
+    const auto measured = steps_of_plan();
+    EXPECT_LT(measured, by_prior);
+    request.evidence.minding = {.weight = 0.2, .low = 0.1, .high = 0.4, .votes = 50};
+    EXPECT_LT(steps_of_plan(), measured);
+    request.evidence.minding = {.weight = 4, .low = 2, .high = 7, .votes = 50};
+    EXPECT_GT(steps_of_plan(), measured);
+}
+
 }  // namespace
 }  // namespace plimsoll::advisor

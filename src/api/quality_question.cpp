@@ -105,6 +105,11 @@ Read<service::Ballot> ballot_of(const json::value& body) {
             return wrong("voteId", "a UUID");
         ballot.vote_id = to_lower_ascii(std::string_view(vote_id->get_string()));
     }
+    if (const json::value* const voter = find(body, "voter")) {
+        if (!is_text_of(voter, 1, 64) || voter->get_string().size() > service::kVoterBytesMax)
+            return wrong("voter", "text of 1 to 64 bytes");
+        ballot.voter = std::string(voter->get_string());
+    }
     return ballot;
 }
 
@@ -157,7 +162,8 @@ Read<service::QualityOrder> read_order(const std::string& body_text) {
 }
 
 Read<service::Ballot> read_ballot(const std::string& body_text) {
-    constexpr std::array<std::string_view, 4> kFields{"left", "right", "preferred", "voteId"};
+    constexpr std::array<std::string_view, 5> kFields{"left", "right", "preferred", "voteId",
+                                                      "voter"};
     Answer refused;
     const auto body = read_object(body_text, kFields, refused);
     if (!body) return std::unexpected(std::move(refused));
@@ -166,8 +172,8 @@ Read<service::Ballot> read_ballot(const std::string& body_text) {
 
 Read<std::vector<service::Ballot>> read_ballots(const std::string& body_text) {
     constexpr std::array<std::string_view, 1> kFields{"ballots"};
-    constexpr std::array<std::string_view, 5> kOfBallot{"left", "right", "preferred", "voteId",
-                                                        "votedMs"};
+    constexpr std::array<std::string_view, 6> kOfBallot{"left",   "right",   "preferred",
+                                                        "voteId", "votedMs", "voter"};
     Answer refused;
     const auto body = read_object(body_text, kFields, refused);
     if (!body) return std::unexpected(std::move(refused));
@@ -181,8 +187,8 @@ Read<std::vector<service::Ballot>> read_ballots(const std::string& body_text) {
         for (const auto& entry : one.get_object())
             if (std::ranges::find(kOfBallot, std::string_view(entry.key())) == kOfBallot.end())
                 return wrong("ballots",
-                             "without other fields than left, right, preferred, voteId "
-                             "and votedMs");
+                             "without other fields than left, right, preferred, voteId, "
+                             "votedMs and voter");
         if (const json::value* const voted = find(one, "votedMs");
             voted != nullptr && !whole_of(voted, 0, std::int64_t{1} << 53))
             return wrong("votedMs", "milliseconds since 1970");

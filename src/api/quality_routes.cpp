@@ -186,8 +186,9 @@ Answer list_quality_votes(Call& call) {
 }
 
 Answer post_quality_vote(Call& call) {
-    const auto ballot = read_ballot(call.body);
+    auto ballot = read_ballot(call.body);
     if (!ballot) return ballot.error();
+    if (ballot->voter.empty()) ballot->voter = call.app.parts().lookout.place()->config.voter.value;
     return with_session(call, [&](const std::string& id) {
         const auto count = call.app.parts().quality.vote(id, *ballot);
         return count ? answer_json(wire::encode_votes(id, *count))

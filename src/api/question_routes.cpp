@@ -6,6 +6,7 @@
 #include "api/question.h"
 #include "api/routes.h"
 #include "service/forecast.h"
+#include "service/quality/findings.h"
 #include "wire/encode.h"
 #include "wire/encode_daemon.h"
 
@@ -39,10 +40,17 @@ Answer post_plan(Call& call) {
         call, *place,
         Field::Source | Field::Family | Field::Wishes | Field::Plan | Field::Site | Field::Limits);
     if (!asked) return std::move(asked).error();
+    // Without a history prices come from priors.
+    advisor::QualityEvidence evidence;
+    if (const auto store = call.app.parts().open_history())
+        evidence =
+            service::quality_evidence(**store, asked->job.checkpoint, place->config.voter.value)
+                .value_or(advisor::QualityEvidence());
     const auto plan = service::plan_job(asked->job, asked->where.site, asked->where.budget,
                                         {.pins = asked->question.pins,
                                          .preference = asked->question.preference,
-                                         .control = place->control});
+                                         .control = place->control,
+                                         .evidence = std::move(evidence)});
     if (!plan) return answer_error(plan.error());
     return answer_json(wire::encode_plan(*plan));
 }

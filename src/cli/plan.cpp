@@ -8,6 +8,7 @@
 #include "cli/flags.h"
 #include "cli/session.h"
 #include "service/forecast.h"
+#include "service/quality/findings.h"
 #include "wire/encode.h"
 
 #include <fmt/format.h>
@@ -52,11 +53,19 @@ Result<void> write_workflows(Session& session, const std::vector<std::string>& w
 
 Result<Exit> plan(Session& session, const Flags& flags) {
     TRY_ASSIGN(const auto question, session.read_question(flags.config, flags.job));
+    // Without a history prices come from priors.
+    advisor::QualityEvidence evidence;
+    if (const auto store =
+            session.world.open_history(question.config.history_file(), World::Access::Read))
+        evidence =
+            service::quality_evidence(**store, question.job.checkpoint, question.config.voter.value)
+                .value_or(advisor::QualityEvidence());
     TRY_ASSIGN(const service::PlanAnswer answer,
                service::plan_job(question.job, question.site, question.budget,
                                  {.pins = flags.plan.pins,
                                   .preference = flags.plan.preference,
-                                  .control = advisor::ServerControl::Theirs}));
+                                  .control = advisor::ServerControl::Theirs,
+                                  .evidence = std::move(evidence)}));
     const Exit exit =
         answer.plan.verdict == advisor::PlanVerdict::NothingFits ? Exit::DoesNotFit : Exit::Done;
     Screen& out = session.out;

@@ -34,6 +34,7 @@ Change change_of(const advisor::Change& change) {
             .saves_bytes = change.saves.count,
             .seconds_delta = change.seconds_delta,
             .quality_cost = change.quality_cost,
+            .quality_basis = std::string(advisor::price_basis_name(change.price_basis)),
             .quality = change.quality_words,
             .reason = change.reason,
             .needs_restart = change.needs_restart,

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <plimsoll/forecast.h>
 
+#include "history/sqlite_store.h"
 #include "library/convert.h"
 #include "library/place.h"
 #include "service/forecast.h"
+#include "service/quality/findings.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace plimsoll {
@@ -78,6 +82,22 @@ std::string_view plan_verdict_name(PlanVerdict verdict) {
     return "unknown";
 }
 
+namespace {
+
+// Without a history prices come from priors.
+advisor::QualityEvidence evidence_for(const Question& question) {
+    const auto path = question.place.config.history_file();
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) return {};
+    const auto store = history::SqliteStore::create(path, {.access = history::Access::ReadOnly});
+    if (!store) return {};
+    return service::quality_evidence(**store, question.job.checkpoint,
+                                     question.place.config.voter.value)
+        .value_or(advisor::QualityEvidence());
+}
+
+}  // namespace
+
 Result<Forecast> forecast(const Job& job, const Options& options) {
     TRY_ASSIGN(const Question question, read_question(job, options));
     TRY_ASSIGN(const service::ForecastAnswer answer,
@@ -93,7 +113,8 @@ Result<Plan> plan(const Job& job, const Options& options, const PlanWishes& wish
                                     .preference = wishes.preference == Preference::Speed
                                                       ? advisor::Preference::Speed
                                                       : advisor::Preference::Quality,
-                                    .control = advisor::ServerControl::Theirs};
+                                    .control = advisor::ServerControl::Theirs,
+                                    .evidence = evidence_for(question)};
     TRY_ASSIGN(const service::PlanAnswer answer,
                service::plan_job(question.job, question.place.site, question.place.budget, inner));
     return library::to_public(answer);

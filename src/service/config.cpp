@@ -260,6 +260,14 @@ constexpr std::array kKeys{
     Key{"gateway_listen", "PLIMSOLL_GATEWAY_LISTEN",
         [](Config& c, const Raw& raw) { return set_gateway_listen(c.gateway_listen, raw); },
         [](const Config& c) { return line(c.gateway_listen, c.gateway_listen.value); }},
+    Key{"voter", "PLIMSOLL_VOTER",
+        [](Config& c, const Raw& raw) -> Result<void> {
+            if (trim(raw.text).size() > 64) return out_of_range(raw, "a name of at most 64 bytes");
+            return set_text(c.voter, raw);
+        },
+        [](const Config& c) {
+            return line(c.voter, c.voter.value.empty() ? "everybody" : c.voter.value);
+        }},
     // A century, and more runs than SQLite's pages could hold.
     Key{"history_days", "PLIMSOLL_HISTORY_DAYS",
         [](Config& c, const Raw& raw) {

@@ -61,6 +61,8 @@ struct Config {
     Setting<std::string> comfyui_restart;  // PLIMSOLL_COMFYUI_RESTART: a command; empty: none may
     Setting<int> target_celsius{0};        // PLIMSOLL_TARGET_CELSIUS; 0: the card's own thresholds
 
+    Setting<std::string> voter;  // PLIMSOLL_VOTER: whose blind votes weigh; empty: everybody's
+
     // What history keeps; 0: for ever. Runs beyond any of the limits go, their statistics stay.
     Setting<int> history_days{0};   // PLIMSOLL_HISTORY_DAYS
     Setting<int> history_runs{0};   // PLIMSOLL_HISTORY_RUNS

@@ -68,7 +68,8 @@ Result<PlanAnswer> plan_job(const Job& job, const Site& site, const advisor::Bud
                                        .pins = wishes.pins,
                                        .preference = wishes.preference,
                                        .control = wishes.control,
-                                       .variants = {}};
+                                       .variants = {},
+                                       .evidence = wishes.evidence};
     TRY_ASSIGN(answer.plan, advisor::solve_plan(request, forecaster));
     answer.budget = budget;
     answer.verdict_before = verdict_at_line(answer.plan.before, answer.plan.judged_before);

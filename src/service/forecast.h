@@ -46,6 +46,7 @@ struct PlanWishes {
     advisor::Pins pins;
     advisor::Preference preference = advisor::Preference::Quality;
     advisor::ServerControl control = advisor::ServerControl::Theirs;
+    advisor::QualityEvidence evidence = {};  // of the job's checkpoint: service/quality/findings.h
 };
 struct PlanAnswer {
     advisor::Plan plan;

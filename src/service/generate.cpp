@@ -5,6 +5,7 @@
 #include "service/ends.h"
 #include "service/launch.h"
 #include "service/pictures.h"
+#include "service/quality/findings.h"
 #include "service/run_record.h"
 #include "workflow/parse.h"
 #include "workflow/splice.h"
@@ -106,12 +107,21 @@ class Generator {
 
     Result<void> make_plan() {
         TRY_ASSIGN(const advisor::Budget budget, budget_of(config_));
-        const PlanWishes wishes{.pins = options_.pins,
-                                .preference = options_.preference,
-                                .control = parts_.own == nullptr ? advisor::ServerControl::Theirs
-                                                                 : advisor::ServerControl::Ours};
+        PlanWishes wishes{.pins = options_.pins,
+                          .preference = options_.preference,
+                          .control = parts_.own == nullptr ? advisor::ServerControl::Theirs
+                                                           : advisor::ServerControl::Ours};
+        std::string without_evidence;
+        if (parts_.store != nullptr) {
+            auto evidence = quality_evidence(*parts_.store, job_.checkpoint, config_.voter.value);
+            if (evidence)
+                wishes.evidence = std::move(*evidence);
+            else
+                without_evidence = "quality is priced by priors: " + evidence.error().message;
+        }
         TRY_ASSIGN(generation_.plan, plan_job(job_, site_, budget, wishes, forecaster_));
         generation_.warnings = generation_.plan.warnings;
+        if (!without_evidence.empty()) generation_.warnings.push_back(without_evidence);
         if (options_.on_plan) options_.on_plan(generation_.plan, site_);
         return {};
     }

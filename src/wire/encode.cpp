@@ -100,6 +100,7 @@ json::object encode_change(const advisor::Change& change) {
             {"savesBytes", change.saves.count},
             {"secondsDelta", change.seconds_delta},
             {"qualityCost", change.quality_cost},
+            {"qualityBasis", advisor::price_basis_name(change.price_basis)},
             {"qualityWords", change.quality_words},
             {"reason", change.reason},
             {"needsRestart", change.needs_restart},

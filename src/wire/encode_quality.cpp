@@ -323,13 +323,15 @@ json::object encode_ballots(const std::string& session_id,
                             const std::vector<service::KeptBallot>& ballots) {
     constexpr std::array<std::string_view, 3> kNames{"left", "right", "neither"};
     json::array out;
-    for (const auto& [ballot, voted_ms] : ballots)
-        out.push_back(
-            json::object{{"voteId", ballot.vote_id},
+    for (const auto& [ballot, voted_ms] : ballots) {
+        json::object one{{"voteId", ballot.vote_id},
                          {"votedMs", voted_ms},
                          {"left", encode_bare_cell(ballot.left)},
                          {"right", encode_bare_cell(ballot.right)},
-                         {"preferred", kNames.at(static_cast<std::size_t>(ballot.preferred))}});
+                         {"preferred", kNames.at(static_cast<std::size_t>(ballot.preferred))}};
+        if (!ballot.voter.empty()) one["voter"] = ballot.voter;
+        out.push_back(std::move(one));
+    }
     return {{"sessionId", session_id}, {"ballots", std::move(out)}};
 }
 

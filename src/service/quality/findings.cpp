@@ -2,6 +2,9 @@
 #include "service/quality/findings.h"
 
 #include "base/json.h"
+#include "quality/lab/session_json.h"
+#include "quality/votes/minded.h"
+#include "service/quality/votes.h"
 
 #include <algorithm>
 #include <cmath>
@@ -35,6 +38,7 @@ std::optional<MeasuredQuality> finding_of(const json::value& value) {
     out.seconds = number("seconds");
     out.peak_bytes = find_int(value, "peakBytes").value_or(0);
     out.is_chosen = find_bool(value, "chosen").value_or(false);
+    out.closely = find_bool(value, "closely").value_or(false);
     const bool whole = out.setting.width > 0 && out.setting.height > 0 && out.setting.steps > 0 &&
                        std::isfinite(out.setting.cfg) && std::isfinite(out.quality) &&
                        std::isfinite(out.interval.low) && std::isfinite(out.interval.high) &&
@@ -42,7 +46,90 @@ std::optional<MeasuredQuality> finding_of(const json::value& value) {
     return whole ? std::optional(std::move(out)) : std::nullopt;
 }
 
+std::string_view file_of(std::string_view name) {
+    return name.substr(name.find_last_of("/\\") + 1);
+}
+
+// What the session's votes say beside its points. Votes about settings without points say nothing
+// here.
+Result<std::vector<quality::PricedVote>> priced_votes(history::Store& store,
+                                                      const history::QualitySession& session,
+                                                      const std::vector<MeasuredQuality>& findings,
+                                                      std::string_view voter) {
+    std::vector<quality::PricedVote> out;
+    TRY_ASSIGN(const auto rows, store.list_votes(session.session_id));
+    if (rows.empty()) return out;
+    const auto plan = quality::parse_plan(session.plan_json);
+    if (!plan) return out;
+    const auto points_of = [&](std::size_t candidate) -> std::optional<double> {
+        if (candidate >= plan->entrants.size()) return std::nullopt;
+        const auto found = std::ranges::find(findings, plan->entrants[candidate].setting,
+                                             &MeasuredQuality::setting);
+        if (found == findings.end() || !found->closely) return std::nullopt;
+        return found->quality;
+    };
+    for (const history::QualityVote& row : rows) {
+        const auto cast = parse_vote(row.vote_json);
+        if (!cast || (!voter.empty() && cast->voter != voter)) continue;
+        const auto first = points_of(cast->vote.first);
+        const auto second = points_of(cast->vote.second);
+        if (first && second)
+            out.push_back({.points = *first - *second, .preferred = cast->vote.preferred});
+    }
+    return out;
+}
+
+advisor::SettingQuality evidence_of(const MeasuredQuality& one) {
+    advisor::SettingQuality out;
+    out.settings.model = one.setting.checkpoint;
+    out.settings.width = one.setting.width;
+    out.settings.height = one.setting.height;
+    out.settings.steps = one.setting.steps;
+    out.settings.cfg = one.setting.cfg;
+    out.settings.sampler = one.setting.sampler;
+    out.settings.scheduler = one.setting.scheduler;
+    out.settings.vae_tiling = one.setting.vae_tiling;
+    out.quality = one.quality;
+    out.low = one.interval.low;
+    out.high = one.interval.high;
+    out.pairs = one.pairs;
+    return out;
+}
+
 }  // namespace
+
+Result<advisor::QualityEvidence> quality_evidence(history::Store& store,
+                                                  std::string_view checkpoint,
+                                                  std::string_view voter) {
+    advisor::QualityEvidence out;
+    if (checkpoint.empty()) return out;
+    std::vector<quality::PricedVote> votes;
+    TRY_ASSIGN(const auto sessions, store.list_sessions());
+    for (const history::QualitySession& session : sessions) {
+        const auto findings = parse_findings(session.findings_json);
+        if (!findings) continue;
+        const bool of_model = std::ranges::any_of(*findings, [&](const MeasuredQuality& one) {
+            return file_of(one.setting.checkpoint) == file_of(checkpoint);
+        });
+        if (!of_model) continue;
+        for (const MeasuredQuality& one : *findings) {
+            if (!one.closely) continue;
+            advisor::SettingQuality known = evidence_of(one);
+            // The newest counts.
+            if (std::ranges::find(out.settings, known.settings,
+                                  &advisor::SettingQuality::settings) == out.settings.end())
+                out.settings.push_back(std::move(known));
+        }
+        TRY_ASSIGN(const auto more, priced_votes(store, session, *findings, voter));
+        votes.insert(votes.end(), more.begin(), more.end());
+    }
+    const quality::Minded minded = quality::how_much_is_minded(votes);
+    out.minding = {.weight = minded.weight,
+                   .low = minded.interval.low,
+                   .high = minded.interval.high,
+                   .votes = minded.enough() ? minded.votes : 0};
+    return out;
+}
 
 std::vector<MeasuredQuality> findings_of(const quality::Session& session) {
     return findings_of(session.plan(), session.answer(), session.costs());
@@ -65,7 +152,8 @@ std::vector<MeasuredQuality> findings_of(const quality::SessionPlan& plan,
                        .pairs = verdict.to_reference.pairs,
                        .seconds = costs[verdict.candidate].seconds,
                        .peak_bytes = costs[verdict.candidate].peak.count,
-                       .is_chosen = answer.chosen == verdict.candidate});
+                       .is_chosen = answer.chosen == verdict.candidate,
+                       .closely = verdict.basis == quality::Basis::RetentionAndDefects});
     }
     return out;
 }
@@ -87,7 +175,8 @@ std::string encode_findings(const std::vector<MeasuredQuality>& findings) {
                                    {"pairs", one.pairs},
                                    {"seconds", one.seconds},
                                    {"peakBytes", one.peak_bytes},
-                                   {"chosen", one.is_chosen}});
+                                   {"chosen", one.is_chosen},
+                                   {"closely", one.closely}});
     return json::serialize(out);
 }
 

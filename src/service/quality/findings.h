@@ -5,6 +5,7 @@
 //
 // Enters through: Store.   Leaves through: Finding values.   Threads: as the Store.
 #pragma once
+#include "advisor/evidence.h"
 #include "base/error.h"
 #include "history/store.h"
 #include "quality/lab/session.h"
@@ -24,6 +25,7 @@ struct MeasuredQuality {
     double seconds = 0;  // of a picture
     std::int64_t peak_bytes = 0;
     bool is_chosen = false;
+    bool closely = false;  // pixels were compared; else only defects were looked for
 };
 // Of the settings that were seen often enough to say anything.
 [[nodiscard]] std::vector<MeasuredQuality> findings_of(const quality::Session& session);
@@ -33,6 +35,13 @@ struct MeasuredQuality {
                                                        const std::vector<quality::Cost>& costs);
 [[nodiscard]] std::string encode_findings(const std::vector<MeasuredQuality>& findings);
 [[nodiscard]] Result<std::vector<MeasuredQuality>> parse_findings(std::string_view text);
+
+// For the advisor's prices, from all sessions whose settings draw with `checkpoint` (its file;
+// folders do not count). Only what was compared closely: that a picture has no defects does not say
+// that nobody minds. `voter`: whose votes weigh; empty: everybody's.
+[[nodiscard]] Result<advisor::QualityEvidence> quality_evidence(history::Store& store,
+                                                                std::string_view checkpoint,
+                                                                std::string_view voter);
 
 // Of the model's sessions, the newest first; a setting is in it once. What cannot be read is left
 // out.

@@ -24,10 +24,11 @@ json::object encode_cell(const Cell& cell) {
 
 std::string encode_ballot(const Ballot& ballot) {
     constexpr std::array<std::string_view, 3> kNames{"left", "right", "neither"};
-    return json::serialize(
-        json::object{{"left", encode_cell(ballot.left)},
+    json::object out{{"left", encode_cell(ballot.left)},
                      {"right", encode_cell(ballot.right)},
-                     {"preferred", kNames.at(static_cast<std::size_t>(ballot.preferred))}});
+                     {"preferred", kNames.at(static_cast<std::size_t>(ballot.preferred))}};
+    if (!ballot.voter.empty()) out["voter"] = ballot.voter;
+    return json::serialize(out);
 }
 
 std::optional<Ballot> ballot_of(const json::value& value) {
@@ -49,7 +50,8 @@ std::optional<Ballot> ballot_of(const json::value& value) {
                   .right = *right,
                   .preferred = *preferred == "left"    ? quality::Preferred::First
                                : *preferred == "right" ? quality::Preferred::Second
-                                                       : quality::Preferred::Neither};
+                                                       : quality::Preferred::Neither,
+                  .voter = std::string(find_string(value, "voter").value_or(""))};
 }
 
 quality::Vote vote_of(const Ballot& ballot) {
@@ -113,10 +115,21 @@ Result<void> check_ballot(const Session& session, const Ballot& ballot) {
         return fail(Errc::InvalidInput, "a vote is between two settings of one block");
     if (!is_drawn(session, ballot.left) || !is_drawn(session, ballot.right))
         return fail(Errc::InvalidInput, "a vote is between two pictures that were drawn");
+    if (ballot.voter.size() > kVoterBytesMax)
+        return fail(Errc::InvalidInput,
+                    fmt::format("the voter's name has {} bytes, at most {} are kept",
+                                ballot.voter.size(), kVoterBytesMax));
     return {};
 }
 
 }  // namespace
+
+std::optional<CastVote> parse_vote(std::string_view text) {
+    const auto value = parse_json(text);
+    const auto ballot = value ? ballot_of(*value) : std::nullopt;
+    if (!ballot) return std::nullopt;
+    return CastVote{.vote = vote_of(*ballot), .voter = ballot->voter};
+}
 
 Result<VoteCount> count_votes(const Session& session, history::Store& store) {
     TRY_ASSIGN(const auto votes, votes_of(session, store));

@@ -12,6 +12,7 @@
 #include "quality/votes/bradley_terry.h"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,7 +46,16 @@ struct Ballot {
     quality::Cell left;
     quality::Cell right;
     quality::Preferred preferred = quality::Preferred::Neither;  // First: left
+    std::string voter = {};                                      // who; empty: nobody said
 };
+inline constexpr std::size_t kVoterBytesMax = 64;  // chosen
+
+// A vote as it was kept; nullopt where the text is none.
+struct CastVote {
+    quality::Vote vote;
+    std::string voter;
+};
+[[nodiscard]] std::optional<CastVote> parse_vote(std::string_view text);
 
 struct KeptBallot {
     Ballot ballot;
