@@ -9,6 +9,7 @@
 #include "cli/text.h"
 #include "quality/lab/setting.h"
 #include "service/models.h"
+#include "service/picture_comparison.h"
 #include "service/profiles.h"
 #include "service/quality/draw.h"
 #include "service/quality/order.h"
@@ -25,12 +26,15 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 namespace plimsoll::cli {
 
 namespace {
+
+constexpr std::chrono::seconds kWaitForComfyUi{600};  // chosen: a restart with its custom nodes
 
 struct Flags {
     ConfigFlags config;
@@ -155,17 +159,35 @@ Exit exit_of_session(const quality::Session& session) {
     return session.progress().state == quality::SessionState::Failed ? Exit::Failed : Exit::Done;
 }
 
+// ComfyUI went away in the middle: waits for it, for a while. true: it is back.
+bool wait_for_comfyui(Session& session, service::Upstream& upstream, const std::string& why,
+                      const std::atomic<bool>& left) {
+    session.warn(
+        fmt::format("{}; waiting up to {} for ComfyUI, Ctrl-C leaves the session for later",
+                    plain(why), seconds_text(kWaitForComfyUi.count())));
+    const auto until = std::chrono::steady_clock::now() + kWaitForComfyUi;
+    while (!left && std::chrono::steady_clock::now() < until) {
+        if (upstream.read_stats()) return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    }
+    return false;
+}
+
 // Draws until the session is over, paused or the user stops it: then it can be gone on with.
 Result<Exit> draw_session(Session& session, const service::Config& config,
                           std::vector<service::ScorerSpec> scorers, const Server& server,
                           history::Store& store, quality::Session drawn) {
     const std::string id = drawn.plan().session_id;
+    service::RunStatistics statistics;
+    TRY_ASSIGN(const auto brisque, service::read_brisque(std::nullopt));
     service::DrawParts parts{.upstream = *server.upstream,
                              .store = store,
                              .clock = server.ours ? server.ours->clock() : session.world.clock,
                              .random = session.world.random,
                              .folder = config.output_dir.value / "quality" / id,
                              .scorers = std::move(scorers),
+                             .statistics = &statistics,
+                             .brisque = brisque ? &*brisque : nullptr,
                              .timeout = std::chrono::milliseconds(config.timeout.value.count),
                              .left = &session.world.watch_interrupts()};
     if (server.ours) {
@@ -180,7 +202,12 @@ Result<Exit> draw_session(Session& session, const service::Config& config,
             session.out.live_line(fmt::format("{} of at most {} pictures, at most {} left",
                                               count.drawn, count.at_most,
                                               seconds_text(count.seconds_left)));
-        if (!more) break;
+        if (more) continue;
+        session.out.end_live_line();
+        if (!drawn.progress().resumes_itself() ||
+            !wait_for_comfyui(session, *server.upstream, drawn.progress().why, *parts.left))
+            break;
+        TRY_DO(drawn.resume());
     }
     session.out.end_live_line();
     if (drawn.progress().state == quality::SessionState::Running) {
@@ -286,6 +313,18 @@ Result<Exit> resume(Session& session, const Flags& flags) {
     return draw_session(session, config, std::move(scorers), server, *store, std::move(known));
 }
 
+Result<Exit> cancel(Session& session, const Flags& flags) {
+    TRY_ASSIGN(const service::Config config, session.read_config(flags.config));
+    TRY_ASSIGN(const auto store, open_history(session, config));
+    TRY_ASSIGN(quality::Session cancelled, service::cancel_session(*store, flags.session_id));
+    const service::QualityView view(std::move(cancelled));
+    if (session.json)
+        session.answer(wire::encode_quality(view));
+    else
+        draw_view(session.out, view);
+    return Exit::Done;
+}
+
 Result<Exit> status(Session& session, const Flags& flags) {
     TRY_ASSIGN(const service::Config config, session.read_config(flags.config));
     TRY_ASSIGN(const auto store,
@@ -352,7 +391,8 @@ Result<Exit> vote(Session& session, const Flags& flags) {
                                  .preferred = flags.preferred == "left" ? quality::Preferred::First
                                               : flags.preferred == "right"
                                                   ? quality::Preferred::Second
-                                                  : quality::Preferred::Neither};
+                                                  : quality::Preferred::Neither,
+                                 .voter = config.voter.value};
     TRY_ASSIGN(const service::VoteCount count,
                service::cast_vote(known, *store, ballot, session.world.clock.unix_ms(),
                                   session.world.random));
@@ -439,6 +479,12 @@ void add_quality(Commands& commands) {
                            "plimsoll quality resume SESSION", bound(resume));
     add_session_id(resuming, *flags, true);
     add_draw_flags(resuming, *flags);
+    CLI::App& cancelling = commands.add_below(
+        quality, "cancel",
+        "end a session for good; a program that draws it stops after the picture at hand",
+        "plimsoll quality cancel SESSION", bound(cancel));
+    add_session_id(cancelling, *flags, true);
+    add_home_flags(cancelling, flags->config);
     CLI::App& showing =
         commands.add_below(quality, "status", "how a session goes; without one, all of them",
                            "plimsoll quality status --json", bound(status));

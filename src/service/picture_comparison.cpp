@@ -43,20 +43,6 @@ PictureFile facts_of(const std::filesystem::path& path, const quality::Decoded& 
             .notes = decoded.notes};
 }
 
-Result<std::optional<quality::BrisqueModel>> read_brisque(
-    const std::optional<std::filesystem::path>& wanted) {
-    const std::filesystem::path folder = wanted.value_or(kBrisqueFolder);
-    const std::filesystem::path model = folder / "brisque_model_live.yml";
-    std::error_code ignored;
-    if (!wanted && !std::filesystem::exists(model, ignored)) return std::nullopt;
-    TRY_ASSIGN(const std::string model_yml, read_text_file(model, kBrisqueBytesMax));
-    TRY_ASSIGN(const std::string range_yml,
-               read_text_file(folder / "brisque_range_live.yml", kBrisqueBytesMax));
-    auto parsed = quality::parse_brisque_model(model_yml, range_yml);
-    if (!parsed) return fail_at(folder.string(), std::move(parsed).error());
-    return *std::move(parsed);
-}
-
 Result<std::optional<quality::NiqeModel>> fit_run_references(
     const std::vector<std::filesystem::path>& paths) {
     if (paths.empty()) return std::nullopt;
@@ -74,6 +60,20 @@ Result<std::optional<quality::NiqeModel>> fit_run_references(
 }
 
 }  // namespace
+
+Result<std::optional<quality::BrisqueModel>> read_brisque(
+    const std::optional<std::filesystem::path>& wanted) {
+    const std::filesystem::path folder = wanted.value_or(kBrisqueFolder);
+    const std::filesystem::path model = folder / "brisque_model_live.yml";
+    std::error_code ignored;
+    if (!wanted && !std::filesystem::exists(model, ignored)) return std::nullopt;
+    TRY_ASSIGN(const std::string model_yml, read_text_file(model, kBrisqueBytesMax));
+    TRY_ASSIGN(const std::string range_yml,
+               read_text_file(folder / "brisque_range_live.yml", kBrisqueBytesMax));
+    auto parsed = quality::parse_brisque_model(model_yml, range_yml);
+    if (!parsed) return fail_at(folder.string(), std::move(parsed).error());
+    return *std::move(parsed);
+}
 
 Result<quality::Decoded> read_picture_file(const std::filesystem::path& path) {
     TRY_ASSIGN(const std::string bytes, read_text_file(path, kPictureBytesMax));

@@ -6,6 +6,7 @@
 #pragma once
 #include "base/error.h"
 #include "quality/decode/decode.h"
+#include "quality/natural/brisque.h"
 #include "quality/scores.h"
 
 #include <filesystem>
@@ -52,6 +53,11 @@ struct PictureAnswer {
     quality::Comparison comparison;
     std::string map_png;  // empty when none was wanted
 };
+
+// OpenCV's two files in `folder`; without one, where Debian's opencv-data puts them: nullopt when
+// it is not installed.
+[[nodiscard]] Result<std::optional<quality::BrisqueModel>> read_brisque(
+    const std::optional<std::filesystem::path>& folder);
 
 // Pictures of two sizes are an answer too, whose pair measures say why they have no value; only a
 // map of them is InvalidInput.

@@ -13,7 +13,8 @@ namespace {
 // A measure as defects use it. `least` is the smallest spread that counts as one: two references
 // may agree by chance. Chosen, from the responses to synthetic degradations: flat-block noise rises
 // by 0.35 levels for noise of 1 level, the grid ratio by 0.02 for a checker of +-1, clipping and
-// saturation by several per cent for a moderate burn.
+// saturation by several per cent for a moderate burn. NIQE rises by 0.5 for a blur that is just
+// seen, BRISQUE by several points.
 struct Sign {
     std::string_view defect;
     Measure measure;
@@ -21,7 +22,7 @@ struct Sign {
     bool as_logarithm;
     double least;
 };
-constexpr std::array<Sign, 9> kSigns{{
+constexpr std::array<Sign, 11> kSigns{{
     {"noise", Measure::FlatNoise, 1, false, 0.15},
     {"blur", Measure::Sharpness, -1, true, 0.15},
     {"grid", Measure::LatentGrid8, 1, false, 0.02},
@@ -31,6 +32,9 @@ constexpr std::array<Sign, 9> kSigns{{
     {"burn", Measure::SaturatedShare, 1, false, 0.01},
     {"burn", Measure::Chroma95, 1, false, 2.0},
     {"burn", Measure::Contrast, 1, false, 0.01},
+    // Statistics unlike the run's own references' (NIQE), or unlike photographs' (BRISQUE).
+    {"statistics", Measure::Niqe, 1, false, 0.5},
+    {"statistics", Measure::Brisque, 1, false, 4.0},
 }};
 constexpr double kTolerated = 1;  // spreads that pass without a penalty
 constexpr double kSteepness = 3;  // spreads beyond it that cost a factor e

@@ -59,6 +59,29 @@ TEST(Marks, names_the_worst_defect) {
     EXPECT_EQ(blurred.worst_defect, "blur");
 }
 
+TEST(Marks, name_statistics_that_are_unlike_the_runs_own) {
+    auto refs = references();
+    for (std::size_t i = 0; i < refs.size(); ++i) {
+        refs[i].measures[Measure::Niqe] = 3 + 0.1 * static_cast<double>(i);
+        refs[i].measures[Measure::Brisque] = 10;
+        refs[i].measures[Measure::TilingSeams] = 1;
+    }
+    const Calibration calibration = calibrate(refs, {});
+    Seen odd = refs[0];
+    odd.measures[Measure::Niqe] = 6;
+    EXPECT_EQ(marks_of(odd, refs[0], calibration).worst_defect, "statistics");
+    odd = refs[0];
+    odd.measures[Measure::Brisque] = 30;
+    EXPECT_EQ(marks_of(odd, refs[0], calibration).worst_defect, "statistics");
+    odd = refs[0];
+    odd.measures[Measure::TilingSeams] = 1.3;
+    EXPECT_EQ(marks_of(odd, refs[0], calibration).worst_defect, "seams");
+    // Where one of the two was not measured nothing is said.
+    odd = refs[0];
+    odd.measures.erase(Measure::Niqe);
+    EXPECT_EQ(marks_of(odd, refs[0], calibration).defects, 100);
+}
+
 TEST(Marks, get_worse_with_the_defect_and_never_better) {
     const auto refs = references();
     const Calibration calibration = calibrate(refs, {});

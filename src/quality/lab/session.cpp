@@ -39,6 +39,14 @@ std::uint64_t seed_of(const SessionPlan& plan, const Block& block) {
     return Draws(plan.seed + block.prompt * 4096 + block.seed).next() >> 16U;
 }
 
+std::optional<int> tile_stride_of(const SessionPlan& plan) {
+    // VAEDecodeTiled's own defaults, which our workflows ask for: tiles of 512, 64 of them shared.
+    constexpr int kStride = 512 - 64;
+    for (const Entrant& entrant : plan.entrants)
+        if (entrant.left_out.empty() && entrant.setting.vae_tiling) return kStride;
+    return std::nullopt;
+}
+
 Bound bound_of(const SessionPlan& plan) {
     std::vector<double> seconds;
     for (const std::size_t k : taking_part(plan))
@@ -188,6 +196,7 @@ std::optional<Task> Session::next() {
 void Session::end(SessionState state, std::string why) {
     progress_.state = state;
     progress_.why = std::move(why);
+    progress_.is_gone = false;
 }
 
 const Picture& Session::ask(const Task& task, std::string prompt_id) {
@@ -217,6 +226,14 @@ const Picture& Session::draw(const Cell& cell, double seconds, Bytes peak, std::
     picture.file = std::move(file);
     picture.seen = std::move(seen);
     picture.why.clear();
+    progress_.times_gone = 0;
+    return picture;
+}
+
+const Picture& Session::look_again(const Cell& cell, Seen seen) {
+    Picture& picture = pictures_.at(cell);
+    CHECK(picture.state == PictureState::Drawn);
+    picture.seen = std::move(seen);
     return picture;
 }
 
@@ -228,12 +245,21 @@ const Picture& Session::fail_picture(const Cell& cell, std::string why, Failure 
     return picture;
 }
 
-Result<void> Session::pause(std::string why) {
+Result<void> Session::pause(std::string why, PauseCause cause) {
+    // One that would go on by itself can be told not to.
+    if (cause == PauseCause::Asked && progress_.resumes_itself()) {
+        end(SessionState::Paused, std::move(why));
+        return {};
+    }
     if (progress_.state != SessionState::Running)
         return fail(Errc::InvalidInput,
                     fmt::format("the session is {}, only a running one can be paused",
                                 session_state_name(progress_.state)));
+    if (cause == PauseCause::ServerGone && ++progress_.times_gone > kTimesGoneMax)
+        why += fmt::format("; that was {} times without a picture in between: resume it by hand",
+                           progress_.times_gone);
     end(SessionState::Paused, std::move(why));
+    progress_.is_gone = cause == PauseCause::ServerGone;
     return {};
 }
 
@@ -242,6 +268,7 @@ Result<void> Session::resume() {
         return fail(Errc::InvalidInput,
                     fmt::format("the session is {}, only a paused one can go on",
                                 session_state_name(progress_.state)));
+    if (progress_.times_gone > kTimesGoneMax) progress_.times_gone = 0;  // a person says so
     end(SessionState::Running, "");
     return {};
 }

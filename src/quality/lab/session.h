@@ -56,6 +56,10 @@ struct SessionPlan {
 // The seed of the picture of a block; below 2^48, so that every JSON reader keeps it.
 [[nodiscard]] std::uint64_t seed_of(const SessionPlan& plan, const Block& block);
 
+// Pixels from one tile to the next of decoders in tiles, where a setting of the session has one:
+// then seams are looked for in all its pictures. nullopt: none has.
+[[nodiscard]] std::optional<int> tile_stride_of(const SessionPlan& plan);
+
 // What a session may take at most; shown before it starts.
 struct Bound {
     std::size_t images = 0;
@@ -93,10 +97,21 @@ enum class SessionState : std::uint8_t { Running, Paused, Done, Cancelled, Faile
     return state != SessionState::Running && state != SessionState::Paused;
 }
 
+enum class PauseCause : std::uint8_t { Asked, ServerGone };
+// A server that goes away so often without finishing a picture is taken down by the picture: then
+// nobody goes on by himself. Chosen.
+inline constexpr int kTimesGoneMax = 3;
+
 // All of a session that changes, but its pictures.
 struct SessionProgress {
     SessionState state = SessionState::Running;
-    std::string why;  // of Paused, Cancelled, Failed; or what Done could not do
+    std::string why;       // of Paused, Cancelled, Failed; or what Done could not do
+    bool is_gone = false;  // of Paused: ComfyUI went away in the middle
+    int times_gone = 0;    // since the last picture that was drawn
+    // Whoever draws it goes on as soon as ComfyUI is back.
+    [[nodiscard]] bool resumes_itself() const {
+        return state == SessionState::Paused && is_gone && times_gone <= kTimesGoneMax;
+    }
     std::size_t stage = 0;
     std::vector<std::size_t> racing;  // candidates of this stage
     friend bool operator==(const SessionProgress&, const SessionProgress&) = default;
@@ -133,11 +148,13 @@ class Session {
     // It turned out that it was never submitted: the next one asks again.
     void forget(const Cell& cell);
     const Picture& draw(const Cell& cell, double seconds, Bytes peak, std::string file, Seen seen);
+    // What was found out later about a picture that was drawn.
+    const Picture& look_again(const Cell& cell, Seen seen);
     enum class Failure : std::uint8_t { MayPass, Final };
     const Picture& fail_picture(const Cell& cell, std::string why, Failure failure);
 
     // InvalidInput when it is over, or not in the state that can be left.
-    [[nodiscard]] Result<void> pause(std::string why);
+    [[nodiscard]] Result<void> pause(std::string why, PauseCause cause = PauseCause::Asked);
     [[nodiscard]] Result<void> resume();
     [[nodiscard]] Result<void> cancel();
     void fail_session(std::string why);

@@ -205,6 +205,8 @@ std::string encode_progress(const SessionProgress& progress) {
     for (const std::size_t candidate : progress.racing) racing.emplace_back(candidate);
     return json::serialize(json::object{{"state", session_state_name(progress.state)},
                                         {"why", progress.why},
+                                        {"isGone", progress.is_gone},
+                                        {"timesGone", progress.times_gone},
                                         {"stage", progress.stage},
                                         {"racing", std::move(racing)}});
 }
@@ -215,6 +217,10 @@ Result<SessionProgress> parse_progress(std::string_view text) {
     SessionProgress out;
     out.state = enum_of<SessionState>(fields, "state", 5, session_state_name);
     out.why = fields.text("why");
+    // Sessions of earlier versions have neither.
+    out.is_gone = find_bool(value, "isGone").value_or(false);
+    if (fields.maybe("timesGone") != nullptr)
+        out.times_gone = static_cast<int>(fields.whole("timesGone", 0, 1000));
     out.stage = fields.index("stage", kBlocksMax);
     for (const json::value& candidate : fields.list("racing", kCandidatesMax)) {
         if (!candidate.is_int64() || candidate.get_int64() < 0)

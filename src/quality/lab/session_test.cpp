@@ -248,6 +248,26 @@ TEST(SessionJson, refuses_what_is_no_session) {
     EXPECT_FALSE(Session::restore(plan_of(), {}, {stray}));
 }
 
+TEST(Session, goes_on_by_itself_a_few_times_when_its_server_goes_away) {
+    Session session(plan_of(TestKind::Quick));
+    for (int i = 1; i <= kTimesGoneMax; ++i) {
+        ASSERT_TRUE(session.pause("connection reset", PauseCause::ServerGone));
+        EXPECT_TRUE(reread(session).progress().resumes_itself());
+        ASSERT_TRUE(session.resume());
+    }
+    ASSERT_TRUE(session.pause("connection reset", PauseCause::ServerGone));
+    EXPECT_FALSE(reread(session).progress().resumes_itself());
+    // A person may try again, and a picture that is drawn shows that it was not the picture.
+    ASSERT_TRUE(session.resume());
+    run(session, 1);
+    ASSERT_TRUE(session.pause("connection reset", PauseCause::ServerGone));
+    EXPECT_TRUE(session.progress().resumes_itself());
+    // Who pauses it means it.
+    ASSERT_TRUE(session.pause("paused"));
+    EXPECT_FALSE(session.progress().resumes_itself());
+    EXPECT_FALSE(session.pause("paused"));
+}
+
 TEST(SessionWithScorers, keeps_scores_and_reasons_and_leaves_out_one_that_keeps_failing) {
     SessionPlan plan = plan_of(TestKind::Quick);
     plan.scorers = {{.name = "pick", .higher_is_better = true, .margin = 0.1},

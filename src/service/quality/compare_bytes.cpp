@@ -19,13 +19,14 @@ Result<quality::Image> image_of(std::string_view bytes) {
 
 }  // namespace
 
-Result<quality::Comparison> compare_picture_files(std::string_view reference,
-                                                  std::string_view candidate) {
+Result<quality::Comparison> compare_picture_bytes(std::string_view reference,
+                                                  std::string_view candidate,
+                                                  const quality::Models& models) {
     auto original = image_of(reference);
     if (!original) return fail_at("the reference picture", original.error());
     auto drawn = image_of(candidate);
     if (!drawn) return fail_at("the picture", drawn.error());
-    return quality::compare(*original, *drawn);
+    return quality::compare(*original, *drawn, models);
 }
 
 }  // namespace plimsoll::service

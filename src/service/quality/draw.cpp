@@ -39,6 +39,7 @@ class Drawer {
     Drawer(Session& session, const DrawParts& parts) : session_(session), parts_(parts) {}
 
     Result<bool> draw_next() {
+        TRY_DO(obey_others());
         const quality::SessionProgress before = session_.progress();
         const std::optional<quality::Task> task = session_.next();
         if (session_.progress() != before) TRY_DO(keep_session(session_, parts_.store));
@@ -47,7 +48,7 @@ class Drawer {
         std::string prompt_id = task->prompt_id;
         if (!prompt_id.empty()) {
             const auto job = parts_.upstream.read_job(prompt_id);
-            if (!job) return pause(job.error().message);
+            if (!job) return pause(job.error().message);  // ComfyUI is gone
             submitted = job->state != JobState::Unknown;
             // Neither queued nor in its history: it was never drawn, or nobody can have it.
             if (!submitted) {
@@ -62,14 +63,29 @@ class Drawer {
         }
         TRY_DO(run(*task, prompt_id, submitted));
         TRY_DO(keep_picture(task->cell));
+        TRY_DO(add_statistics());
+        TRY_DO(obey_others());
         TRY_DO(keep_session(session_, parts_.store));
         return session_.progress().state == quality::SessionState::Running && !was_left_;
     }
 
   private:
+    // Another program (quality cancel) may have ended it in the history.
+    Result<void> obey_others() {
+        if (quality::is_over(session_.progress().state)) return {};
+        TRY_ASSIGN(const auto known, parts_.store.list_sessions());
+        const auto row = std::ranges::find(known, session_.plan().session_id,
+                                           &history::QualitySession::session_id);
+        if (row == known.end()) return {};
+        const auto progress = quality::parse_progress(row->progress_json);
+        if (progress && progress->state == quality::SessionState::Cancelled)
+            (void)session_.cancel();
+        return {};
+    }
+
     Result<bool> pause(const std::string& why) {
         // Only a running session is drawn; one that was paused meanwhile has its reason already.
-        (void)session_.pause(why);
+        (void)session_.pause(why, quality::PauseCause::ServerGone);
         TRY_DO(keep_session(session_, parts_.store));
         return false;
     }
@@ -98,7 +114,7 @@ class Drawer {
                 return {};
             }
             // Whether it arrived is for whoever goes on to find out.
-            (void)session_.pause(report.error().message);
+            (void)session_.pause(report.error().message, quality::PauseCause::ServerGone);
             return {};
         }
         take_report(task, *report);
@@ -125,7 +141,7 @@ class Drawer {
                 (void)session_.pause(report.why);
                 return;
             case JobEnd::Lost:  // it may be found when ComfyUI is back
-                (void)session_.pause(report.why);
+                (void)session_.pause(report.why, quality::PauseCause::ServerGone);
                 return;
         }
     }
@@ -140,7 +156,8 @@ class Drawer {
         // It is drawn and ComfyUI has it: asked for again when it can be had.
         if (!bytes) {
             (void)session_.pause(
-                fmt::format("the picture could not be fetched: {}", bytes.error().message));
+                fmt::format("the picture could not be fetched: {}", bytes.error().message),
+                quality::PauseCause::ServerGone);
             return;
         }
         const auto folder = check_folder(parts_.folder);
@@ -166,7 +183,7 @@ class Drawer {
     Result<quality::Seen> look_at(const quality::Task& task, const std::string& bytes) {
         const std::size_t reference = session_.plan().reference;
         if (task.cell.candidate == reference) {
-            TRY_ASSIGN(const quality::Comparison self, parts_.compare(bytes, bytes));
+            TRY_ASSIGN(const quality::Comparison self, compare(bytes, bytes));
             quality::Seen seen = quality::seen_of(self, true, "");
             seen.distance = 0;
             seen.why_no_distance.clear();
@@ -179,10 +196,31 @@ class Drawer {
         const auto comparable =
             quality::comparability(task.setting, session_.plan().entrants[reference].setting);
         // Of pictures of two sizes only the measures of each are of use.
-        auto comparison = parts_.compare(original, bytes);
-        if (!comparison && !comparable.full_reference) comparison = parts_.compare(bytes, bytes);
+        auto comparison = compare(original, bytes);
+        if (!comparison && !comparable.full_reference) comparison = compare(bytes, bytes);
         if (!comparison) return std::unexpected(comparison.error());
         return quality::seen_of(*comparison, comparable.full_reference, comparable.why);
+    }
+
+    // NIQE of all pictures that can have one now; a stop leaves the rest to whoever goes on.
+    Result<void> add_statistics() {
+        if (parts_.statistics == nullptr) return {};
+        while (parts_.left == nullptr || !*parts_.left) {
+            const auto cell = parts_.statistics->next_unmeasured(session_);
+            if (!cell) break;
+            quality::Seen seen = session_.picture(*cell)->seen;
+            parts_.statistics->measure(session_, *cell, seen);
+            session_.look_again(*cell, std::move(seen));
+            TRY_DO(keep_picture(*cell));
+        }
+        return {};
+    }
+    [[nodiscard]] Result<quality::Comparison> compare(const std::string& reference,
+                                                      const std::string& candidate) const {
+        return parts_.compare(reference, candidate,
+                              {.niqe = nullptr,
+                               .brisque = parts_.brisque,
+                               .tile_stride = quality::tile_stride_of(session_.plan())});
     }
 
     // Shows the picture to the user's scorers. A failure is the scorer's, never the picture's.
@@ -231,7 +269,7 @@ class Drawer {
         if (other == nullptr || other->state != quality::PictureState::Drawn) return std::nullopt;
         const auto read = read_picture(other->file);
         if (!read) return std::nullopt;
-        const auto comparison = parts_.compare(*read, bytes);
+        const auto comparison = compare(*read, bytes);
         if (!comparison) return std::nullopt;
         const auto likeness = comparison->pair.mean_over_scales(quality::Measure::HaarPsi);
         if (!likeness) return std::nullopt;
@@ -266,6 +304,13 @@ Result<void> keep_session(const Session& session, history::Store& store) {
                                .findings_json = quality::is_over(session.progress().state)
                                                     ? encode_findings(findings_of(session))
                                                     : std::string("[]")});
+}
+
+Result<Session> cancel_session(history::Store& store, std::string_view session_id) {
+    TRY_ASSIGN(Session session, load_session(store, session_id));
+    TRY_DO(session.cancel());
+    TRY_DO(keep_session(session, store));
+    return session;
 }
 
 Result<Session> load_session(history::Store& store, std::string_view session_id) {

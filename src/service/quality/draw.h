@@ -11,8 +11,10 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "history/store.h"
+#include "quality/compare.h"
 #include "quality/lab/session.h"
 #include "service/comfyui/follow.h"
+#include "service/quality/run_statistics.h"
 #include "service/quality/scorers/scorer.h"
 
 #include <atomic>
@@ -26,11 +28,12 @@
 namespace plimsoll::service {
 
 // Seam: two pictures as bytes of files, measured. `candidate` may be the reference itself.
-using ComparePictures = std::function<Result<quality::Comparison>(std::string_view reference,
-                                                                  std::string_view candidate)>;
+using ComparePictures = std::function<Result<quality::Comparison>(
+    std::string_view reference, std::string_view candidate, const quality::Models& models)>;
 // The real one.
-[[nodiscard]] Result<quality::Comparison> compare_picture_files(std::string_view reference,
-                                                                std::string_view candidate);
+[[nodiscard]] Result<quality::Comparison> compare_picture_bytes(std::string_view reference,
+                                                                std::string_view candidate,
+                                                                const quality::Models& models);
 
 struct DrawParts {
     Upstream& upstream;
@@ -38,10 +41,12 @@ struct DrawParts {
     const Clock& clock;  // of deadlines
     Random& random;
     std::filesystem::path folder;  // of the pictures of this session
-    ComparePictures compare = compare_picture_files;
+    ComparePictures compare = compare_picture_bytes;
     std::vector<ScorerSpec> scorers = {};  // as configured; the plan says which take part
     ScorerMaker make_scorer = service::make_scorer;
-    std::chrono::milliseconds timeout{1'200'000};  // of a picture
+    RunStatistics* statistics = nullptr;             // nullptr: no NIQE
+    const quality::BrisqueModel* brisque = nullptr;  // nullptr: none is installed
+    std::chrono::milliseconds timeout{1'200'000};    // of a picture
     std::chrono::milliseconds tick{100};
     bool is_paced = true;                     // false: its durations mean nothing, none is kept
     const Clock* stopwatch = nullptr;         // see FollowOptions
@@ -53,7 +58,13 @@ struct DrawParts {
 // One picture, or the end of the session. true: there may be more to draw. What goes wrong outside
 // (ComfyUI gone, disk full) pauses the session with the reason; an error only when the store fails,
 // since then nothing may be drawn.
+// A session that another program cancelled meanwhile ends here.
 [[nodiscard]] Result<bool> draw_next(quality::Session& session, const DrawParts& parts);
+
+// Cancels it, whoever draws it: a program that does so stops after the picture at hand.
+// InvalidInput when it is over already.
+[[nodiscard]] Result<quality::Session> cancel_session(history::Store& store,
+                                                      std::string_view session_id);
 
 // The session as it is now, with what it found once it is over.
 [[nodiscard]] Result<void> keep_session(const quality::Session& session, history::Store& store);

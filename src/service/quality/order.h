@@ -31,6 +31,7 @@ struct QualityOrder {
 };
 inline constexpr std::string_view kDrawnByDaemon = "daemon";
 inline constexpr std::string_view kDrawnByCommand = "command";
+inline constexpr std::string_view kDrawnByLibrary = "library";
 inline constexpr double kQuickMinutes = 60;        // chosen: 29 pictures of SDXL on a small card
 inline constexpr double kFullMinutes = 12 * 60.0;  // chosen: a night
 inline constexpr double kMinutesMax = 7 * 24 * 60.0;

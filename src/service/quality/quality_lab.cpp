@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/quality/quality_lab.h"
 
+#include "service/picture_comparison.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,8 +15,12 @@ using quality::Cell;
 using quality::Session;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kTickOfOwn{5};     // as generate: a request to a local server takes one
-constexpr milliseconds kLookAgain{1000};  // chosen: while ComfyUI is away or a job runs
+constexpr milliseconds kTickOfOwn{5};  // as generate: a request to a local server takes one
+
+bool may_be_drawn(const Session& session) {
+    return session.progress().state == quality::SessionState::Running ||
+           session.progress().resumes_itself();
+}
 
 }  // namespace
 
@@ -30,6 +36,10 @@ Result<history::Store*> QualityLab::store() {
 
 void QualityLab::start() {
     restore();
+    if (auto installed = read_brisque(std::nullopt))
+        brisque_ = std::move(*installed);
+    else if (parts_.on_warning)
+        parts_.on_warning("quality", "no BRISQUE: " + installed.error().message);
     const std::lock_guard lock(mutex_);
     if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
@@ -46,6 +56,7 @@ void QualityLab::stop() {
 
 // Sessions that an earlier daemon left.
 void QualityLab::restore() {
+    if (parts_.drawn_by != kDrawnByDaemon) return;
     const std::lock_guard guard(store_mutex_);
     const auto warn = [&](const Error& error) {
         if (parts_.on_warning) parts_.on_warning("quality", error.message);
@@ -77,7 +88,7 @@ void QualityLab::run() {
                 std::string found;
                 std::int64_t created = 0;
                 for (const auto& [key, open] : open_)
-                    if (open.session.progress().state == quality::SessionState::Running &&
+                    if (may_be_drawn(open.session) &&
                         (found.empty() || open.session.plan().created_ms < created)) {
                         found = key;
                         created = open.session.plan().created_ms;
@@ -91,7 +102,7 @@ void QualityLab::run() {
         const bool drew = draw_one(id);
         std::unique_lock lock(mutex_);
         drawing_.clear();
-        if (!drew) wake_.wait_for(lock, kLookAgain, [&] { return stopping_; });
+        if (!drew) wake_.wait_for(lock, parts_.look_again, [&] { return stopping_; });
         if (stopping_) return;
     }
 }
@@ -142,6 +153,13 @@ bool QualityLab::draw_one(const std::string& session_id) {
             return false;
         }
         wait_for("");
+        if (session->progress().resumes_itself()) {
+            (void)session->resume();
+            if (parts_.on_warning)
+                parts_.on_warning(
+                    "quality",
+                    fmt::format("ComfyUI is back: quality session {} goes on", session_id));
+        }
         const auto drawn = draw_next(*session, draw_parts(session_id, **upstream, **store));
         granted = drawn ? grant_wish(*session, **store) : std::unexpected(drawn.error());
     }
@@ -165,6 +183,8 @@ DrawParts QualityLab::draw_parts(const std::string& session_id, Upstream& upstre
                     .compare = parts_.compare,
                     .scorers = place->scorers,
                     .make_scorer = parts_.make_scorer,
+                    .statistics = &statistics_,
+                    .brisque = brisque_ ? &*brisque_ : nullptr,
                     .timeout = milliseconds(place->config.timeout.value.count),
                     .left = &left_,
                     .cancelled = &cancelled_,
@@ -197,7 +217,7 @@ Result<quality::SessionPlan> QualityLab::plan_with(const QualityOrder& order, co
                                 .upstream = *upstream,
                                 .models = models_,
                                 .session_id = id,
-                                .drawn_by = std::string(kDrawnByDaemon),
+                                .drawn_by = parts_.drawn_by,
                                 .created_ms = parts_.clock.unix_ms(),
                                 .seed = seed,
                                 .forecaster = parts_.forecaster});
@@ -235,14 +255,22 @@ Result<QualityView> QualityLab::begin(const QualityOrder& order) {
 }
 
 Result<Session> QualityLab::read(std::string_view session_id) {
+    std::optional<Session> live;
     {
         const std::lock_guard lock(mutex_);
         if (const auto open = open_.find(session_id); open != open_.end())
-            return open->second.session;
+            live = open->second.session;
+        if (live && (drawing_ == session_id || may_be_drawn(*live))) return std::move(*live);
     }
     const std::lock_guard guard(store_mutex_);
     TRY_ASSIGN(history::Store* const known, store());
-    return load_session(*known, session_id);
+    // One that rests may have been cancelled by another program.
+    TRY_ASSIGN(Session kept, load_session(*known, session_id));
+    if (!live) return kept;
+    if (!quality::is_over(kept.progress().state)) return std::move(*live);
+    const std::lock_guard lock(mutex_);
+    open_.erase(std::string(session_id));
+    return kept;
 }
 
 QualityView QualityLab::view_of(Session session) {
@@ -251,7 +279,7 @@ QualityView QualityLab::view_of(Session session) {
     {
         const std::lock_guard lock(mutex_);
         view.is_drawing = drawing_ == id && waits_for_.empty();
-        if (view.session.progress().state == quality::SessionState::Running && !view.is_drawing)
+        if (may_be_drawn(view.session) && !view.is_drawing)
             view.waits_for = drawing_.empty() || drawing_ == id || !waits_for_.empty()
                                  ? waits_for_
                                  : "session " + drawing_;
@@ -273,14 +301,45 @@ Result<std::vector<history::QualitySession>> QualityLab::list() {
     return known->list_sessions();
 }
 
+Result<void> QualityLab::check_owner(const Session& session) const {
+    const std::string& drawn_by = session.plan().drawn_by;
+    if (drawn_by == parts_.drawn_by) return {};
+    if (drawn_by == kDrawnByCommand)
+        return fail(Errc::InvalidInput,
+                    "the session was begun by the command line: plimsoll quality resume");
+    return fail(Errc::InvalidInput, drawn_by == kDrawnByLibrary
+                                        ? "the session was begun by a program with the library"
+                                        : "the session was begun in a daemon");
+}
+
+bool QualityLab::has_open(std::string_view session_id) {
+    const std::lock_guard lock(mutex_);
+    return open_.contains(session_id);
+}
+
+Result<QualityView> QualityLab::adopt(std::string_view session_id) {
+    if (has_open(session_id)) return resume(session_id);
+    TRY_ASSIGN(Session session, read(session_id));
+    TRY_DO(check_owner(session));
+    const std::lock_guard guard(store_mutex_);
+    TRY_ASSIGN(history::Store* const kept, store());
+    // After a kill it still says that it runs.
+    if (session.progress().state != quality::SessionState::Running) TRY_DO(session.resume());
+    TRY_DO(keep_session(session, *kept));
+    {
+        const std::lock_guard lock(mutex_);
+        open_.emplace(std::string(session_id), Open{.session = session});
+    }
+    wake_.notify_all();
+    return QualityView(std::move(session));
+}
+
 Result<QualityView> QualityLab::change(std::string_view session_id, Wish wish,
                                        const std::function<Result<void>(Session&)>& apply) {
     TRY_ASSIGN(Session session, read(session_id));
     // Tried on a copy first: what is wrong is told at once.
     TRY_DO(apply(session));
-    if (session.plan().drawn_by != kDrawnByDaemon)
-        return fail(Errc::InvalidInput,
-                    "the session was begun by the command line: plimsoll quality resume");
+    TRY_DO(check_owner(session));
     const std::lock_guard guard(store_mutex_);
     TRY_ASSIGN(history::Store* const kept, store());
     {

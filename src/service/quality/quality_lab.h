@@ -53,14 +53,18 @@ class QualityLab {
         std::function<std::shared_ptr<const Place>()> place;
         ComfyAtHand& comfyui;
         OwnServer* own = nullptr;  // whose clock and pace `comfyui` has
+        // Whose sessions these are. Only a daemon's go on by themselves when it starts: of others
+        // there may be several at once.
+        std::string drawn_by = std::string(kDrawnByDaemon);
         std::function<Result<std::unique_ptr<history::Store>>()> open_store;
         const Clock& clock;
         std::uint64_t seed = 0;
         std::function<bool()> card_is_busy = nullptr;  // jobs go first
-        ComparePictures compare = compare_picture_files;
+        ComparePictures compare = compare_picture_bytes;
         ScorerMaker make_scorer = service::make_scorer;
         std::function<advisor::Forecaster(const Site&, const Job&)> forecaster = nullptr;
         std::function<void(std::chrono::milliseconds)> sleep = nullptr;  // see FollowOptions
+        std::chrono::milliseconds look_again{1000};  // while ComfyUI is away or a job runs; chosen
         std::function<void(std::string_view code, const std::string& message)> on_warning = nullptr;
     };
     explicit QualityLab(Parts parts);
@@ -83,6 +87,10 @@ class QualityLab {
     [[nodiscard]] Result<QualityView> pause(std::string_view session_id);
     [[nodiscard]] Result<QualityView> resume(std::string_view session_id);
     [[nodiscard]] Result<QualityView> cancel(std::string_view session_id);
+    // Goes on with a session that an earlier program of the same kind left; of one that is open it
+    // is resume. InvalidInput when it is over, or another kind's.
+    [[nodiscard]] Result<QualityView> adopt(std::string_view session_id);
+    [[nodiscard]] bool has_open(std::string_view session_id);
     // NotFound where no block has pictures of two settings.
     [[nodiscard]] Result<BlindPair> next_pair(std::string_view session_id);
     // InvalidInput unless both pictures are of one block and were drawn.
@@ -115,6 +123,7 @@ class QualityLab {
         std::string_view session_id, Wish wish,
         const std::function<Result<void>(quality::Session&)>& apply);
     [[nodiscard]] Result<quality::Session> read(std::string_view session_id);
+    [[nodiscard]] Result<void> check_owner(const quality::Session& session) const;
     [[nodiscard]] Result<history::Store*> store();  // with the store's lock held
     [[nodiscard]] Result<quality::SessionPlan> plan_with(const QualityOrder& order,
                                                          const std::string& id, std::uint64_t seed);
@@ -124,6 +133,8 @@ class QualityLab {
     std::mutex store_mutex_;
     std::unique_ptr<history::Store> store_;
     ModelLibrary models_{{}};
+    RunStatistics statistics_;  // of the drawing thread
+    std::optional<quality::BrisqueModel> brisque_;
     Random random_;  // of the drawing thread
 
     std::mutex mutex_;  // guards what follows

@@ -41,6 +41,7 @@ class Scripted final : public Upstream {
     std::map<std::string, int> prompts;  // how often each id was submitted
     bool is_away = false;
     bool refuses = false;
+    int lost_submits = 0;  // ComfyUI goes away while it is asked, and is back at once
     bool lists_model = true;
 
     [[nodiscard]] std::string address() const override { return "scripted"; }
@@ -66,6 +67,10 @@ class Scripted final : public Upstream {
                                       const std::string&) override {
         const std::lock_guard lock(mutex);
         if (is_away) return fail(Errc::Unavailable, "connection refused");
+        if (lost_submits > 0) {
+            --lost_submits;
+            return fail(Errc::Unavailable, "connection reset");
+        }
         if (refuses) return fail(Errc::InvalidInput, "ckpt_name: not in the list");
         workflows.emplace_back(workflow);
         ++prompts[prompt_id];
@@ -158,7 +163,8 @@ class AtHand final : public ComfyAtHand {
 };
 
 // Any two pictures are alike to a degree; none has noise.
-Result<quality::Comparison> compare_alike(std::string_view, std::string_view) {
+Result<quality::Comparison> compare_alike(std::string_view, std::string_view,
+                                          const quality::Models&) {
     quality::Comparison out;
     out.likeness = quality::Likeness::SamePicture;
     for (const auto scale : {quality::Scale::Full, quality::Scale::Half, quality::Scale::Quarter})
@@ -217,7 +223,13 @@ class QualityLabTest : public testing::Test {
                         return law(scenario);
                     };
                 },
-            .sleep = [](milliseconds) {}});
+            .sleep = [](milliseconds) {},
+            .look_again = milliseconds(1),
+            .on_warning =
+                [this](std::string_view, const std::string& message) {
+                    const std::lock_guard lock(server_.mutex);
+                    warnings_.push_back(message);
+                }});
     }
     static QualityOrder order() {
         QualityOrder out;
@@ -241,6 +253,7 @@ class QualityLabTest : public testing::Test {
     AtHand at_hand_{server_};
     std::shared_ptr<const Place> place_;
     ScoreOf scores_;
+    std::vector<std::string> warnings_;
     std::uint64_t seed_ = 3;
 };
 
@@ -383,6 +396,84 @@ TEST_F(QualityLabTest, a_scorer_that_fails_is_named_and_the_session_goes_on) {
     EXPECT_EQ(answer.scorers[0].scored, drawn(done));
     EXPECT_FALSE(answer.scorers[1].decides);
     EXPECT_THAT(answer.scorers[1].why_failed, HasSubstr("no answer within 30 s"));
+}
+
+TEST_F(QualityLabTest, what_it_measured_and_what_was_voted_is_evidence_for_the_advisor) {
+    const auto lab = this->lab();
+    lab->start();
+    const std::string id = lab->begin(order()).value().session.plan().session_id;
+    EXPECT_EQ(wait_for_end(*lab, id).session.progress().state, quality::SessionState::Done);
+    const auto store = history::SqliteStore::create(folder_ / "history.db").value();
+    const auto known = quality_evidence(*store, "xl/sd_xl_base_1.0.safetensors", "").value();
+    EXPECT_GE(known.settings.size(), 2U);
+    EXPECT_EQ(known.minding.votes, 0U);
+    EXPECT_TRUE(quality_evidence(*store, "other.safetensors", "")->settings.empty());
+    EXPECT_TRUE(quality_evidence(*store, "", "")->settings.empty());
+    // Votes about pairs that the lab finds alike say nothing about how much is minded.
+    for (int i = 0; i < 3; ++i) {
+        const BlindPair pair = lab->next_pair(id).value();
+        ASSERT_TRUE(lab->vote(id, {.vote_id = {},
+                                   .left = pair.left,
+                                   .right = pair.right,
+                                   .preferred = quality::Preferred::First,
+                                   .voter = "ann"}));
+    }
+    EXPECT_EQ(parse_vote(store->list_votes(id)->front().vote_json)->voter, "ann");
+    EXPECT_EQ(quality_evidence(*store, "sd_xl_base_1.0.safetensors", "ann")->minding.votes, 0U);
+    EXPECT_FALSE(lab->vote(id, {.vote_id = {},
+                                .left = {0, 0},
+                                .right = {1, 0},
+                                .voter = std::string(kVoterBytesMax + 1, 'x')}));
+}
+
+TEST_F(QualityLabTest, goes_on_by_itself_when_comfyui_is_back_and_says_so) {
+    server_.lost_submits = 2;
+    const auto lab = this->lab();
+    lab->start();
+    const std::string id = lab->begin(order()).value().session.plan().session_id;
+    const QualityView done = wait_for_end(*lab, id);
+    EXPECT_EQ(done.session.progress().state, quality::SessionState::Done);
+    EXPECT_EQ(server_.workflows.size(), drawn(done));
+    for (const auto& [prompt, times] : server_.prompts) EXPECT_EQ(times, 1);
+    EXPECT_THAT(warnings_, testing::SizeIs(2));
+    EXPECT_THAT(warnings_, testing::Each(HasSubstr("goes on")));
+}
+
+TEST_F(QualityLabTest, waits_for_a_person_once_comfyui_goes_away_again_and_again) {
+    server_.lost_submits = 1'000'000;
+    const auto lab = this->lab();
+    lab->start();
+    const std::string id = lab->begin(order()).value().session.plan().session_id;
+    const auto rests = [&] {
+        const quality::SessionProgress now = lab->find(id)->session.progress();
+        return now.state == quality::SessionState::Paused && !now.resumes_itself();
+    };
+    while (!rests()) std::this_thread::yield();
+    EXPECT_THAT(lab->find(id)->session.progress().why, HasSubstr("resume it by hand"));
+    {
+        const std::lock_guard lock(server_.mutex);
+        server_.lost_submits = 0;
+    }
+    ASSERT_TRUE(lab->resume(id));
+    EXPECT_EQ(wait_for_end(*lab, id).session.progress().state, quality::SessionState::Done);
+}
+
+TEST_F(QualityLabTest, another_program_can_cancel_what_rests_and_what_is_drawn) {
+    const auto lab = this->lab();
+    const std::string rests = lab->begin(order()).value().session.plan().session_id;
+    ASSERT_TRUE(lab->pause(rests));
+    const auto store = history::SqliteStore::create(folder_ / "history.db").value();
+    ASSERT_TRUE(cancel_session(*store, rests));
+    EXPECT_EQ(lab->find(rests)->session.progress().state, quality::SessionState::Cancelled);
+    EXPECT_FALSE(lab->resume(rests));
+    EXPECT_FALSE(cancel_session(*store, rests));
+    EXPECT_EQ(cancel_session(*store, "x").error().code, Errc::NotFound);
+    // Before it is drawn for the first time.
+    const std::string runs = lab->begin(order()).value().session.plan().session_id;
+    ASSERT_TRUE(cancel_session(*store, runs));
+    lab->start();
+    EXPECT_EQ(wait_for_end(*lab, runs).session.progress().state, quality::SessionState::Cancelled);
+    EXPECT_TRUE(server_.workflows.empty());
 }
 
 TEST(OtherPrecisions, are_told_by_names_that_differ_in_precision_only) {
