@@ -8,6 +8,7 @@
 #include <plimsoll/job.h>
 #include <plimsoll/options.h>
 #include <plimsoll/presets.h>
+#include <plimsoll/quality_tester.h>
 #include <plimsoll/resource_manager.h>
 #include <plimsoll/settings.h>
 #include <plimsoll/version.h>

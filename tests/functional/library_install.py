@@ -71,7 +71,7 @@ class Installed(unittest.TestCase):
         names = [line.split(maxsplit=2)[2] for line in shown.stdout.splitlines()]
         self.assertIn("plimsoll::library_version()", names)
         foreign = [name for name in names if not re.match(r"(typeinfo |vtable )?(name )?(for )?plimsoll::[A-Za-z_]+", name)
-                   or re.match(r"plimsoll::(advisor|history|library|memory|modelfile|net|service|timing|workflow)::", name)]
+                   or re.match(r"plimsoll::(advisor|history|library|memory|modelfile|net|service|quality|timing|workflow)::", name)]
         self.assertEqual(foreign, [])
 
     def test_will_it_fit_forecasts_and_plans_without_any_file_or_server(self):
@@ -87,6 +87,27 @@ class Installed(unittest.TestCase):
             done = self.example("will_it_fit", *arguments)
             self.assertEqual(done.returncode, 1, arguments)
             self.assertIn(says, done.stderr)
+
+    def test_find_cheaper_setting_tests_a_model_and_its_answer_is_kept(self):
+        simulator = support.Simulator(self.home)
+        self.addCleanup(simulator.stop)
+        where = {"COMFYUI_SERVER_URL": "http://127.0.0.1", "COMFYUI_PORT": simulator.port}
+        done = self.example("find_cheaper_setting", "3d-cartoon", "a toy train", **where)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertRegex(done.stdout, r"[0-9a-f-]{36} done")
+        self.assertRegex(done.stdout, r"\d+ steps +[\d.]+ s +[+-][\d.]+ points .* chosen")
+        session = re.search(r"[0-9a-f-]{36}", done.stdout).group(0)
+        known = run(support.BINARY, "quality", "status", session, "--json", env=support.environment(self.home))
+        self.assertEqual(known.returncode, 0, known.stderr)
+        self.assertEqual(json.loads(known.stdout)["state"], "done")
+
+    def test_find_cheaper_setting_says_what_is_wrong(self):
+        simulator = support.Simulator(self.home)
+        self.addCleanup(simulator.stop)
+        where = {"COMFYUI_SERVER_URL": "http://127.0.0.1", "COMFYUI_PORT": simulator.port}
+        done = self.example("find_cheaper_setting", "no-such-model", **where)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("no-such-model", done.stderr)
 
     def test_make_pictures_tells_a_refused_port(self):
         with socket.socket() as probe:  # bound, not listening: nobody answers there
