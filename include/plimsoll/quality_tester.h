@@ -36,7 +36,8 @@ struct QualityTestOptions {
     std::optional<std::uint64_t> seed;    // of pictures and draws; nullopt: by chance
 };
 
-enum class QualityTestState : std::uint8_t { Running, Paused, Done, Cancelled, Failed };
+// Proposed: by a daemon, which draws it once somebody accepts it.
+enum class QualityTestState : std::uint8_t { Running, Paused, Done, Cancelled, Failed, Proposed };
 [[nodiscard]] PLIMSOLL_EXPORT std::string_view quality_test_state_name(QualityTestState state);
 
 // Points above (below) another setting, with its 95 % interval.

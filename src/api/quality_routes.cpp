@@ -91,6 +91,15 @@ Answer post_quality_cancel(Call& call) {
     return change(call, &service::QualityLab::cancel);
 }
 
+Answer list_quality_proposals(Call& call) {
+    const auto proposed = call.app.parts().quality.proposals();
+    return proposed ? answer_json(wire::encode_proposals(*proposed))
+                    : answer_error(proposed.error());
+}
+Answer post_quality_accept(Call& call) {
+    return change(call, &service::QualityLab::accept);
+}
+
 Answer get_quality_image(Call& call) {
     return with_cell(call, [&](const std::string& id, const quality::Cell& cell) {
         const auto side = side_of(call);

@@ -71,6 +71,8 @@ constexpr std::array kRoutes{
     Route{"GET", "/api/quality-test", get_quality_test, Runs::OnWorker, false, kQualityQuery},
     Route{"POST", "/api/quality-test/plan", post_quality_plan, Runs::OnWorker, true},
     Route{"GET", "/api/quality-sessions", list_quality_sessions, Runs::OnWorker},
+    Route{"GET", "/api/quality-proposals", list_quality_proposals, Runs::OnWorker},
+    Route{"POST", "/api/quality-test/{sessionId}/accept", post_quality_accept, Runs::OnWorker},
     Route{"POST", "/api/quality-test/{sessionId}/pause", post_quality_pause, Runs::OnWorker},
     Route{"POST", "/api/quality-test/{sessionId}/resume", post_quality_resume, Runs::OnWorker},
     Route{"POST", "/api/quality-test/{sessionId}/cancel", post_quality_cancel, Runs::OnWorker},

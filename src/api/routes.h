@@ -120,6 +120,8 @@ Answer post_quality_pause(Call& call);
 Answer post_quality_resume(Call& call);
 Answer post_quality_cancel(Call& call);
 Answer post_quality_plan(Call& call);
+Answer list_quality_proposals(Call& call);
+Answer post_quality_accept(Call& call);
 Answer get_quality_image(Call& call);
 Answer get_quality_map(Call& call);
 Answer get_quality_mark(Call& call);

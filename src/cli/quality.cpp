@@ -313,6 +313,47 @@ Result<Exit> resume(Session& session, const Flags& flags) {
     return draw_session(session, config, std::move(scorers), server, *store, std::move(known));
 }
 
+Result<Exit> accept(Session& session, const Flags& flags) {
+    TRY_ASSIGN(const service::Config config, session.read_config(flags.config));
+    TRY_ASSIGN(const auto store, open_history(session, config));
+    TRY_ASSIGN(quality::Session accepted, service::accept_session(*store, flags.session_id));
+    const service::QualityView view(std::move(accepted));
+    if (session.json)
+        session.answer(wire::encode_quality(view));
+    else
+        session.out.line("accepted: the daemon draws it while the card is idle");
+    return Exit::Done;
+}
+
+Result<Exit> proposals(Session& session, const Flags& flags) {
+    TRY_ASSIGN(const service::Config config, session.read_config(flags.config));
+    TRY_ASSIGN(const auto store,
+               session.world.open_history(config.history_file(), World::Access::Read));
+    TRY_ASSIGN(const auto rows, store->list_sessions());
+    std::vector<service::QualityView> proposed;
+    for (const history::QualitySession& row : rows)
+        if (auto known = service::load_session(*store, row.session_id);
+            known && known->progress().state == quality::SessionState::Proposed)
+            proposed.emplace_back(std::move(*known));
+    if (session.json) {
+        session.answer(wire::encode_proposals(proposed));
+        return Exit::Done;
+    }
+    if (proposed.empty())
+        session.out.line(
+            "nothing is proposed: a daemon proposes tests of models that it never saw");
+    for (const service::QualityView& view : proposed) {
+        const quality::SessionPlan& plan = view.session.plan();
+        const quality::Bound bound = quality::bound_of(plan);
+        session.out.line(
+            fmt::format("{}  {} test of {}: {} settings, at most {} pictures, at most {}",
+                        plan.session_id, quality::test_kind_name(plan.kind), plain(plan.model),
+                        plan.entrants.size(), bound.images, seconds_text(bound.seconds)));
+    }
+    if (!proposed.empty()) session.out.line("plimsoll quality accept SESSION, or cancel SESSION");
+    return Exit::Done;
+}
+
 Result<Exit> cancel(Session& session, const Flags& flags) {
     TRY_ASSIGN(const service::Config config, session.read_config(flags.config));
     TRY_ASSIGN(const auto store, open_history(session, config));
@@ -485,6 +526,15 @@ void add_quality(Commands& commands) {
         "plimsoll quality cancel SESSION", bound(cancel));
     add_session_id(cancelling, *flags, true);
     add_home_flags(cancelling, flags->config);
+    CLI::App& proposing = commands.add_below(
+        quality, "proposals", "tests that the daemon proposes for models it never saw",
+        "plimsoll quality proposals --json", bound(proposals));
+    add_home_flags(proposing, flags->config);
+    CLI::App& accepting =
+        commands.add_below(quality, "accept", "let a proposed test be drawn while the card is idle",
+                           "plimsoll quality accept SESSION", bound(accept));
+    add_session_id(accepting, *flags, true);
+    add_home_flags(accepting, flags->config);
     CLI::App& showing =
         commands.add_below(quality, "status", "how a session goes; without one, all of them",
                            "plimsoll quality status --json", bound(status));

@@ -10,6 +10,7 @@
 #include "wire/encode.h"
 #include "wire/encode_daemon.h"
 #include "wire/encode_held.h"
+#include "wire/encode_quality.h"
 
 #include <fmt/format.h>
 
@@ -136,7 +137,11 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
         .seed = os_seed(),
         .card_is_busy = [this] { return jobs_->running().has_value() || guard_busy_; },
         .on_warning = [this](std::string_view code,
-                             const std::string& message) { warn(code, "", message); }});
+                             const std::string& message) { warn(code, "", message); },
+        .on_proposal =
+            [this](const service::QualityView& view) {
+                events_.publish("proposal", wire::encode_proposal(view));
+            }});
     app_ = std::make_unique<api::App>(
         api::AppParts{.lookout = *lookout_,
                       .jobs = *jobs_,
@@ -216,6 +221,7 @@ void Serving::make_guard(service::ComfyAtHand& comfyui, const OpenHistory& open_
 
 void Serving::set_busy() {
     lookout_->set_busy(queue_busy_ || guard_busy_);
+    if (quality_ && (queue_busy_ || guard_busy_)) quality_->give_way();
 }
 
 Result<void> Serving::open_gateway(const service::Config& config) {

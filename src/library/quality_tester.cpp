@@ -45,6 +45,8 @@ QualityTestState to_public(quality::SessionState state) {
             return QualityTestState::Done;
         case quality::SessionState::Cancelled:
             return QualityTestState::Cancelled;
+        case quality::SessionState::Proposed:
+            return QualityTestState::Proposed;
         case quality::SessionState::Failed:
             break;
     }
@@ -133,6 +135,8 @@ std::string_view quality_test_state_name(QualityTestState state) {
             return "done";
         case QualityTestState::Cancelled:
             return "cancelled";
+        case QualityTestState::Proposed:
+            return "proposed";
         case QualityTestState::Failed:
             break;
     }

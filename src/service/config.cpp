@@ -88,6 +88,15 @@ Result<void> set_text(Setting<std::string>& setting, const Raw& raw) {
     return {};
 }
 
+Result<void> set_flag(Setting<bool>& setting, const Raw& raw) {
+    const std::string text = to_lower_ascii(trim(raw.text));
+    const bool on = text == "on" || text == "true" || text == "1";
+    if (!on && text != "off" && text != "false" && text != "0")
+        return out_of_range(raw, "on or off");
+    take(setting, on, raw);
+    return {};
+}
+
 Result<void> set_path(Setting<std::filesystem::path>& setting, const Raw& raw) {
     if (trim(raw.text).empty()) return out_of_range(raw, "a folder");
     take(setting, std::filesystem::path(trim(raw.text)), raw);
@@ -260,6 +269,11 @@ constexpr std::array kKeys{
     Key{"gateway_listen", "PLIMSOLL_GATEWAY_LISTEN",
         [](Config& c, const Raw& raw) { return set_gateway_listen(c.gateway_listen, raw); },
         [](const Config& c) { return line(c.gateway_listen, c.gateway_listen.value); }},
+    Key{"quality_run_when_idle", "PLIMSOLL_QUALITY_RUN_WHEN_IDLE",
+        [](Config& c, const Raw& raw) { return set_flag(c.quality_run_when_idle, raw); },
+        [](const Config& c) {
+            return line(c.quality_run_when_idle, c.quality_run_when_idle.value ? "on" : "off");
+        }},
     Key{"voter", "PLIMSOLL_VOTER",
         [](Config& c, const Raw& raw) -> Result<void> {
             if (trim(raw.text).size() > 64) return out_of_range(raw, "a name of at most 64 bytes");
@@ -311,6 +325,7 @@ Result<std::filesystem::path> default_home(const ConfigInputs& inputs) {
 // text.
 std::optional<std::string> text_of(const toml::node& node) {
     if (const auto text = node.value_exact<std::string>()) return text;
+    if (const auto flag = node.value_exact<bool>()) return *flag ? "true" : "false";
     if (const auto integer = node.value_exact<std::int64_t>()) return fmt::format("{}", *integer);
     if (const auto number = node.value_exact<double>()) return fmt::format("{}", *number);
     if (const auto* const list = node.as_array()) {

@@ -61,6 +61,9 @@ struct Config {
     Setting<std::string> comfyui_restart;  // PLIMSOLL_COMFYUI_RESTART: a command; empty: none may
     Setting<int> target_celsius{0};        // PLIMSOLL_TARGET_CELSIUS; 0: the card's own thresholds
 
+    // PLIMSOLL_QUALITY_RUN_WHEN_IDLE: tests that the lab proposes for models it never saw are drawn
+    // without asking, while the card is idle.
+    Setting<bool> quality_run_when_idle{false};
     Setting<std::string> voter;  // PLIMSOLL_VOTER: whose blind votes weigh; empty: everybody's
 
     // What history keeps; 0: for ever. Runs beyond any of the limits go, their statistics stay.

@@ -335,6 +335,32 @@ json::object encode_ballots(const std::string& session_id,
     return {{"sessionId", session_id}, {"ballots", std::move(out)}};
 }
 
+json::object encode_proposal(const service::QualityView& view) {
+    const quality::SessionPlan& plan = view.session.plan();
+    const quality::Bound bound = quality::bound_of(plan);
+    json::array prompts;
+    for (const std::string& prompt : plan.prompts) prompts.emplace_back(prompt);
+    json::array settings;
+    for (const quality::Entrant& entrant : plan.entrants)
+        if (entrant.left_out.empty())
+            settings.emplace_back(quality::setting_words(entrant.setting));
+    return {{"sessionId", plan.session_id},
+            {"model", plan.model},
+            {"testType", quality::test_kind_name(plan.kind)},
+            {"state", quality::session_state_name(view.session.progress().state)},
+            {"createdMs", plan.created_ms},
+            {"imagesMax", bound.images},
+            {"secondsMax", bound.seconds},
+            {"settings", std::move(settings)},
+            {"prompts", std::move(prompts)}};
+}
+
+json::object encode_proposals(const std::vector<service::QualityView>& views) {
+    json::array out;
+    for (const service::QualityView& view : views) out.push_back(encode_proposal(view));
+    return {{"proposals", std::move(out)}};
+}
+
 json::object encode_pair(const service::BlindPair& pair) {
     return {{"sessionId", pair.session_id},
             {"prompt", pair.prompt},

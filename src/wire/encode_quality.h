@@ -24,6 +24,9 @@ namespace plimsoll::wire {
                                         const service::PairList& pairs);
 [[nodiscard]] json::object encode_ballots(const std::string& session_id,
                                           const std::vector<service::KeptBallot>& ballots);
+// A test that waits to be accepted: what it would draw, and what that takes at most.
+[[nodiscard]] json::object encode_proposal(const service::QualityView& view);
+[[nodiscard]] json::object encode_proposals(const std::vector<service::QualityView>& views);
 [[nodiscard]] json::object encode_pair(const service::BlindPair& pair);
 [[nodiscard]] json::object encode_votes(const std::string& session_id,
                                         const service::VoteCount& count);

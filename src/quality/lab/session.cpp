@@ -90,8 +90,8 @@ Result<void> fit_blocks(SessionPlan& plan) {
 }
 
 std::string_view session_state_name(SessionState state) {
-    constexpr std::array<std::string_view, 5> kNames{"running", "paused", "done", "cancelled",
-                                                     "failed"};
+    constexpr std::array<std::string_view, 6> kNames{"running",   "paused", "done",
+                                                     "cancelled", "failed", "proposed"};
     return kNames.at(static_cast<std::size_t>(state));
 }
 
@@ -278,6 +278,20 @@ Result<void> Session::cancel() {
         return fail(Errc::InvalidInput,
                     fmt::format("the session is {} already", session_state_name(progress_.state)));
     end(SessionState::Cancelled, "cancelled");
+    return {};
+}
+
+void Session::propose() {
+    CHECK(pictures_.empty());
+    end(SessionState::Proposed, "nobody has accepted it yet");
+}
+
+Result<void> Session::accept() {
+    if (progress_.state != SessionState::Proposed)
+        return fail(Errc::InvalidInput,
+                    fmt::format("the session is {}, only a proposed one can be accepted",
+                                session_state_name(progress_.state)));
+    end(SessionState::Running, "");
     return {};
 }
 

@@ -49,6 +49,7 @@ struct SessionPlan {
     RaceRules rules;
     double seconds_max = 0;                 // no picture is begun after so many seconds of drawing
     std::vector<ScorerRules> scorers = {};  // of the user's, that score each picture
+    bool in_background = false;  // proposed by the lab itself: drawn while the card is idle alone
     friend bool operator==(const SessionPlan&, const SessionPlan&) = default;
 };
 // Blocks in the order in which they are drawn: each prompt once, then each with the next seed.
@@ -91,10 +92,12 @@ struct Picture {
     friend bool operator==(const Picture&, const Picture&) = default;
 };
 
-enum class SessionState : std::uint8_t { Running, Paused, Done, Cancelled, Failed };
+// Proposed: planned by the lab itself, and drawn only once somebody accepts it.
+enum class SessionState : std::uint8_t { Running, Paused, Done, Cancelled, Failed, Proposed };
 [[nodiscard]] std::string_view session_state_name(SessionState state);
 [[nodiscard]] constexpr bool is_over(SessionState state) {
-    return state != SessionState::Running && state != SessionState::Paused;
+    return state == SessionState::Done || state == SessionState::Cancelled ||
+           state == SessionState::Failed;
 }
 
 enum class PauseCause : std::uint8_t { Asked, ServerGone };
@@ -157,6 +160,8 @@ class Session {
     [[nodiscard]] Result<void> pause(std::string why, PauseCause cause = PauseCause::Asked);
     [[nodiscard]] Result<void> resume();
     [[nodiscard]] Result<void> cancel();
+    void propose();  // one that was just made
+    [[nodiscard]] Result<void> accept();
     void fail_session(std::string why);
 
     struct Count {

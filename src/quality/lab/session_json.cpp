@@ -157,6 +157,7 @@ std::string encode_plan(const SessionPlan& plan) {
                                        {"higherIsBetter", scorer.higher_is_better},
                                        {"margin", or_null(scorer.margin)}});
     if (!scorers.empty()) out["scorers"] = std::move(scorers);
+    if (plan.in_background) out["inBackground"] = true;
     return json::serialize(out);
 }
 
@@ -187,6 +188,7 @@ Result<SessionPlan> parse_plan(std::string_view text) {
     plan.rules.finalists = fields.index("finalists", kCandidatesMax);
     plan.rules.margin = fields.number("margin");
     plan.seconds_max = fields.number("secondsMax");
+    plan.in_background = find_bool(value, "inBackground").value_or(false);
     // Sessions of earlier versions have none.
     if (fields.maybe("scorers") != nullptr)
         for (const json::value& scorer : fields.list("scorers", kScorersMax)) {
@@ -215,7 +217,7 @@ Result<SessionProgress> parse_progress(std::string_view text) {
     TRY_ASSIGN(const json::value value, parse_json(text));
     Fields fields(value);
     SessionProgress out;
-    out.state = enum_of<SessionState>(fields, "state", 5, session_state_name);
+    out.state = enum_of<SessionState>(fields, "state", 6, session_state_name);
     out.why = fields.text("why");
     // Sessions of earlier versions have neither.
     out.is_gone = find_bool(value, "isGone").value_or(false);

@@ -313,6 +313,13 @@ Result<Session> cancel_session(history::Store& store, std::string_view session_i
     return session;
 }
 
+Result<Session> accept_session(history::Store& store, std::string_view session_id) {
+    TRY_ASSIGN(Session session, load_session(store, session_id));
+    TRY_DO(session.accept());
+    TRY_DO(keep_session(session, store));
+    return session;
+}
+
 Result<Session> load_session(history::Store& store, std::string_view session_id) {
     TRY_ASSIGN(const auto known, store.list_sessions());
     const auto found = std::ranges::find(known, session_id, &history::QualitySession::session_id);

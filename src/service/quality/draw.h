@@ -66,6 +66,10 @@ struct DrawParts {
 [[nodiscard]] Result<quality::Session> cancel_session(history::Store& store,
                                                       std::string_view session_id);
 
+// Accepts one that was proposed; a daemon that proposed it notices.
+[[nodiscard]] Result<quality::Session> accept_session(history::Store& store,
+                                                      std::string_view session_id);
+
 // The session as it is now, with what it found once it is over.
 [[nodiscard]] Result<void> keep_session(const quality::Session& session, history::Store& store);
 // NotFound lists the known ones.

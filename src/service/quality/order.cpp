@@ -172,6 +172,7 @@ Result<quality::SessionPlan> plan_session(const QualityOrder& order, const Order
     plan.drawn_by = parts.drawn_by;
     plan.kind = order.kind;
     plan.model = profile.name;
+    plan.in_background = order.in_background;
     plan.created_ms = parts.created_ms;
     plan.seed = order.seed.value_or(parts.seed) & ((std::uint64_t{1} << 48U) - 1);
     plan.negative = profile.negative_words;

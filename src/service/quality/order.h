@@ -28,6 +28,7 @@ struct QualityOrder {
     std::optional<double> minutes_max;  // of drawing; nullopt: kQuickMinutes, kFullMinutes
     std::optional<double> margin;       // points; nullopt: quality::kMarginPoints
     std::optional<std::uint64_t> seed;  // nullopt: a new one
+    bool in_background = false;         // see SessionPlan
 };
 inline constexpr std::string_view kDrawnByDaemon = "daemon";
 inline constexpr std::string_view kDrawnByCommand = "command";

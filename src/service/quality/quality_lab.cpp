@@ -84,20 +84,17 @@ void QualityLab::run() {
         std::string id;
         {
             std::unique_lock lock(mutex_);
-            const auto oldest = [&] {
-                std::string found;
-                std::int64_t created = 0;
-                for (const auto& [key, open] : open_)
-                    if (may_be_drawn(open.session) &&
-                        (found.empty() || open.session.plan().created_ms < created)) {
-                        found = key;
-                        created = open.session.plan().created_ms;
-                    }
-                return found;
-            };
-            wake_.wait(lock, [&] { return stopping_ || !oldest().empty(); });
+            const auto wanted = [&] { return stopping_ || !next_to_draw().empty(); };
+            if (parts_.on_proposal)
+                wake_.wait_for(lock, parts_.look_again, wanted);
+            else
+                wake_.wait(lock, wanted);
             if (stopping_) return;
-            id = drawing_ = oldest();
+            id = drawing_ = next_to_draw();
+        }
+        if (id.empty()) {
+            look_around();
+            continue;
         }
         const bool drew = draw_one(id);
         std::unique_lock lock(mutex_);
@@ -105,6 +102,36 @@ void QualityLab::run() {
         if (!drew) wake_.wait_for(lock, parts_.look_again, [&] { return stopping_; });
         if (stopping_) return;
     }
+}
+
+// The oldest; those in the background after all others.
+std::string QualityLab::next_to_draw() {
+    const Session* found = nullptr;
+    const auto rank = [](const Session& session) {
+        return std::pair(session.plan().in_background, session.plan().created_ms);
+    };
+    for (const auto& [id, open] : open_)
+        if (may_be_drawn(open.session) && (found == nullptr || rank(open.session) < rank(*found)))
+            found = &open.session;
+    return found == nullptr ? std::string() : found->plan().session_id;
+}
+
+bool QualityLab::is_idle() {
+    const std::chrono::nanoseconds now = parts_.clock.steady();
+    if (parts_.card_is_busy && parts_.card_is_busy()) {
+        idle_since_.reset();
+        return false;
+    }
+    if (!idle_since_) idle_since_ = now;
+    return now - *idle_since_ >= parts_.idle_after;
+}
+
+void QualityLab::give_way() {
+    const std::lock_guard lock(mutex_);
+    const auto drawn = open_.find(drawing_);
+    if (drawn == open_.end() || !drawn->second.session.plan().in_background) return;
+    gave_way_ = true;
+    cancelled_ = true;
 }
 
 void QualityLab::wait_for(std::string what) {
@@ -143,8 +170,13 @@ bool QualityLab::draw_one(const std::string& session_id) {
     }
     auto granted = grant_wish(*session, **store);
     if (granted && !*granted) {
+        const bool idle = is_idle();
         if (parts_.card_is_busy && parts_.card_is_busy()) {
             wait_for("a job of the queue");
+            return false;
+        }
+        if (session->plan().in_background && !idle) {
+            wait_for("an idle card");
             return false;
         }
         const auto upstream = parts_.comfyui.reach();
@@ -162,6 +194,16 @@ bool QualityLab::draw_one(const std::string& session_id) {
         }
         const auto drawn = draw_next(*session, draw_parts(session_id, **upstream, **store));
         granted = drawn ? grant_wish(*session, **store) : std::unexpected(drawn.error());
+        bool gave_way = false;
+        {
+            const std::lock_guard lock(mutex_);
+            gave_way = std::exchange(gave_way_, false);
+        }
+        // What was given up is asked for anew, once the card is idle again.
+        if (granted && gave_way && session->resume()) {
+            const auto kept = keep_session(*session, **store);
+            if (!kept) granted = std::unexpected(kept.error());
+        }
     }
     // Without a history nothing may be drawn: what was asked for could not be found again.
     if (!granted) {
@@ -229,20 +271,27 @@ Result<quality::SessionPlan> QualityLab::plan(const QualityOrder& order) {
 }
 
 Result<QualityView> QualityLab::begin(const QualityOrder& order) {
+    return plan_and_keep(order, false);
+}
+
+Result<QualityView> QualityLab::plan_and_keep(const QualityOrder& order, bool is_proposed) {
     std::string id;
     std::uint64_t seed = 0;
     {
         const std::lock_guard lock(mutex_);
-        if (open_.size() >= kSessionsOpenMax)
-            return fail(
-                Errc::LimitExceeded,
-                fmt::format("{} quality sessions are open already: cancel one", open_.size()));
+        const auto open = std::ranges::count_if(open_, [](const auto& one) {
+            return one.second.session.progress().state != quality::SessionState::Proposed;
+        });
+        if (static_cast<std::size_t>(open) >= kSessionsOpenMax)
+            return fail(Errc::LimitExceeded,
+                        fmt::format("{} quality sessions are open already: cancel one", open));
         id = ids_.next_uuid();
         seed = ids_.next_u64();
     }
     const std::lock_guard guard(store_mutex_);
     TRY_ASSIGN(quality::SessionPlan plan, plan_with(order, id, seed));
     Session session(std::move(plan));
+    if (is_proposed) session.propose();
     TRY_ASSIGN(history::Store* const kept, store());
     TRY_DO(keep_session(session, *kept));
     {
@@ -367,6 +416,9 @@ Result<QualityView> QualityLab::change(std::string_view session_id, Wish wish,
 
 Result<QualityView> QualityLab::pause(std::string_view session_id) {
     return change(session_id, Wish::Pause, [](Session& s) { return s.pause("paused"); });
+}
+Result<QualityView> QualityLab::accept(std::string_view session_id) {
+    return change(session_id, Wish::None, [](Session& s) { return s.accept(); });
 }
 Result<QualityView> QualityLab::resume(std::string_view session_id) {
     return change(session_id, Wish::None, [](Session& s) { return s.resume(); });

@@ -6,6 +6,10 @@
 //
 // Enters through: ComfyAtHand, Store, Clock, Random.   Leaves through: QualityView.   Threads: any;
 // pictures are drawn in a thread of its own.
+//
+// Models that ComfyUI lists and that were never tested get a test proposed, once nothing has used
+// the card for a while. Accepted (by a person, or by quality_run_when_idle) it is drawn while the
+// card is idle, and gives way in the middle of a picture when a job comes.
 #pragma once
 #include "base/clock.h"
 #include "base/error.h"
@@ -27,6 +31,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,6 +42,7 @@
 namespace plimsoll::service {
 
 inline constexpr std::size_t kSessionsOpenMax = 16;  // chosen: each is hours of work
+inline constexpr std::size_t kProposalsMax = 8;      // chosen: that wait at once
 
 // A session as doors show it.
 struct QualityView {
@@ -66,6 +72,10 @@ class QualityLab {
         std::function<void(std::chrono::milliseconds)> sleep = nullptr;  // see FollowOptions
         std::chrono::milliseconds look_again{1000};  // while ComfyUI is away or a job runs; chosen
         std::function<void(std::string_view code, const std::string& message)> on_warning = nullptr;
+        // Tells of a test that was proposed; nullptr: none is.
+        std::function<void(const QualityView&)> on_proposal = nullptr;
+        std::chrono::milliseconds idle_after{60'000};   // the card counts as idle; chosen
+        std::chrono::milliseconds look_every{600'000};  // for models that are new; chosen
     };
     explicit QualityLab(Parts parts);
     ~QualityLab() { stop(); }
@@ -87,6 +97,12 @@ class QualityLab {
     [[nodiscard]] Result<QualityView> pause(std::string_view session_id);
     [[nodiscard]] Result<QualityView> resume(std::string_view session_id);
     [[nodiscard]] Result<QualityView> cancel(std::string_view session_id);
+    // Tests that wait for somebody to accept them, oldest first.
+    [[nodiscard]] Result<std::vector<QualityView>> proposals();
+    [[nodiscard]] Result<QualityView> accept(std::string_view session_id);
+    // A job has come: the picture of a test in the background is given up at once. It is drawn
+    // again later.
+    void give_way();
     // Goes on with a session that an earlier program of the same kind left; of one that is open it
     // is resume. InvalidInput when it is over, or another kind's.
     [[nodiscard]] Result<QualityView> adopt(std::string_view session_id);
@@ -113,6 +129,12 @@ class QualityLab {
     };
     void restore();
     void run();
+    [[nodiscard]] std::string next_to_draw();  // with the lock held
+    [[nodiscard]] bool is_idle();              // of the drawing thread
+    void look_around();
+    void sync_proposals(history::Store& store);
+    void propose_tests(history::Store& store);
+    [[nodiscard]] Result<QualityView> plan_and_keep(const QualityOrder& order, bool is_proposed);
     [[nodiscard]] bool draw_one(const std::string& session_id);
     [[nodiscard]] Result<bool> grant_wish(quality::Session& session, history::Store& store);
     [[nodiscard]] DrawParts draw_parts(const std::string& session_id, Upstream& upstream,
@@ -135,7 +157,10 @@ class QualityLab {
     ModelLibrary models_{{}};
     RunStatistics statistics_;  // of the drawing thread
     std::optional<quality::BrisqueModel> brisque_;
-    Random random_;  // of the drawing thread
+    std::optional<std::chrono::nanoseconds> idle_since_;  // of the drawing thread, as the next two
+    std::optional<std::chrono::nanoseconds> looked_at_;
+    std::set<std::string, std::less<>> passed_over_;  // checkpoints that cannot be tested
+    Random random_;                                   // of the drawing thread
 
     std::mutex mutex_;  // guards what follows
     std::condition_variable wake_;
@@ -146,6 +171,7 @@ class QualityLab {
     std::string waits_for_;
     std::atomic<bool> left_ = false;
     std::atomic<bool> cancelled_ = false;
+    bool gave_way_ = false;
     std::thread thread_;
 };
 

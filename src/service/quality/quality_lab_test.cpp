@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
+#include <set>
 
 namespace plimsoll::service {
 namespace {
@@ -41,6 +42,9 @@ class Scripted final : public Upstream {
     std::map<std::string, int> prompts;  // how often each id was submitted
     bool is_away = false;
     bool refuses = false;
+    bool never_ends = false;
+    int cancelled = 0;
+    std::set<std::string> interrupted;
     int lost_submits = 0;  // ComfyUI goes away while it is asked, and is back at once
     bool lists_model = true;
 
@@ -85,11 +89,21 @@ class Scripted final : public Upstream {
         const std::lock_guard lock(mutex);
         if (is_away) return fail(Errc::Unavailable, "connection refused");
         if (!prompts.contains(prompt_id)) return JobRecord{};
+        if (interrupted.contains(prompt_id))
+            return JobRecord{.state = JobState::Interrupted, .images = {}, .error = std::nullopt};
+        if (never_ends)
+            return JobRecord{.state = JobState::Running, .images = {}, .error = std::nullopt};
         return JobRecord{.state = JobState::Succeeded,
                          .images = {{prompt_id + ".png", "", "output"}},
                          .error = std::nullopt};
     }
-    [[nodiscard]] Result<void> cancel(const std::string&) override { return {}; }
+    [[nodiscard]] Result<void> cancel(const std::string& prompt_id) override {
+        const std::lock_guard lock(mutex);
+        ++cancelled;
+        interrupted.insert(prompt_id);
+        changed.notify_all();
+        return {};
+    }
     [[nodiscard]] Result<void> free_models() override { return {}; }
     [[nodiscard]] Result<void> unload_models() override { return {}; }
     [[nodiscard]] Result<PromptReply> post_prompt(std::string_view) override {
@@ -204,8 +218,9 @@ class QualityLabTest : public testing::Test {
     }
     void TearDown() override { std::filesystem::remove_all(folder_); }
 
-    std::unique_ptr<QualityLab> lab() {
-        return std::make_unique<QualityLab>(QualityLab::Parts{
+    std::unique_ptr<QualityLab> lab() { return std::make_unique<QualityLab>(parts()); }
+    QualityLab::Parts parts() {
+        return QualityLab::Parts{
             .place = [this] { return place_; },
             .comfyui = at_hand_,
             .open_store = [this]() -> Result<std::unique_ptr<history::Store>> {
@@ -229,7 +244,7 @@ class QualityLabTest : public testing::Test {
                 [this](std::string_view, const std::string& message) {
                     const std::lock_guard lock(server_.mutex);
                     warnings_.push_back(message);
-                }});
+                }};
     }
     static QualityOrder order() {
         QualityOrder out;
@@ -474,6 +489,112 @@ TEST_F(QualityLabTest, another_program_can_cancel_what_rests_and_what_is_drawn) 
     lab->start();
     EXPECT_EQ(wait_for_end(*lab, runs).session.progress().state, quality::SessionState::Cancelled);
     EXPECT_TRUE(server_.workflows.empty());
+}
+
+// A card that nothing has used for a while, as the lab's clock has it.
+class ProposalTest : public QualityLabTest {
+  protected:
+    std::unique_ptr<QualityLab> lab_that_proposes() {
+        QualityLab::Parts parts = this->parts();
+        parts.card_is_busy = [this] { return busy_.load(); };
+        parts.on_proposal = [this](const QualityView& view) {
+            const std::lock_guard lock(server_.mutex);
+            proposed_.push_back(view.session.plan().session_id);
+            server_.changed.notify_all();
+        };
+        parts.idle_after = milliseconds(0);
+        parts.look_every = milliseconds(0);
+        return std::make_unique<QualityLab>(std::move(parts));
+    }
+    std::string wait_for_proposal() {
+        std::unique_lock lock(server_.mutex);
+        EXPECT_TRUE(server_.changed.wait_for(lock, std::chrono::seconds(60),
+                                             [&] { return !proposed_.empty(); }));
+        return proposed_.empty() ? "" : proposed_.front();
+    }
+    std::atomic<bool> busy_ = false;
+    std::vector<std::string> proposed_;
+};
+
+TEST_F(ProposalTest, proposes_a_test_of_a_model_that_it_never_saw_and_draws_it_once_accepted) {
+    const auto lab = lab_that_proposes();
+    lab->start();
+    const std::string id = wait_for_proposal();
+    const auto waiting = lab->proposals().value();
+    ASSERT_EQ(waiting.size(), 1U);
+    EXPECT_EQ(waiting[0].session.plan().session_id, id);
+    EXPECT_EQ(waiting[0].session.plan().kind, quality::TestKind::Quick);
+    EXPECT_GT(quality::bound_of(waiting[0].session.plan()).images, 0U);
+    EXPECT_TRUE(server_.workflows.empty());
+    EXPECT_FALSE(lab->resume(id));
+    ASSERT_TRUE(lab->accept(id));
+    EXPECT_FALSE(lab->accept(id));
+    EXPECT_EQ(wait_for_end(*lab, id).session.progress().state, quality::SessionState::Done);
+    // It is known now.
+    EXPECT_EQ(proposed_.size(), 1U);
+    EXPECT_TRUE(lab->proposals()->empty());
+}
+
+TEST_F(ProposalTest, asks_nobody_twice) {
+    std::string id;
+    {
+        const auto lab = lab_that_proposes();
+        lab->start();
+        id = wait_for_proposal();
+        ASSERT_TRUE(lab->cancel(id));
+    }
+    const auto lab = lab_that_proposes();
+    lab->start();
+    // A test of the user's own shows that it has looked around since.
+    EXPECT_EQ(
+        wait_for_end(*lab, lab->begin(order())->session.plan().session_id).session.progress().state,
+        quality::SessionState::Done);
+    EXPECT_EQ(proposed_.size(), 1U);
+}
+
+TEST_F(ProposalTest, is_accepted_from_the_command_line) {
+    const auto lab = lab_that_proposes();
+    lab->start();
+    const std::string id = wait_for_proposal();
+    const auto store = history::SqliteStore::create(folder_ / "history.db").value();
+    ASSERT_TRUE(accept_session(*store, id));
+    EXPECT_EQ(wait_for_end(*lab, id).session.progress().state, quality::SessionState::Done);
+}
+
+TEST_F(ProposalTest, needs_no_asking_where_the_configuration_agrees) {
+    auto place = std::make_shared<Place>(*place_);
+    place->config.quality_run_when_idle.value = true;
+    place_ = place;
+    const auto lab = lab_that_proposes();
+    lab->start();
+    EXPECT_EQ(wait_for_end(*lab, wait_for_proposal()).session.progress().state,
+              quality::SessionState::Done);
+}
+
+TEST_F(ProposalTest, waits_while_the_card_is_busy_and_gives_way_in_the_middle_of_a_picture) {
+    const auto lab = lab_that_proposes();
+    lab->start();
+    const std::string id = wait_for_proposal();
+    {
+        const std::lock_guard lock(server_.mutex);
+        server_.never_ends = true;
+    }
+    ASSERT_TRUE(lab->accept(id));
+    server_.wait_for(1);
+    busy_ = true;
+    lab->give_way();
+    {
+        std::unique_lock lock(server_.mutex);
+        ASSERT_TRUE(server_.changed.wait_for(lock, std::chrono::seconds(60),
+                                             [&] { return server_.cancelled == 1; }));
+        server_.never_ends = false;
+    }
+    while (lab->find(id)->waits_for != "a job of the queue") std::this_thread::yield();
+    EXPECT_EQ(server_.workflows.size(), 1U);
+    busy_ = false;
+    const QualityView done = wait_for_end(*lab, id);
+    EXPECT_EQ(done.session.progress().state, quality::SessionState::Done);
+    EXPECT_EQ(server_.workflows.size(), drawn(done) + 1);
 }
 
 TEST(OtherPrecisions, are_told_by_names_that_differ_in_precision_only) {
