@@ -82,6 +82,18 @@ class Scorers(FunctionalTest):
         self.assertIsNone(columns["nan"]["toReference"])
         self.assertIsNotNone(answer["answer"]["chosen"], answer["answer"]["words"])
 
+        self.what_is_over_stays_over(answer["sessionId"])
+
+    def what_is_over_stays_over(self, session):
+        def quality(*arguments):
+            return subprocess.run([BINARY, "quality", *arguments, "--json"], capture_output=True, text=True, env=environment(self.home), timeout=60)
+
+        self.assertIn("done already", quality("cancel", session).stdout)
+        self.assertIn(session, quality("cancel", "no-such-session").stdout)  # the known ones are listed
+        self.assertIn("only a proposed one", quality("accept", session).stdout)
+        self.assertEqual(json.loads(quality("proposals").stdout), {"proposals": []})
+        self.assertEqual(json.loads(quality("status", session).stdout)["state"], "done")
+
     def test_a_scorer_that_cannot_be_is_refused_before_anything_is_drawn(self):
         for wrong in ("pick", "a b=x", "p,margin:0=x", "p=https://localhost/x"):
             ran = subprocess.run([BINARY, "quality", "quick", "--simulate", "--model", "sdxl-base", "--scorer", wrong],

@@ -17,9 +17,9 @@ OVER = ("done", "cancelled", "failed")
 
 
 class Quality(FunctionalTest):
-    def comfyui(self, speed=0):
+    def comfyui(self, speed=0, port=0):
         """A simulated ComfyUI of its own, which outlives daemons."""
-        process = self.start_plimsoll("simulate", "--port", 0, "--speed", speed, "--card", "rtx3050-6gb", "--json")
+        process = self.start_plimsoll("simulate", "--port", port, "--speed", speed, "--card", "rtx3050-6gb", "--json")
         return json.loads(process.stdout.readline()), process
 
     def daemon(self, port):
@@ -197,7 +197,7 @@ class Quality(FunctionalTest):
         listed = daemon.get("/api/quality-sessions")[1]["sessions"]
         self.assertEqual({row["sessionId"] for row in listed}, {one, two})
 
-    def test_comfyui_gone_in_the_middle_pauses_and_loses_nothing(self):
+    def test_comfyui_gone_in_the_middle_is_waited_for_and_nothing_is_lost(self):
         comfyui, process = self.comfyui()
         daemon = self.daemon(comfyui["port"])
         session = self.begin(daemon)["sessionId"]
@@ -206,6 +206,11 @@ class Quality(FunctionalTest):
         away = self.until(daemon, session, lambda now: now["state"] == "paused" or now["waitsFor"] == "ComfyUI", seconds=100)
         self.assertGreaterEqual(away["drawn"], before["drawn"])
         self.assertEqual(daemon.get("/api/health")[0], 200)
+        # It is back, and remembers nothing: the session goes on by itself.
+        self.comfyui(port=comfyui["port"])
+        done = self.until(daemon, session, lambda now: now["state"] in OVER)
+        self.assertEqual(done["state"], "done", done["why"])
+        self.assertGreater(done["drawn"], away["drawn"])
 
     def test_what_cannot_be_is_told(self):
         comfyui, _ = self.comfyui()

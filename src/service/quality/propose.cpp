@@ -85,10 +85,10 @@ void QualityLab::propose_tests(history::Store& store) {
         order.in_background = true;
         const auto view = plan_and_keep(order, !agreed);
         // A refiner, a network that nobody can forecast, one that does not fit: it stays so.
-        if (!view)
-            passed_over_.insert(checkpoint);
-        else
+        if (view)
             parts_.on_proposal(*view);
+        else if (view.error().code != Errc::Unavailable)
+            passed_over_.insert(checkpoint);
     }
 }
 

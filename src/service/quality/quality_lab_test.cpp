@@ -491,6 +491,21 @@ TEST_F(QualityLabTest, another_program_can_cancel_what_rests_and_what_is_drawn) 
     EXPECT_TRUE(server_.workflows.empty());
 }
 
+// What ComfyUI hands out is no picture, or was cut off.
+TEST_F(QualityLabTest, pictures_that_cannot_be_read_end_the_session_with_the_reason) {
+    QualityLab::Parts made = parts();
+    made.compare = compare_picture_bytes;
+    QualityLab lab(std::move(made));
+    lab.start();
+    const std::string id = lab.begin(order()).value().session.plan().session_id;
+    const QualityView done = wait_for_end(lab, id);
+    EXPECT_EQ(done.session.progress().state, quality::SessionState::Failed);
+    EXPECT_THAT(done.session.progress().why, HasSubstr("picture"));
+    EXPECT_EQ(drawn(done), 0U);
+    // Tried again as often as any picture, and no more.
+    EXPECT_EQ(server_.workflows.size(), static_cast<std::size_t>(quality::kAttemptsMax));
+}
+
 // A card that nothing has used for a while, as the lab's clock has it.
 class ProposalTest : public QualityLabTest {
   protected:

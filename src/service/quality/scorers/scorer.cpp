@@ -14,6 +14,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
 
 namespace plimsoll::service {
@@ -27,6 +31,7 @@ constexpr std::size_t kWordsMax = 64;  // chosen: a hand-written command
 constexpr std::size_t kWordBytesMax = 4096;
 constexpr double kDeadlineMin = 0.1;  // seconds; chosen
 constexpr double kDeadlineMax = 600;
+constexpr milliseconds kLook{50};  // chosen: how soon a stop is noticed
 
 struct Address {
     net::Endpoint endpoint;
@@ -112,11 +117,36 @@ std::string_view content_type_of(std::string_view bytes) {
     return "application/octet-stream";
 }
 
+struct Asked {
+    net::Endpoint endpoint;
+    net::HttpCall call;
+    net::Patience patience;
+    std::mutex mutex;
+    std::condition_variable answered;
+    std::optional<Result<net::HttpReply>> reply;
+};
+
+// A daemon that stops does not wait for the deadline: the request is left to a thread that ends
+// with it.
+Result<net::HttpReply> call_unless_left(std::shared_ptr<Asked> asked,
+                                        const std::atomic<bool>* left) {
+    std::thread([asked] {
+        auto reply = net::call_http(asked->endpoint, asked->call, asked->patience);
+        const std::lock_guard lock(asked->mutex);
+        asked->reply = std::move(reply);
+        asked->answered.notify_all();
+    }).detach();
+    std::unique_lock lock(asked->mutex);
+    while (!asked->answered.wait_for(lock, kLook, [&] { return asked->reply.has_value(); }))
+        if (left != nullptr && *left) return fail(Errc::Unavailable, "stopped");
+    return std::move(*asked->reply);
+}
+
 class HttpScorer final : public Scorer {
   public:
     explicit HttpScorer(ScorerSpec spec) : spec_(std::move(spec)) {}
 
-    Result<double> score(const ScoredPicture& picture, const std::atomic<bool>*) override {
+    Result<double> score(const ScoredPicture& picture, const std::atomic<bool>* left) override {
         if (std::max(picture.bytes.size(), picture.reference_bytes.size()) > kScoredBytesMax)
             return fail(Errc::LimitExceeded,
                         fmt::format("a picture has {} bytes, at most {} are sent",
@@ -127,12 +157,15 @@ class HttpScorer final : public Scorer {
                 return json::object{{"contentType", content_type_of(bytes)},
                                     {"base64", encode_base64(bytes)}};
             }));
-        TRY_ASSIGN(const net::HttpReply reply,
-                   net::call_http(address.endpoint,
-                                  {.method = "POST", .target = address.target, .body = body},
-                                  {.connect = std::min(milliseconds(3000), spec_.deadline),
-                                   .whole = spec_.deadline,
-                                   .body_bytes_max = kScoreBytesMax}));
+        auto asked = std::make_shared<Asked>();
+        asked->endpoint = address.endpoint;
+        asked->call.method = "POST";
+        asked->call.target = address.target;
+        asked->call.body = body;
+        asked->patience = {.connect = std::min(milliseconds(3000), spec_.deadline),
+                           .whole = spec_.deadline,
+                           .body_bytes_max = kScoreBytesMax};
+        TRY_ASSIGN(const net::HttpReply reply, call_unless_left(asked, left));
         if (reply.status != 200)
             return fail(Errc::Unavailable, fmt::format("{} answered {}{}{}", spec_.url,
                                                        reply.status, reply.body.empty() ? "" : ": ",

@@ -57,7 +57,7 @@ class Scorer {
   public:
     virtual ~Scorer() = default;
     // Unavailable (gone, hung, crashed), Corrupt (no finite number), LimitExceeded (too large).
-    // `left` set ends the wait for a program early, as Unavailable.
+    // `left` set ends the wait early, as Unavailable.
     [[nodiscard]] virtual Result<double> score(const ScoredPicture& picture,
                                                const std::atomic<bool>* left) = 0;
 };

@@ -158,6 +158,10 @@ TEST(HttpScorer, posts_the_picture_and_takes_the_number) {
     hang = true;
     spec.deadline = milliseconds(200);
     EXPECT_EQ(score(spec).error().code, Errc::Unavailable);
+    // A daemon that stops does not wait for it.
+    spec.deadline = std::chrono::seconds(600);
+    const std::atomic<bool> left = true;
+    EXPECT_EQ(make_scorer(spec)->score({}, &left).error().message, "stopped");
     spec.url = "http://127.0.0.1:1/score";
     EXPECT_EQ(score(spec).error().code, Errc::Unavailable);
 }
