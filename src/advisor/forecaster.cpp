@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "advisor/forecaster.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <cmath>
@@ -48,39 +50,30 @@ Judgement judge(const PricedForecast& forecast, const Budget& budget) {
     out.in_time = forecast.seconds.total <= budget.seconds_max;
     if (m.peak > budget.load_line) out.over_by = m.peak - budget.load_line;
 
-    const std::string line = to_text(budget.load_line);
     if (m.verdict == memory::Verdict::WillNotFit) {
         out.standing = Standing::Over;
-        out.sentence = fmt::format("the card runs out of memory: {} must fit, {} are there",
-                                   to_text(m.floor), to_text(m.card_limit));
+        out.sentence = say<"judge.card">(m.floor, m.card_limit);
     } else if (m.floor > budget.load_line) {
         out.standing = Standing::Over;
-        out.sentence = fmt::format("{} cannot be paged, the line is at {}", to_text(m.floor), line);
+        out.sentence = say<"judge.floor">(m.floor, budget.load_line);
     } else if (m.working_set > budget.vram_max) {
         out.standing = Standing::Over;
-        out.sentence = fmt::format(
-            "computing would hold {} with its kernels' workspaces, {} are allowed: the card fills "
-            "up to its edge",
-            to_text(m.working_set), to_text(budget.vram_max));
+        out.sentence = say<"judge.workspaces">(m.working_set, budget.vram_max);
     } else if (m.verdict == memory::Verdict::Unknown) {
         out.standing = Standing::Unknown;
-        out.sentence = "a part of the workflow is not understood, the forecast covers the rest";
-        if (m.bound && m.bound->upper)
-            out.sentence += fmt::format("; with that part the job takes {} at least and {} at most",
-                                        to_text(m.bound->lower), to_text(*m.bound->upper));
+        out.sentence = m.bound && m.bound->upper
+                           ? say<"judge.bounded">(m.bound->lower, *m.bound->upper)
+                           : say<"judge.unknown">();
     } else if (m.peak > budget.load_line) {
         out.standing = Standing::Parked;
-        out.sentence = fmt::format(
-            "peak {} is {} above the line of {}: weights parked on the card, {} are needed",
-            to_text(m.peak), to_text(out.over_by), line, to_text(m.floor));
+        out.sentence = say<"judge.parked">(m.peak, out.over_by, budget.load_line, m.floor);
     } else {
         out.standing = Standing::Under;
-        out.sentence = fmt::format("peak {} is under the line of {}", to_text(m.peak), line);
+        out.sentence = say<"judge.under">(m.peak, budget.load_line);
     }
     if (!out.in_time)
-        out.sentence +=
-            fmt::format("; {} is above the limit of {}", seconds_text(forecast.seconds.total),
-                        seconds_text(budget.seconds_max));
+        out.sentence =
+            say<"judge.late">(std::move(out.sentence), forecast.seconds.total, budget.seconds_max);
     return out;
 }
 

@@ -7,6 +7,7 @@
 // What counts against the line is decided in docs/adr/0001-what-counts-against-the-load-line.md.
 #pragma once
 #include "base/error.h"
+#include "base/phrase.h"
 #include "base/units.h"
 #include "memory/forecast.h"
 #include "memory/input_media.h"
@@ -76,7 +77,7 @@ struct Judgement {
     Bytes over_by;           // peak above the line, 0 when under
     int binding_phase = -1;  // index of the phase with the highest peak
     bool in_time = true;
-    std::string sentence;  // one for people, with the numbers
+    Phrase sentence;  // for people, with the numbers
 };
 [[nodiscard]] Judgement judge(const PricedForecast& forecast, const Budget& budget);
 

@@ -102,7 +102,8 @@ class Prober {
         TRY_ASSIGN(probe.forecast, forecaster_(Scenario{.workflow = edited, .reserve_vram = {}}));
         const Judgement judged = judge(probe.forecast, budget_);
         probe.fits = judged.standing != Standing::Over && judged.in_time;
-        probe.sentence = fmt::format("{} {}: {}", knob_name(knob_), value, judged.sentence);
+        probe.sentence =
+            fmt::format("{} {}: {}", knob_name(knob_), value, judged.sentence.message());
         return probe;
     }
     [[nodiscard]] int forecasts() const { return forecasts_; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "advisor/levers.h"
 
+#include "base/say.h"
 #include "base/text.h"
 
 #include <fmt/format.h>
@@ -65,12 +66,12 @@ class Builder {
     void add(Lever lever) {
         if (!lever.offers.empty()) out_.levers.push_back(std::move(lever));
     }
-    void refuse(std::string why) { out_.refused.push_back(std::move(why)); }
+    void refuse(Phrase why) { out_.refused.push_back(std::move(why)); }
 
     void tile_vae() {
         for (const Node& node : graph_.nodes) {
             if (std::ranges::find(kVaeNodes, node.class_type) == kVaeNodes.end()) continue;
-            if (pinned(pins_, {"vae"})) return refuse("vae is pinned: its nodes stay as they are");
+            if (pinned(pins_, {"vae"})) return refuse(say<"refused.vae">());
             Lever lever;
             lever.kind = ChangeKind::TileVae;
             lever.saves_memory = true;
@@ -85,7 +86,7 @@ class Builder {
         if (latent == nullptr) return;
         const auto batch = latent->int_of("batch_size");
         if (!batch || *batch < 2 || *batch > 4096) return;
-        if (pinned(pins_, {"batch"})) return refuse("batch is pinned");
+        if (pinned(pins_, {"batch"})) return refuse(say<"refused.batch">());
         Lever lever;
         lever.kind = ChangeKind::SplitBatch;
         lever.saves_memory = true;
@@ -99,10 +100,12 @@ class Builder {
             for (const auto& consumer : consumers_of(graph_, latent->id, 0))
                 split.consumers.emplace_back(consumer.node_id, consumer.input);
             Offer offer;
+            const int runs = (total + size - 1) / size;
             offer.values = {{latent->id, "batch_size", std::to_string(total),
-                             fmt::format("{} runs of {}", (total + size - 1) / size, size)}};
+                             fmt::format("{} runs of {}", runs, size)}};
+            offer.what = say<"change.batch">(total, runs, size);
             offer.splits = {std::move(split)};
-            offer.quality_words = "the same images: each run takes its part of the same noise";
+            offer.quality_words = say<"price.same_images">();
             lever.offers.push_back(std::move(offer));
             if (size == 1) break;
         }
@@ -121,7 +124,8 @@ class Builder {
                 offer.edits = {
                     workflow::SetInput{node.id, "weight_dtype", std::string("fp8_e4m3fn")}};
                 offer.quality_cost = 0.15;
-                offer.quality_words = "small differences in fine detail";
+                offer.what = say<"change.file">("fp8_e4m3fn", "default");
+                offer.quality_words = say<"price.fine_detail">();
                 lever.offers.push_back(std::move(offer));
             }
             for (const std::string_view input : {"unet_name", "ckpt_name"}) {
@@ -135,12 +139,13 @@ class Builder {
                         {node.id, std::string(input), std::string(*file), variant.file}};
                     offer.edits = {workflow::SetInput{node.id, std::string(input), variant.file}};
                     offer.quality_cost = variant.quality_cost;
-                    offer.quality_words = "weights in " + variant.words;
+                    offer.what = say<"change.file">(variant.file, *file);
+                    offer.quality_words = say<"price.weights">(variant.words);
                     lever.offers.push_back(std::move(offer));
                 }
             }
             if (lever.offers.empty()) continue;
-            if (pinned(pins_, {"precision", "model"})) return refuse("precision is pinned");
+            if (pinned(pins_, {"precision", "model"})) return refuse(say<"refused.precision">());
             add(std::move(lever));
         }
     }
@@ -152,9 +157,8 @@ class Builder {
         if (latent == nullptr) return;
         const auto width = latent->int_of("width");
         const auto height = latent->int_of("height");
-        if (!width || !height)
-            return refuse(fmt::format("the size of node {} is computed in the graph", latent->id));
-        if (pinned(pins_, {"width", "height", "size"})) return refuse("the size is pinned");
+        if (!width || !height) return refuse(say<"refused.computed">(latent->id));
+        if (pinned(pins_, {"width", "height", "size"})) return refuse(say<"refused.size">());
         if (*width < 64 || *height < 64 || *width > 65536 || *height > 65536) return;
         add(two_pass(*latent, *width, *height));
         Lever smaller;
@@ -166,8 +170,9 @@ class Builder {
             Offer offer = sized(*latent, *width, *height, factor);
             if (offer.edits.empty()) continue;
             offer.quality_cost = 0.3 + (1 - factor);
-            offer.quality_words =
-                fmt::format("a smaller picture, {:.0f} % of the sides", factor * 100);
+            const ValueChange& side = offer.values.front();
+            offer.what = say<"change.size">(side.input, side.to, side.from);
+            offer.quality_words = say<"price.smaller">(factor);
             smaller.offers.push_back(std::move(offer));
         }
         add(std::move(smaller));
@@ -235,9 +240,9 @@ class Builder {
                     workflow::SetInput{reader.node_id, reader.input, Link{id, 0}});
             offer.values.push_back({id, "class_type", "", "ImageScale"});
             offer.quality_cost = 0.2 + (1 - factor);
-            offer.quality_words = fmt::format(
-                "drawn at {:.0f} % of the sides and scaled up: softer, another composition",
-                factor * 100);
+            const ValueChange& side = offer.values.front();
+            offer.what = say<"change.two_pass">(side.input, side.to, side.from);
+            offer.quality_words = say<"price.two_pass">(factor);
             lever.offers.push_back(std::move(offer));
         }
         return lever;
@@ -250,7 +255,7 @@ class Builder {
                 continue;
             const auto steps = node.int_of("steps");
             if (!steps || *steps <= kStepsFloor || *steps > 10'000) continue;
-            if (pinned(pins_, {"steps"})) return refuse("steps is pinned");
+            if (pinned(pins_, {"steps"})) return refuse(say<"refused.steps">());
             Lever lever;
             lever.kind = ChangeKind::Steps;
             lever.saves_time = true;
@@ -266,7 +271,9 @@ class Builder {
                 offer.edits = {workflow::SetInput{node.id, "steps", fewer}};
                 offer.quality_cost =
                     fewer >= 20 ? 0.05 : 0.6 * (1 - static_cast<double>(fewer) / 20.0) + 0.1;
-                offer.quality_words = fewer >= 20 ? "hardly visible" : "less finished detail";
+                offer.what = say<"change.steps">(fewer, *steps);
+                offer.quality_words =
+                    fewer >= 20 ? say<"price.hardly">() : say<"price.less_detail">();
                 lever.offers.push_back(std::move(offer));
             }
             add(std::move(lever));
@@ -284,19 +291,23 @@ class Builder {
 }  // namespace
 
 Offer tile_offer(const workflow::Node& node, const NodeTiling& tiling, bool video) {
-    const std::string_view verb = node.class_type.starts_with("VAEEncode") ? "encode" : "decode";
+    const bool encodes = node.class_type.starts_with("VAEEncode");
+    const std::string_view verb = encodes ? "encode" : "decode";
     const std::optional<std::int64_t> before =
         node.class_type.ends_with("Tiled") ? node.int_of("tile_size") : std::nullopt;
     Offer offer;
+    offer.what =
+        encodes
+            ? say<"change.encode_tiles">(tiling.tile, tiling.overlap, frames_said(tiling, video))
+            : say<"change.decode_tiles">(tiling.tile, tiling.overlap, frames_said(tiling, video));
     offer.values = {{node.id, before ? "tile_size" : "class_type",
                      before ? fmt::format("{} in tiles of {}", verb, *before) : node.class_type,
-                     fmt::format("{} in tiles of {}", verb, tiling_words(tiling, video))}};
+                     offer.what.message()}};
     offer.edits = tiling_edits(node, tiling);
     // The node's default, 512, hardly ever shows; the number of seams grows with the square.
     const double sides = 512.0 / tiling.tile;
     offer.quality_cost = 0.02 * sides * sides;
-    offer.quality_words =
-        sides <= 1 ? "seams are hardly ever visible" : "faint seams in flat areas possible";
+    offer.quality_words = sides <= 1 ? say<"price.no_seams">() : say<"price.seams">();
     return offer;
 }
 

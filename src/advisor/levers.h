@@ -8,6 +8,7 @@
 #pragma once
 #include "advisor/evidence.h"
 #include "advisor/tile_plan.h"
+#include "base/phrase.h"
 #include "workflow/graph.h"
 #include "workflow/splice.h"
 
@@ -72,7 +73,8 @@ struct Offer {
     double quality_cost = 0;                     // 0 none .. 1 worst; as `price_basis` says
     double quality_cost_high = 1;                // 95 %; of a prior nobody knows
     PriceBasis price_basis = PriceBasis::Prior;  // then it is an order, not a measurement
-    std::string quality_words;
+    Phrase what;                                 // "20 steps instead of 30"
+    Phrase quality_words;
     bool changes_composition = false;
 };
 
@@ -89,8 +91,7 @@ struct Lever {
 
 struct LeverList {
     std::vector<Lever> levers;  // in order of preference
-    std::vector<std::string>
-        refused;  // "steps is pinned", "width of node 5 is computed in the graph"
+    Phrases refused;            // "steps is pinned", "width of node 5 is computed in the graph"
 };
 [[nodiscard]] LeverList find_levers(const workflow::Graph& graph, const Pins& pins,
                                     const Variants& variants);

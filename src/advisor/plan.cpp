@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "advisor/plan.h"
 
+#include "base/say.h"
 #include "workflow/parse.h"
 
 #include <fmt/format.h>
@@ -361,27 +362,6 @@ class Solver {
 
     // --- words ---------------------------------------------------------------------------------
 
-    static std::string what_of(const Applied& one) {
-        const ValueChange& v = one.offer.values.front();
-        switch (one.kind) {
-            case ChangeKind::TileVae:
-                return v.to;
-            case ChangeKind::SplitBatch:
-                return fmt::format("make the batch of {} in {}", v.from, v.to);
-            case ChangeKind::LowerPrecision:
-                return fmt::format("use {} instead of {}", v.to, v.from);
-            case ChangeKind::TwoPass:
-                return fmt::format("draw with {} {} instead of {}, then scale up", v.input, v.to,
-                                   v.from);
-            case ChangeKind::Resolution:
-                return fmt::format("{} {} instead of {}", v.input, v.to, v.from);
-            case ChangeKind::Steps:
-                return fmt::format("{} steps instead of {}", v.to, v.from);
-            default:
-                return std::string(change_kind_name(one.kind));
-        }
-    }
-
     Result<std::vector<Change>> price(const Trial& start,
                                       const std::vector<Applied>& applied) const {
         std::vector<Change> out;
@@ -392,7 +372,7 @@ class Solver {
             TRY_ASSIGN(Trial after, evaluate(prefix));
             Change change;
             change.kind = one.kind;
-            change.what = what_of(one);
+            change.what = one.offer.what;
             change.values = one.offer.values;
             change.node_id = one.node_id;
             change.input = one.offer.values.front().input;
@@ -407,7 +387,8 @@ class Solver {
             change.changes_composition = one.offer.changes_composition;
             change.reason = judge(before.plain, request_.budget).sentence;
             if (one.kind == ChangeKind::TileVae)
-                change.reason += beside_fallback(before.plain, after.plain, one.node_id);
+                change.reason = beside_fallback(std::move(change.reason), before.plain, after.plain,
+                                                one.node_id);
             out.push_back(std::move(change));
             before = std::move(after);
         }
@@ -416,20 +397,17 @@ class Solver {
 
     // What planned tiles are worth beside ComfyUI's own, which it falls back to after running out
     // of memory.
-    static std::string beside_fallback(const PricedForecast& before, const PricedForecast& after,
-                                       std::string_view node_id) {
+    static Phrase beside_fallback(Phrase judged, const PricedForecast& before,
+                                  const PricedForecast& after, std::string_view node_id) {
         const memory::Phase* was = phase_of(before, node_id);
         const memory::Phase* is = phase_of(after, node_id);
         if (was == nullptr || is == nullptr || !was->tiled || was->class_type == is->class_type)
-            return {};
+            return judged;
         const auto seconds = [](const PricedForecast& of, const memory::Phase* phase) {
             const auto at = static_cast<std::size_t>(phase - of.memory.phases.data());
             return at < of.seconds.phases.size() ? of.seconds.phases[at].total : 0;
         };
-        return fmt::format(
-            "; ComfyUI would fail first and begin again in tiles of its own, {} and the failed "
-            "attempt; these take {}",
-            seconds_text(seconds(before, was)), seconds_text(seconds(after, is)));
+        return say<"reason.tiles">(std::move(judged), seconds(before, was), seconds(after, is));
     }
 
     std::vector<Change> environment(const Trial& best) const {
@@ -437,65 +415,51 @@ class Solver {
         if (free_first_) {
             Change change;
             change.kind = ChangeKind::FreeModels;
-            change.what = "free the models of earlier jobs first (POST /free)";
+            change.what = say<"change.free">();
             change.saves = before_freeing_.memory.peak - best.plain.memory.peak;
             change.seconds_delta = best.plain.seconds.total - before_freeing_.seconds.total;
-            change.quality_words = "none";
-            change.reason = "models of earlier jobs still hold memory";
+            change.quality_words = say<"price.none">();
+            change.reason = say<"reason.free">();
             out.push_back(std::move(change));
         }
         if (best.reserve) {
             Change change;
             change.kind = ChangeKind::ReserveVram;
-            change.what =
-                fmt::format("start ComfyUI with --reserve-vram {}", flag_text(*best.reserve));
+            change.what = say<"change.reserve">(flag_text(*best.reserve));
             change.input = "--reserve-vram";
             change.from = "server's own";
             change.to = flag_text(*best.reserve);
             change.saves = best.plain.memory.peak - best.held.memory.peak;
             change.seconds_delta =
                 seconds_of_runs(best.held, best.runs) - seconds_of_runs(best.plain, best.runs);
-            change.quality_words = "none: the same picture";
-            change.reason =
-                "the loader parks weights up to the card's free memory, no value of the workflow "
-                "limits it";
+            change.quality_words = say<"price.same_picture">();
+            change.reason = say<"reason.reserve">();
             change.needs_restart = true;
             out.push_back(std::move(change));
         }
         return out;
     }
 
-    [[nodiscard]] std::string run_anyway(const Trial& start) const {
+    [[nodiscard]] Phrase run_anyway(const Trial& start) const {
         const memory::Forecast& m = start.plain.memory;
         const Judgement judged = judge(start.plain, request_.budget);
         const memory::Phase* phase =
             judged.binding_phase < 0 ? nullptr
                                      : &m.phases[static_cast<std::size_t>(judged.binding_phase)];
-        const std::string where =
-            phase == nullptr ? "the job"
-                             : fmt::format("node {} ({})", phase->node_id, phase->class_type);
+        Phrase where = phase == nullptr ? say<"where.job">()
+                                        : say<"where.node">(phase->node_id, phase->class_type);
         if (m.verdict == memory::Verdict::WillNotFit)
-            return fmt::format(
-                "ComfyUI runs out of memory in {}: {} must be on the card, it has {}; the job "
-                "fails",
-                where, to_text(m.floor), to_text(m.card_limit));
-        std::string out;
-        if (m.working_set > request_.budget.vram_max)
-            out = fmt::format(
-                "it runs and fills the card: up to {} are wanted for computing, the card has {}; "
-                "other programs are crowded out, and where the driver spills into system memory it "
-                "becomes many times slower",
-                to_text(m.working_set), to_text(m.card_limit));
-        else if (judged.over_by.count > 0)
-            out = fmt::format("it runs: {} takes {}, {} above your line; the card has {}", where,
-                              to_text(m.peak), to_text(judged.over_by), to_text(m.card_limit));
-        else
-            out = fmt::format("it runs and stays under your line: {}", to_text(m.peak));
+            return say<"anyway.dies">(std::move(where), m.floor, m.card_limit);
+        Phrases late;
         if (!judged.in_time)
-            out += fmt::format("; it takes {}, your limit is {}",
-                               seconds_text(start.plain.seconds.total),
-                               seconds_text(request_.budget.seconds_max));
-        return out;
+            late.push_back(
+                say<"anyway.late">(start.plain.seconds.total, request_.budget.seconds_max));
+        if (m.working_set > request_.budget.vram_max)
+            return say<"anyway.fills">(m.working_set, m.card_limit, std::move(late));
+        if (judged.over_by.count > 0)
+            return say<"anyway.over">(std::move(where), m.peak, judged.over_by, m.card_limit,
+                                      std::move(late));
+        return say<"anyway.under">(m.peak, std::move(late));
     }
 
     [[nodiscard]] PlanVerdict verdict_of(const Trial& best, bool changed) const {
@@ -508,30 +472,24 @@ class Solver {
                                                       : PlanVerdict::Fits;
     }
 
-    [[nodiscard]] std::string explain(const Plan& plan, const Trial& best) const {
+    [[nodiscard]] Phrase explain(const Plan& plan, const Trial& best) const {
         switch (plan.verdict) {
             case PlanVerdict::Fits:
-                return "nothing to change: " + plan.judged_before.sentence;
+                return say<"plan.nothing">(plan.judged_before.sentence);
             case PlanVerdict::Unknown:
-                return "left as it is: " + plan.judged_before.sentence;
+                return say<"plan.left">(plan.judged_before.sentence);
             case PlanVerdict::FitsChanged:
-                return "with these changes: " + plan.judged_after.sentence;
+                return say<"plan.changed">(plan.judged_after.sentence);
             case PlanVerdict::FitsParked:
-                return fmt::format(
-                    "{}; ComfyUI gives them up when something else needs the memory, and only its "
-                    "flag "
-                    "--reserve-vram {} keeps them under the line",
-                    plan.judged_after.sentence, flag_text(*best.reserve));
+                return say<"plan.parked">(plan.judged_after.sentence, flag_text(*best.reserve));
             case PlanVerdict::NothingFits:
                 break;
         }
-        std::string why =
-            "no allowed change is enough: " + judge(best.held, request_.budget).sentence;
+        Phrases more;
         if (!best.time_ok)
-            why += fmt::format("; all runs take {}, limit {}", seconds_text(best.seconds_all),
-                               seconds_text(request_.budget.seconds_max));
-        for (const std::string& refused : plan.refused) why += "; " + refused;
-        return why;
+            more.push_back(say<"plan.all_runs">(best.seconds_all, request_.budget.seconds_max));
+        more.insert(more.end(), plan.refused.begin(), plan.refused.end());
+        return say<"plan.none">(judge(best.held, request_.budget).sentence, std::move(more));
     }
 
     Result<Plan> describe(const Trial& start, const Trial& best,

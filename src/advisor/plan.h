@@ -9,6 +9,7 @@
 #pragma once
 #include "advisor/forecaster.h"
 #include "advisor/levers.h"
+#include "base/phrase.h"
 
 #include <optional>
 #include <string>
@@ -35,7 +36,7 @@ struct PlanRequest {
 
 struct Change {
     ChangeKind kind = ChangeKind::TileVae;
-    std::string what;     // "decode in tiles of 512"
+    Phrase what;          // "decode in tiles of 512"
     std::string node_id;  // empty for the server's environment
     std::string input;
     std::string from;
@@ -45,8 +46,8 @@ struct Change {
     double seconds_delta = 0;         // positive: slower
     double quality_cost = 0;          // 0 none .. 1 worst; of a prior an order, not a measurement
     PriceBasis price_basis = PriceBasis::Prior;
-    std::string quality_words;
-    std::string reason;
+    Phrase quality_words;
+    Phrase reason;
     bool needs_restart = false;
     bool changes_composition = false;
 };
@@ -74,9 +75,9 @@ struct Plan {
     double seconds_all = 0;  // all runs
     Judgement judged_before;
     Judgement judged_after;
-    std::string run_anyway;            // what happens without the plan
-    std::string explanation;           // why this, or why nothing fits
-    std::vector<std::string> refused;  // levers that were not allowed and why
+    Phrase run_anyway;   // what happens without the plan
+    Phrase explanation;  // why this, or why nothing fits
+    Phrases refused;     // levers that were not allowed and why
 };
 
 // Fails as the Forecaster fails (a workflow that is no JSON...).

@@ -160,7 +160,7 @@ TEST(SolvePlan, says_so_when_a_change_alters_the_composition) {
     const Plan plan = plan_of(job(1024, 1024, 1, 50), request);
     ASSERT_FALSE(plan.changes.empty());
     for (const Change& change : plan.changes)
-        EXPECT_TRUE(change.changes_composition) << change.what;
+        EXPECT_TRUE(change.changes_composition) << change.what.message();
     EXPECT_THAT(plan.refused, ::testing::Contains(HasSubstr("steps is pinned")));
 }
 

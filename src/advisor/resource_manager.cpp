@@ -2,6 +2,7 @@
 #include "advisor/resource_manager.h"
 
 #include "advisor/text_to_image.h"
+#include "base/say.h"
 
 #include <fmt/format.h>
 
@@ -66,20 +67,19 @@ Result<Optimal> ResourceManager::calculate_optimal(int width, int height, Qualit
          .scheduler = profile.scheduler};
     TRY_ASSIGN(PricedForecast now, forecast(s));
     if (is_blind(now)) {
-        out.notes.push_back(fmt::format(
-            "'{}' was never seen: these are its profile's starting values", profile.checkpoint));
+        out.notes.push_back(say<"taken.profile">(profile.checkpoint));
         return out;
     }
     const auto over = [&] { return judge(now, parts_.budget).standing == Standing::Over; };
 
     if (over()) {
-        const std::string why = judge(now, parts_.budget).sentence;
+        const Phrase why = judge(now, parts_.budget).sentence;
         s.vae_tiling = true;
         TRY_ASSIGN(PricedForecast tiled, forecast(s));
         if (tiled.memory.peak < now.memory.peak || tiled.memory.floor < now.memory.floor ||
             tiled.memory.working_set < now.memory.working_set) {
             now = std::move(tiled);
-            out.notes.push_back("the picture is decoded in tiles: " + why);
+            out.notes.push_back(say<"taken.tiles">(why));
         } else {
             s.vae_tiling = false;
         }
@@ -88,8 +88,8 @@ Result<Optimal> ResourceManager::calculate_optimal(int width, int height, Qualit
         const double share = parts_.budget.seconds_max / now.seconds.total;
         const int fewer = std::max(kStepsMin, static_cast<int>(std::floor(s.steps * share)));
         if (fewer < s.steps) {
-            out.notes.push_back(fmt::format("{} steps instead of {}: {}", fewer, s.steps,
-                                            judge(now, parts_.budget).sentence));
+            out.notes.push_back(
+                say<"taken.fewer_steps">(fewer, s.steps, judge(now, parts_.budget).sentence));
             s.steps = fewer;
             TRY_ASSIGN(now, forecast(s));
         }
@@ -98,17 +98,16 @@ Result<Optimal> ResourceManager::calculate_optimal(int width, int height, Qualit
         const int w = rounded_side(width * factor);
         const int h = rounded_side(height * factor);
         if (w >= s.width && h >= s.height) continue;
-        const std::string why = judge(now, parts_.budget).sentence;
+        const Phrase why = judge(now, parts_.budget).sentence;
         s.width = std::min(w, s.width);
         s.height = std::min(h, s.height);
         TRY_ASSIGN(now, forecast(s));
-        out.notes.push_back(
-            fmt::format("{} x {} instead of {} x {}: {}", s.width, s.height, width, height, why));
+        out.notes.push_back(say<"taken.size">(s.width, s.height, width, height, why));
     }
     if (!fits(now, parts_.budget))
         return fail(Errc::LimitExceeded,
                     fmt::format("no settings of '{}' fit: {}", model.substr(0, 80),
-                                judge(now, parts_.budget).sentence));
+                                judge(now, parts_.budget).sentence.message()));
     return out;
 }
 
@@ -147,16 +146,11 @@ Result<Summary> ResourceManager::get_resource_summary(const Settings& settings) 
         out.judged.over_by = std::max(Bytes(0), out.vram - out.load_line);
         out.judged.in_time = out.seconds <= parts_.budget.seconds_max;
         if (out.judged.over_by.count > 0) out.judged.standing = Standing::Over;
-        out.judged.sentence =
-            fmt::format("about {} by the profile's starting values, the line is at {}",
-                        to_text(out.vram), to_text(out.load_line));
-        out.warnings.push_back(fmt::format(
-            "the file of '{}' was never seen: starting values, not a forecast", profile.name));
+        out.judged.sentence = say<"judge.prior">(out.vram, out.load_line);
+        out.warnings.push_back(say<"note.prior">(profile.name));
     }
     if (settings.sampler.ends_with("_ancestral") || settings.sampler.ends_with("_sde"))
-        out.warnings.push_back(
-            fmt::format("{} adds noise at every step: the picture changes with the number of steps",
-                        settings.sampler));
+        out.warnings.push_back(say<"note.ancestral">(settings.sampler));
     return out;
 }
 

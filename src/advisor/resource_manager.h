@@ -9,6 +9,7 @@
 #include "advisor/forecaster.h"
 #include "advisor/plan.h"
 #include "advisor/settings.h"
+#include "base/phrase.h"
 
 #include <functional>
 #include <optional>
@@ -31,7 +32,7 @@ using HistoryView = std::function<std::vector<PastRun>(std::string_view model)>;
 struct Safety {
     bool safe = false;
     Standing standing = Standing::Unknown;
-    std::vector<std::string> reasons;  // why not; or what to know although it is safe
+    Phrases reasons;  // why not; or what to know although it is safe
 };
 
 struct Summary {
@@ -44,12 +45,12 @@ struct Summary {
     Judgement judged;
     bool from_prior =
         false;  // the file was never seen: starting values of the profile, no forecast
-    std::vector<std::string> warnings;
+    Phrases warnings;
 };
 
 struct Optimal {
     Settings settings;
-    std::vector<std::string> notes;  // what differs from the wish, and why
+    Phrases notes;  // what differs from the wish, and why
 };
 
 class ResourceManager {

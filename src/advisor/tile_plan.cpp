@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "advisor/tile_plan.h"
 
-#include <fmt/format.h>
+#include "base/say.h"
 
 #include <algorithm>
 #include <utility>
@@ -53,11 +53,9 @@ NodeTiling tiling_of(int tile, int frames) {
             .frame_overlap = std::clamp(frames / 8, 4, 8)};
 }
 
-std::string tiling_words(const NodeTiling& tiling, bool video) {
-    std::string out = fmt::format("{} pixels, {} overlapping", tiling.tile, tiling.overlap);
-    if (video && tiling.frames < kAllFrames)
-        out += fmt::format(", {} frames at a time", tiling.frames);
-    return out;
+Phrases frames_said(const NodeTiling& tiling, bool video) {
+    if (!video || tiling.frames >= kAllFrames) return {};
+    return {say<"change.tile_frames">(tiling.frames)};
 }
 
 std::vector<workflow::Edit> tiling_edits(const workflow::Node& node, const NodeTiling& tiling) {

@@ -9,6 +9,7 @@
 // Threads: no shared state.
 #pragma once
 #include "base/error.h"
+#include "base/phrase.h"
 #include "workflow/graph.h"
 #include "workflow/splice.h"
 
@@ -39,8 +40,8 @@ inline constexpr int kPlannedTileStep = 32;
 // allows.
 [[nodiscard]] NodeTiling tiling_of(int tile, int frames);
 
-// "768 pixels, 96 overlapping", with the frames where they count.
-[[nodiscard]] std::string tiling_words(const NodeTiling& tiling, bool video);
+// "16 frames at a time", where frames count; else nothing.
+[[nodiscard]] Phrases frames_said(const NodeTiling& tiling, bool video);
 
 // Edits that make a VAEDecode, VAEEncode or either's tiled form decode or encode in such tiles.
 [[nodiscard]] std::vector<workflow::Edit> tiling_edits(const workflow::Node& node,

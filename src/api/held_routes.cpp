@@ -90,6 +90,13 @@ Answer patch_held_job(Call& call) {
     return get_held_job(call);
 }
 
+Answer run_held_job_anyway(Call& call) {
+    const std::string& id = call.params.front();
+    if (auto bad = bad_id(id)) return std::move(*bad);
+    const auto job = call.app.parts().gateway.run_anyway(id);
+    return job ? answer_json(wire::encode_held_job(*job)) : answer_error(job.error());
+}
+
 Answer delete_held_job(Call& call) {
     const std::string& id = call.params.front();
     if (auto bad = bad_id(id)) return std::move(*bad);

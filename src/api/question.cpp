@@ -17,8 +17,8 @@ namespace {
 using wire::Field;
 
 // Fills in a preset; its warnings go to the job.
-std::expected<std::vector<std::string>, Answer> apply_preset(App& app, wire::Question& question) {
-    std::vector<std::string> warnings;
+std::expected<Phrases, Answer> apply_preset(App& app, wire::Question& question) {
+    Phrases warnings;
     if (!question.preset) return warnings;
     std::optional<Answer> refused;
     Answer lost = app.with_history([&](history::Store& store) {

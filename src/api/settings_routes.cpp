@@ -5,8 +5,10 @@
 #include "api/question.h"
 #include "api/routes.h"
 #include "service/past_runs.h"
+#include "service/quality/score.h"
 #include "service/resource_desk.h"
 #include "wire/encode_daemon.h"
+#include "wire/encode_quality.h"
 
 #include <utility>
 
@@ -79,9 +81,25 @@ Answer post_summary(Call& call) {
         auto summary = manager.get_resource_summary(settings);
         if (!summary) return answer_error(summary.error());
         if (const auto profile = advisor::find_profile(settings.model, manager.profiles()))
-            for (const std::string& warning : desk.warnings_of(profile->checkpoint))
+            for (const Phrase& warning : desk.warnings_of(profile->checkpoint))
                 summary->warnings.push_back(warning);
         return answer_json(wire::encode_summary(settings, *summary));
+    });
+}
+
+// Of the settings alone: neither card nor line have a say.
+Answer post_score(Call& call) {
+    auto question = decode(call.body, Field::Wishes | Field::Site | Field::Limits);
+    if (!question) return std::move(question).error();
+    if (!question->job.model)
+        return answer_error({Errc::InvalidInput, "model is missing"},
+                            json::object{{"field", "model"}});
+    const std::shared_ptr<const service::Place> place = call.app.parts().lookout.place();
+    const auto settings = service::settings_of_wishes(question->job, place->profiles);
+    if (!settings) return answer_error(settings.error());
+    return call.app.with_history([&](history::Store& store) {
+        const auto score = service::read_score(store, *settings, place->profiles.all);
+        return score ? answer_json(wire::encode_score(*score)) : answer_error(score.error());
     });
 }
 

@@ -135,6 +135,7 @@ int run_command_line(const std::vector<std::string>& arguments, const World& wor
     add_history(commands);
     add_quality(commands);
     add_doctor(commands);
+    add_gateway(commands);
     add_top(commands);
     add_trace(commands);
     add_residency(commands);

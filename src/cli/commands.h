@@ -54,6 +54,7 @@ void add_quality(Commands& commands);
 void add_quality_compare(Commands& commands, CLI::App& quality);  // below it
 void add_quality_look(Commands& commands, CLI::App& quality);     // below it
 void add_doctor(Commands& commands);
+void add_gateway(Commands& commands);
 void add_top(Commands& commands);
 void add_trace(Commands& commands);
 void add_residency(Commands& commands);

@@ -42,9 +42,10 @@ void draw_checkup(Screen& out, const service::Checkup& checkup) {
         const std::string label = out.styled(mark.style, mark.word) +
                                   std::string(kMark - columns_of(mark.word), ' ') +
                                   plain(finding.area) + ": ";
-        out.paragraph(label, plain(finding.text), kMark);
+        out.paragraph(label, plain(finding.text.message()), kMark);
         if (!finding.advice.empty())
-            out.paragraph(std::string(kMark, ' ') + "-> ", plain(finding.advice), kMark + 3);
+            out.paragraph(std::string(kMark, ' ') + "-> ", plain(finding.advice.message()),
+                          kMark + 3);
     }
     out.line();
     Table table({{"setting", Table::Align::Left},

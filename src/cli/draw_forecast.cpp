@@ -187,7 +187,8 @@ void draw_host(Screen& screen, const memory::Forecast& forecast) {
 void draw_verdict(Screen& screen, memory::Verdict verdict, const advisor::Judgement& judged) {
     const std::string word =
         screen.styled(style_of(verdict), spoken(memory::verdict_name(verdict)));
-    screen.paragraph(label(screen, Style::Dim, "verdict") + word + ": ", judged.sentence, kLabel);
+    screen.paragraph(label(screen, Style::Dim, "verdict") + word + ": ", judged.sentence.message(),
+                     kLabel);
     if (!judged.in_time) draw_field(screen, "", "it takes longer than --max-duration-min allows");
 }
 
@@ -215,7 +216,7 @@ void draw_reasons(Screen& screen, const advisor::PricedForecast& forecast) {
                              fmt::format("weights {}, exactly; on the card {}: {}",
                                          to_text(phase.bound->weights),
                                          range_text(phase.bound->lower, phase.bound->upper),
-                                         plain(phase.bound->reason)),
+                                         plain(phase.bound->reason.message())),
                              6);
         if (phase.forwards > 0)
             screen.paragraph("    ",
@@ -246,19 +247,19 @@ void draw_reasons(Screen& screen, const advisor::PricedForecast& forecast) {
                              6);
         }
         draw_live_tensors(screen, phase);
-        std::vector<std::string> reasons = phase.reasons;
+        Phrases reasons = phase.reasons;
         if (i < forecast.seconds.phases.size())
             reasons.insert(reasons.end(), forecast.seconds.phases[i].reasons.begin(),
                            forecast.seconds.phases[i].reasons.end());
-        for (const std::string& reason : reasons) {
-            screen.paragraph("    - ", plain(reason), 6);
+        for (const Phrase& reason : reasons) {
+            screen.paragraph("    - ", plain(reason.message()), 6);
         }
     }
 }
 
-void draw_warnings(Screen& screen, const std::vector<std::string>& warnings) {
-    for (const std::string& warning : warnings) {
-        screen.paragraph(label(screen, Style::Notice, "note"), plain(warning), kLabel);
+void draw_warnings(Screen& screen, const Phrases& warnings) {
+    for (const Phrase& warning : warnings) {
+        screen.paragraph(label(screen, Style::Notice, "note"), plain(warning.message()), kLabel);
     }
 }
 

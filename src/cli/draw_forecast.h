@@ -6,6 +6,7 @@
 // Leaves through: Screen.   Threads: as Screen.
 #pragma once
 #include "advisor/forecaster.h"
+#include "base/phrase.h"
 #include "cli/screen.h"
 #include "service/config.h"
 #include "service/forecast.h"
@@ -32,6 +33,6 @@ void draw_phases(Screen& screen, const advisor::PricedForecast& forecast,
 void draw_host(Screen& screen, const memory::Forecast& forecast);
 void draw_verdict(Screen& screen, memory::Verdict verdict, const advisor::Judgement& judged);
 void draw_reasons(Screen& screen, const advisor::PricedForecast& forecast);
-void draw_warnings(Screen& screen, const std::vector<std::string>& warnings);
+void draw_warnings(Screen& screen, const Phrases& warnings);
 
 }  // namespace plimsoll::cli

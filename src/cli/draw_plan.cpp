@@ -42,14 +42,15 @@ std::string_view words_of(advisor::PlanVerdict verdict) {
 }
 
 std::string quality_words(const advisor::Change& change) {
-    std::string text = change.quality_words.empty() ? "none" : plain(change.quality_words);
+    std::string text =
+        change.quality_words.empty() ? "none" : plain(change.quality_words.message());
     if (change.changes_composition) text += ", another composition";
     return text;
 }
 
 // What it is, and below what it costs: both may be long.
 void draw_change(Screen& screen, int number, const advisor::Change& change) {
-    screen.paragraph(fmt::format("  {}. ", number), plain(change.what), 5);
+    screen.paragraph(fmt::format("  {}. ", number), plain(change.what.message()), 5);
     screen.paragraph("     ",
                      fmt::format("{:+.2f} GiB   {:+.2f} s   quality: {}{}", -change.saves.gib(),
                                  change.seconds_delta, quality_words(change),
@@ -74,7 +75,7 @@ void draw_plan(Screen& screen, const advisor::Plan& plan, const advisor::Budget&
                          "the server's flag is advice: your ComfyUI keeps its own until you start "
                          "it with this one",
                          2);
-    screen.paragraph("  ", plain(plan.explanation), 2);
+    screen.paragraph("  ", plain(plan.explanation.message()), 2);
     if (plan.workflows.size() > 1)
         screen.line(fmt::format("  {} runs, together {}", plan.workflows.size(),
                                 seconds_text(plan.seconds_all)));
@@ -85,10 +86,10 @@ void draw_plan(Screen& screen, const advisor::Plan& plan, const advisor::Budget&
         screen.line(fmt::format("  time  {} -> {}", seconds_text(plan.before.seconds.total),
                                 seconds_text(plan.seconds_all)));
     }
-    for (const std::string& refused : plan.refused) {
-        screen.paragraph("  not touched: ", plain(refused), 4);
+    for (const Phrase& refused : plan.refused) {
+        screen.paragraph("  not touched: ", plain(refused.message()), 4);
     }
-    screen.paragraph("  run anyway: ", plain(plan.run_anyway), 4);
+    screen.paragraph("  run anyway: ", plain(plan.run_anyway.message()), 4);
 }
 
 }  // namespace plimsoll::cli

@@ -119,7 +119,7 @@ void draw_generation(Screen& out, const service::Generation& generation,
     const bool done = generation.end == GenerateEnd::Done;
     if (!done) {
         const std::string word = spoken(service::generate_end_name(generation.end));
-        out.paragraph(out.styled(Style::Bad, word) + ": ", plain(generation.why), 2);
+        out.paragraph(out.styled(Style::Bad, word) + ": ", plain(generation.why.message()), 2);
     }
     if (generation.end == GenerateEnd::DoesNotFit)
         out.line("nothing was submitted; --run-anyway submits it as it is");
@@ -147,7 +147,7 @@ Exit exit_of_generation(const service::Generation& generation) {
 
 // The warnings of the plan are shown with it, before the job runs.
 void drop_shown_warnings(service::Generation& generation) {
-    std::erase_if(generation.warnings, [&](const std::string& warning) {
+    std::erase_if(generation.warnings, [&](const Phrase& warning) {
         return std::ranges::find(generation.plan.warnings, warning) !=
                generation.plan.warnings.end();
     });

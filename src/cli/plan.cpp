@@ -7,8 +7,11 @@
 #include "cli/draw_plan.h"
 #include "cli/flags.h"
 #include "cli/session.h"
+#include "cli/text.h"
 #include "service/forecast.h"
+#include "service/profiles.h"
 #include "service/quality/findings.h"
+#include "service/quality/score.h"
 #include "wire/encode.h"
 
 #include <fmt/format.h>
@@ -51,6 +54,23 @@ Result<void> write_workflows(Session& session, const std::vector<std::string>& w
     return {};
 }
 
+// Of settings, not of a workflow of the user's own. Without a history nothing was measured.
+void draw_score(Session& session, const service::Job& job, const service::Config& config) {
+    const auto profiles = service::read_profiles(config);
+    if (!job.settings || !profiles) return;
+    const auto profile = advisor::find_profile(job.settings->model, profiles->all);
+    if (!profile) return;
+    std::vector<service::MeasuredQuality> measured;
+    if (const auto store = session.world.open_history(config.history_file(), World::Access::Read))
+        if (auto found = service::measured_of(**store, profile->name)) measured = std::move(*found);
+    const service::QualityScore score = service::score_of(*job.settings, *profile, measured);
+    session.out.paragraph(
+        "  quality: ",
+        fmt::format("{:.0f} of 100 ({:.0f} to {:.0f}): {}", score.points, score.interval.low,
+                    score.interval.high, plain(score.words.message())),
+        4);
+}
+
 Result<Exit> plan(Session& session, const Flags& flags) {
     TRY_ASSIGN(const auto question, session.read_question(flags.config, flags.job));
     // Without a history prices come from priors.
@@ -81,6 +101,7 @@ Result<Exit> plan(Session& session, const Flags& flags) {
         draw_verdict(out, answer.verdict_before, answer.plan.judged_before);
         out.line();
         draw_plan(out, answer.plan, answer.budget, advisor::ServerControl::Theirs);
+        draw_score(session, question.job, question.config);
         draw_warnings(out, answer.warnings);
     }
     if (!flags.output.empty())

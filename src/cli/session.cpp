@@ -18,11 +18,19 @@ Session::Session(const World& the_world)
       out(the_world.out, the_world.environment),
       err(the_world.err, the_world.environment) {}
 
+Result<std::string> Session::daemon_url(const std::optional<std::string>& named,
+                                        const ConfigFlags& flags) {
+    if (named) return *named;
+    TRY_ASSIGN(const service::Config config, read_config(flags));
+    TRY_ASSIGN(const service::ListenAddress listen, service::parse_listen(config.listen.value));
+    return service::visit_url(listen, listen.port);
+}
+
 Result<service::Config> Session::read_config(const ConfigFlags& flags) {
     TRY_ASSIGN(service::Config config, service::read_config({.flags = flags.values,
                                                              .environment = world.environment,
                                                              .working_dir = world.working_dir}));
-    for (const std::string& warning : config.warnings) warn(warning);
+    for (const Phrase& warning : config.warnings) warn(warning.message());
     return config;
 }
 
@@ -32,7 +40,7 @@ Result<service::Job> Session::resolve_job(const service::Config& config, JobFlag
                    world.open_history(config.history_file(), World::Access::Read));
         TRY_ASSIGN(const history::Preset preset, store->load_preset(*flags.preset));
         TRY_ASSIGN(const auto warnings, service::apply_preset(preset, flags.request));
-        for (const std::string& warning : warnings) warn(warning);
+        for (const Phrase& warning : warnings) warn(warning.message());
     }
     TRY_ASSIGN(const service::Profiles profiles, service::read_profiles(config));
     service::ModelLibrary library(config.models_dirs.value);

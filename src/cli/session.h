@@ -14,11 +14,15 @@
 #include "service/site.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace plimsoll::cli {
+
+// After the error of a daemon that nobody reaches.
+inline constexpr std::string_view kNoDaemon = ": is `plimsoll serve` running? --url names another";
 
 class Session {
   public:
@@ -29,6 +33,9 @@ class Session {
     Screen err;
     bool json = false;  // --json
 
+    // Where a daemon of ours listens: as it is named, else as it is configured.
+    [[nodiscard]] Result<std::string> daemon_url(const std::optional<std::string>& named,
+                                                 const ConfigFlags& flags);
     // With warnings about it on standard error.
     [[nodiscard]] Result<service::Config> read_config(const ConfigFlags& flags);
     // The job that the flags name; `request` may be the flags' own, completed by the command.

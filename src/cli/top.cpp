@@ -38,13 +38,6 @@ struct Flags {
     bool once = false;
 };
 
-Result<std::string> url_of(Session& session, const Flags& flags) {
-    if (flags.url) return *flags.url;
-    TRY_ASSIGN(const service::Config config, session.read_config(flags.config));
-    TRY_ASSIGN(const service::ListenAddress listen, service::parse_listen(config.listen.value));
-    return service::visit_url(listen, listen.port);
-}
-
 // One frame, once the daemon has said what there is.
 Result<Exit> show_once(Session& session, TopState& state, service::DaemonFeed& feed) {
     const Clock& clock = session.world.clock;
@@ -151,16 +144,14 @@ class Watch {
 };
 
 Result<Exit> watch(Session& session, const Flags& flags) {
-    TRY_ASSIGN(const std::string url, url_of(session, flags));
+    TRY_ASSIGN(const std::string url, session.daemon_url(flags.url, flags.config));
     TRY_ASSIGN(const auto feed, session.world.watch_daemon(
                                     url, session.world.environment("PLIMSOLL_TOKEN").value_or("")));
     TopState state(url);
     if (flags.once || session.json || !session.out.is_terminal()) {
         auto shown = show_once(session, state, *feed);
         if (!shown && shown.error().code == Errc::Unavailable)
-            return fail(
-                Errc::Unavailable,
-                shown.error().message + ": is `plimsoll serve` running? --url names another");
+            return fail(Errc::Unavailable, shown.error().message + std::string(kNoDaemon));
         return shown;
     }
     TRY_ASSIGN(const auto terminal, Terminal::open(session.world.in, session.world.out));

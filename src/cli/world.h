@@ -52,6 +52,10 @@ struct World {
     std::function<Result<std::unique_ptr<service::DaemonFeed>>(const std::string& url,
                                                                const std::string& token)>
         watch_daemon = nullptr;
+    // One question to it: method and target; the JSON of the answer.
+    std::function<Result<json::value>(const std::string& url, const std::string& token,
+                                      const std::string& method, const std::string& target)>
+        ask_daemon = nullptr;
 };
 
 }  // namespace plimsoll::cli

@@ -54,7 +54,7 @@ void EventLines::job(const service::QueuedJob& job) {
     }
     const std::string id = job.job_id.substr(0, 8);
     std::string text = fmt::format("job {} {} ({})", id, state, job.model);
-    if (!job.why.empty()) text += ": " + job.why;
+    if (!job.why.empty()) text += ": " + job.why.message();
     const auto bytes = [](const std::optional<Bytes>& value) {
         return value ? json::value(value->count) : json::value(nullptr);
     };
@@ -65,7 +65,7 @@ void EventLines::job(const service::QueuedJob& job) {
            {"loadLineBytes", bytes(job.load_line)},
            {"forecastPeakBytes", bytes(job.forecast_peak)},
            {"observedPeakBytes", bytes(job.observed_peak)},
-           {"why", job.why.empty() ? json::value(nullptr) : json::value(job.why)}});
+           {"why", job.why.empty() ? json::value(nullptr) : json::value(job.why.message())}});
 }
 
 void EventLines::warning(std::string_view code, const std::string& job_id,

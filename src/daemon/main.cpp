@@ -70,7 +70,8 @@ int run(const std::vector<std::string>& arguments) {
                       .clock = system_clock(),
                       .random = random,
                       .watch_interrupts = watch_interrupts,
-                      .watch_daemon = service::HttpDaemonFeed::create};
+                      .watch_daemon = service::HttpDaemonFeed::create,
+                      .ask_daemon = service::ask_daemon};
     return cli::run_command_line(arguments, world, [](cli::Commands& commands) {
         add_serve(commands);
         add_simulate(commands);

@@ -10,6 +10,7 @@
 #include "wire/encode.h"
 #include "wire/encode_daemon.h"
 #include "wire/encode_held.h"
+#include "wire/encode_phrase.h"
 #include "wire/encode_quality.h"
 
 #include <fmt/format.h>
@@ -68,11 +69,12 @@ class TheirComfyUi final : public service::ComfyAtHand {
 };
 
 json::object encode_warning(std::int64_t at_ms, std::string_view code, const std::string& job_id,
-                            const std::string& message) {
+                            const Phrase& phrase) {
     return {{"atMs", at_ms},
             {"code", code},
             {"jobId", job_id.empty() ? json::value(nullptr) : json::value(job_id)},
-            {"message", message}};
+            {"message", phrase.message()},
+            {"phrase", wire::encode_phrase(phrase)}};
 }
 
 std::string new_epoch(Random& random) {
@@ -287,7 +289,7 @@ service::JobQueue::Callbacks Serving::watch_jobs() {
                                                                             job.run_anyway));
                 },
             .on_warning = [this](std::string_view code, const std::string& job_id,
-                                 const std::string& message) { warn(code, job_id, message); },
+                                 const Phrase& message) { warn(code, job_id, message); },
             .on_busy =
                 [this](bool busy) {
                     queue_busy_ = busy;
@@ -295,9 +297,9 @@ service::JobQueue::Callbacks Serving::watch_jobs() {
                 }};
 }
 
-void Serving::warn(std::string_view code, const std::string& job_id, const std::string& message) {
-    events_.publish("warning", encode_warning(world_.clock.unix_ms(), code, job_id, message));
-    lines_.warning(code, job_id, message);
+void Serving::warn(std::string_view code, const std::string& job_id, const Phrase& phrase) {
+    events_.publish("warning", encode_warning(world_.clock.unix_ms(), code, job_id, phrase));
+    lines_.warning(code, job_id, phrase.message());
 }
 
 std::vector<std::pair<std::string, json::object>> Serving::snapshot() const {

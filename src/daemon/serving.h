@@ -59,7 +59,7 @@ class Serving {
     using OpenHistory = std::function<Result<std::unique_ptr<history::Store>>()>;
     void make_guard(service::ComfyAtHand& comfyui, const OpenHistory& open_history);
     void set_busy();
-    void warn(std::string_view code, const std::string& job_id, const std::string& message);
+    void warn(std::string_view code, const std::string& job_id, const Phrase& phrase);
     [[nodiscard]] std::vector<std::pair<std::string, json::object>> snapshot() const;
 
     const cli::World& world_;

@@ -341,8 +341,16 @@ std::vector<HeldView> Guard::list() const {
         }
         ++counted;
     }
+    for (HeldView& view : waiting)
+        view.may_run_anyway = view.waits_for != WaitsFor::Turn &&
+                              view.waits_for != WaitsFor::Nothing && !view.facts.anyway;
     std::ranges::move(waiting, std::back_inserter(views));
-    for (const Ended& ended : ended_) views.push_back(ended.view);
+    for (const Ended& ended : ended_) {
+        views.push_back(ended.view);
+        views.back().may_run_anyway = std::ranges::any_of(refused_, [&](const HeldEntry& one) {
+            return one.kept.prompt_id == ended.view.prompt_id;
+        });
+    }
     return views;
 }
 

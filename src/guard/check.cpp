@@ -51,8 +51,8 @@ class Checker {
                              (judged.standing == advisor::Standing::Under && judged.in_time);
         const bool met_wall = wall != walls_.end();
         if ((is_well && !met_wall && request_.plan_level == 0) || anyway) return finish();
-        checked_.sentence =
-            met_wall ? "this very form ran out of memory before: " + wall->second : judged.sentence;
+        checked_.sentence = met_wall ? "this very form ran out of memory before: " + wall->second
+                                     : judged.sentence.message();
         if (may_change()) {
             const int first = std::max(request_.plan_level, met_wall ? 1 : 0);
             for (int level = first; level <= kPlanLevelMax; ++level) {
@@ -103,13 +103,14 @@ class Checker {
         // A picture that will look otherwise is said on its node, too.
         for (const advisor::Change& one : plan.changes)
             if (one.changes_composition)
-                checked_.marks.push_back({.node_id = one.node_id,
-                                          .class_type = class_of(one.node_id),
-                                          .type = "plimsoll_changed",
-                                          .message = "Changed to fit",
-                                          .details = fmt::format("{}: {}", one.what, one.reason),
-                                          .input = one.input,
-                                          .dependent_outputs = sinks_of(graph_)});
+                checked_.marks.push_back(
+                    {.node_id = one.node_id,
+                     .class_type = class_of(one.node_id),
+                     .type = "plimsoll_changed",
+                     .message = "Changed to fit",
+                     .details = fmt::format("{}: {}", one.what.message(), one.reason.message()),
+                     .input = one.input,
+                     .dependent_outputs = sinks_of(graph_)});
         return true;
     }
 

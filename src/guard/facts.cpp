@@ -58,6 +58,7 @@ std::string encode_facts(const Facts& facts) {
                                         {"digest", facts.digest},
                                         {"strict", facts.strict},
                                         {"mayChange", facts.may_change},
+                                        {"anyway", facts.anyway},
                                         {"stopLate", facts.stop_late},
                                         {"pins", array_of(facts.pins)},
                                         {"peakBytes", bytes_or_null(facts.peak)},
@@ -83,6 +84,7 @@ Facts decode_facts(std::string_view text) {
     facts.digest = text_at(*parsed, "digest");
     facts.strict = find_bool(*parsed, "strict").value_or(false);
     facts.may_change = find_bool(*parsed, "mayChange").value_or(false);
+    facts.anyway = find_bool(*parsed, "anyway").value_or(false);
     facts.stop_late = find_bool(*parsed, "stopLate").value_or(false);
     facts.pins = texts_at(*parsed, "pins");
     facts.peak = bytes_at(*parsed, "peakBytes");

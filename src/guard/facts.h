@@ -35,6 +35,7 @@ struct Facts {
     std::string digest;        // of the prompt: the same is answered from ComfyUI's cache
     bool strict = false;       // its place was asked for
     bool may_change = false;   // the policy allows another form
+    bool anyway = false;       // its user sends it whatever speaks against it
     bool stop_late = false;    // interrupted where it takes longer than MAX_DURATION_MIN
     std::vector<std::string> pins;
     std::optional<Bytes> peak;   // forecast; nullopt: not understood

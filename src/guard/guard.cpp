@@ -51,6 +51,8 @@ std::string_view held_state_name(HeldState state) {
             return "failed";
         case HeldState::Cancelled:
             return "cancelled";
+        case HeldState::Refused:
+            return "refused";
     }
     return "waiting";
 }
@@ -135,7 +137,7 @@ void Guard::announce() {
 
 advisor::Surroundings Guard::surroundings_of(const service::Place& place, std::string_view prompt) {
     memory::ModelFiles files;
-    std::vector<std::string> warnings;
+    Phrases warnings;
     if (const auto graph = workflow::parse_api_workflow(prompt)) {
         const std::lock_guard lock(models_mutex_);
         if (!models_ || models_->folders() != place.config.models_dirs.value)
@@ -259,14 +261,13 @@ PromptDecision Guard::decide(gateway::PromptCall& prompt) {
     if (call.unchecked)
         log::info("a prompt goes on without a forecast: {}", call.unchecked->message);
     if (call.checked.outcome == Outcome::Refused) {
-        const std::lock_guard lock(mutex_);
-        ++counts_.refused;
+        keep_refused(call);
         return Refusal{
             .status = 400,
             .type = "plimsoll_over_line",
             .message = "Does not fit under the load line",
             .details = fmt::format("{}; to run it anyway put {} into a node's title or "
-                                   "send {}: 1",
+                                   "send {}: 1, or let it go in Plimsoll's Monitor",
                                    call.checked.sentence, kRunAnywayMark, kRunAnywayHeader),
             .node_errors = gateway::encode_node_errors(call.checked.marks),
             .headers = headers_of(call.checked)};

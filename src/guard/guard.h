@@ -55,6 +55,9 @@ struct GuardOptions {
 };
 
 inline constexpr std::size_t kEndedMax = 200;  // chosen: older ones are in the history
+// Refused prompts that can still be sent: chosen, a page shows fewer; of their bodies, in memory.
+inline constexpr std::size_t kRefusedMax = 20;
+inline constexpr std::size_t kRefusedBytesMax = 64ULL << 20U;
 
 class Guard final : public gateway::PromptHook, public gateway::GatewayObserver {
   public:
@@ -118,6 +121,9 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     // Before another job, or to the end of its priority where `before` is empty.
     [[nodiscard]] Result<void> move(std::string_view prompt_id, std::string_view before);
     [[nodiscard]] Result<HeldView> set_priority(std::string_view prompt_id, std::int64_t priority);
+    // Its user takes the risk: one that was refused goes into the queue as it came, one that is
+    // held waits for nothing but its turn, which is the next. One that ComfyUI has stays as it is.
+    [[nodiscard]] Result<HeldView> run_anyway(std::string_view prompt_id);
     void pause();
     void resume();
     [[nodiscard]] bool is_paused() const;
@@ -184,6 +190,10 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void check(Call& call);
     [[nodiscard]] gateway::PromptDecision accept(Call& call);
     [[nodiscard]] Result<HeldEntry> entry_of(const Call& call) const;
+    // anyway.cpp: what was refused, and what its user sends all the same
+    void keep_refused(Call& call);
+    [[nodiscard]] Result<history::HeldJob> release_held(const std::string& id);
+    [[nodiscard]] Result<void> accept_refused(const std::string& id);
     [[nodiscard]] advisor::Forecaster forecaster(const service::Place& place,
                                                  std::string_view prompt,
                                                  const std::vector<SharedProgram>& past);
@@ -270,7 +280,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     HeldQueue queue_;
     std::set<std::string> accepting_;
     std::map<std::string, Flight> flights_;
-    std::deque<Ended> ended_;  // newest first
+    std::deque<Ended> ended_;        // newest first
+    std::deque<HeldEntry> refused_;  // newest first
     Walls walls_;
     std::int64_t next_number_ = 0;
     std::int64_t upstream_remaining_ = 0;

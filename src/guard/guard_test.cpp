@@ -641,6 +641,62 @@ TEST_F(Guarding, policies_change_warn_refuse_or_leave_alone) {
              {{std::string(kPolicyHeader), "enforce"}, {std::string(kRunAnywayHeader), "1"}})));
 }
 
+TEST_F(Guarding, what_was_refused_goes_when_its_user_says_so) {
+    const std::string large = prompt_text(2048, 2048, 4);
+    const net::Headers strict{{std::string(kPolicyHeader), "enforce"},
+                              {std::string(kPinHeader), "size,batch,vae"}};
+    ASSERT_TRUE(std::holds_alternative<Refusal>(post(large, "job-a", strict)));
+    ASSERT_EQ(guard_->list().size(), 1U);
+    const HeldView refused = guard_->list().front();
+    EXPECT_EQ(refused.state, HeldState::Refused);
+    EXPECT_TRUE(refused.may_run_anyway);
+    EXPECT_FALSE(refused.why.empty());
+    EXPECT_TRUE(store_.list_held().value().empty());
+    turn(3);
+    EXPECT_THAT(comfyui_.posted, IsEmpty());
+
+    const auto sent = guard_->run_anyway(refused.prompt_id);
+    ASSERT_TRUE(sent) << sent.error().message;
+    EXPECT_EQ(sent->state, HeldState::Waiting);
+    ASSERT_EQ(store_.list_held().value().size(), 1U);  // before it is sent
+    turn();
+    ASSERT_THAT(comfyui_.posted, ElementsAre(refused.prompt_id));
+    // As it came: no plan has touched it, nor its seed.
+    EXPECT_THAT(comfyui_.bodies.front(), HasSubstr("2048"));
+    EXPECT_THAT(comfyui_.bodies.front(), HasSubstr("12345678901234567890"));
+    comfyui_.finish(refused.prompt_id, JobState::Succeeded);
+    turn(2);
+    EXPECT_EQ(view(refused.prompt_id).state, HeldState::Done);
+    EXPECT_EQ(guard_->run_anyway(refused.prompt_id).error().code, Errc::InvalidInput);
+    EXPECT_EQ(guard_->run_anyway("nobody").error().code, Errc::NotFound);
+}
+
+TEST_F(Guarding, only_the_latest_refused_can_still_be_sent) {
+    const net::Headers strict{{std::string(kPolicyHeader), "enforce"},
+                              {std::string(kPinHeader), "size,batch,vae"}};
+    for (std::size_t i = 0; i < kRefusedMax + 3; ++i)
+        (void)post(prompt_text(2048, 2048, 4, i + 1), "", strict);
+    const std::vector<HeldView> all = guard_->list();
+    ASSERT_EQ(all.size(), kRefusedMax + 3);
+    EXPECT_EQ(std::ranges::count_if(all, &HeldView::may_run_anyway),
+              static_cast<std::ptrdiff_t>(kRefusedMax));
+    EXPECT_FALSE(all.back().may_run_anyway);  // the oldest
+    EXPECT_EQ(guard_->run_anyway(all.back().prompt_id).error().code, Errc::NotFound);
+}
+
+TEST_F(Guarding, what_is_held_goes_next_when_its_user_says_so_also_after_a_kill) {
+    guard_->pause();
+    for (const char* const id : {"job-a", "job-b"}) (void)post(prompt_text(512, 512), id);
+    EXPECT_TRUE(view("job-b").may_run_anyway);
+    ASSERT_TRUE(guard_->run_anyway("job-b"));
+    EXPECT_FALSE(view("job-b").may_run_anyway);
+    EXPECT_TRUE(view("job-a").may_run_anyway);
+    open();
+    guard_->pause();
+    turn(3);
+    EXPECT_THAT(comfyui_.posted, ElementsAre("job-b"));
+}
+
 TEST_F(Guarding, seeds_and_pins_never_change) {
     guard_->pause();
     (void)post(prompt_text(1536, 1536, 2), "job-a", {{std::string(kPinHeader), "size,steps"}});

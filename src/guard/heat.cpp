@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/heat.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -114,8 +116,7 @@ bool HeatWatch::add(const HeatSample& sample) {
         last_ms_ = sample.at_ms;
         warm_ = hot_ = critical_ = {};
         state_ = HeatState::Unknown;
-        why_ =
-            sample.temperature_c ? "the card tells no threshold" : "the card tells no temperature";
+        why_ = sample.temperature_c ? say<"heat.no_threshold">() : say<"heat.no_temperature">();
     } else {
         smooth(sample);
         const HeatState up = risen(sample, *marks);
@@ -123,8 +124,9 @@ bool HeatWatch::add(const HeatSample& sample) {
         const bool may_fall = rested && *smoothed_c_ <= marks->resume;
         // On the way down HOT and worse end only well below where they began.
         if (before < HeatState::Hot || up >= before || may_fall) state_ = up;
-        why_ = fmt::format("{:.0f} °C, hot from {:.0f} °C", *smoothed_c_, marks->hot);
-        if (sample.throttled.value_or(false)) why_ += ", the card slows itself down";
+        Phrases slowed;
+        if (sample.throttled.value_or(false)) slowed.push_back(say<"heat.slowed">());
+        why_ = say<"heat.state">(*smoothed_c_, marks->hot, std::move(slowed));
     }
     if (state_ != before) changed_ms_ = sample.at_ms;
     if (state_ < HeatState::Hot)

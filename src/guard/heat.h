@@ -6,6 +6,7 @@
 //
 // Enters through: samples with their time.   Leaves through: HeatState.   Threads: one at a time.
 #pragma once
+#include "base/phrase.h"
 #include "guard/turn.h"
 #include "telemetry/device.h"
 
@@ -42,7 +43,7 @@ class HeatWatch {
     // True when the state changed. Samples of an earlier time are passed over.
     bool add(const HeatSample& sample);
     [[nodiscard]] HeatState state() const { return state_; }
-    [[nodiscard]] std::string why() const { return why_; }  // for people
+    [[nodiscard]] Phrase why() const { return why_; }  // for people
     [[nodiscard]] std::optional<double> smoothed_c() const { return smoothed_c_; }
     // HOT or worse for longer than a fan needs.
     [[nodiscard]] bool is_stuck(std::int64_t now_ms) const;
@@ -65,7 +66,7 @@ class HeatWatch {
 
     std::optional<double> target_c_;
     HeatState state_ = HeatState::Unknown;
-    std::string why_;
+    Phrase why_;
     std::optional<double> smoothed_c_;
     std::int64_t last_ms_ = 0;
     std::int64_t changed_ms_ = 0;

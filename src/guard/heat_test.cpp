@@ -64,7 +64,7 @@ TEST_F(Heating, a_card_that_slows_itself_down_is_hot_at_once) {
     hold(80, 10);
     hold(80, 1, true);
     EXPECT_EQ(watch_.state(), HeatState::Hot);
-    EXPECT_TRUE(watch_.why().contains("slows itself down"));
+    EXPECT_TRUE(watch_.why().message().contains("slows itself down"));
 }
 
 TEST_F(Heating, what_is_not_told_never_blocks) {

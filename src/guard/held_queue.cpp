@@ -22,6 +22,7 @@ Candidate candidate_of(const HeldEntry& entry) {
     return {.priority = entry.kept.mark.priority,
             .model = facts.model,
             .strict = facts.strict,
+            .anyway = facts.anyway,
             .light = facts.seconds && *facts.seconds <= kLightSeconds,
             .need = facts.floor,
             .seconds =

@@ -2,6 +2,7 @@
 //
 // What the doors say of the guard: the prompts that it accepted, and how it stands. Plain values.
 #pragma once
+#include "base/phrase.h"
 #include "guard/facts.h"
 #include "guard/heat.h"
 #include "guard/policy.h"
@@ -17,7 +18,7 @@
 namespace plimsoll::guard {
 
 // How a prompt that was accepted stands, for the doors.
-enum class HeldState : std::uint8_t { Waiting, Sent, Running, Done, Failed, Cancelled };
+enum class HeldState : std::uint8_t { Waiting, Sent, Running, Done, Failed, Cancelled, Refused };
 [[nodiscard]] std::string_view held_state_name(HeldState state);
 struct HeldView {
     std::string prompt_id;
@@ -30,6 +31,8 @@ struct HeldView {
     WaitsFor waits_for = WaitsFor::Nothing;
     std::optional<double> start_seconds = std::nullopt;  // from now; nullopt: nobody knows
     std::string why = {};                                // why it did not end well
+    // Refused, or held back by heat, room, a pause: its user may send it all the same.
+    bool may_run_anyway = false;
 };
 struct GuardCounts {
     std::int64_t accepted = 0;
@@ -48,7 +51,7 @@ struct GuardView {
     Policy policy = Policy::Fit;
     bool paused = false;
     HeatState heat = HeatState::Unknown;
-    std::string heat_why;
+    Phrase heat_why;
     GuardCounts counts;
     std::vector<HeldView> jobs;  // with ComfyUI, waiting in order, ended
 };

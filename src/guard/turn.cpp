@@ -24,6 +24,7 @@ std::string_view waits_for_name(WaitsFor reason) {
 }
 
 WaitsFor hindrance_of(const Candidate& job, const Moment& moment) {
+    if (job.anyway) return WaitsFor::Nothing;
     if (moment.paused) return WaitsFor::Pause;
     if (job.not_before_ms > moment.now_ms) return WaitsFor::Retry;
     if (moment.heat == HeatGate::Nobody || (moment.heat == HeatGate::LightOnly && !job.light))
@@ -33,6 +34,8 @@ WaitsFor hindrance_of(const Candidate& job, const Moment& moment) {
 }
 
 std::optional<std::size_t> choose_next(std::span<Candidate> queue, const Moment& moment) {
+    for (std::size_t i = 0; i < queue.size(); ++i)
+        if (queue[i].anyway) return i;
     std::optional<std::size_t> first;
     std::optional<std::size_t> kin;  // of the loaded model
     for (std::size_t i = 0; i < queue.size(); ++i) {

@@ -27,6 +27,7 @@ struct Candidate {
     std::int64_t priority = 0;
     std::string_view model = {};  // guard::models_of
     bool strict = false;          // its place was asked for: it neither passes nor is passed
+    bool anyway = false;          // nothing holds it, and it goes first
     bool light = false;           // short and small: may run while the card is warm
     std::optional<Bytes> need =
         std::nullopt;  // what must be on the card; nullopt: unknown, never blocks

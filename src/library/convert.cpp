@@ -142,11 +142,11 @@ std::vector<Phase> to_public(const advisor::PricedForecast& forecast) {
                   .activations_bytes = phase.activations.count,
                   .forwards = phase.forwards,
                   .seconds = 0,
-                  .reasons = phase.reasons};
+                  .reasons = messages_of(phase.reasons)};
         if (i < forecast.seconds.phases.size()) {
             const timing::PhaseSeconds& seconds = forecast.seconds.phases[i];
             out.seconds = seconds.total;
-            out.reasons.insert(out.reasons.end(), seconds.reasons.begin(), seconds.reasons.end());
+            for (const Phrase& reason : seconds.reasons) out.reasons.push_back(reason.message());
         }
         phases.push_back(std::move(out));
     }
@@ -159,7 +159,7 @@ Forecast to_public(const service::ForecastAnswer& answer) {
     out.family = answer.family;
     if (answer.settings) out.settings = to_public(*answer.settings);
     out.where = answer.where;
-    out.warnings = answer.warnings;
+    out.warnings = messages_of(answer.warnings);
     return out;
 }
 
@@ -177,11 +177,11 @@ Plan to_public(const service::PlanAnswer& answer) {
         forecast->model = answer.model;
         forecast->where = answer.where;
     }
-    out.before.warnings = answer.warnings;
+    out.before.warnings = messages_of(answer.warnings);
     out.seconds_all = plan.seconds_all;
     out.run_anyway = plan.run_anyway;
     out.explanation = plan.explanation;
-    out.refused = plan.refused;
+    out.refused = messages_of(plan.refused);
     return out;
 }
 
@@ -192,7 +192,7 @@ Largest to_public(const service::LargestAnswer& answer) {
                                advisor::judge(answer.largest.forecast, answer.budget));
     out.forecast.model = answer.model;
     out.forecast.where = answer.where;
-    out.forecast.warnings = answer.warnings;
+    out.forecast.warnings = messages_of(answer.warnings);
     out.next_value_fails_because = answer.largest.next_value_fails_because;
     return out;
 }

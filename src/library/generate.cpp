@@ -82,7 +82,7 @@ Generation to_public(const service::Generation& inner) {
     out.plan = library::to_public(inner.plan);
     out.images = inner.images;
     for (const history::RunRecord& record : inner.runs) out.runs.push_back(to_public(record));
-    out.warnings = inner.warnings;
+    out.warnings = messages_of(inner.warnings);
     return out;
 }
 

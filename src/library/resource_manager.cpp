@@ -41,9 +41,9 @@ ResourceManager::~ResourceManager() = default;
 Result<ResourceManager> ResourceManager::create(const Options& options) {
     TRY_ASSIGN(library::Place place, library::find_place(options));
     auto parts = std::make_unique<Parts>(std::move(place));
-    parts->place_warnings = parts->place.config.warnings;
-    parts->place_warnings.insert(parts->place_warnings.end(), parts->place.site.warnings.begin(),
-                                 parts->place.site.warnings.end());
+    parts->place_warnings = messages_of(parts->place.config.warnings);
+    for (const Phrase& warning : parts->place.site.warnings)
+        parts->place_warnings.push_back(warning.message());
     return ResourceManager(std::move(parts));
 }
 
@@ -58,7 +58,7 @@ Result<Settings> ResourceManager::calculate_optimal_settings(int width, int heig
 Result<Safety> ResourceManager::is_settings_safe(const Settings& settings) const {
     TRY_ASSIGN(advisor::Safety safety,
                parts_->desk.manager().is_settings_safe(library::from_public(settings)));
-    return Safety{safety.safe, std::move(safety.reasons)};
+    return Safety{safety.safe, messages_of(safety.reasons)};
 }
 
 Result<Summary> ResourceManager::get_resource_summary(const Settings& settings) const {
@@ -72,10 +72,11 @@ Result<Summary> ResourceManager::get_resource_summary(const Settings& settings) 
         .quality = library::to_public(summary.quality),
         .verdict = library::to_public(service::verdict_at_line(summary.forecast, summary.judged)),
         .phases = library::to_public(summary.forecast),
-        .warnings = summary.warnings};
+        .warnings = messages_of(summary.warnings)};
     TRY_ASSIGN(const advisor::ModelProfile profile,
                advisor::find_profile(settings.model, inner.profiles()));
-    const std::vector<std::string>& of_file = parts_->desk.warnings_of(profile.checkpoint);
+    const std::vector<std::string> of_file =
+        messages_of(parts_->desk.warnings_of(profile.checkpoint));
     out.warnings.insert(out.warnings.end(), of_file.begin(), of_file.end());
     return out;
 }

@@ -3,6 +3,7 @@
 // Forecast: bytes over time, per phase, with reasons. Made by simulate_program (memory/simulate.h),
 // priced by `timing`, judged against the load line by `advisor`. Plain values.
 #pragma once
+#include "base/phrase.h"
 #include "base/units.h"
 #include "memory/compute_type.h"
 #include "memory/live_tensor.h"
@@ -63,7 +64,7 @@ struct PhaseBound {
     Bytes lower;                 // no less is on the card at once
     std::optional<Bytes> upper;  // all weights resident and the most that computing may take; empty
                                  // where the size of its input is not known
-    std::string reason;          // what the numbers are made of
+    Phrase reason;               // what the numbers are made of
 };
 
 // One phase: one node that touches the card. Allocated bytes; context and cached blocks are outside
@@ -99,8 +100,8 @@ struct Phase {
     std::string peak_module;  // site of the activation peak
     std::string peak_op;
     std::vector<LiveTensor> top_live;
-    std::vector<std::string> reasons;  // why resident, evicted, streamed: sentences for --explain
-    std::optional<PhaseBound> bound;   // of an unknown phase whose files were seen
+    Phrases reasons;                  // why resident, evicted, streamed: sentences for --explain
+    std::optional<PhaseBound> bound;  // of an unknown phase whose files were seen
 };
 
 struct Forecast {
@@ -117,9 +118,8 @@ struct Forecast {
     Bytes host;                 // most that any phase holds in the host's memory
     Bytes host_mapped;          // with the pages that the system may drop, most of any phase
     std::vector<Phase> phases;  // in execution order
-    std::vector<std::string>
-        unknown_nodes;  // "12 MyCustomNode": not understood, the verdict is widened
-    std::vector<std::string> warnings;
+    Phrases unknown_nodes;      // "12 MyCustomNode": not understood, the verdict is widened
+    Phrases warnings;
     // Where phases are unknown: what the job takes at least and at most, the known phases with it;
     // `upper` is empty where a phase has none.
     struct Bound {

@@ -4,6 +4,7 @@
 // step needs resolved. The graph is drawn, the program is executed; the two are never mixed. Plain
 // values.
 #pragma once
+#include "base/phrase.h"
 #include "base/units.h"
 #include "memory/compute_type.h"
 #include "memory/reference_method.h"
@@ -74,7 +75,7 @@ struct ProgramModel {
     std::vector<std::string> files;  // as the workflow names them: one, or several text encoders
     // Networks of the files; empty where a file is missing or holds none of this role.
     std::vector<std::shared_ptr<const BuiltFile>> built;
-    std::string why_unknown;                    // empty: known
+    Phrase why_unknown;                         // empty: known
     std::optional<ComputeType> forced_storage;  // UNETLoader's weight_dtype
     bool own_file = false;                      // a loader node of its own, not a checkpoint's
 
@@ -90,9 +91,9 @@ struct ProgramLora {
 // Index into Program::loras.
 using LoraIndex = int;
 
-// "; the tensors of birefnet.safetensors take 424 MiB" where its files were seen, else nothing:
-// what is known of a network that is not.
-[[nodiscard]] std::string weights_text(const ProgramModel& model);
+// `why` with what is known of a network that is not: "...; the tensors of birefnet.safetensors take
+// 424 MiB" where its files were seen.
+[[nodiscard]] Phrase with_weights(Phrase why, const ProgramModel& model);
 
 // A model as a node hands it on: the same weights, perhaps with patches. Equal patch ids are equal
 // patches.
@@ -190,7 +191,7 @@ struct SamplingPatches {
     bool attention_scores = false;  // those of the middle block are kept (self-attention guidance)
     bool skip_filter = false;       // Fourier filter of skips (FreeU)
     double merged_tokens = 0;       // share of tokens merged before self-attention (ToMe)
-    std::vector<std::string> notes = {};  // for people; NOLINT(readability-redundant-member-init)
+    Phrases notes = {};             // for people; NOLINT(readability-redundant-member-init)
 };
 
 struct SampleStep {
@@ -260,7 +261,7 @@ struct LatentUpscaleStep {
 
 struct CpuStep {};  // runs without the card
 struct UnknownStep {
-    std::string reason;
+    Phrase reason;
     std::vector<ModelIndex> models = {};  // that it runs; NOLINT(readability-redundant-member-init)
 };
 
@@ -270,7 +271,7 @@ struct Step {
     std::variant<CpuStep, LoadStep, TextEncodeStep, TextGenerateStep, ImageEncodeStep, SampleStep,
                  VaeStep, UpscaleStep, LatentUpscaleStep, LookStep, HearStep, UnknownStep>
         what;
-    std::vector<std::string> notes;  // for people: what was assumed
+    Phrases notes;  // for people: what was assumed
     // Equal for equal nodes with equal inputs, all the way up: what ComfyUI's cache goes by.
     std::uint64_t signature = 0;
 };
@@ -287,8 +288,8 @@ struct Program {
     std::vector<ProgramLora> loras;
     std::vector<Step> steps;  // in order of execution
     std::vector<HeldOutput> outputs;
-    std::vector<std::string> unknown_nodes;
-    std::vector<std::string> warnings;
+    Phrases unknown_nodes;
+    Phrases warnings;
 };
 
 }  // namespace plimsoll::memory

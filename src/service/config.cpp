@@ -2,6 +2,7 @@
 #include "service/config.h"
 
 #include "base/byte_source.h"
+#include "base/say.h"
 #include "base/text.h"
 
 #include <arpa/inet.h>
@@ -362,8 +363,8 @@ Result<std::map<std::string, Raw>> read_file_values(const std::filesystem::path&
         if (key == "profile" || key == "scorer") continue;
         const std::string source = fmt::format("{} in {}", key, path.string());
         if (std::ranges::find(known, key) == known.end()) {
-            config.warnings.push_back(fmt::format("{}: unknown key, did you mean {}?", source,
-                                                  nearest_names(key, known, 1).front()));
+            config.warnings.push_back(
+                say<"config.unknown_key">(source, nearest_names(key, known, 1).front()));
             continue;
         }
         const auto text = text_of(node);
@@ -392,9 +393,8 @@ Result<void> settle_port(Config& config) {
     if (!port_given || config.port.origin < config.server_url.origin) {
         config.port = port;
     } else if (config.port.value != port.value) {
-        config.warnings.push_back(fmt::format("{} says port {}, {} says {}: the latter is used",
-                                              config.server_url.source, port.value,
-                                              config.port.source, config.port.value));
+        config.warnings.push_back(say<"config.two_ports">(config.server_url.source, port.value,
+                                                          config.port.source, config.port.value));
     }
     return {};
 }

@@ -11,6 +11,7 @@
 // Enters through: ConfigInputs, a TOML file.   Leaves through: Config.   Threads: no shared state.
 #pragma once
 #include "base/error.h"
+#include "base/phrase.h"
 #include "base/units.h"
 
 #include <filesystem>
@@ -72,7 +73,7 @@ struct Config {
     Setting<int> pictures_days{0};  // PLIMSOLL_PICTURES_DAYS; files in output_dir
 
     std::optional<std::filesystem::path> file;  // the plimsoll.toml that was read
-    std::vector<std::string> warnings;          // unknown keys, a port given twice
+    Phrases warnings;                           // unknown keys, a port given twice
 
     // http://host:port, without a path.
     [[nodiscard]] std::string base_url() const;

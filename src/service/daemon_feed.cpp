@@ -14,7 +14,38 @@ constexpr net::Patience kPatience{.connect = std::chrono::milliseconds(1500),
                                   .whole = std::chrono::milliseconds(5000),
                                   .body_bytes_max = 8ULL << 20U};
 
+std::string authorization_of(const std::string& token) {
+    return token.empty() ? "" : "Bearer " + token;
+}
+
+Errc code_of(int status) {
+    if (status == 404) return Errc::NotFound;
+    return status >= 400 && status < 500 ? Errc::InvalidInput : Errc::Unavailable;
+}
+
+Result<json::value> ask(const net::Endpoint& endpoint, const net::HttpCall& call) {
+    TRY_ASSIGN(const net::HttpReply reply, net::call_http(endpoint, call, kPatience));
+    TRY_ASSIGN(json::value answer, parse_json(reply.body));
+    if (reply.status == 200) return answer;
+    const json::value* const error = find(answer, "error");
+    const auto said = error == nullptr ? std::nullopt : find_string(*error, "message");
+    return fail(code_of(reply.status),
+                fmt::format("{} answers {}: {}", endpoint.text(), reply.status,
+                            said.value_or("without a reason")));
+}
+
 }  // namespace
+
+Result<json::value> ask_daemon(const std::string& url, const std::string& token,
+                               const std::string& method, const std::string& target) {
+    TRY_ASSIGN(const net::Endpoint endpoint, net::parse_endpoint(url));
+    return ask(endpoint,
+               {.method = method, .target = target, .authorization = authorization_of(token)});
+}
+
+std::string run_anyway_target(std::string_view prompt_id) {
+    return fmt::format("/api/gateway/jobs/{}/run-anyway", net::encode_component(prompt_id));
+}
 
 std::string visit_url(const ListenAddress& listen, int port) {
     const std::string address = listen.address == "0.0.0.0" ? "127.0.0.1"
@@ -27,20 +58,11 @@ Result<std::unique_ptr<DaemonFeed>> HttpDaemonFeed::create(const std::string& ur
                                                            const std::string& token) {
     TRY_ASSIGN(net::Endpoint endpoint, net::parse_endpoint(url));
     return std::unique_ptr<DaemonFeed>(
-        new HttpDaemonFeed(std::move(endpoint), token.empty() ? "" : "Bearer " + token));
+        new HttpDaemonFeed(std::move(endpoint), authorization_of(token)));
 }
 
 Result<json::value> HttpDaemonFeed::get(const std::string& target) {
-    TRY_ASSIGN(
-        const net::HttpReply reply,
-        net::call_http(endpoint_, {.target = target, .authorization = authorization_}, kPatience));
-    TRY_ASSIGN(json::value answer, parse_json(reply.body));
-    if (reply.status == 200) return answer;
-    const json::value* const error = find(answer, "error");
-    const auto said = error == nullptr ? std::nullopt : find_string(*error, "message");
-    return fail(reply.status == 401 || reply.status == 403 ? Errc::InvalidInput : Errc::Unavailable,
-                fmt::format("{} answers {}: {}", endpoint_.text(), reply.status,
-                            said.value_or("without a reason")));
+    return ask(endpoint_, {.target = target, .authorization = authorization_});
 }
 
 // What the stream does not repeat: the daemon itself, and the jobs that ended.

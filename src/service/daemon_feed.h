@@ -16,11 +16,20 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace plimsoll::service {
 
 // Where a browser visits a daemon that listens there: an address that stands for all is none.
 [[nodiscard]] std::string visit_url(const ListenAddress& listen, int port);
+
+// One question to a running daemon, and the JSON of its answer. Unavailable where nobody answers;
+// InvalidInput and NotFound as the daemon says it.
+[[nodiscard]] Result<json::value> ask_daemon(const std::string& url, const std::string& token,
+                                             const std::string& method, const std::string& target);
+
+// Of a prompt that came through its gateway: "/api/gateway/jobs/<id>/run-anyway".
+[[nodiscard]] std::string run_anyway_target(std::string_view prompt_id);
 
 struct DaemonEvent {
     std::string type;  // those of /api/events, and "health" and "jobs" at each beginning

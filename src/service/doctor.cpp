@@ -2,6 +2,7 @@
 #include "service/doctor.h"
 
 #include "base/byte_source.h"
+#include "base/say.h"
 #include "base/text.h"
 #include "history/renewing_store.h"
 #include "history/sqlite_store.h"
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <utility>
 
@@ -45,48 +47,44 @@ class Doctor {
     }
 
   private:
-    void good(std::string area, std::string text) {
+    void good(std::string area, Phrase text) {
         checkup_.findings.push_back({std::move(area), Health::Good, std::move(text), {}});
     }
-    void notice(std::string area, std::string text, std::string advice) {
+    void notice(std::string area, Phrase text, Phrase advice) {
         checkup_.findings.push_back(
             {std::move(area), Health::Notice, std::move(text), std::move(advice)});
     }
-    void problem(std::string area, std::string text, std::string advice) {
+    void problem(std::string area, Phrase text, Phrase advice) {
         checkup_.findings.push_back(
             {std::move(area), Health::Problem, std::move(text), std::move(advice)});
     }
 
     void look_at_configuration() {
-        good("configuration",
-             config_.file ? fmt::format("{} is used", config_.file->string())
-                          : "no plimsoll.toml, built-in values and the environment are used");
-        for (const std::string& warning : config_.warnings)
-            notice("configuration", warning, "correct it in plimsoll.toml or the environment");
+        good("configuration", config_.file ? say<"doctor.config_file">(config_.file->string())
+                                           : say<"doctor.no_config_file">());
+        for (const Phrase& warning : config_.warnings)
+            notice("configuration", warning, say<"do.correct_value">());
         if (const auto profiles = read_profiles(config_); !profiles)
-            problem("configuration", profiles.error().message, "correct the profile");
+            problem("configuration", profiles.error().message, say<"do.correct_profile">());
         if (const auto budget = budget_of(config_))
             good("configuration",
-                 fmt::format("load line {}: {} MiB ({}) less {:.0f} % ({})",
-                             to_text(budget->load_line), config_.max_vram_mb.value,
-                             config_.max_vram_mb.source, config_.safety_margin.value * 100,
-                             config_.safety_margin.source));
+                 say<"doctor.line">(budget->load_line, config_.max_vram_mb.value,
+                                    config_.max_vram_mb.source, config_.safety_margin.value,
+                                    config_.safety_margin.source));
     }
 
     void look_at_comfyui() {
         const auto stats = upstream_.read_stats();
         if (!stats) {
-            problem("ComfyUI", stats.error().message,
-                    fmt::format("start ComfyUI, or name its address: COMFYUI_SERVER_URL ({}) and "
-                                "COMFYUI_PORT ({})",
-                                config_.server_url.source, config_.port.source));
+            problem("ComfyUI", say<"doctor.comfyui_silent">(stats.error().message),
+                    say<"do.start_comfyui">(config_.server_url.source, config_.port.source));
             return;
         }
         checkup_.comfyui_answers = true;
-        good("ComfyUI",
-             fmt::format("{} answers: version {}, PyTorch {}", upstream_.address(),
-                         stats->comfyui_version.empty() ? "unknown" : stats->comfyui_version,
-                         stats->pytorch_version.empty() ? "unknown" : stats->pytorch_version));
+        good("ComfyUI", say<"doctor.comfyui">(
+                            upstream_.address(),
+                            stats->comfyui_version.empty() ? "unknown" : stats->comfyui_version,
+                            stats->pytorch_version.empty() ? "unknown" : stats->pytorch_version));
         look_at_socket();
         look_at_version(stats->comfyui_version);
         look_at_flags(stats->argv);
@@ -100,104 +98,85 @@ class Doctor {
         if (socket)
             (*socket)->close();
         else
-            notice("ComfyUI",
-                   fmt::format("its WebSocket cannot be opened: {}", socket.error().message),
-                   "jobs are followed by asking once a second; a proxy in between must let "
-                   "WebSockets through");
+            notice("ComfyUI", say<"doctor.no_socket">(socket.error().message),
+                   say<"do.let_sockets">());
     }
 
     void look_at_version(const std::string& text) {
         const auto version = memory::parse_comfy_version(text);
         if (!version)
-            notice("ComfyUI", fmt::format("its version '{}' is not understood", text),
-                   "forecasts take it for 0.3.64; update ComfyUI if it is older");
+            notice("ComfyUI", say<"doctor.version_odd">(text), say<"do.version_odd">());
         else if (*version < kOldestVersion)
-            notice("ComfyUI", fmt::format("version {} is older than 0.3.64", text),
-                   "update ComfyUI: its loader may decide otherwise than forecast");
+            notice("ComfyUI", say<"doctor.version_old">(text), say<"do.version_old">());
     }
 
     void look_at_flags(const std::vector<std::string>& argv) {
         const auto flags = memory::parse_launch_flags(argv);
         if (!flags) {
-            problem("flags", flags.error().message, "correct ComfyUI's command line");
+            problem("flags", flags.error().message, say<"do.correct_flags">());
             return;
         }
         for (const std::string& flag : flags->dead)
-            notice("flags", fmt::format("{} has no effect", flag), "leave it away");
+            notice("flags", say<"doctor.dead_flag">(flag), say<"do.leave_away">());
         for (const std::string& pair : flags->contradictions)
-            problem("flags", pair, "keep one of them");
+            problem("flags", pair, say<"do.keep_one">());
         if (flags->dead.empty() && flags->contradictions.empty())
-            good("flags", argv.size() > 1
-                              ? fmt::format("{}", fmt::join(argv.begin() + 1, argv.end(), " "))
-                              : "none");
+            good("flags", argv.size() > 1 ? Phrase(fmt::format(
+                                                "{}", fmt::join(argv.begin() + 1, argv.end(), " ")))
+                                          : say<"doctor.no_flags">());
     }
 
     void look_at_card(const ServerStats& stats) {
         const auto site = site_of_stats(config_, {}, stats, upstream_.address());
         if (!site) {
-            problem("card", site.error().message, "see ComfyUI's own log");
+            problem("card", site.error().message, say<"do.see_log">());
             return;
         }
         const DeviceStats& device = stats.devices.front();
         if (device.type == "cpu") {
-            notice("card", "ComfyUI runs on the CPU (--cpu, or it found no card)",
-                   "times are those of the CPU; check the driver if there is a card");
+            notice("card", say<"doctor.on_cpu">(), say<"do.on_cpu">());
             return;
         }
         const auto known = timing::find_card(device.name, device.vram_total);
         if (known)
-            good("card",
-                 fmt::format("{}: {} in all, {} free, {} taken by other programs", (*known)->key,
-                             to_text(device.vram_total), to_text(device.vram_free),
-                             to_text(site->device.used_by_others)));
+            good("card", say<"doctor.card">((*known)->key, device.vram_total, device.vram_free,
+                                            site->device.used_by_others));
         else
-            notice("card", fmt::format("{} is not in the catalogue", device.name),
-                   "memory forecasts hold, times are those of another card");
+            notice("card", say<"doctor.card_unknown">(device.name), say<"do.card_unknown">());
         const auto budget = budget_of(config_);
         const Bytes usable = device.vram_total - site->device.used_by_others;
         if (budget && budget->load_line > usable)
-            notice("card",
-                   fmt::format("the load line of {} is above what the card can give ({})",
-                               to_text(budget->load_line), to_text(usable)),
-                   fmt::format("set MAX_VRAM_MB to {:.0f} or less", usable.mib()));
+            notice("card", say<"doctor.line_too_high">(budget->load_line, usable),
+                   say<"do.lower_line">(std::llround(usable.mib())));
     }
 
     void look_at_checkpoints() {
         const auto names = upstream_.list_models("checkpoints");
         if (!names) {
-            notice(
-                "models",
-                fmt::format("ComfyUI's checkpoints could not be listed: {}", names.error().message),
-                "see ComfyUI's log");
+            notice("models", say<"doctor.models_unlisted">(names.error().message),
+                   say<"do.see_log">());
             return;
         }
         if (names->empty()) {
-            problem("models", "ComfyUI has no checkpoint",
-                    "put one into its folder models/checkpoints");
+            problem("models", say<"doctor.no_checkpoint">(), say<"do.put_checkpoint">());
             return;
         }
-        good("models", fmt::format("ComfyUI lists {} checkpoint{}", names->size(),
-                                   names->size() == 1 ? "" : "s"));
+        good("models", say<"doctor.checkpoints">(names->size()));
         const auto profiles = read_profiles(config_);
         if (!profiles) return;
         for (const advisor::ModelProfile& profile : profiles->all)
             if (const auto found = name_on_server(upstream_, profile.checkpoint); !found)
-                notice(
-                    "models",
-                    fmt::format("profile {}: ComfyUI lacks {}", profile.name, profile.checkpoint),
-                    "download it, or name another checkpoint in a [[profile]] of plimsoll.toml");
+                notice("models", say<"doctor.profile_lacks">(profile.name, profile.checkpoint),
+                       say<"do.name_checkpoint">());
     }
 
     void look_at_driver() {
         const auto devices = devices_.list();
         if (!devices) {
-            problem("driver", devices.error().message,
-                    "install or repair the driver: until then nothing here tells heat and power");
+            problem("driver", devices.error().message, say<"do.repair_driver">());
             return;
         }
-        if (devices->empty())
-            notice("driver", "no graphics driver on this machine",
-                   "none is needed where ComfyUI runs elsewhere");
+        if (devices->empty()) notice("driver", say<"doctor.no_driver">(), say<"do.no_driver">());
         for (const telemetry::Device& device : *devices) look_at_device(device);
     }
 
@@ -209,26 +188,23 @@ class Doctor {
         if (!sample || sample->state == DeviceState::Sick) {
             problem(
                 "driver",
-                fmt::format("{}: {}", device.name, sample ? sample->why : sample.error().message),
-                "save your work and restart the machine; if it comes back, look for dust, heat "
-                "and the power supply");
+                say<"doctor.card_sick">(device.name, sample ? sample->why : sample.error().message),
+                say<"do.card_sick">());
             return;
         }
         if (sample->state == DeviceState::Asleep) {
-            good("driver",
-                 fmt::format("{} ({}) is asleep and was not woken", device.name, device.driver));
+            good("driver", say<"doctor.card_asleep">(device.name, device.driver));
             return;
         }
-        const auto celsius = [](const char* words, const std::optional<double>& value) {
-            return value ? fmt::format(", {}{:.0f} °C", words, *value) : std::string();
-        };
-        good("driver", fmt::format("{} ({}){}{}{}", device.name, device.driver,
-                                   celsius("", sample->temperature_c),
-                                   celsius("clocks fall from ", device.limits.max_operating_c),
-                                   celsius("throttles at ", device.limits.slowdown_c)));
+        Phrases heat;
+        if (sample->temperature_c) heat.push_back(say<"heat.now">(*sample->temperature_c));
+        if (const auto& limit = device.limits.max_operating_c)
+            heat.push_back(say<"heat.clocks_fall">(*limit));
+        if (const auto& limit = device.limits.slowdown_c)
+            heat.push_back(say<"heat.throttles">(*limit));
+        good("driver", say<"doctor.driver">(device.name, device.driver, std::move(heat)));
         if (sample->throttled_by_heat == true)
-            notice("driver", fmt::format("{} is slowed down by heat", device.name),
-                   "clean the fans, give it air, or lower its power limit");
+            notice("driver", say<"doctor.card_hot">(device.name), say<"do.cool">());
         look_at_holders(device);
     }
 
@@ -240,26 +216,23 @@ class Doctor {
             const bool comfyui = holder.name.starts_with("python");
             if (!holder.bytes || *holder.bytes < kHeldNotice || comfyui) continue;
             notice("driver",
-                   fmt::format("{} (process {}) holds {} of {}", holder.name, holder.pid,
-                               to_text(*holder.bytes), device.name),
-                   "close it while you generate, if you can");
+                   say<"doctor.holder">(holder.name, holder.pid, *holder.bytes, device.name),
+                   say<"do.close_program">());
         }
     }
 
     void look_at_models() {
         if (config_.models_dirs.value.empty()) {
-            notice("models", "no model folder is named",
-                   "set models_dir in plimsoll.toml to ComfyUI's models folder: forecasts then "
-                   "read the files themselves");
+            notice("models", say<"doctor.no_models_dir">(), say<"do.set_models_dir">());
             return;
         }
         for (const auto& folder : config_.models_dirs.value) {
             std::error_code error;
             if (std::filesystem::is_directory(folder, error))
-                good("models", fmt::format("{} is read for model files", folder.string()));
+                good("models", say<"doctor.models_dir">(folder.string()));
             else
-                problem("models", fmt::format("{} is not a folder", folder.string()),
-                        fmt::format("correct models_dir ({})", config_.models_dirs.source));
+                problem("models", say<"doctor.no_folder">(folder.string()),
+                        say<"do.correct_models_dir">(config_.models_dirs.source));
         }
     }
 
@@ -271,23 +244,23 @@ class Doctor {
                folder != folder.parent_path())
             folder = folder.parent_path();
         if (::access(folder.c_str(), W_OK) != 0) {
-            problem("disk", fmt::format("{} {} cannot be written", name, shown),
-                    name == "home" ? "set PLIMSOLL_HOME to a folder that you may write to"
-                                   : "set output_dir");
+            problem("disk", say<"doctor.unwritable">(name, shown),
+                    name == "home" ? say<"do.set_home">() : say<"do.set_output_dir">());
             return;
         }
         const auto space = std::filesystem::space(folder, error);
         if (error) {
-            notice("disk", fmt::format("{} {}: {}", name, shown, error.message()),
-                   "check the path");
+            notice("disk", say<"doctor.disk_odd">(name, shown, error.message()),
+                   say<"do.check_path">());
             return;
         }
-        const double gib = Bytes(static_cast<std::int64_t>(space.available)).gib();
-        const std::string text = fmt::format("{} {}: {:.1f} GiB free", name, shown, gib);
+        const Bytes free(static_cast<std::int64_t>(space.available));
+        const double gib = free.gib();
+        const Phrase text = say<"doctor.disk">(name, shown, free);
         if (gib < kFreeGibProblem)
-            problem("disk", text, "free some space: pictures and history could not be saved");
+            problem("disk", text, say<"do.free_now">());
         else if (gib < kFreeGibNotice)
-            notice("disk", text, "free some space soon");
+            notice("disk", text, say<"do.free_soon">());
         else
             good("disk", text);
     }
@@ -295,7 +268,7 @@ class Doctor {
     void look_at_history() {
         const auto store = history::SqliteStore::create(config_.history_file());
         if (!store) {
-            problem("history", store.error().message, "runs are not recorded until then");
+            problem("history", store.error().message, say<"do.history">());
             return;
         }
         // Chosen: read within a second. plimsoll history check reads any.
@@ -307,16 +280,12 @@ class Doctor {
         const auto runs =
             sound ? (*store)->count_runs({}) : Result<std::int64_t>(std::unexpected(sound.error()));
         if (runs)
-            good("history", fmt::format("{}: {} run{}", config_.history_file().string(), *runs,
-                                        *runs == 1 ? "" : "s"));
+            good("history", say<"doctor.history">(config_.history_file().string(), *runs));
         else
-            problem("history", runs.error().message, "runs are not recorded until then");
+            problem("history", runs.error().message, say<"do.history">());
         for (const auto& damaged : history::damaged_files(config_.history_file()))
-            notice("history",
-                   fmt::format("{}: a damaged history file was moved here", damaged.string()),
-                   fmt::format("plimsoll history restore '{}' takes in what can be read; delete it "
-                               "when nothing is missing",
-                               damaged.string()));
+            notice("history", say<"doctor.damaged">(damaged.string()),
+                   say<"do.restore">(damaged.string()));
     }
 
     const Config& config_;

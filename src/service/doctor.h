@@ -5,6 +5,7 @@
 // Enters through: Config, Upstream, DeviceSource, files.   Leaves through: Checkup.   Threads: no
 // shared state.
 #pragma once
+#include "base/phrase.h"
 #include "service/comfyui/upstream.h"
 #include "service/config.h"
 #include "service/profiles.h"
@@ -23,8 +24,8 @@ struct Finding {
     std::string
         area;  // "ComfyUI", "flags", "card", "driver", "models", "disk", "configuration", "history"
     Health health = Health::Good;
-    std::string text;    // what was found
-    std::string advice;  // what to do; empty when good
+    Phrase text;    // what was found
+    Phrase advice;  // what to do; empty when good
 };
 
 struct Checkup {

@@ -76,7 +76,8 @@ TEST_F(DoctorTest, what_is_not_good_has_advice) {
     std::ofstream(folder_ / "history.db") << "not a database, whatever its name";
     const Checkup checkup = look();
     for (const Finding& one : checkup.findings)
-        EXPECT_EQ(one.advice.empty(), one.health == Health::Good) << one.area << ": " << one.text;
+        EXPECT_EQ(one.advice.empty(), one.health == Health::Good)
+            << one.area << ": " << one.text.message();
     EXPECT_THAT(checkup.findings,
                 Contains(finding("ComfyUI", Health::Notice, "older than 0.3.64")));
     EXPECT_THAT(checkup.findings, Contains(finding("ComfyUI", Health::Notice, "WebSocket")));

@@ -8,10 +8,9 @@ namespace plimsoll::service {
 
 namespace {
 
-std::vector<std::string> joined(const std::vector<std::string>& first,
-                                const std::vector<std::string>& second) {
-    std::vector<std::string> all = first;
-    for (const std::string& one : second)
+Phrases joined(const Phrases& first, const Phrases& second) {
+    Phrases all = first;
+    for (const Phrase& one : second)
         if (std::ranges::find(all, one) == all.end()) all.push_back(one);
     return all;
 }

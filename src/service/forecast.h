@@ -9,6 +9,7 @@
 #include "advisor/largest.h"
 #include "advisor/plan.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "service/job.h"
 #include "service/site.h"
 
@@ -33,7 +34,7 @@ struct ForecastAnswer {
     std::string family;
     std::optional<advisor::Settings> settings;
     std::string where;
-    std::vector<std::string> warnings;  // of job, site and forecast
+    Phrases warnings;  // of job, site and forecast
 };
 [[nodiscard]] Result<ForecastAnswer> forecast_job(const Job& job, const Site& site,
                                                   const advisor::Budget& budget);
@@ -55,7 +56,7 @@ struct PlanAnswer {
     memory::Verdict verdict_after = memory::Verdict::Unknown;
     std::string model;
     std::string where;
-    std::vector<std::string> warnings;
+    Phrases warnings;
 };
 [[nodiscard]] Result<PlanAnswer> plan_job(const Job& job, const Site& site,
                                           const advisor::Budget& budget, const PlanWishes& wishes);
@@ -70,7 +71,7 @@ struct LargestAnswer {
     memory::Verdict verdict = memory::Verdict::Unknown;
     std::string model;
     std::string where;
-    std::vector<std::string> warnings;
+    Phrases warnings;
 };
 [[nodiscard]] Result<LargestAnswer> largest_job(const Job& job, const Site& site,
                                                 const advisor::Budget& budget, advisor::Knob knob);

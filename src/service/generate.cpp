@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/generate.h"
 
+#include "base/say.h"
 #include "service/comfyui/checkpoints.h"
 #include "service/ends.h"
 #include "service/launch.h"
@@ -137,7 +138,7 @@ class Generator {
         });
         if (!to_free) return {};
         if (const auto freed = upstream_->free_models(); !freed)
-            warn(fmt::format("other models could not be freed: {}", freed.error().message));
+            warn(say<"note.not_freed">(freed.error().message));
         return {};
     }
 
@@ -239,8 +240,7 @@ class Generator {
                                : Result<std::filesystem::path>(std::unexpected(bytes.error()));
             if (!saved) {
                 generation_.images_left.push_back(image.filename);
-                warn(fmt::format("{} is not saved here but is still in ComfyUI's output folder: {}",
-                                 image.filename, saved.error().message));
+                warn(say<"note.not_saved">(image.filename, saved.error().message));
                 continue;
             }
             record.images.push_back(saved->string());
@@ -255,12 +255,12 @@ class Generator {
         }
         const auto kept = parts_.store->record_run(record);
         generation_.recorded = generation_.recorded && kept.has_value();
-        if (!kept) warn(fmt::format("the run is not in the history: {}", kept.error().message));
+        if (!kept) warn(say<"note.not_recorded">(kept.error().message));
     }
 
-    void warn(std::string text) {
-        if (std::ranges::find(generation_.warnings, text) == generation_.warnings.end())
-            generation_.warnings.push_back(std::move(text));
+    void warn(Phrase phrase) {
+        if (std::ranges::find(generation_.warnings, phrase) == generation_.warnings.end())
+            generation_.warnings.push_back(std::move(phrase));
     }
 
     Job job_;

@@ -8,6 +8,7 @@
 #pragma once
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "base/random.h"
 #include "history/store.h"
 #include "service/comfyui/follow.h"
@@ -74,14 +75,14 @@ enum class GenerateEnd : std::uint8_t {
 
 struct Generation {
     GenerateEnd end = GenerateEnd::Done;
-    std::string why;  // empty when done
+    Phrase why;  // empty when done
     PlanAnswer plan;
     std::vector<history::RunRecord>
         runs;  // as recorded: forecast beside observed. One for each workflow that was submitted
     bool recorded = true;                       // all of `runs` are in the history
     std::vector<std::filesystem::path> images;  // as saved
     std::vector<std::string> images_left;       // made, but only in ComfyUI's own output folder
-    std::vector<std::string> warnings;
+    Phrases warnings;
 };
 
 // Errors: Unavailable (ComfyUI cannot be reached, with nothing submitted), NotFound (it lacks the

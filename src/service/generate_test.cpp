@@ -204,7 +204,7 @@ TEST_F(GenerateTest, what_a_plan_changes_is_recorded_as_it_ran) {
     config_.max_duration_min.value = 1000;
     options_.pins = {"size", "width", "height"};
     const Generation generation = run(job(1024, 1024, 16)).value();
-    ASSERT_EQ(generation.end, GenerateEnd::Done) << generation.why;
+    ASSERT_EQ(generation.end, GenerateEnd::Done) << generation.why.message();
     ASSERT_GT(generation.runs.size(), 1U);
     int pictures = 0;
     for (const auto& one : generation.runs) pictures += one.settings.batch;
@@ -239,7 +239,7 @@ TEST_F(GenerateTest, a_picture_that_cannot_be_fetched_is_told_and_the_run_is_kep
     const Generation generation = run(job(1024, 1024, 1)).value();
     EXPECT_EQ(generation.end, GenerateEnd::Done);
     EXPECT_THAT(generation.images_left, ElementsAre("p.png"));
-    EXPECT_THAT(fmt::format("{}", fmt::join(generation.warnings, "\n")),
+    EXPECT_THAT(fmt::format("{}", fmt::join(messages_of(generation.warnings), "\n")),
                 HasSubstr("still in ComfyUI's output folder"));
     EXPECT_EQ(store_.list_runs({}, {})->runs[0].outcome, history::Outcome::Done);
 }
@@ -253,7 +253,7 @@ TEST_F(GenerateTest, a_history_that_fails_at_any_call_costs_no_picture) {
         EXPECT_EQ(generation.end, GenerateEnd::Done);
         EXPECT_THAT(generation.images, SizeIs(1));
         store_.fail_at(-1);
-        const std::string warnings = fmt::format("{}", fmt::join(generation.warnings, "\n"));
+        const std::string warnings = fmt::format("{}", fmt::join(messages_of(generation.warnings), "\n"));
         if (call == 0) {  // what the lab measured
             EXPECT_TRUE(generation.recorded);
             EXPECT_THAT(warnings, HasSubstr("priced by priors"));

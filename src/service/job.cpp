@@ -2,6 +2,7 @@
 #include "service/job.h"
 
 #include "advisor/text_to_image.h"
+#include "base/say.h"
 #include "service/conversion.h"
 #include "workflow/convert/ui_workflow.h"
 #include "workflow/parse.h"
@@ -135,10 +136,7 @@ Result<Job> job_of_model(const JobRequest& request, const Profiles& profiles,
     TRY_ASSIGN(SharedContents contents, catalogue_contents(family));
     TRY_ASSIGN(Job job, job_of_settings(request, profile, std::move(contents)));
     job.from_catalogue = true;
-    job.warnings.push_back(
-        fmt::format("{}: the file is not in a model folder of this machine (models_dir), forecast "
-                    "as {} in fp16",
-                    profile.checkpoint, family));
+    job.warnings.push_back(say<"note.catalogue">(profile.checkpoint, family));
     return job;
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 #include "advisor/settings.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "memory/input_media.h"
 #include "service/comfyui/upstream.h"
 #include "service/models.h"
@@ -58,7 +59,7 @@ struct Job {
     std::string checkpoint;       // the first checkpoint that the workflow names
     std::string family;           // "sdxl", "unknown"
     bool from_catalogue = false;  // no file was read for the checkpoint
-    std::vector<std::string> warnings;
+    Phrases warnings;
 };
 
 // InvalidInput names the value and its range; NotFound lists the nearest names. `comfyui` is asked

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/job_queue.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -106,9 +108,7 @@ void JobQueue::restore(
             continue;
         }
         end_in_queue(entry, job.started ? QueueState::Lost : QueueState::Failed,
-                     job.started ? "Plimsoll stopped without warning while it ran: its picture, if "
-                                   "it was drawn, is in ComfyUI's own output folder"
-                                 : order.error().message);
+                     job.started ? say<"end.cut_off">() : Phrase(order.error().message));
     }
 }
 
@@ -200,7 +200,7 @@ Result<QueuedJob> JobQueue::cancel(std::string_view job_id) {
         waited = std::erase(waiting_, entry) > 0;
         number_waiting();
     }
-    if (waited) end_in_queue(entry, QueueState::Cancelled, "cancelled before it ran");
+    if (waited) end_in_queue(entry, QueueState::Cancelled, say<"end.cancelled_early">());
     const std::lock_guard lock(mutex_);
     return entry->view;
 }
@@ -308,7 +308,7 @@ void JobQueue::take_plan(const Shared& entry, const PlanAnswer& answer) {
         entry->view.forecast_peak = forecast.memory.peak;
         entry->view.progress = 0;
         entry->view.seconds_left = anyway ? forecast.seconds.total : answer.plan.seconds_all;
-        for (const std::string& warning : answer.warnings)
+        for (const Phrase& warning : answer.warnings)
             if (std::ranges::find(entry->view.warnings, warning) == entry->view.warnings.end())
                 entry->view.warnings.push_back(warning);
         now = entry->view;
@@ -354,14 +354,13 @@ void JobQueue::take_progress(const Shared& entry, const GenerateProgress& now) {
     if (over && callbacks_.on_warning)
         callbacks_.on_warning(
             "over_line", entry->view.job_id,
-            fmt::format("{} allocated, the load line is at {}",
-                        to_text(*now.job.node_allocated_peak), to_text(now.load_line)));
+            say<"warning.over_line">(*now.job.node_allocated_peak, now.load_line));
     tell(entry);
 }
 
 void JobQueue::take_end(const Shared& entry, Result<Generation> generation) {
     QueueState state = QueueState::Failed;
-    std::string why;
+    Phrase why;
     bool kept = false;
     {
         const std::lock_guard lock(mutex_);
@@ -375,7 +374,7 @@ void JobQueue::take_end(const Shared& entry, Result<Generation> generation) {
                 if (run.observed_peak)
                     view.observed_peak =
                         std::max(view.observed_peak.value_or(Bytes(0)), *run.observed_peak);
-            for (const std::string& warning : generation->warnings)
+            for (const Phrase& warning : generation->warnings)
                 if (std::ranges::find(view.warnings, warning) == view.warnings.end())
                     view.warnings.push_back(warning);
         } else {
@@ -396,7 +395,7 @@ void JobQueue::take_end(const Shared& entry, Result<Generation> generation) {
     end_in_queue(entry, state, std::move(why));
 }
 
-void JobQueue::end_in_queue(const Shared& entry, QueueState state, std::string why) {
+void JobQueue::end_in_queue(const Shared& entry, QueueState state, Phrase why) {
     drop(entry->view.job_id);
     QueuedJob now;
     {
@@ -445,8 +444,7 @@ history::Store* JobQueue::store() {
     }
     store_failed_ = true;
     if (callbacks_.on_warning)
-        callbacks_.on_warning("history", "",
-                              "jobs are not kept over a stop: " + opened.error().message);
+        callbacks_.on_warning("history", "", say<"warning.jobs_not_kept">(opened.error().message));
     return nullptr;
 }
 
@@ -460,7 +458,7 @@ void JobQueue::keep(const Entry& entry, bool started) {
                                       .request_json = entry.order->request_json});
     if (!kept && callbacks_.on_warning)
         callbacks_.on_warning("history", entry.view.job_id,
-                              "the job is not kept over a stop: " + kept.error().message);
+                              say<"warning.job_not_kept">(kept.error().message));
 }
 
 void JobQueue::drop(const std::string& job_id) {
@@ -468,9 +466,8 @@ void JobQueue::drop(const std::string& job_id) {
     history::Store* const here = store();
     if (here == nullptr) return;
     if (const auto dropped = here->drop_job(job_id); !dropped && callbacks_.on_warning)
-        callbacks_.on_warning(
-            "history", job_id,
-            "the job will be told as lost after a restart: " + dropped.error().message);
+        callbacks_.on_warning("history", job_id,
+                              say<"warning.job_told_lost">(dropped.error().message));
 }
 
 }  // namespace plimsoll::service

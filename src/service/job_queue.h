@@ -11,6 +11,7 @@
 #pragma once
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "base/random.h"
 #include "history/store.h"
 #include "service/comfy_at_hand.h"
@@ -88,8 +89,8 @@ struct QueuedJob {
     std::int64_t previews = 0;
     std::vector<std::filesystem::path> images;
     std::vector<history::RunRecord> records;  // once it has ended
-    std::string why;                          // why it did not end well
-    std::vector<std::string> warnings;
+    Phrase why;                               // why it did not end well
+    Phrases warnings;
     std::shared_ptr<const PlanAnswer> plan;  // nullptr before there is one
 };
 
@@ -110,8 +111,7 @@ class JobQueue {
     struct Callbacks {
         std::function<void(const QueuedJob&)> on_job;                      // something changed
         std::function<void(const QueuedJob&, const PlanAnswer&)> on_plan;  // before it is submitted
-        std::function<void(std::string_view code, const std::string& job_id,
-                           const std::string& message)>
+        std::function<void(std::string_view code, const std::string& job_id, const Phrase& message)>
             on_warning;
         std::function<void(bool)> on_busy;  // a job runs, or none does any more
     };
@@ -155,7 +155,7 @@ class JobQueue {
     void take_plan(const Shared& entry, const PlanAnswer& answer);
     void take_progress(const Shared& entry, const GenerateProgress& now);
     void take_end(const Shared& entry, Result<Generation> generation);
-    void end_in_queue(const Shared& entry, QueueState state, std::string why);
+    void end_in_queue(const Shared& entry, QueueState state, Phrase why);
     void tell(const Shared& entry);
     void number_waiting();                                         // with the lock held
     [[nodiscard]] Shared entry_of(std::string_view job_id) const;  // with the lock held

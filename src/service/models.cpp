@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/models.h"
 
+#include "base/say.h"
 #include "base/text.h"
 #include "memory/built_models.h"
 #include "modelfile/architectures.h"
@@ -109,8 +110,7 @@ std::string_view folder_of(const workflow::Node& node, std::string_view input) {
 }
 
 // What a file that is not on this machine would hold by its name, with a warning in any case.
-SharedContents guess(const std::string& name, std::string_view folder,
-                     std::vector<std::string>& warnings) {
+SharedContents guess(const std::string& name, std::string_view folder, Phrases& warnings) {
     std::optional<modelfile::NamedFile> file = modelfile::guess_file(name, folder);
     // A checkpoint whose name tells nothing is most often one of the Stable Diffusion family.
     if (!file && folder == "checkpoints" && !modelfile::is_named_but_unknown(name, folder)) {
@@ -119,23 +119,16 @@ SharedContents guess(const std::string& name, std::string_view folder,
     }
     if (file)
         if (auto contents = memory::known_file(*file, folder == "checkpoints")) {
-            warnings.push_back(
-                fmt::format("{}: the file is not in a model folder of this machine (models_dir), "
-                            "forecast as {}, which its name suggests",
-                            name, file->name));
+            warnings.push_back(say<"note.guessed">(name, file->name));
             return std::move(*contents);
         }
-    warnings.push_back(
-        fmt::format("{}: the file is not in a model folder of this machine (models_dir), "
-                    "what depends on it is unknown",
-                    name));
+    warnings.push_back(say<"note.not_guessed">(name));
     return nullptr;
 }
 
 }  // namespace
 
-memory::ModelFiles ModelLibrary::files_of(const workflow::Graph& graph,
-                                          std::vector<std::string>& warnings) {
+memory::ModelFiles ModelLibrary::files_of(const workflow::Graph& graph, Phrases& warnings) {
     memory::ModelFiles files;
     for (const workflow::Node& node : graph.nodes)
         for (const workflow::Input& input : node.inputs) {
@@ -153,7 +146,7 @@ memory::ModelFiles ModelLibrary::files_of(const workflow::Graph& graph,
                 if (auto contents = read(*path))
                     files.by_name.emplace(*name, std::move(*contents));
                 else
-                    warnings.push_back(fmt::format("{}: {}", *name, contents.error().message));
+                    warnings.push_back(say<"note.of_file">(*name, contents.error().message));
                 continue;
             }
             if (auto guessed = guess(*name, folder_of(node, input.name), warnings))

@@ -8,6 +8,7 @@
 // one thread at a time.
 #pragma once
 #include "base/error.h"
+#include "base/phrase.h"
 #include "memory/simulate.h"
 #include "modelfile/network_config.h"
 #include "service/config.h"
@@ -49,8 +50,7 @@ class ModelLibrary {
     // For every model file that the graph's loaders name and that is found: its contents.
     // Files that are not found get a guess from the catalogue by their names, with a warning; where
     // the name tells nothing they are left out, so that their phases are unknown.
-    [[nodiscard]] memory::ModelFiles files_of(const workflow::Graph& graph,
-                                              std::vector<std::string>& warnings);
+    [[nodiscard]] memory::ModelFiles files_of(const workflow::Graph& graph, Phrases& warnings);
 
     [[nodiscard]] const std::vector<std::filesystem::path>& folders() const { return folders_; }
 

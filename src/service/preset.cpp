@@ -2,6 +2,7 @@
 #include "service/preset.h"
 
 #include "base/json.h"
+#include "base/say.h"
 #include "base/text.h"
 
 #include <fmt/format.h>
@@ -129,17 +130,16 @@ Result<std::string> encode_wishes(const JobRequest& request) {
     return json::serialize(settings);
 }
 
-Result<std::vector<std::string>> apply_preset(const history::Preset& preset, JobRequest& request) {
+Result<Phrases> apply_preset(const history::Preset& preset, JobRequest& request) {
     TRY_ASSIGN(const json::value settings, parse_json(preset.settings_json));
     if (!settings.is_object())
         return fail(Errc::Corrupt, fmt::format("preset {}: is no JSON object", preset.name));
-    std::vector<std::string> warnings;
+    Phrases warnings;
     for (const auto& [key, value] : settings.as_object()) {
         const std::string_view name(key);
         const auto* const field = std::ranges::find(kFields, name, &Field::name);
         if (field == kFields.end())
-            warnings.push_back(fmt::format("preset {}: the field {} is not known and left out",
-                                           preset.name, name));
+            warnings.push_back(say<"note.preset_field">(preset.name, name));
         else if (!field->take(value, request))
             return fail(Errc::InvalidInput,
                         fmt::format("preset {}: {} must be {}", preset.name, name, field->type));

@@ -6,6 +6,7 @@
 // Enters through: history::Preset.   Leaves through: JobRequest.   Threads: no shared state.
 #pragma once
 #include "base/error.h"
+#include "base/phrase.h"
 #include "history/run.h"
 #include "service/job.h"
 
@@ -20,7 +21,6 @@ namespace plimsoll::service {
 
 // Fills in what the request leaves open; what it says stays. Returns warnings (fields that nobody
 // knows). InvalidInput names a field of a wrong type.
-[[nodiscard]] Result<std::vector<std::string>> apply_preset(const history::Preset& preset,
-                                                            JobRequest& request);
+[[nodiscard]] Result<Phrases> apply_preset(const history::Preset& preset, JobRequest& request);
 
 }  // namespace plimsoll::service

@@ -8,6 +8,7 @@
 #pragma once
 #include "advisor/resource_manager.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "service/models.h"
 #include "service/profiles.h"
 #include "service/site.h"
@@ -39,7 +40,7 @@ class ResourceDesk {
     // Refers to the desk.
     [[nodiscard]] advisor::ResourceManager manager();
     // What was noticed about the checkpoint's file when it was forecast.
-    [[nodiscard]] const std::vector<std::string>& warnings_of(const std::string& checkpoint) {
+    [[nodiscard]] const Phrases& warnings_of(const std::string& checkpoint) {
         return warnings_[checkpoint];
     }
     // As the manager's, and an error of the history is an error of the answer.
@@ -54,8 +55,8 @@ class ResourceDesk {
     const Site& site_;
     const advisor::Budget& budget_;
     PastRuns past_runs_;
-    std::map<std::string, advisor::Forecaster> forecasters_;    // by checkpoint
-    std::map<std::string, std::vector<std::string>> warnings_;  // by checkpoint
+    std::map<std::string, advisor::Forecaster> forecasters_;  // by checkpoint
+    std::map<std::string, Phrases> warnings_;                 // by checkpoint
     std::optional<Error> history_error_;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/site.h"
 
+#include "base/say.h"
 #include "service/launch.h"
 #include "timing/cards.h"
 
@@ -34,9 +35,9 @@ Result<void> apply_config(const Config& config, Site& site, const std::vector<st
         site.server.policy = memory::MemoryPolicy::Estimate;
     if (config.memory_policy.value == "dynamic") site.server.policy = memory::MemoryPolicy::Dynamic;
     for (const std::string& flag : site.server.flags.dead)
-        site.warnings.push_back(fmt::format("ComfyUI's flag {} has no effect", flag));
+        site.warnings.push_back(say<"note.dead_flag">(flag));
     for (const std::string& pair : site.server.flags.contradictions)
-        site.warnings.push_back(fmt::format("ComfyUI's flags contradict each other: {}", pair));
+        site.warnings.push_back(say<"note.contradiction">(pair));
     return {};
 }
 
@@ -74,8 +75,7 @@ Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes, const
     if (auto version = memory::parse_comfy_version(stats.comfyui_version))
         site.server.version = *version;
     else
-        site.warnings.push_back(fmt::format("ComfyUI gives its version as '{}', taken as 0.3.64",
-                                            stats.comfyui_version));
+        site.warnings.push_back(say<"note.version">(stats.comfyui_version));
     if (stats.devices.empty())
         return fail(Errc::Unavailable, fmt::format("{} names no device", site.where));
     const DeviceStats& device = stats.devices.front();
@@ -85,9 +85,7 @@ Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes, const
     } else {
         TRY_ASSIGN(const timing::Card* const reference, timing::find_card(kReferenceCard));
         site.card = *reference;
-        site.warnings.push_back(
-            fmt::format("{}: not in the catalogue of cards, times are those of {}", device.name,
-                        kReferenceCard));
+        site.warnings.push_back(say<"note.card">(device.name, kReferenceCard));
     }
     site.card_name = card ? site.card.key : device.name;
     site.device = timing::device_from(site.card, system_of(stats.os));
@@ -122,14 +120,10 @@ Result<Site> find_site(const Config& config, const SiteWishes& wishes, Upstream*
     }
     TRY_ASSIGN(Site site, site_of_card(config, wishes, kReferenceCard));
     if (wishes.vram_mb) {
-        site.warnings.push_back(
-            fmt::format("no card was named: times are those of {}", kReferenceCard));
+        site.warnings.push_back(say<"note.no_card">(kReferenceCard));
         return site;
     }
-    site.warnings.push_back(
-        fmt::format("no card was named and ComfyUI does not answer ({}): forecast for {}, name "
-                    "another with --card",
-                    unreachable.message, kReferenceCard));
+    site.warnings.push_back(say<"note.no_comfyui">(unreachable.message, kReferenceCard));
     return site;
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 #include "advisor/forecaster.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "service/comfyui/upstream.h"
 #include "service/config.h"
 #include "service/job.h"
@@ -32,7 +33,7 @@ struct Site {
     std::string
         where;  // "card rtx3050-6gb of the catalogue", "ComfyUI 0.3.64 at http://localhost:8188"
     bool from_comfyui = false;
-    std::vector<std::string> warnings;  // dead flags, a card that the catalogue lacks...
+    Phrases warnings;  // dead flags, a card that the catalogue lacks...
 };
 
 // Without a named card the server's own is taken; without a server, or with nothing but a size of

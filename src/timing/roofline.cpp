@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "timing/roofline.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -240,9 +242,9 @@ CardForward card_forward(const memory::OpCosts& costs, ComputeType compute, cons
             price.dispatch() > price.on_card()};
 }
 
-std::string bytes_at_rate(std::string_view what, Bytes bytes, double rate, double seconds) {
-    return fmt::format("{}: {} at {:.1f} GB/s = {}", what, to_text(bytes), rate / kGiga,
-                       seconds_text(seconds));
+double rounded(double value, double digits) {
+    const double scale = std::pow(10.0, digits);
+    return std::round(value * scale) / scale;
 }
 
 void price_load(const memory::Phase& phase, const Card& card, const Efficiency& e,
@@ -251,15 +253,14 @@ void price_load(const memory::Phase& phase, const Card& card, const Efficiency& 
         const double seconds =
             static_cast<double>(phase.read_from_disk.count) / (e.disk_gbs * kGiga);
         out.load += seconds;
-        out.reasons.push_back(bytes_at_rate("reading model files", phase.read_from_disk,
-                                            (e.disk_gbs * kGiga), seconds));
+        out.reasons.push_back(
+            say<"time.reading">(phase.read_from_disk, rounded(e.disk_gbs, 1), seconds));
     }
     if (phase.loaded.count > 0) {
         const double rate = pageable_rate(card, e);
         const double seconds = static_cast<double>(phase.loaded.count) / rate;
         out.load += seconds;
-        out.reasons.push_back(
-            bytes_at_rate("copying weights to the card", phase.loaded, rate, seconds));
+        out.reasons.push_back(say<"time.copying">(phase.loaded, rounded(rate / kGiga, 1), seconds));
     }
 }
 
@@ -271,9 +272,8 @@ void price_streaming(const memory::Phase& phase, const Card& card, const Efficie
     const Bytes all = phase.streamed_per_forward * phase.forwards;
     const double copy = static_cast<double>(all.count) / rate;
     out.streaming = offload == Offload::Async ? std::max(0.0, copy - out.compute) : copy;
-    out.reasons.push_back(bytes_at_rate("streaming weights over PCIe", all, rate, copy));
-    if (out.streaming < copy)
-        out.reasons.emplace_back("copies overlap with computing (async offload)");
+    out.reasons.push_back(say<"time.streaming">(all, rounded(rate / kGiga, 1), copy));
+    if (out.streaming < copy) out.reasons.push_back(say<"time.overlaps">());
 }
 
 }  // namespace
@@ -312,18 +312,16 @@ PhaseSeconds estimate_seconds(const memory::Phase& phase, const Card& card, cons
     if (forwards > 0 && !phase.runs_on_card) {
         out.compute = forwards * static_cast<double>(phase.cost_per_forward.total().flops) /
                       (e.host_tflops * kTera);
-        out.reasons.emplace_back("runs on the CPU");
+        out.reasons.push_back(say<"time.on_cpu">());
     } else if (forwards > 0) {
         const CardForward forward =
             card_forward(phase.cost_per_forward, phase.compute, card, e, {});
         out.dispatch_bound = forward.dispatch_bound;
         out.compute = forwards * forward.seconds;
-        out.reasons.push_back(
-            fmt::format("{} forwards of {} at batch {} ({:.2f} TFLOP each)", phase.forwards,
-                        seconds_text(out.compute / forwards), phase.batch_per_forward,
-                        static_cast<double>(phase.cost_per_forward.total().flops) / kTera));
-        if (out.dispatch_bound)
-            out.reasons.emplace_back("the host's dispatch sets the pace, not the card");
+        out.reasons.push_back(say<"time.forwards">(
+            phase.forwards, out.compute / forwards, phase.batch_per_forward,
+            rounded(static_cast<double>(phase.cost_per_forward.total().flops) / kTera, 2)));
+        if (out.dispatch_bound) out.reasons.push_back(say<"time.dispatch">());
     }
     if (phase.runs_on_card) price_streaming(phase, card, e, offload, out);
     price_load(phase, card, e, out);

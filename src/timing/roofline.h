@@ -7,6 +7,7 @@
 //
 // Enters through: memory::Phase.   Leaves through: PhaseSeconds.   Threads: no shared state.
 #pragma once
+#include "base/phrase.h"
 #include "memory/forecast.h"
 #include "timing/cards.h"
 #include "timing/efficiency.h"
@@ -41,8 +42,8 @@ struct PhaseSeconds {
     double streaming = 0;  // PCIe time that computing does not hide
     double load = 0;       // weights from disk and to the card when the phase begins
     double total = 0;
-    bool dispatch_bound = false;       // the host sets the pace
-    std::vector<std::string> reasons;  // sentences for --explain
+    bool dispatch_bound = false;  // the host sets the pace
+    Phrases reasons;              // sentences for --explain
 };
 
 struct ForecastSeconds {

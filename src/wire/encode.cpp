@@ -40,7 +40,7 @@ json::object encode_phase(const memory::Phase& phase, const timing::PhaseSeconds
     for (const auto& model : phase.models) models.emplace_back(encode_residency(model));
     json::array live;
     for (const auto& tensor : phase.top_live) live.emplace_back(encode_live(tensor));
-    std::vector<std::string> reasons = phase.reasons;
+    Phrases reasons = phase.reasons;
     reasons.insert(reasons.end(), seconds.reasons.begin(), seconds.reasons.end());
     json::object out{{"kind", memory::phase_kind_name(phase.kind)},
                      {"nodeId", phase.node_id},
@@ -75,11 +75,13 @@ json::object encode_phase(const memory::Phase& phase, const timing::PhaseSeconds
                      {"peakModule", phase.peak_module},
                      {"peakOp", phase.peak_op},
                      {"topLive", std::move(live)},
-                     {"reasons", texts(reasons)}};
+                     {"reasons", texts(reasons)},
+                     {"reasonPhrases", encode_phrases(reasons)}};
     if (phase.bound)
-        out["bound"] = encode_bound(
-            phase.bound->lower, phase.bound->upper,
-            {{"weightsBytes", phase.bound->weights.count}, {"reason", phase.bound->reason}});
+        out["bound"] = encode_bound(phase.bound->lower, phase.bound->upper,
+                                    {{"weightsBytes", phase.bound->weights.count},
+                                     {"reason", phase.bound->reason.message()},
+                                     {"reasonPhrase", encode_phrase(phase.bound->reason)}});
     return out;
 }
 
@@ -91,7 +93,8 @@ json::object encode_change(const advisor::Change& change) {
                                          {"from", value.from},
                                          {"to", value.to}});
     return {{"kind", advisor::change_kind_name(change.kind)},
-            {"what", change.what},
+            {"what", change.what.message()},
+            {"whatPhrase", encode_phrase(change.what)},
             {"nodeId", change.node_id},
             {"input", change.input},
             {"from", change.from},
@@ -101,8 +104,10 @@ json::object encode_change(const advisor::Change& change) {
             {"secondsDelta", change.seconds_delta},
             {"qualityCost", change.quality_cost},
             {"qualityBasis", advisor::price_basis_name(change.price_basis)},
-            {"qualityWords", change.quality_words},
-            {"reason", change.reason},
+            {"qualityWords", change.quality_words.message()},
+            {"qualityPhrase", encode_phrase(change.quality_words)},
+            {"reason", change.reason.message()},
+            {"reasonPhrase", encode_phrase(change.reason)},
             {"needsRestart", change.needs_restart},
             {"changesComposition", change.changes_composition}};
 }
@@ -126,7 +131,8 @@ json::object encode_judgement(const advisor::Judgement& judged) {
     return {{"standing", advisor::standing_name(judged.standing)},
             {"overByBytes", judged.over_by.count},
             {"inTime", judged.in_time},
-            {"sentence", judged.sentence}};
+            {"sentence", judged.sentence.message()},
+            {"sentencePhrase", encode_phrase(judged.sentence)}};
 }
 
 json::array encode_phases(const advisor::PricedForecast& priced) {
@@ -157,7 +163,8 @@ json::object encode_priced(const advisor::PricedForecast& priced, const advisor:
                      {"secondsMax", budget.seconds_max},
                      {"judgement", encode_judgement(judged)},
                      {"phases", encode_phases(priced)},
-                     {"unknownNodes", texts(forecast.unknown_nodes)}};
+                     {"unknownNodes", texts(forecast.unknown_nodes)},
+                     {"unknownNodePhrases", encode_phrases(forecast.unknown_nodes)}};
     if (forecast.bound)
         out["bound"] = encode_bound(forecast.bound->lower, forecast.bound->upper, {});
     return out;
@@ -185,6 +192,7 @@ json::object encode_forecast(const service::ForecastAnswer& answer) {
     object["settings"] = answer.settings ? json::value(encode_settings(*answer.settings)) : nullptr;
     object["where"] = answer.where;
     object["warnings"] = texts(answer.warnings);
+    object["warningPhrases"] = encode_phrases(answer.warnings);
     return object;
 }
 
@@ -203,13 +211,17 @@ json::object encode_plan(const service::PlanAnswer& answer) {
             {"after",
              encode_priced(plan.after, answer.budget, answer.verdict_after, plan.judged_after)},
             {"secondsAll", plan.seconds_all},
-            {"runAnyway", plan.run_anyway},
-            {"explanation", plan.explanation},
+            {"runAnyway", plan.run_anyway.message()},
+            {"runAnywayPhrase", encode_phrase(plan.run_anyway)},
+            {"explanation", plan.explanation.message()},
+            {"explanationPhrase", encode_phrase(plan.explanation)},
             {"refused", texts(plan.refused)},
+            {"refusedPhrases", encode_phrases(plan.refused)},
             {"workflows", std::move(workflows)},
             {"model", answer.model},
             {"where", answer.where},
-            {"warnings", texts(answer.warnings)}};
+            {"warnings", texts(answer.warnings)},
+            {"warningPhrases", encode_phrases(answer.warnings)}};
 }
 
 json::object encode_forecast_event(const std::string& job_id, const service::PlanAnswer& answer,
@@ -298,7 +310,7 @@ json::object encode_generation(const service::Generation& generation) {
     json::array images;
     for (const auto& image : generation.images) images.emplace_back(image.string());
     return {{"outcome", service::generate_end_name(generation.end)},
-            {"why", generation.why.empty() ? json::value(nullptr) : json::value(generation.why)},
+            {"why", message_or_null(generation.why)},
             {"images", std::move(images)},
             {"imagesLeft", texts(generation.images_left)},
             {"recorded", generation.recorded},
@@ -328,12 +340,12 @@ json::object encode_presets(const std::vector<history::Preset>& presets) {
 json::object encode_checkup(const service::Checkup& checkup) {
     json::array findings;
     for (const auto& finding : checkup.findings)
-        findings.emplace_back(
-            json::object{{"area", finding.area},
-                         {"health", service::health_name(finding.health)},
-                         {"text", finding.text},
-                         {"advice", finding.advice.empty() ? json::value(nullptr)
-                                                           : json::value(finding.advice)}});
+        findings.emplace_back(json::object{{"area", finding.area},
+                                           {"health", service::health_name(finding.health)},
+                                           {"text", finding.text.message()},
+                                           {"textPhrase", encode_phrase(finding.text)},
+                                           {"advice", message_or_null(finding.advice)},
+                                           {"advicePhrase", phrase_or_null(finding.advice)}});
     json::array settings;
     for (const auto& line : checkup.settings)
         settings.emplace_back(json::object{{"key", line.key},

@@ -64,8 +64,10 @@ json::object encode_job(const service::QueuedJob& job) {
                                     : json::value(nullptr)},
             {"images", std::move(images)},
             {"runIds", std::move(run_ids)},
-            {"why", job.why.empty() ? json::value(nullptr) : json::value(job.why)},
-            {"warnings", texts(job.warnings)}};
+            {"why", message_or_null(job.why)},
+            {"whyPhrase", phrase_or_null(job.why)},
+            {"warnings", texts(job.warnings)},
+            {"warningPhrases", encode_phrases(job.warnings)}};
 }
 
 json::object encode_job_detail(const service::QueuedJob& job) {

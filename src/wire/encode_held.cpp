@@ -32,7 +32,9 @@ json::object encode_held_job(const guard::HeldView& job) {
             {"planLevel", job.facts.tries.plan_level},
             {"edits", std::move(edits)},
             {"events", texts(job.facts.events)},
-            {"why", job.why.empty() ? json::value(nullptr) : json::value(job.why)}};
+            {"why", job.why.empty() ? json::value(nullptr) : json::value(job.why)},
+            {"runAnyway", job.facts.anyway},
+            {"mayRunAnyway", job.may_run_anyway}};
 }
 
 json::object encode_gateway(const guard::GuardView& view) {
@@ -42,7 +44,8 @@ json::object encode_gateway(const guard::GuardView& view) {
     return {{"policy", guard::policy_name(view.policy)},
             {"paused", view.paused},
             {"heat", guard::heat_state_name(view.heat)},
-            {"heatWhy", view.heat_why},
+            {"heatWhy", view.heat_why.message()},
+            {"heatPhrase", phrase_or_null(view.heat_why)},
             {"counts", json::object{{"accepted", counts.accepted},
                                     {"done", counts.done},
                                     {"failed", counts.failed},

@@ -4,7 +4,9 @@
 #pragma once
 #include "advisor/forecaster.h"
 #include "base/json.h"
+#include "base/phrase.h"
 #include "base/units.h"
+#include "wire/encode_phrase.h"
 
 #include <optional>
 #include <string>
@@ -16,6 +18,14 @@ namespace plimsoll::wire {
     json::array array;
     for (const std::string& text : list) array.emplace_back(text);
     return array;
+}
+
+[[nodiscard]] inline json::array texts(const Phrases& list) {
+    return texts(messages_of(list));
+}
+
+[[nodiscard]] inline json::value message_or_null(const Phrase& phrase) {
+    return phrase.empty() ? json::value(nullptr) : json::value(phrase.message());
 }
 
 template <class T>

@@ -4,6 +4,7 @@
 #include "quality/lab/session_json.h"
 #include "quality/lab/setting.h"
 #include "service/quality/findings.h"
+#include "wire/encode_phrase.h"
 
 #include <fmt/format.h>
 
@@ -359,6 +360,17 @@ json::object encode_proposals(const std::vector<service::QualityView>& views) {
     json::array out;
     for (const service::QualityView& view : views) out.push_back(encode_proposal(view));
     return {{"proposals", std::move(out)}};
+}
+
+json::object encode_score(const service::QualityScore& score) {
+    return {{"basis", service::score_basis_name(score.basis)},
+            {"points", score.points},
+            {"low", score.interval.low},
+            {"high", score.interval.high},
+            {"comparisons", score.comparisons},
+            {"settingsKnown", score.settings_known},
+            {"words", score.words.message()},
+            {"wordsPhrase", encode_phrase(score.words)}};
 }
 
 json::object encode_pair(const service::BlindPair& pair) {

@@ -8,6 +8,7 @@
 #include "history/quality_session.h"
 #include "service/quality/look.h"
 #include "service/quality/quality_lab.h"
+#include "service/quality/score.h"
 
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ namespace plimsoll::wire {
 // A test that waits to be accepted: what it would draw, and what that takes at most.
 [[nodiscard]] json::object encode_proposal(const service::QualityView& view);
 [[nodiscard]] json::object encode_proposals(const std::vector<service::QualityView>& views);
+[[nodiscard]] json::object encode_score(const service::QualityScore& score);
 [[nodiscard]] json::object encode_pair(const service::BlindPair& pair);
 [[nodiscard]] json::object encode_votes(const std::string& session_id,
                                         const service::VoteCount& count);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "base/say.h"
 #include "memory/lowering/text_rules.h"
 #include "memory/lowering/verbs.h"
 
@@ -21,7 +22,7 @@ PromptLength longest_prompt(NodeScope& scope) {
     for (const std::string& input : scope.kind().texts) {
         const auto prompt = scope.text(input);
         if (!prompt && scope.node().find(input) != nullptr)
-            scope.note(fmt::format("{} is made by a node: taken as short", input));
+            scope.note(say<"taken.short_text">(input));
         const PromptLength length = estimate_prompt_length(prompt.value_or(""));
         longest.tokens = std::max(longest.tokens, length.tokens);
         longest.chunks = std::max(longest.chunks, length.chunks);
@@ -37,10 +38,7 @@ int image_tokens(NodeScope& scope) {
     for (const workflow::EncodeRule& rule : scope.kind().encodes)
         for (const std::string_view input : scope.inputs_of(rule.pixels))
             if (scope.is_linked(input)) ++images;
-    if (images > 0)
-        scope.note(fmt::format(
-            "{} image{} beside the text: their tokens are counted, the vision tower is not", images,
-            images == 1 ? "" : "s"));
+    if (images > 0) scope.note(say<"taken.images_beside">(images));
     return std::min(images * scope.kind().image_tokens, kTokensMax);
 }
 
@@ -113,23 +111,21 @@ Values write_text(NodeScope& scope) {
     std::int64_t prompt = scope.kind().own_tokens + kTemplateTokens;
     for (const std::string& input : scope.kind().texts) {
         const auto text = scope.text(input);
-        if (!text && scope.is_linked(input))
-            scope.note(fmt::format("{} is made by a node: taken as short", input));
+        if (!text && scope.is_linked(input)) scope.note(say<"taken.short_text">(input));
         prompt += estimate_prompt_length(text.value_or("")).tokens;
     }
     int images = 0;
     for (const std::string& input : scope.kind().images)
         if (scope.is_linked(input)) ++images;
     prompt += std::int64_t{images} * scope.kind().image_tokens;
-    if (images > 0)
-        scope.note("what it sees or hears: its tokens are counted, the network for it is not");
+    if (images > 0) scope.note(say<"taken.senses">());
     const auto room = scope.count("max_length", 1, kNewTokensMax);
     if (!room) return {scope.unknown_step()};
     scope.step(TextGenerateStep{
         .text_encoder = clip->use,
         .prompt_tokens = static_cast<int>(std::min<std::int64_t>(prompt, kTokensMax)),
         .new_tokens = *room});
-    return {{Nothing{"a text that a network writes"}}};
+    return {{Nothing{say<"unknown.written_text">()}}};
 }
 
 // All run in every step.

@@ -2,6 +2,7 @@
 //
 // lower_graph: goes through the nodes in ComfyUI's order and follows what each does to models,
 // conditionings, latents and images.
+#include "base/say.h"
 #include "memory/lowering/held_outputs.h"
 #include "memory/lowering/patch_rules.h"
 #include "memory/lowering/verbs.h"
@@ -64,7 +65,7 @@ class Lowering {
             const Node& node = graph_.nodes[index];
             NodeScope scope(node, workflow::find_node_kind(node.class_type), resolver_, 0, program_,
                             text_budget_);
-            scope.step(UnknownStep{"a cycle of links keeps the node from running"});
+            scope.step(UnknownStep{say<"unknown.cycle">()});
         }
     }
 
@@ -141,11 +142,11 @@ class Lowering {
     Values lower_unknown(NodeScope& scope) const {
         const Node& node = scope.node();
         PassedOn through;
-        through.why = "node " + node.id + " (" + node.class_type + ") is not known";
+        through.why = say<"unknown.kind">(node.id, node.class_type);
         for (const auto& input : node.inputs)
             if (const auto* link = std::get_if<Link>(&input.value))
                 if (const Value* value = value_of(*link)) pass_on(through, *value);
-        scope.step(UnknownStep{"the node type is not known"});
+        scope.step(UnknownStep{say<"unknown.type">()});
         return {{std::move(through)}};
     }
 
@@ -296,10 +297,7 @@ class Lowering {
         text.tokens = kTextTokens;
         step.positive = {std::move(text)};
         scope.forgive();
-        scope.note(
-            "one step for each batch of images, or for each person found, of whom one is counted; "
-            "encoding is counted once, and the head that makes the heat maps, which takes less, is "
-            "not");
+        scope.note(say<"taken.one_step">());
         scope.step(std::move(step));
         return true;
     }
@@ -310,10 +308,11 @@ class Lowering {
         (void)run_encodes(scope, encoded);
         if (sample_once(scope, encoded)) return make_outputs(scope);
         scope.forgive();
-        UnknownStep unknown{.reason = scope.kind().network + " is not forecast",
+        UnknownStep unknown{.reason = say<"unknown.network">(scope.kind().network),
                             .models = networks_given(scope)};
         for (const ModelIndex index : unknown.models)
-            unknown.reason += weights_text(scope.program().models[static_cast<std::size_t>(index)]);
+            unknown.reason = with_weights(std::move(unknown.reason),
+                                          scope.program().models[static_cast<std::size_t>(index)]);
         scope.step(std::move(unknown));
         return make_outputs(scope);
     }
@@ -360,7 +359,7 @@ std::string_view model_role_name(ModelRole role) {
     return "model";
 }
 
-std::string weights_text(const ProgramModel& model) {
+Phrase with_weights(Phrase why, const ProgramModel& model) {
     Bytes weights;
     std::vector<std::string_view> seen;
     for (std::size_t i = 0; i < model.built.size() && i < model.files.size(); ++i) {
@@ -368,8 +367,9 @@ std::string weights_text(const ProgramModel& model) {
         weights += model.built[i]->contents->everything.bytes;
         seen.emplace_back(model.files[i]);
     }
-    if (weights == Bytes(0)) return {};
-    return fmt::format("; the tensors of {} take {}", fmt::join(seen, " + "), to_text(weights));
+    if (weights == Bytes(0)) return why;
+    return say<"unknown.weights">(std::move(why), fmt::format("{}", fmt::join(seen, " + ")),
+                                  weights);
 }
 
 Program lower_graph(const workflow::Graph& graph, const BuiltModels& models,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/lowering/verbs.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -63,9 +65,10 @@ Values lower_media_verb(NodeScope& scope, const InputMedia& media) {
     const MediaSize size = known != nullptr ? *known : usual(first);
     if (known == nullptr)
         scope.program().warnings.push_back(
-            fmt::format("node {} ({}): the size of {} is not known, assumed: {}", scope.node().id,
-                        scope.node().class_type, name.empty() ? "what it brings" : name,
-                        described(first, size)));
+            name.empty() ? say<"note.media_here">(scope.node().id, scope.node().class_type,
+                                                  described(first, size))
+                         : say<"note.media">(scope.node().id, scope.node().class_type, name,
+                                             described(first, size)));
     scope.step(CpuStep{});
     Values values;
     for (const NodeOutput& output : kind.outputs) values.push_back(media_value(output.kind, size));

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "base/say.h"
 #include "memory/lowering/patch_rules.h"
 #include "memory/lowering/verbs.h"
 #include "memory/networks/vae.h"
@@ -48,11 +49,11 @@ bool has_role(const BuiltFile& file, ModelRole role) {
     return false;
 }
 
-std::string why_not(const std::string& name, const BuiltFile* file, ModelRole role) {
-    if (name.empty()) return "the loader names no file";
-    if (file == nullptr) return fmt::format("the file {} was not seen", name);
-    if (!file->notes.empty()) return fmt::format("{}: {}", name, file->notes.front());
-    return fmt::format("{} holds no {} that is known", name, model_role_name(role));
+Phrase why_not(const std::string& name, const BuiltFile* file, ModelRole role) {
+    if (name.empty()) return say<"unknown.no_file">();
+    if (file == nullptr) return say<"unknown.not_seen">(name);
+    if (!file->notes.empty()) return say<"unknown.of_file">(name, file->notes.front());
+    return say<"unknown.no_role">(name, model_role_name(role));
 }
 
 // Of a file's VAEs the one for sound; nullptr where it has none that is known.
@@ -87,20 +88,20 @@ Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
                        .why_unknown = {},
                        .forced_storage = {}};
     model.own_file = scope.kind().verb != NodeVerb::LoadCheckpoint;
-    if (files.empty()) model.why_unknown = "the loader names no file";
+    if (files.empty()) model.why_unknown = say<"unknown.no_file">();
     for (const std::string& file : files) {
         model.built.push_back(models.find(file));
         if (role == ModelRole::Vae && scope.kind().sound && model.built.back() != nullptr) {
             model.built.back() = sound_of(model.built.back());
             if (model.built.back() == nullptr && model.known())
-                model.why_unknown = fmt::format("{} holds no VAE for sound that is known", file);
+                model.why_unknown = say<"unknown.no_sound">(file);
         }
         const BuiltFile* built = model.built.back().get();
         if (model.known() && (built == nullptr || !has_role(*built, role)))
             model.why_unknown = why_not(file, built, role);
     }
     if (role == ModelRole::TextEncoder && model.known() && !encodes_text(model))
-        model.why_unknown = fmt::format("{} holds no text encoder that is known", files.front());
+        model.why_unknown = say<"unknown.no_text">(files.front());
     if (role == ModelRole::TextEncoder) model.purpose = purpose_of(scope, model);
     if (const auto dtype = scope.text("weight_dtype"); dtype && dtype->starts_with("fp8"))
         model.forced_storage =
@@ -122,7 +123,7 @@ Value add_model(NodeScope& scope, const BuiltModels& models, ModelRole role,
 void note_doubts(NodeScope& scope, const BuiltModels& models, const std::string& name) {
     const auto file = models.find(name);
     if (file == nullptr) return;
-    for (const std::string& note : file->notes) scope.note(fmt::format("{}: {}", name, note));
+    for (const std::string& note : file->notes) scope.note(say<"note.of_file">(name, note));
 }
 
 Values load(NodeScope& scope, const BuiltModels& models, ModelRole role,
@@ -188,8 +189,9 @@ Values load_other(NodeScope& scope, const BuiltModels& models) {
         return values;
     }
     Value network = add_model(scope, models, ModelRole::Other, files, step);
-    scope.program().models.back().why_unknown = fmt::format(
-        "{} ({}) is not forecast", scope.kind().network, files.empty() ? "no file" : files.front());
+    scope.program().models.back().why_unknown =
+        files.empty() ? say<"unknown.network">(scope.kind().network)
+                      : say<"unknown.network_file">(scope.kind().network, files.front());
     scope.step(std::move(step));
     return {std::move(network)};
 }

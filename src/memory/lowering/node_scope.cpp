@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/lowering/node_scope.h"
 
+#include "base/say.h"
 #include "base/text.h"
 
 #include <fmt/format.h>
@@ -135,7 +136,7 @@ std::optional<workflow::Scalar> NodeScope::look_up(std::string_view name) {
 
 std::optional<workflow::Scalar> NodeScope::evaluate(std::string_view expression,
                                                     std::string_view prefix) {
-    const std::string why = why_;
+    const Phrase why = why_;
     const auto result = workflow::evaluate_expression(expression, [&](std::string_view name) {
         if (prefix.empty()) return look_up(name);
         return look_up(std::string(prefix) + std::string(name));
@@ -143,17 +144,14 @@ std::optional<workflow::Scalar> NodeScope::evaluate(std::string_view expression,
     if (result)
         why_ = why;  // what was missing did not matter
     else
-        missing(fmt::format("{} of node {} ({}) cannot be computed", expression, node_.id,
-                            node_.class_type));
+        missing(say<"unknown.computed">(expression, node_.id, node_.class_type));
     return result;
 }
 
 std::optional<double> NodeScope::evaluate_number(std::string_view expression) {
     const auto value = evaluate(expression);
     const auto number = value ? workflow::number_of(*value) : std::nullopt;
-    if (value && !number)
-        missing(
-            fmt::format("{} of node {} ({}) is no number", expression, node_.id, node_.class_type));
+    if (value && !number) missing(say<"unknown.no_number">(expression, node_.id, node_.class_type));
     return number;
 }
 
@@ -164,36 +162,37 @@ std::optional<int> NodeScope::evaluate_count(std::string_view expression, int lo
 
 std::optional<int> NodeScope::count(std::string_view input, int low, int high) {
     if (const auto value = number(input)) return clamped(*value, low, high);
-    missing(fmt::format("{} of node {} ({}) is computed by a node that is not evaluated", input,
-                        node_.id, node_.class_type));
+    missing(say<"unknown.evaluated">(input, node_.id, node_.class_type));
     return std::nullopt;
 }
 
-void NodeScope::note(std::string text) {
-    if (std::ranges::find(notes_, text) == notes_.end()) notes_.push_back(std::move(text));
+void NodeScope::note(Phrase phrase) {
+    if (std::ranges::find(notes_, phrase) == notes_.end()) notes_.push_back(std::move(phrase));
 }
 
-void NodeScope::missing(std::string why) {
+void NodeScope::missing(Phrase why) {
     if (why_.empty()) why_ = std::move(why);
 }
 
 void NodeScope::explain_absence(std::string_view input, const Value* value) {
     if (!why_.empty()) return;  // the first reason counts
     if (value == nullptr)
-        return missing(
-            fmt::format("{} of node {} ({}) is not connected", input, node_.id, node_.class_type));
+        return missing(say<"unknown.connected">(input, node_.id, node_.class_type));
     if (const auto* through = std::get_if<PassedOn>(&value->what)) return missing(through->why);
     const auto* absent = std::get_if<Nothing>(&value->what);
     missing(absent != nullptr && !absent->why.empty()
                 ? absent->why
-                : fmt::format("{} of node {} ({}) is of another kind", input, node_.id,
-                              node_.class_type));
+                : say<"unknown.other_kind">(input, node_.id, node_.class_type));
+}
+
+Phrase handed_on_words(const Phrase& why, std::string_view input) {
+    return say<"taken.handed_on">(why, input);
 }
 
 void NodeScope::step(decltype(Step::what) what) {
     if (const auto* unknown = std::get_if<UnknownStep>(&what))
         program_.unknown_nodes.push_back(
-            fmt::format("{} {}: {}", node_.id, node_.class_type, unknown->reason));
+            say<"unknown.node">(node_.id, node_.class_type, unknown->reason));
     program_.steps.push_back(
         {.node_id = node_.id,
          .class_type = node_.class_type,
@@ -206,7 +205,7 @@ void NodeScope::step(decltype(Step::what) what) {
 }
 
 Value NodeScope::unknown_step() {
-    const std::string reason = why_.empty() ? std::string("not understood") : why_;
+    const Phrase reason = why_.empty() ? say<"unknown.understood">() : why_;
     step(UnknownStep{reason});
     return {Nothing{reason}};
 }

@@ -76,10 +76,10 @@ class NodeScope {
     // What the node's own VAE step made last.
     [[nodiscard]] std::optional<LatentShape>& encoded() { return encoded_; }
 
-    void missing(std::string why);
-    void forgive() { why_.clear(); }
-    [[nodiscard]] const std::string& why() const { return why_; }
-    void note(std::string text);  // once
+    void missing(Phrase why);
+    void forgive() { why_ = Phrase(); }
+    [[nodiscard]] const Phrase& why() const { return why_; }
+    void note(Phrase phrase);  // once
 
     void step(decltype(Step::what) what);
     // A step that memory cares about but that is not understood, and what comes out of it.
@@ -103,12 +103,14 @@ class NodeScope {
     std::uint64_t signature_;
     Program& program_;
     std::size_t& text_budget_;
-    std::string why_;
-    std::vector<std::string> notes_;
+    Phrase why_;
+    Phrases notes_;
     std::string_view pixels_ = "pixels";
     std::optional<LatentShape> encoded_;
     std::uint64_t steps_ = 0;  // written so far
 };
+
+[[nodiscard]] Phrase handed_on_words(const Phrase& why, std::string_view input);
 
 // The value of a kind that an unknown node must have handed on: the only one it was given.
 template <class T>
@@ -131,7 +133,7 @@ const T* NodeScope::look(std::string_view input) {
     if (const T* found = std::get_if<T>(&value->what)) return found;
     const auto* through = std::get_if<PassedOn>(&value->what);
     const T* found = through == nullptr ? nullptr : handed_on<T>(*through);
-    if (found != nullptr) note(through->why + ": taken to hand its " + std::string(input) + " on");
+    if (found != nullptr) note(handed_on_words(through->why, input));
     return found;
 }
 

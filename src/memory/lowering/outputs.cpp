@@ -4,6 +4,8 @@
 // texts computed from what came in.
 #include "memory/lowering/verbs.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -67,8 +69,7 @@ std::optional<LatentShape> make_latent(NodeScope& scope, const MadeShape& made) 
     const double cells =
         1.0 * latent.batch * latent.frames * latent.height * static_cast<double>(latent.width);
     if (cells > kCellsMax) {
-        scope.missing(
-            fmt::format("the latent of node {} is larger than any card", scope.node().id));
+        scope.missing(say<"unknown.vast_latent">(scope.node().id));
         return std::nullopt;
     }
     return latent;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/lowering/patch_rules.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -32,17 +34,17 @@ class PatchRules {
             if (value)
                 set(name, *value);
             else
-                note(fmt::format("{} of node {} is not known: left out", name, scope_.node().id));
+                note(say<"phase.patch_unknown">(name, scope_.node().id));
         }
         if (window_.length > 0) patches_.window = window_;
         if (!scope_.kind().note.empty())
-            note(fmt::format("{} ({}): {}", scope_.node().class_type, scope_.node().id,
-                             scope_.kind().note));
+            note(say<"phase.patch_note">(scope_.node().class_type, scope_.node().id,
+                                         scope_.kind().note));
     }
 
   private:
-    void note(std::string text) {
-        if (patches_.notes.size() < kNotesMax) patches_.notes.push_back(std::move(text));
+    void note(Phrase phrase) {
+        if (patches_.notes.size() < kNotesMax) patches_.notes.push_back(std::move(phrase));
     }
 
     // A file by its name, or the one that a loader node hands on.

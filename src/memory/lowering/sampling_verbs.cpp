@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/lowering/verbs.h"
 
+#include "base/say.h"
+
 #include <utility>
 
 namespace plimsoll::memory {
@@ -54,7 +56,7 @@ bool take_conditions(NodeScope& scope, SampleStep& step) {
     step.positive = positive->conditions;
     step.negative = negative->conditions;
     const auto cfg = scope.number("cfg");
-    if (!cfg) scope.note("cfg is computed in the graph: taken as above 1");
+    if (!cfg) scope.note(say<"taken.cfg">());
     step.cfg = cfg.value_or(kCfgUsual);
     return true;
 }
@@ -67,7 +69,7 @@ void take_sigmas(NodeScope& scope, SampleStep& step) {
     if (schedule != nullptr) step.scheduler = schedule->scheduler;
     if (sampler != nullptr) step.sampler = sampler->sampler;
     if (schedule == nullptr || sampler == nullptr) {
-        scope.note(scope.why() + ": taken as 20 steps of one forward");
+        scope.note(say<"taken.sigmas">(scope.why()));
         scope.forgive();
     }
 }
@@ -76,7 +78,7 @@ void take_steps(NodeScope& scope, SampleStep& step) {
     step.sampler = scope.text("sampler_name").value_or("");
     step.scheduler = scope.text("scheduler").value_or("");
     const auto steps = scope.number("steps");
-    if (!steps) scope.note("steps is computed in the graph: taken as 20");
+    if (!steps) scope.note(say<"taken.steps">(kStepsUsual));
     step.steps = clamped(steps.value_or(kStepsUsual), 0, kStepsMax);
     // With a denoise below 1 (its threshold) ComfyUI draws a longer schedule and runs its last
     // `steps` steps.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/lowering/verbs.h"
 
+#include "base/say.h"
+
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -98,7 +100,7 @@ Values encode_sound(NodeScope& scope, const ModelValue& vae) {
     const auto* given = scope.look<SoundShape>("audio");
     Values values = make_outputs(scope);
     if (given == nullptr || given->seconds <= 0) {
-        scope.missing("the length of the sound is not known");
+        scope.missing(say<"unknown.sound_length">());
         (void)scope.unknown_step();
         return values;
     }
@@ -156,7 +158,7 @@ std::optional<LatentShape> encode_pixels(NodeScope& scope, const ModelValue& vae
     step.image = {frames, pixels.height / grid.pixels_per_cell * grid.pixels_per_cell,
                   pixels.width / grid.pixels_per_cell * grid.pixels_per_cell};
     if (step.image.height < 1 || step.image.width < 1) {
-        scope.missing("the image is smaller than a latent cell");
+        scope.missing(say<"unknown.tiny_image">());
         return std::nullopt;
     }
     if (tiled == Tiled::Yes) take_tiles(scope, step);

@@ -2,6 +2,7 @@
 //
 // What flows along the links of a graph, as far as memory cares.
 #pragma once
+#include "base/phrase.h"
 #include "memory/program.h"
 
 #include <memory>
@@ -13,7 +14,7 @@ namespace plimsoll::memory {
 
 // Nothing that memory understands came out of a node; `why` is for people.
 struct Nothing {
-    std::string why;
+    Phrase why;
 };
 struct ModelValue {
     ModelUse use;
@@ -53,7 +54,7 @@ struct TextValue {
 struct Value;
 // A node that is not known: whatever it was given may come out of it again.
 struct PassedOn {
-    std::string why;  // "node 12 (MyNode) is not known"
+    Phrase why;  // "node 12 (MyNode) is not known"
     // Through several such nodes in a row: what came into the first. None is of this kind.
     std::vector<std::shared_ptr<const Value>> inputs;
     bool crowded = false;  // too many to keep: nothing is taken to come out

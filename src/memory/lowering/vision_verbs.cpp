@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What sees or enlarges pixels or latents: CLIP vision and upscale models.
+#include "base/say.h"
 #include "memory/lowering/verbs.h"
 #include "memory/networks/upscale/latent_upscaler.h"
 #include "memory/networks/upscale/upscaler.h"
@@ -22,7 +23,7 @@ int usual_scale(NodeScope& scope, const ProgramModel& model) {
         for (const std::string& said : {fmt::format("{}x", scale), fmt::format("x{}", scale),
                                         fmt::format("{}X", scale), fmt::format("X{}", scale)})
             if (name.find(said) != std::string::npos) return scale;
-    scope.note(fmt::format("{} is taken to enlarge {} times", name, kUsual));
+    scope.note(say<"taken.scale">(name, kUsual));
     return kUsual;
 }
 
@@ -73,7 +74,7 @@ Values lower_latent_upscale_verb(NodeScope& scope) {
     if (model.known() && !model.built.empty() && model.built.front()->latent_upscaler) {
         extent = model.built.front()->latent_upscaler->enlarged(extent);
     } else {
-        scope.note("the latent is taken to become twice as high and wide");
+        scope.note(say<"taken.latent_twice">());
         extent.height *= 2;
         extent.width *= 2;
     }

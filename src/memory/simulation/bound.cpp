@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/simulation/bound.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -64,11 +66,9 @@ ActivationBound bound_step(const Outline& outline, const BoundedStep& step) {
     bound.upper = to_bytes(rows_of_widest(outline, positions, step.element_bytes) +
                            copies(outline, step.element_bytes) +
                            kLatentsAtOnce * batch * latents * kFloatBytes);
-    bound.reason = fmt::format(
-        "at least one weight of {} and the latent itself, at most {:g} times {:.0f} rows ({} cells"
-        "{}, {} of text, {} in a forward) as wide as its widest layer, {}",
-        to_text(outline.largest_tensor), kWidestAtOnce, positions, step.cells,
-        side > 1 ? fmt::format(" in squares of {} x {}", side, side) : "", step.tokens, step.batch,
+    bound.reason = say<"bound.step">(
+        outline.largest_tensor, kWidestAtOnce, std::llround(positions), step.cells,
+        side > 1 ? Phrases{say<"bound.squares">(side, side)} : Phrases{}, step.tokens, step.batch,
         outline.widest);
     return bound;
 }
@@ -86,11 +86,8 @@ ActivationBound bound_text(const Outline& outline, const BoundedText& text) {
     bound.lower = outline.largest_tensor;
     bound.upper = to_bytes(rows_of_widest(outline, rows * tokens, kFloatBytes) + kept + masks +
                            copies(outline, kFloatBytes));
-    bound.reason = fmt::format(
-        "at least one weight of {}, at most {:g} times {} tokens as wide as its widest layer, {}, "
-        "in fp32, the results of {} layers and two copies of a weight",
-        to_text(outline.largest_tensor), kWidestAtOnce, text.rows * text.tokens, outline.widest,
-        outline.depth);
+    bound.reason = say<"bound.text">(outline.largest_tensor, kWidestAtOnce, text.rows * text.tokens,
+                                     outline.widest, outline.depth);
     return bound;
 }
 
@@ -113,11 +110,8 @@ ActivationBound bound_pixels(const Outline& outline, const BoundedPixels& pixels
                  static_cast<double>(pixels.element_bytes);
     }
     bound.upper = to_bytes(upper);
-    bound.reason = fmt::format(
-        "at least one weight of {} and an image, at most {:g} times {} of {} pixels as wide as its "
-        "widest layer, {}, all frames at once",
-        to_text(outline.largest_tensor), kWidestAtOnce, pixels.images, pixels.pixels,
-        outline.widest);
+    bound.reason = say<"bound.pixels">(outline.largest_tensor, kWidestAtOnce, pixels.images,
+                                       pixels.pixels, outline.widest);
     return bound;
 }
 

@@ -5,6 +5,7 @@
 // layer; how many of those live at once is measured on the networks that are known (bound_test.cpp
 // holds it against every recorded walk).
 #pragma once
+#include "base/phrase.h"
 #include "base/units.h"
 #include "modelfile/outline.h"
 
@@ -14,10 +15,10 @@
 namespace plimsoll::memory {
 
 struct ActivationBound {
-    Bytes lower;         // one weight and what goes in and out: no forward does with less
-    Bytes upper;         // tensors of a forward and copies of weights, with kernels whose attention
-                         // takes memory by the length, not its square
-    std::string reason;  // for people: what it is made of
+    Bytes lower;    // one weight and what goes in and out: no forward does with less
+    Bytes upper;    // tensors of a forward and copies of weights, with kernels whose attention
+                    // takes memory by the length, not its square
+    Phrase reason;  // for people: what it is made of
 };
 
 // Of a sampled latent: all conditions in one forward.

@@ -137,7 +137,7 @@ TEST(ActivationBound, holds_for_every_recorded_walk_of_every_known_family) {
             if (!bound) continue;
             const std::int64_t most = std::max(*peak, number(line, "peak_bytes_cu130", 0));
             EXPECT_LE(most, bound->upper.count) << listed->name << ": " << text << "\n"
-                                                << bound->reason;
+                                                << bound->reason.message();
             // The peak is that of tensors; weights and inputs were resident beside it.
             EXPECT_GE(most + number(line, "weights_bytes", 0) + number(line, "input_bytes", 0),
                       bound->lower.count)

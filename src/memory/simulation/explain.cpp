@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/simulation/explain.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 namespace plimsoll::memory {
 
 namespace {
 
-std::string text_of(double bytes) {
-    return to_text(Bytes(static_cast<std::int64_t>(bytes)));
+Bytes whole_bytes(double bytes) {
+    return Bytes(static_cast<std::int64_t>(bytes));
 }
 
 }  // namespace
@@ -17,33 +19,26 @@ void explain_weights(Phase& phase, const Movement& moved, const ResidencyPolicy&
     for (const auto& left : moved.evicted)
         if (left.bytes > 0)
             phase.reasons.push_back(
-                fmt::format("{} gives back {}{}", policy.model(left.handle).name,
-                            to_text(Bytes(left.bytes)), left.wholly ? ", all of it" : ""));
-    if (phase.merging > Bytes(0))
-        phase.reasons.push_back(
-            fmt::format("patches are merged weight by weight as they are loaded: {} at most",
-                        to_text(phase.merging)));
+                left.wholly
+                    ? say<"phase.gives_all_back">(policy.model(left.handle).name, Bytes(left.bytes))
+                    : say<"phase.gives_back">(policy.model(left.handle).name, Bytes(left.bytes)));
+    if (phase.merging > Bytes(0)) phase.reasons.push_back(say<"phase.merges">(phase.merging));
     for (const Residency& m : phase.models)
         if (m.streamed > Bytes(0))
-            phase.reasons.push_back(fmt::format(
-                "{}: {} of {} are on the card, {} in {} modules are streamed on every forward, the "
-                "largest {}",
-                m.model, to_text(m.resident), to_text(m.size), to_text(m.streamed),
-                m.streamed_modules, to_text(m.largest_streamed)));
+            phase.reasons.push_back(say<"phase.streams">(m.model, m.resident, m.size, m.streamed,
+                                                         m.streamed_modules, m.largest_streamed));
 }
 
 void explain_conditions(Phase& phase, std::size_t conditions, std::size_t forwards, double asked,
                         double free) {
     if (conditions < 2)
-        phase.reasons.emplace_back("one condition a step: the negative is not run");
+        phase.reasons.push_back(say<"phase.one_condition">());
     else if (forwards == 1)
         phase.reasons.push_back(
-            fmt::format("{} conditions share a forward: ComfyUI asks for {}, {} are free",
-                        conditions, text_of(asked), text_of(free)));
+            say<"phase.together">(conditions, whole_bytes(asked), whole_bytes(free)));
     else
-        phase.reasons.push_back(fmt::format(
-            "{} conditions take {} forwards: together ComfyUI would ask for {}, {} are free",
-            conditions, forwards, text_of(asked), text_of(free)));
+        phase.reasons.push_back(
+            say<"phase.apart">(conditions, forwards, whole_bytes(asked), whole_bytes(free)));
 }
 
 }  // namespace plimsoll::memory

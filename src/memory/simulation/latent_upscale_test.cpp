@@ -142,8 +142,8 @@ TEST(SimulateLatentUpscale, says_that_another_models_latent_does_not_pass) {
     ASSERT_FALSE(f.phases.empty());
     bool said = false;
     for (const Phase& phase : f.phases)
-        for (const std::string& reason : phase.reasons)
-            said = said || reason.find("16 channels") != std::string::npos;
+        for (const Phrase& reason : phase.reasons)
+            said = said || reason.message().contains("16 channels");
     EXPECT_TRUE(said);
 }
 

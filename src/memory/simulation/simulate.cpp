@@ -4,6 +4,7 @@
 // and the verdict.
 #include "memory/simulate.h"
 
+#include "base/say.h"
 #include "memory/networks/vision/image_reader.h"
 #include "memory/residency/segments.h"
 #include "memory/simulation/explain.h"
@@ -97,8 +98,8 @@ void Simulation::take(const Step& step, const LoadStep& what) {
     for (const ModelIndex index : what.models) {
         const ProgramModel& m = model(index);
         if (!m.known()) {
-            phase.reasons.push_back(fmt::format("{} is not forecast: {}{}", model_role_name(m.role),
-                                                m.why_unknown, weights_text(m)));
+            phase.reasons.push_back(say<"phase.model_unknown">(model_role_name(m.role),
+                                                               with_weights(m.why_unknown, m)));
             continue;
         }
         for (std::size_t i = 0; i < m.files.size(); ++i)
@@ -142,20 +143,18 @@ void Simulation::add_movement(Movement& sum, Movement more) {
     sum.evicted.insert(sum.evicted.end(), more.evicted.begin(), more.evicted.end());
 }
 
-void Simulation::unknown_phase(Phase phase, const std::string& why) {
+void Simulation::unknown_phase(Phase phase, const Phrase& why) {
     unknown_ = true;
     phase.kind = PhaseKind::Unknown;
     phase.reasons.push_back(why);
-    forecast_.unknown_nodes.push_back(
-        fmt::format("{} {}: {}", phase.node_id, phase.class_type, why));
+    forecast_.unknown_nodes.push_back(say<"unknown.node">(phase.node_id, phase.class_type, why));
     forecast_.phases.push_back(std::move(phase));
 }
 
-std::string Simulation::why_missing(ModelIndex index) const {
-    if (index < 0) return "no model is connected";
+Phrase Simulation::why_missing(ModelIndex index) const {
+    if (index < 0) return say<"unknown.no_model">();
     const ProgramModel& m = model(index);
-    return m.known() ? fmt::format("{} was not loaded", file_list(m))
-                     : m.why_unknown + weights_text(m);
+    return m.known() ? say<"unknown.not_loaded">(file_list(m)) : with_weights(m.why_unknown, m);
 }
 
 LoadRequest::Model Simulation::use_of(const LiveModel& entry, const ModelUse& use) {
@@ -182,21 +181,16 @@ Movement Simulation::compute(const Activity& activity, const std::vector<ModelHa
 
 void Simulation::explain_loras(Phase& phase, const ModelUse& use) const {
     for (const LoraIndex index : use.loras)
-        phase.reasons.push_back(
-            lora(index).elements > 0
-                ? fmt::format("the LoRA {} ({}) changes the weights where they lie",
-                              lora(index).file, to_text(lora(index).bytes))
-                : fmt::format("the LoRA {} was not seen: taken to patch the linear layers of "
-                              "the blocks, its own matrices are not counted",
-                              lora(index).file));
+        phase.reasons.push_back(lora(index).elements > 0
+                                    ? say<"phase.lora">(lora(index).file, lora(index).bytes)
+                                    : say<"phase.lora_unseen">(lora(index).file));
 }
 
-void Simulation::add_unknown(Phase& phase, const std::string& why) {
+void Simulation::add_unknown(Phase& phase, const Phrase& why) {
     unknown_ = true;
     half_known_ = true;
     phase.reasons.push_back(why);
-    forecast_.unknown_nodes.push_back(
-        fmt::format("{} {}: {}", phase.node_id, phase.class_type, why));
+    forecast_.unknown_nodes.push_back(say<"unknown.node">(phase.node_id, phase.class_type, why));
 }
 
 void Simulation::finish(Phase phase, const Movement& moved, const Activity& activity,
@@ -270,8 +264,7 @@ HostMemory Simulation::host_memory() {
 }
 
 void Simulation::die(Phase& phase) {
-    phase.reasons.push_back(fmt::format("{} are needed, the card has {}: out of memory",
-                                        to_text(phase.peak), to_text(forecast_.card_limit)));
+    phase.reasons.push_back(say<"phase.dies">(phase.peak, forecast_.card_limit));
     died_ = true;
     (void)policy().unload_all();
 }
@@ -280,15 +273,9 @@ void Simulation::warn_of_host() {
     if (!device_.host_ram_known) return;
     const Bytes free = device_.host_ram_free;
     if (forecast_.host > free)
-        forecast_.warnings.push_back(
-            fmt::format("the job holds {} in the machine's memory and {} are free: it will "
-                        "swap, or the system ends it",
-                        to_text(forecast_.host), to_text(free)));
+        forecast_.warnings.push_back(say<"note.host_swaps">(forecast_.host, free));
     else if (dynamic_ && forecast_.host_mapped > free)
-        forecast_.warnings.push_back(
-            fmt::format("weights and outputs take {} of the machine's memory and {} are free: "
-                        "weights are read from the disk again",
-                        to_text(forecast_.host_mapped), to_text(free)));
+        forecast_.warnings.push_back(say<"note.host_rereads">(forecast_.host_mapped, free));
 }
 
 void Simulation::judge() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Steps that read texts and pictures, and those that write texts.
+#include "base/say.h"
 #include "memory/networks/audio/audio_encoder.h"
 #include "memory/simulation/pixels.h"
 #include "memory/simulation/simulation.h"
@@ -29,11 +30,9 @@ void Simulation::take(const Step& step, const TextEncodeStep& what) {
         phase.batch_per_forward = std::max(phase.batch_per_forward, run.rows);
         longest = std::max(longest, run.rows * run.tokens);
     }
-    if (!phase.runs_on_card) phase.reasons.emplace_back("text encoders run on the CPU");
+    if (!phase.runs_on_card) phase.reasons.push_back(say<"phase.text_on_cpu">());
     constexpr int kChunk = 77;
-    if (longest > kChunk)
-        phase.reasons.push_back(
-            fmt::format("the text and its padding take {} tokens (estimated)", longest));
+    if (longest > kChunk) phase.reasons.push_back(say<"phase.tokens">(longest));
     finish(std::move(phase), moved, activity, {te->handle});
 }
 
@@ -44,17 +43,15 @@ void Simulation::take(const Step& step, const TextGenerateStep& what) {
     const ProgramModel& m = model(what.text_encoder.model);
     const std::optional<Activity> activity =
         text_generate_activity(m, what, server_.flags, device_, rules_);
-    if (!activity)
-        return unknown_phase(std::move(phase),
-                             fmt::format("writing text with {} is not forecast", file_list(m)));
+    if (!activity) return unknown_phase(std::move(phase), say<"unknown.writing">(file_list(m)));
     Movement moved = policy().load({.models = {use_of(*te, what.text_encoder)}, .minimum = {}});
     add_movement(moved, compute(*activity, {te->handle}));
     phase.runs_on_card = te->placement.runs_on == Place::Card;
     phase.compute = te->types.compute;
-    phase.reasons.push_back(fmt::format(
-        "{} tokens are written after {} (estimated){}", what.new_tokens, what.prompt_tokens,
-        what.exact ? "" : ": at most, it takes less time where the text ends before"));
-    if (!phase.runs_on_card) phase.reasons.emplace_back("text encoders run on the CPU");
+    phase.reasons.push_back(what.exact
+                                ? say<"phase.writes">(what.new_tokens, what.prompt_tokens)
+                                : say<"phase.writes_at_most">(what.new_tokens, what.prompt_tokens));
+    if (!phase.runs_on_card) phase.reasons.push_back(say<"phase.text_on_cpu">());
     finish(std::move(phase), moved, *activity, {te->handle});
 }
 
@@ -69,7 +66,7 @@ void Simulation::take(const Step& step, const ImageEncodeStep& what) {
     phase.runs_on_card = vision->placement.runs_on == Place::Card;
     phase.compute = vision->types.compute;
     phase.batch_per_forward = what.image.batch;
-    if (!phase.runs_on_card) phase.reasons.emplace_back("image encoders run on the CPU");
+    if (!phase.runs_on_card) phase.reasons.push_back(say<"phase.image_on_cpu">());
     finish(std::move(phase), moved, activity, {vision->handle});
 }
 
@@ -85,12 +82,9 @@ void Simulation::take(const Step& step, const LookStep& what) {
     phase.compute = reader->types.compute;
     phase.batch_per_forward =
         static_cast<int>(what.image.batch / std::max<std::int64_t>(1, activity.forwards));
-    phase.reasons.push_back(fmt::format(
-        "{} looks at {} of {} x {}, by the published network: no run of it was recorded",
-        network.title(),
-        what.image.batch == 1 ? "an image" : fmt::format("{} images", what.image.batch),
-        what.image.width, what.image.height));
-    if (!phase.runs_on_card) phase.reasons.emplace_back("image encoders run on the CPU");
+    phase.reasons.push_back(
+        say<"phase.looks">(network.title(), what.image.batch, what.image.width, what.image.height));
+    if (!phase.runs_on_card) phase.reasons.push_back(say<"phase.image_on_cpu">());
     finish(std::move(phase), moved, activity, {reader->handle}, Costs::PerForward);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Steps between latents and pixels: VAEs, whole and in tiles, and upscalers.
+#include "base/say.h"
 #include "memory/networks/vae.h"
 #include "memory/residency/estimates.h"
 #include "memory/simulation/pixels.h"
@@ -22,15 +23,13 @@ void Simulation::take(const Step& step, const VaeStep& what) {
     const Vae& network = *model(what.vae.model).built.front()->vae;
     const bool sound = network.sound().has_value();
     if (sound != (what.sound_latents > 0))
-        return unknown_phase(std::move(phase), sound ? "a VAE of sound has no images"
-                                                     : "a VAE of images has no sound");
+        return unknown_phase(std::move(phase), sound ? say<"unknown.vae_of_sound">()
+                                                     : say<"unknown.vae_of_images">());
     if (!decode && !network.encodes())
-        return unknown_phase(std::move(phase), "how this VAE encodes is not simulated");
+        return unknown_phase(std::move(phase), say<"unknown.vae_encodes">());
     const ComputeType type = vae->types.compute;
     if (!network.knows(vae_call(what, type, rules_)))
-        return unknown_phase(std::move(phase),
-                             "how this version of ComfyUI runs this VAE is "
-                             "not known");
+        return unknown_phase(std::move(phase), say<"unknown.vae_version">());
     const VaeExtents extents = extents_of(what, network);
     const double estimate =
         decode ? vae_decode_estimate(network.kind(), extents.cells, type, server_.version)
@@ -53,10 +52,8 @@ void Simulation::take(const Step& step, const VaeStep& what) {
             // The attempt fills the card and fails; ComfyUI goes on in tiles.
             failed = activity;
             phase.tiled = true;
-            phase.reasons.push_back(fmt::format(
-                "the whole image takes {} and {} are free: ComfyUI runs out of memory and "
-                "begins again in tiles",
-                to_text(activity.activations), to_text(Bytes(policy().free_bytes()))));
+            phase.reasons.push_back(
+                say<"phase.vae_tiles">(activity.activations, Bytes(policy().free_bytes())));
         }
     }
     if (phase.tiled) {
@@ -89,12 +86,10 @@ void Simulation::take(const Step& step, const UpscaleStep& what) {
                      [&](const Activity& activity) { return has_room(activity, *upscaler); });
     phase.tiled = plan.activity.forwards > what.image.batch;
     phase.compute = ComputeType::Float32;
-    phase.reasons.push_back(fmt::format("enlarges {} times, in tiles of {} pixels at most",
-                                        network.scale(), plan.tile));
+    phase.reasons.push_back(say<"phase.enlarges">(network.scale(), plan.tile));
     if (plan.failed.forwards > 0)
-        phase.reasons.push_back(fmt::format(
-            "a larger tile takes {} and {} are free: ComfyUI runs out of memory and halves it",
-            to_text(plan.failed.activations), to_text(Bytes(policy().free_bytes()))));
+        phase.reasons.push_back(
+            say<"phase.halves_tile">(plan.failed.activations, Bytes(policy().free_bytes())));
     add_movement(moved, policy().compute(plan.activity.activations.count));
     finish(std::move(phase), moved, plan.activity, {handle});
     if (plan.failed.forwards > 0 && plan.fits) fill_card(plan.failed, largest_unit(handle));
@@ -107,9 +102,9 @@ void Simulation::take(const Step& step, const LatentUpscaleStep& what) {
     if (upscaler == nullptr) return unknown_network(std::move(phase), step, what.upscaler.model);
     const LatentUpscaler& network = *model(what.upscaler.model).built.front()->latent_upscaler;
     if (what.latent.channels != network.config().in_channels)
-        return unknown_phase(std::move(phase),
-                             fmt::format("a latent of {} channels, where the upsampler takes {}",
-                                         what.latent.channels, network.config().in_channels));
+        return unknown_phase(
+            std::move(phase),
+            say<"unknown.channels">(what.latent.channels, network.config().in_channels));
     const ModelHandle handle = upscaler->handle;
     const double estimate = latent_upscale_estimate(what.latent);
     const bool managed = server_.version >= kUpscalerIsManaged;

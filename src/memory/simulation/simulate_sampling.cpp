@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Steps that sample: the conditions that run together, ControlNets, patches, windows.
+#include "base/say.h"
 #include "memory/families.h"
 #include "memory/networks/controlnet.h"
 #include "memory/residency/estimates.h"
@@ -59,31 +60,18 @@ void Simulation::keep_beside(Phase& phase, const SampleStep& what, const BuiltFi
     const auto kept = kept_bytes(what, program_, file.contents->denoiser->config, latent,
                                  bytes_per_element(types.compute));
     for (const LoraIndex index : what.patches.beside)
-        if (lora(index).elements == 0)
-            add_unknown(phase, fmt::format("{} lies beside the model on the card, and the file "
-                                           "was not seen",
-                                           lora(index).file));
-    if (!kept)
-        add_unknown(phase,
-                    "a patch keeps hidden states of the network from step to step, and their "
-                    "size is not known");
+        if (lora(index).elements == 0) add_unknown(phase, say<"unknown.beside">(lora(index).file));
+    if (!kept) add_unknown(phase, say<"unknown.hidden">());
     if (kept.value_or(0) == 0) return;
     activity.activations += Bytes(*kept);
-    phase.reasons.push_back(
-        fmt::format("{} stay on the card from forward to forward: what patches of the model keep",
-                    to_text(Bytes(*kept))));
+    phase.reasons.push_back(say<"phase.patches_keep">(Bytes(*kept)));
 }
 
 void Simulation::explain_plan(Phase& phase, const PlannedStep& plan, const SampleStep& what) {
     phase.reasons.insert(phase.reasons.end(), what.patches.notes.begin(), what.patches.notes.end());
     if (plan.windows > 1)
-        phase.reasons.push_back(
-            fmt::format("the latent is sampled in {} windows of {} cells, one after the other",
-                        plan.windows, what.patches.window->length));
-    if (plan.ranged)
-        phase.reasons.emplace_back(
-            "some conditions run in a part of the steps: the peak is that of the part with "
-            "the most");
+        phase.reasons.push_back(say<"phase.windows">(plan.windows, what.patches.window->length));
+    if (plan.ranged) phase.reasons.push_back(say<"phase.ranges">());
 }
 
 void Simulation::take(const Step& step, const SampleStep& asked) {
@@ -124,10 +112,9 @@ void Simulation::take(const Step& step, const SampleStep& asked) {
         if (addition == nullptr) return unknown_network(std::move(phase), step, index);
         const BuiltFile& patched = *model(index).built.front();
         if (patched.contents->family != file.contents->family)
-            return unknown_phase(std::move(phase), fmt::format("{} is a patch of another network",
-                                                               file_list(model(index))));
-        if (patch != nullptr)
-            phase.reasons.emplace_back("of several model patches the walk has the last");
+            return unknown_phase(std::move(phase),
+                                 say<"unknown.other_patch">(file_list(model(index))));
+        if (patch != nullptr) phase.reasons.push_back(say<"phase.last_patch">());
         patch = patched.model_patch.get();
         request.models.push_back({addition->handle, {}});
         in_use.push_back(addition->handle);
@@ -136,14 +123,13 @@ void Simulation::take(const Step& step, const SampleStep& asked) {
         family_traits(file.contents->family, file.contents->denoiser->config, server_.version);
     if (traits.references_unknown &&
         std::ranges::any_of(uses, [](const auto& use) { return !use.references.empty(); }))
-        return unknown_phase(std::move(phase),
-                             "reference images of this network are not simulated yet");
+        return unknown_phase(std::move(phase), say<"unknown.references">());
     const SamplingEstimate estimate{.factor = traits.usage_factor,
                                     .element_bytes = bytes_per_element(unet->types.compute),
                                     .attention = attention_memory(server_.flags)};
     const LatentShape latent = taken_by(what.latent, traits.latent);
     const LatentShape window = windowed(latent, what.patches);
-    if (const std::string why = why_not_walked(traits, what.latent); !why.empty())
+    if (const Phrase why = why_not_walked(traits, what.latent); !why.empty())
         return unknown_phase(std::move(phase), why);
     const std::int64_t area = estimated_area(traits, window, uses);
     request.required = estimate.bytes(2 * area);
@@ -169,9 +155,7 @@ void Simulation::take(const Step& step, const SampleStep& asked) {
                             .reference_method = first.reference_method,
                             .latent = walked,
                             .times = times_of(planned, plan, what.steps)});
-        if (first.controlnets.size() > 1)
-            phase.reasons.emplace_back(
-                "several ControlNets run one after the other; the walk has the first");
+        if (first.controlnets.size() > 1) phase.reasons.push_back(say<"phase.first_controlnet">());
     }
     Activity activity = sampling_activity(*file.denoiser, file.contents->denoiser->config, forwards,
                                           unet->types, what.patches, rules_);
@@ -193,8 +177,7 @@ void Simulation::take(const Step& step, const SampleStep& asked) {
         phase.batch_per_forward =
             std::max(phase.batch_per_forward, forward.conds * forward.latent.batch);
     if (!sampler_traits(what.sampler) && !what.sampler.empty())
-        phase.reasons.push_back(
-            fmt::format("sampler {} is not known: one forward a step", what.sampler));
+        phase.reasons.push_back(say<"phase.sampler">(what.sampler));
     const auto all = static_cast<std::int64_t>(plan.together);
     explain_conditions(phase, plan.together, plan.groups,
                        estimate.bytes(area * all) * kForwardMargin, free);

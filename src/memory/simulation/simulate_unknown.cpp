@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Steps whose network is not walked: exact weights, bounds of what computing takes, and why.
+#include "base/say.h"
 #include "memory/residency/dtypes.h"
 #include "memory/simulation/bound.h"
 #include "memory/simulation/simulation.h"
@@ -104,10 +105,7 @@ void Simulation::bound_model(Phase& phase, const Step& step, const ProgramModel&
         const auto computing = bound_computing(step, contents);
         if (!computing) {
             bound.upper.reset();
-            if (bound.reason.empty())
-                bound.reason =
-                    "the largest weight must be on the card; what the network takes in is not "
-                    "known, so nothing bounds it from above";
+            if (bound.reason.empty()) bound.reason = say<"bound.weights_only">();
             continue;
         }
         bound.lower = std::max(bound.lower, computing->lower);
@@ -117,10 +115,7 @@ void Simulation::bound_model(Phase& phase, const Step& step, const ProgramModel&
     if (!seen) return;
     if (bound.upper) *bound.upper += bound.weights;
     if (always_on_card(m.role) && bound.lower > forecast_.card_limit) {
-        phase.reasons.push_back(
-            fmt::format("{} are needed whatever the network is, the card has "
-                        "{}: out of memory",
-                        to_text(bound.lower), to_text(forecast_.card_limit)));
+        phase.reasons.push_back(say<"phase.dies_anyhow">(bound.lower, forecast_.card_limit));
         phase.floor = bound.lower;
         died_ = true;
     }

@@ -75,7 +75,7 @@ class Simulation {
 
     // Before and while a step computes.
     [[nodiscard]] static Phase begin(const Step& step, PhaseKind kind);
-    [[nodiscard]] std::string why_missing(ModelIndex index) const;
+    [[nodiscard]] Phrase why_missing(ModelIndex index) const;
     [[nodiscard]] LoadRequest::Model use_of(const LiveModel& entry, const ModelUse& use);
     // Weights that are patched on their way to the card take their copies besides.
     Movement compute(const Activity& activity, const std::vector<ModelHandle>& in_use);
@@ -106,7 +106,7 @@ class Simulation {
     void finish(Phase phase, const Movement& moved, const Activity& activity,
                 const std::vector<ModelHandle>& in_use, Costs costs = Costs::OfAllForwards);
     // A phase that nobody knows how to walk.
-    void unknown_phase(Phase phase, const std::string& why);
+    void unknown_phase(Phase phase, const Phrase& why);
     // The same because its network is not known: exact weights and bounds where its file was seen.
     // A bound never makes a verdict "fits"; where even the lower one is over the card, the job
     // dies.
@@ -118,7 +118,7 @@ class Simulation {
     [[nodiscard]] std::int64_t widest_element(const modelfile::Contents& contents) const;
     void bound_job();
     // A phase that is forecast but for something that nobody knows.
-    void add_unknown(Phase& phase, const std::string& why);
+    void add_unknown(Phase& phase, const Phrase& why);
     void explain_loras(Phase& phase, const ModelUse& use) const;
     static void explain_plan(Phase& phase, const PlannedStep& plan, const SampleStep& what);
     // ComfyUI ends the prompt here and unloads everything; what would follow is forecast all the

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/simulation/step_shapes.h"
 
+#include "base/say.h"
 #include "memory/samplers.h"
 
 #include <fmt/format.h>
@@ -28,20 +29,17 @@ LatentShape taken_by(LatentShape latent, const LatentFormat& format) {
     return latent;
 }
 
-std::string why_not_walked(const FamilyTraits& traits, const LatentShape& latent) {
-    if (traits.latent.of_sound && latent.pixels_per_cell != 1)
-        return "this network makes sound, and the latent is not one of sound";
-    if (traits.needs_sound && latent.sound == 0)
-        return "this network makes sound beside its video, and the latent has none";
-    if (traits.alone && latent.batch > 1)
-        return "this network takes one video at a time, and the latent holds more";
+Phrase why_not_walked(const FamilyTraits& traits, const LatentShape& latent) {
+    if (traits.latent.of_sound && latent.pixels_per_cell != 1) return say<"unknown.not_of_sound">();
+    if (traits.needs_sound && latent.sound == 0) return say<"unknown.no_sound_beside">();
+    if (traits.alone && latent.batch > 1) return say<"unknown.one_video">();
     // Chosen: what drives frames is walked picture by picture, and no card holds as many.
     constexpr std::int64_t kDrivenMax = 1 << 14;
     const bool driven = traits.frames_min > 1;
     const bool known = latent.frames >= traits.frames_min &&
                        (traits.frames_max == 0 || latent.frames <= traits.frames_max) &&
                        (!driven || std::int64_t{latent.batch} * latent.frames <= kDrivenMax);
-    return known ? std::string() : fmt::format("not known with {} latent frames", latent.frames);
+    return known ? Phrase() : say<"unknown.frames">(latent.frames);
 }
 
 std::int64_t estimated_area(const FamilyTraits& traits, const LatentShape& latent,

@@ -20,7 +20,7 @@ namespace plimsoll::memory {
 [[nodiscard]] LatentShape taken_by(LatentShape latent, const LatentFormat& format);
 
 // Empty where the network's walk knows such a latent.
-[[nodiscard]] std::string why_not_walked(const FamilyTraits& traits, const LatentShape& latent);
+[[nodiscard]] Phrase why_not_walked(const FamilyTraits& traits, const LatentShape& latent);
 
 // What ComfyUI's estimate of a step takes for the latent's size, in cells.
 [[nodiscard]] std::int64_t estimated_area(const FamilyTraits& traits, const LatentShape& latent,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/comfyui/follow.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -74,7 +76,7 @@ class Follower {
     // Cancel and deadline: both interrupt the job and wait until ComfyUI let go of it.
     Ending should_stop() {
         if (options_.left != nullptr && options_.left->load()) {
-            report_.why = "the job goes on in ComfyUI";
+            report_.why = say<"end.goes_on">();
             return JobEnd::Left;
         }
         const bool cancelled = options_.cancelled != nullptr && options_.cancelled->load();
@@ -83,12 +85,9 @@ class Follower {
         progress_.stopping = true;
         show_progress();
         const bool let_go = stop_job();
-        const std::string_view kept =
-            let_go ? "the job was interrupted"
-                   : "ComfyUI did not confirm that it interrupted the job, look at its queue";
-        report_.why = cancelled ? fmt::format("cancelled: {}", kept)
-                                : fmt::format("the job took more than {} s (COMFYUI_TIMEOUT): {}",
-                                              options_.timeout.count() / 1000, kept);
+        Phrase kept = let_go ? say<"end.interrupted">() : say<"end.not_confirmed">();
+        report_.why = cancelled ? say<"end.cancelled">(std::move(kept))
+                                : say<"end.late">(options_.timeout.count() / 1000, std::move(kept));
         return cancelled ? JobEnd::Cancelled : JobEnd::TimedOut;
     }
 
@@ -196,10 +195,7 @@ class Follower {
         const auto job = upstream_.read_job(prompt_id_);
         if (!job) {
             if (clock_.steady() - last_contact_ < options_.away_max) return std::nullopt;
-            report_.why = fmt::format(
-                "ComfyUI has not answered for {} s ({}): start it and run the job again, its queue "
-                "does not survive a restart",
-                options_.away_max.count() / 1000, job.error().message);
+            report_.why = say<"end.away">(options_.away_max.count() / 1000, job.error().message);
             return JobEnd::Lost;
         }
         last_contact_ = clock_.steady();
@@ -229,29 +225,26 @@ class Follower {
             next_poll_ = clock_.steady() + options_.tick;
             return std::nullopt;
         }
-        report_.why =
-            "ComfyUI no longer knows the job, neither queued nor in its history: it was restarted "
-            "or its queue was cleared; run the "
-            "job again";
+        report_.why = say<"end.forgotten">();
         return JobEnd::Lost;
     }
 
     JobEnd end_with(const NodeError& error) {
         report_.error = error;
-        const std::string where =
-            error.node_type.empty()
-                ? ""
-                : fmt::format(" in node {} ({})", error.node_id, error.node_type);
+        const bool placed = !error.node_type.empty();
         if (error.out_of_memory()) {
-            report_.why = fmt::format("the card ran out of memory{}: {}", where, error.message);
+            report_.why =
+                placed ? say<"end.out_of_memory_at">(error.node_id, error.node_type, error.message)
+                       : say<"end.out_of_memory">(error.message);
             return JobEnd::OutOfMemory;
         }
-        report_.why = fmt::format("ComfyUI reports an error{}: {}", where, error.message);
+        report_.why = placed ? say<"end.failed_at">(error.node_id, error.node_type, error.message)
+                             : say<"end.failed">(error.message);
         return JobEnd::Failed;
     }
 
     JobEnd end_interrupted() {
-        report_.why = "the job was interrupted in ComfyUI";
+        report_.why = say<"end.interrupted_there">();
         return JobEnd::Cancelled;
     }
 

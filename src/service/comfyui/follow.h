@@ -10,6 +10,7 @@
 #pragma once
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "service/comfyui/upstream.h"
 
 #include <atomic>
@@ -44,7 +45,7 @@ struct NodeObservation {
 
 struct JobReport {
     JobEnd end = JobEnd::Failed;
-    std::string why;  // a sentence with the way out, empty on success
+    Phrase why;  // a sentence with the way out, empty on success
     std::optional<NodeError> error;
     std::vector<ImageRef> images;  // also those of a job that did not end well
     std::map<std::string, NodeObservation> nodes;

@@ -73,9 +73,9 @@ class Assessor {
         const advisor::Judgement judged = advisor::judge(forecast, parts_.place.budget);
         entrant.forecast = {.seconds = forecast.seconds.total, .peak = forecast.memory.peak};
         if (judged.standing == advisor::Standing::Over || !judged.in_time)
-            entrant.left_out = "not sent: " + judged.sentence;
+            entrant.left_out = "not sent: " + judged.sentence.message();
         else if (judged.standing == advisor::Standing::Unknown)
-            entrant.left_out = "not sent: it cannot be forecast: " + judged.sentence;
+            entrant.left_out = "not sent: it cannot be forecast: " + judged.sentence.message();
         return entrant;
     }
 

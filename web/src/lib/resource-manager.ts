@@ -10,7 +10,7 @@
 // daemon's own code and message. Nothing is retried silently: the caller decides.
 import type {
   CardEntry, Checkup, Comparison, Device, ErrorBody, ExportQuery, Forecast, ForecastRequest, Gateway, GenerateRequest, Health, HeldJob, HeldJobChange, HistoryPage, HistoryQuery, Job,
-  JobDetail, Largest, LargestRequest, Models, Optimal, OptimalRequest, Plan, PlanRequest, Preset, PresetSettings, ResourceSummary,
+  JobDetail, Largest, LargestRequest, Models, Optimal, OptimalRequest, Plan, PlanRequest, Preset, PresetSettings, QualityScore, ResourceSummary,
   Run, Safety, Settings, SettingsRequest, Stats, StatsQuery, Trends, TrendsQuery,
 } from './types'
 
@@ -84,6 +84,10 @@ export class ResourceManager {
   getResourceSummary(settings: SettingsRequest, signal?: AbortSignal): Promise<ResourceSummary> {
     return this.post('/api/settings/summary', settings, signal)
   }
+  /** How good a picture these settings make: measured by a quality test, or an estimate that says so. */
+  getQualityScore(settings: SettingsRequest, signal?: AbortSignal): Promise<QualityScore> {
+    return this.post('/api/settings/score', settings, signal)
+  }
   /** What worked best so far, from the history; null when no run says. */
   async getBestSettings(model: string, minQuality?: number, signal?: AbortSignal): Promise<Settings | null> {
     return (await this.get<{ settings: Settings | null }>(`/api/settings/best${queryOf({ model, minQuality })}`, signal)).settings
@@ -119,6 +123,10 @@ export class ResourceManager {
   heldJob(promptId: string, signal?: AbortSignal): Promise<HeldJob> { return this.get(`/api/gateway/jobs/${encodeURIComponent(promptId)}`, signal) }
   changeHeldJob(promptId: string, change: HeldJobChange, signal?: AbortSignal): Promise<HeldJob> {
     return this.call('PATCH', `/api/gateway/jobs/${encodeURIComponent(promptId)}`, change, signal)
+  }
+  /** Its user takes the risk: what was refused goes as it came, what heat, room or a pause holds back goes next. */
+  runHeldJobAnyway(promptId: string, signal?: AbortSignal): Promise<HeldJob> {
+    return this.call('POST', `/api/gateway/jobs/${encodeURIComponent(promptId)}/run-anyway`, undefined, signal)
   }
   cancelHeldJob(promptId: string, signal?: AbortSignal): Promise<HeldJob> {
     return this.call('DELETE', `/api/gateway/jobs/${encodeURIComponent(promptId)}`, undefined, signal)

@@ -71,6 +71,9 @@ export type QualityBallotList = Schemas['QualityBallotList']
 export type Health = Schemas['Health']
 export type Finding = Schemas['Finding']
 export type Checkup = Schemas['Checkup']
+export type QualityScore = Schemas['QualityScore']
+export type Phrase = Schemas['Phrase']
+export type PhraseParam = Schemas['PhraseParam']
 export type ErrorBody = Schemas['Error']
 
 // What the page asks about: its settings, or a workflow of the user's own.

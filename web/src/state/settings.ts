@@ -4,7 +4,7 @@
 // design's first profile; the limits are those of generated settings (512 to 1536 in steps of 8, steps 8 to 50, CFG 1 to 15).
 import { reactive, ref } from 'vue'
 import type { MessageKey } from '../i18n'
-import type { GenerateRequest, JobRequest, Knob, Plan, PlanRequest, PresetSettings, Quality, RunSettings, Settings } from '../lib/types'
+import type { GenerateRequest, JobRequest, Knob, Plan, PlanRequest, PresetSettings, Quality, RunSettings, Settings, SettingsRequest } from '../lib/types'
 
 export interface EditedSettings extends Settings { quality: Quality; prompt: string; negative: string }
 export const settings = reactive<EditedSettings>({
@@ -30,6 +30,11 @@ export function jobRequest(): JobRequest {
   if (ownWorkflow.value) return { workflow: ownWorkflow.value.workflow }
   const { model, width, height, steps, cfg, sampler, scheduler, seed, batch, quality, vaeTiling } = settings
   return { model, width, height, steps, cfg, sampler, scheduler, seed, batch, quality, vaeTiling }
+}
+// What the score of a picture hangs on; how many are drawn at once is not among it.
+export function scoreRequest(): SettingsRequest {
+  const { model, width, height, steps, cfg, sampler, scheduler, vaeTiling } = settings
+  return { model, width, height, steps, cfg, sampler, scheduler, vaeTiling }
 }
 export function planRequest(): PlanRequest {
   return { ...jobRequest(), pin: [...pins] }

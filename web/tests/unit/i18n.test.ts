@@ -2,13 +2,15 @@
 // Goal: every sentence that the page asks for exists in every language, with the same blanks, and none is carried for nothing.
 // Method: the sources are read as text. A key is used by its literal ('a.b'), by a template that it completes (`a.${x}`), or as
 // the word of a group that the daemon's codes choose: word('a', code).
+import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { messages as english, type messages } from '../../src/i18n/languages/en'
-import type { Change, Finding, Gateway, HeldJob, Phase, Plan, Run, Verdict } from '../../src/lib/types'
+import type { Language } from '../../src/i18n'
+import type { Change, ErrorBody, Finding, Gateway, HeldJob, Phase, Plan, Run, Verdict } from '../../src/lib/types'
 
 const files = import.meta.glob<string>(['../../src/**/*.{vue,ts}', '!../../src/i18n/languages/*', '!../../src/lib/contract.ts'], { query: '?raw', import: 'default', eager: true })
 const sources = Object.values(files).join('\n')
-const languages = import.meta.glob<{ name: string; messages: Record<string, string> }>('../../src/i18n/languages/*.ts', { eager: true })
+const languages = import.meta.glob<Omit<Language, 'messages'> & { messages: Record<string, string> }>('../../src/i18n/languages/*.ts', { eager: true })
 const all = (pattern: RegExp): string[] => [...sources.matchAll(pattern)].flatMap((match) => match[1] ?? [])
 const keys = Object.keys(english)
 
@@ -31,6 +33,20 @@ test('every language has every sentence, with the same blanks', () => {
     for (const [key, text] of Object.entries(english)) expect(`${key} ${blanks(language.messages[key])}`, path).toBe(`${key} ${blanks(text)}`)
   }
 })
+// The daemon's own catalogue is read, so that a sentence it learns cannot be forgotten here. English is what it says by itself.
+test('every language words what the daemon says, with the same values', () => {
+  const catalogue = readFileSync('../src/base/phrase_catalogue.h', 'utf8')
+  const entries = [...catalogue.matchAll(/^ {4}\{"([a-z_.]+)", "(.*)"\},$/gm)].map(([, code = '', text = '']) => [code, text] as const)
+  expect(entries.length).toBeGreaterThan(100)
+  expect(entries.length).toBe((catalogue.match(/^ {4}\{"/gm) ?? []).length)
+  const places = (text: string): string => [...new Set([...text.matchAll(/\{(\w+)[:}]/g)].map((match) => match[1]))].sort().join(' ')
+  for (const [path, { said }] of Object.entries(languages)) {
+    const codes = entries.map(([code]) => code)
+    if (!path.endsWith('/en.ts')) expect(codes.filter((code) => !said[code]), path).toEqual([])
+    expect(Object.keys(said).filter((code) => !codes.includes(code)), path).toEqual([])
+    for (const [code, text] of entries) if (said[code]) expect(`${code} ${places(said[code])}`, path).toBe(`${code} ${places(text)}`)
+  }
+})
 // The compiler holds these tables to the contract: a code that the daemon learns must be named here.
 test('every code of the contract has its word', () => {
   const verdict: Record<Verdict, keyof typeof messages> = { fits: 'verdict.fits', fits_slowly: 'verdict.fits_slowly', will_not_fit: 'verdict.will_not_fit', unknown: 'verdict.unknown' }
@@ -41,9 +57,10 @@ test('every code of the contract has its word', () => {
   const change: Record<Change['kind'], keyof typeof messages> = { tile_vae: 'change.tile_vae', split_batch: 'change.split_batch', free_models: 'change.free_models', reserve_vram: 'change.reserve_vram', lower_precision: 'change.lower_precision', two_pass: 'change.two_pass', resolution: 'change.resolution', steps: 'change.steps' }
   const policy: Record<Gateway['policy'], keyof typeof messages> = { observe: 'policy.observe', advise: 'policy.advise', fit: 'policy.fit', enforce: 'policy.enforce' }
   const heat: Record<Gateway['heat'], keyof typeof messages> = { unknown: 'heat.unknown', cool: 'heat.cool', warm: 'heat.warm', hot: 'heat.hot', critical: 'heat.critical' }
-  const held: Record<HeldJob['state'], keyof typeof messages> = { waiting: 'held.waiting', sent: 'held.sent', running: 'held.running', done: 'held.done', failed: 'held.failed', cancelled: 'held.cancelled' }
+  const held: Record<HeldJob['state'], keyof typeof messages> = { waiting: 'held.waiting', sent: 'held.sent', running: 'held.running', done: 'held.done', failed: 'held.failed', cancelled: 'held.cancelled', refused: 'held.refused' }
   const waits: Record<HeldJob['waitsFor'], keyof typeof messages> = { nothing: 'waits.nothing', turn: 'waits.turn', pause: 'waits.pause', heat: 'waits.heat', room: 'waits.room', retry: 'waits.retry' }
   const counted: Record<keyof Gateway['counts'], keyof typeof messages> = { accepted: 'counted.accepted', done: 'counted.done', waiting: 'counted.waiting', changed: 'counted.changed', retried: 'counted.retried', refused: 'counted.refused', failed: 'counted.failed', cancelled: 'counted.cancelled', quarantined: 'counted.quarantined', freed: 'counted.freed' }
-  for (const table of [verdict, plan, outcome, phase, health, change, policy, heat, held, waits, counted])
+  const error: Record<ErrorBody['error']['code'], keyof typeof messages> = { invalid_input: 'error.invalid_input', not_found: 'error.not_found', corrupt: 'error.corrupt', limit_exceeded: 'error.limit_exceeded', unavailable: 'error.unavailable', internal: 'error.internal', unauthorized: 'error.unauthorized', forbidden: 'error.forbidden', method_not_allowed: 'error.method_not_allowed', unsupported_media_type: 'error.unsupported_media_type', busy: 'error.busy' }
+  for (const table of [error, verdict, plan, outcome, phase, health, change, policy, heat, held, waits, counted])
     for (const [code, key] of Object.entries(table)) expect(key.endsWith(`.${code}`) && english[key] !== '', key).toBe(true)
 })
