@@ -13,8 +13,9 @@ namespace {
 // A measure as defects use it. `least` is the smallest spread that counts as one: two references
 // may agree by chance. Chosen, from the responses to synthetic degradations: flat-block noise rises
 // by 0.35 levels for noise of 1 level, the grid ratio by 0.02 for a checker of +-1, clipping and
-// saturation by several per cent for a moderate burn. NIQE rises by 0.5 for a blur that is just
-// seen, BRISQUE by several points.
+// saturation by several per cent for a moderate burn. NIQE and BRISQUE are weak signs, whose size
+// means little once a picture is unlike the others: a distance that is 1.65 times as far is one
+// spread (so four times as far costs a third), and ten points of BRISQUE's hundred.
 struct Sign {
     std::string_view defect;
     Measure measure;
@@ -33,11 +34,14 @@ constexpr std::array<Sign, 11> kSigns{{
     {"burn", Measure::Chroma95, 1, false, 2.0},
     {"burn", Measure::Contrast, 1, false, 0.01},
     // Statistics unlike the run's own references' (NIQE), or unlike photographs' (BRISQUE).
-    {"statistics", Measure::Niqe, 1, false, 0.5},
-    {"statistics", Measure::Brisque, 1, false, 4.0},
+    {"statistics", Measure::Niqe, 1, true, 0.5},
+    {"statistics", Measure::Brisque, 1, false, 10.0},
 }};
 constexpr double kTolerated = 1;  // spreads that pass without a penalty
 constexpr double kSteepness = 3;  // spreads beyond it that cost a factor e
+// Statistics say that a picture is unlike the others, and how far means little: they cost a third
+// at most (chosen).
+constexpr double kStatisticsMost = 3;
 
 double value_of(const Sign& sign, double measured) {
     return sign.as_logarithm ? std::log(std::max(measured, 1e-9)) : measured;
@@ -129,7 +133,8 @@ Marks marks_of(const Seen& seen, const Seen& reference, const Calibration& calib
         // Burn is the mean of its signs; two grids are two chances to be the one that shows.
         const double z = defect == "burn" ? sum / static_cast<double>(spreads.size())
                                           : std::ranges::max(spreads);
-        const double over = std::max(0.0, z - kTolerated) / kSteepness;
+        const double counted = defect == "statistics" ? std::min(z, kStatisticsMost) : z;
+        const double over = std::max(0.0, counted - kTolerated) / kSteepness;
         const double kept = std::exp(-over * over);
         product *= kept;
         if (kept < worst) {

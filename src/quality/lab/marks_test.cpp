@@ -68,10 +68,13 @@ TEST(Marks, name_statistics_that_are_unlike_the_runs_own) {
     }
     const Calibration calibration = calibrate(refs, {});
     Seen odd = refs[0];
-    odd.measures[Measure::Niqe] = 6;
+    odd.measures[Measure::Niqe] = 12;
     EXPECT_EQ(marks_of(odd, refs[0], calibration).worst_defect, "statistics");
+    EXPECT_NEAR(marks_of(odd, refs[0], calibration).defects, 70, 3);
+    odd.measures[Measure::Niqe] = 3000;
+    EXPECT_GT(marks_of(odd, refs[0], calibration).defects, 60);  // a weak sign, however far
     odd = refs[0];
-    odd.measures[Measure::Brisque] = 30;
+    odd.measures[Measure::Brisque] = 50;
     EXPECT_EQ(marks_of(odd, refs[0], calibration).worst_defect, "statistics");
     odd = refs[0];
     odd.measures[Measure::TilingSeams] = 1.3;
