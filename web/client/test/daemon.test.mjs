@@ -217,6 +217,7 @@ test('every call of the lab takes an AbortSignal last', async () => {
   const calls = {
     quickQualityTest: (signal) => lab.quickQualityTest('sdxl-base', {}, undefined, signal), startQualityTest: (signal) => lab.startQualityTest('sdxl-base', 'quick', {}, signal),
     planQualityTest: (signal) => lab.planQualityTest('sdxl-base', 'quick', {}, signal), getTestStatus: (signal) => lab.getTestStatus('x', signal), sessions: (signal) => lab.sessions(signal),
+    proposals: (signal) => lab.proposals(signal), acceptTest: (signal) => lab.acceptTest('x', signal),
     pauseTest: (signal) => lab.pauseTest('x', signal), resumeTest: (signal) => lab.resumeTest('x', signal), cancelTest: (signal) => lab.cancelTest('x', signal),
     nextPair: (signal) => lab.nextPair('x', signal), vote: (signal) => lab.vote('x', {}, signal), votes: (signal) => lab.votes('x', signal), pairs: (signal) => lab.pairs('x', 2, signal),
     ballots: (signal) => lab.ballots('x', signal), castBallots: (signal) => lab.castBallots('x', [], signal), mark: (signal) => lab.mark('x', 0, 0, signal),

@@ -7,7 +7,7 @@
 //   console.log(result.answer.words)
 import { ResourceManager } from './resource-manager'
 import type {
-  QualityBallot, QualityBallotList, QualityBallots, QualityMark, QualityPair, QualityPairs, QualityPlan, QualityRequest, QualitySession, QualitySessionRow,
+  QualityBallot, QualityBallotList, QualityBallots, QualityMark, QualityPair, QualityPairs, QualityPlan, QualityProposal, QualityRequest, QualitySession, QualitySessionRow,
   QualityVotes,
 } from './types'
 
@@ -53,6 +53,12 @@ export class QualityTester extends ResourceManager {
   async sessions(signal?: AbortSignal): Promise<QualitySessionRow[]> {
     return (await this.get<{ sessions: QualitySessionRow[] }>('/api/quality-sessions', signal)).sessions
   }
+  /** Tests that the lab proposes for models it never saw; cancelTest declines one. */
+  async proposals(signal?: AbortSignal): Promise<QualityProposal[]> {
+    return (await this.get<{ proposals: QualityProposal[] }>('/api/quality-proposals', signal)).proposals
+  }
+  /** A proposed test is drawn while the card is idle. */
+  acceptTest(sessionId: string, signal?: AbortSignal): Promise<QualitySession> { return this.change(sessionId, 'accept', signal) }
   pauseTest(sessionId: string, signal?: AbortSignal): Promise<QualitySession> { return this.change(sessionId, 'pause', signal) }
   resumeTest(sessionId: string, signal?: AbortSignal): Promise<QualitySession> { return this.change(sessionId, 'resume', signal) }
   cancelTest(sessionId: string, signal?: AbortSignal): Promise<QualitySession> { return this.change(sessionId, 'cancel', signal) }
@@ -93,7 +99,7 @@ export class QualityTester extends ResourceManager {
   /** ... and the whole test as one HTML file. */
   reportUrl(sessionId: string): string { return this.url(`${addressOf(sessionId)}/report`) }
 
-  private change(sessionId: string, what: 'pause' | 'resume' | 'cancel', signal?: AbortSignal): Promise<QualitySession> {
+  private change(sessionId: string, what: 'accept' | 'pause' | 'resume' | 'cancel', signal?: AbortSignal): Promise<QualitySession> {
     return this.post(`${addressOf(sessionId)}/${what}`, undefined, signal)
   }
 }
