@@ -9,7 +9,7 @@ import type { Phrase, PhraseParam } from '../lib/types'
 // The daemon's sentences begin low and end without a stop, so that they can stand within others.
 export function asSentence(message: string): string {
   const first = message.charAt(0)
-  return /^[a-z]+[ ,:]/.test(message) ? first.toUpperCase() + message.slice(1) : message
+  return /^[a-z]+(?:[ ,]|: )/.test(message) ? first.toUpperCase() + message.slice(1) : message
 }
 
 const isList = (value: PhraseParam['value']): value is Phrase[] => Array.isArray(value)

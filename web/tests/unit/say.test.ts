@@ -15,6 +15,7 @@ afterEach(async () => { await chooseLanguage('en') })
 test('English is the daemon’s own sentence, begun as one', () => {
   expect(say(plan)).toBe('With these changes: peak 4096 MiB is under the line of 4352 MiB')
   expect(say({ code: '', params: {}, message: 'sd_xl.safetensors: not there' })).toBe('sd_xl.safetensors: not there')
+  expect(say(null, 'http://127.0.0.1:8188 answers')).toBe('http://127.0.0.1:8188 answers')
   expect(say(null, 'an older daemon says this')).toBe('An older daemon says this')
   expect(sayAll(undefined, ['none', 'of these'])).toEqual(['none', 'Of these'])
 })

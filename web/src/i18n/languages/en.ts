@@ -476,7 +476,6 @@ export const messages = {
   'score.test': 'Test it',
   'score.title': 'Quality',
   'score.interval': '{low} to {high} of 100 (95 %)',
-  'score.band': '{low} to {high} of 100',
   'table.kind': 'Phase',
 }
 

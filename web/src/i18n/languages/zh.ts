@@ -478,7 +478,6 @@ export const messages: Messages = {
   'score.test': '去测试',
   'score.title': '质量',
   'score.interval': '满分 100，{low} 至 {high}（95 %）',
-  'score.band': '满分 100，{low} 至 {high}',
   'table.kind': '阶段',
 }
 
@@ -746,6 +745,11 @@ export const said: Said = {
 // Words of the daemon within its sentences.
 export const words: Words = {
   'built-in': '内置',
+  'for ever': '永久',
+  'the card\'s own thresholds': '显卡自己的阈值',
+  'everybody': '所有人',
+  'on': '开启',
+  'off': '关闭',
   'unknown': '未知',
   'home': '数据文件夹',
   'output': '输出文件夹',
