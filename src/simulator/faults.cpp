@@ -10,6 +10,7 @@ void FaultBoard::set(Faults faults) {
     const std::lock_guard lock(mutex_);
     faults_ = std::move(faults);
     progress_ = 0;
+    spilled_ = false;
 }
 
 Faults FaultBoard::get() const {
@@ -49,16 +50,22 @@ void FaultBoard::tick(double now, GpuMemory& memory) {
     });
 }
 
-double FaultBoard::drag() const {
+double FaultBoard::drag(const GpuMemory& memory) const {
     const std::lock_guard lock(mutex_);
-    const bool drags = faults_.drag_at_progress && progress_ >= *faults_.drag_at_progress;
+    const bool drags = (faults_.drag_at_progress && progress_ >= *faults_.drag_at_progress) ||
+                       (spilled_ && memory.has_spilled());
     return drags ? faults_.drag : 1;
 }
 
-bool FaultBoard::count_progress() {
+bool FaultBoard::count_progress(GpuMemory& memory) {
     {
         const std::lock_guard lock(mutex_);
         ++progress_;
+        if (faults_.spill_at_progress && progress_ >= *faults_.spill_at_progress) {
+            faults_.spill_at_progress.reset();
+            spilled_ = true;
+            memory.spill(faults_.spill_bytes);
+        }
         if (!faults_.restart_at_progress || progress_ < *faults_.restart_at_progress) return false;
         faults_.restart_at_progress.reset();
     }

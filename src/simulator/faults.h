@@ -49,6 +49,11 @@ struct Faults {
     // moves tensors into the machine's memory, or with a great number a job that stands still.
     std::optional<int> drag_at_progress;
     double drag = 1;
+    // After so many progress messages of a job another program takes `spill_bytes` from under it,
+    // once: the driver moves tensors into the machine's memory, and as long as it does so work
+    // takes `drag` times as long.
+    std::optional<int> spill_at_progress;
+    std::int64_t spill_bytes = 0;
 };
 
 class FaultBoard {
@@ -64,9 +69,9 @@ class FaultBoard {
     void begin_job(double now);
     void tick(double now, GpuMemory& memory);
     // True when the server dies here: from then on nobody is answered, until `revive`.
-    [[nodiscard]] bool count_progress();
+    [[nodiscard]] bool count_progress(GpuMemory& memory);
     // How many times as long the work of the job takes now.
-    [[nodiscard]] double drag() const;
+    [[nodiscard]] double drag(const GpuMemory& memory) const;
     [[nodiscard]] bool is_dead() const { return dead_; }
     void revive() { dead_ = false; }
 
@@ -75,6 +80,7 @@ class FaultBoard {
     Faults faults_;
     double job_began_ = 0;
     int progress_ = 0;
+    bool spilled_ = false;
     std::atomic<bool> dead_ = false;
 };
 

@@ -50,6 +50,9 @@ struct CardReading {
     std::int64_t reserved_bytes = 0;
     std::int64_t active_bytes = 0;
     double temperature_c = 0;
+    double limit_c = 0;     // above it the clock falls
+    double slowdown_c = 0;  // the hardware throttles
+    double shutdown_c = 0;
     double power_w = 0;
     double clock_share = 1;
     double utilization = 0;

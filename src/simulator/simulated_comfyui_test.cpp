@@ -317,6 +317,47 @@ TEST(SimulatedComfyUi, a_job_can_be_made_to_drag) {
     EXPECT_GT(dragged, 3 * usual);
 }
 
+TEST(SimulatedComfyUi, a_spill_makes_a_job_crawl_and_fails_nothing) {
+    const Server server(fast());
+    const double before = server.simulator->card().simulated_seconds;
+    ASSERT_TRUE(heard(server.run({.seed = 31}), "execution_success"));
+    const double usual = server.simulator->card().simulated_seconds - before;
+    (void)server.call("POST", "/plimsoll/faults",
+                      R"({"spill_at_progress": 1, "spill_bytes": 5368709120, "drag": 10})");
+    ASSERT_TRUE(heard(server.run({.seed = 32}), "execution_success"));
+    EXPECT_GT(server.simulator->card().simulated_seconds - before - usual, 3 * usual);
+}
+
+TEST(SimulatedComfyUi, the_air_can_be_made_hot_and_the_card_tells_its_thresholds) {
+    const Server server(fast());
+    (void)server.call("POST", "/plimsoll/faults", R"({"ambient_c": 85})");
+    ASSERT_TRUE(heard(server.run({.steps = 100}), "execution_success"));
+    const CardReading card = server.simulator->card();
+    EXPECT_GT(card.temperature_c, card.limit_c);
+    EXPECT_LT(card.clock_share, 1);
+    EXPECT_LT(card.limit_c, card.slowdown_c);
+    EXPECT_LT(card.slowdown_c, card.shutdown_c);
+}
+
+TEST(SimulatedComfyUi, a_latent_is_saved_and_read_again_from_the_output_folder) {
+    const Server server(fast());
+    Job job;
+    job.decoder += R"(},"10":{"class_type":"SaveLatent","inputs":{"samples":["3",0],)"
+                   R"("filename_prefix":"kept/one"})";
+    ASSERT_TRUE(heard(server.run(job), "one_00001_.latent"));
+    job.decoder = R"("class_type":"VAEDecode","inputs":{"samples":["10",0],"vae":["4",2]}},)"
+                  R"("10":{"class_type":"LoadLatent","inputs":{)"
+                  R"("latent":"kept/one_00001_.latent [output]"})";
+    job.seed = 99;  // of a sampler that nobody asks any more
+    const auto messages = server.run(job);
+    EXPECT_TRUE(heard(messages, "execution_success"));
+    EXPECT_FALSE(heard(messages, R"("type": "progress", )"));
+    job.decoder = R"("class_type":"VAEDecode","inputs":{"samples":["10",0],"vae":["4",2]}},)"
+                  R"("10":{"class_type":"LoadLatent","inputs":{"latent":"none.latent"})";
+    EXPECT_THAT(server.call("POST", "/prompt", job.body()).body,
+                HasSubstr("Invalid latent file: none.latent"));
+}
+
 TEST(SimulatedComfyUi, the_card_can_be_asked_over_http) {
     const Server server(fast());
     const auto card = parse_python_json(server.call("GET", "/plimsoll/card").body).value();

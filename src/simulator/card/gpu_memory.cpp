@@ -40,11 +40,22 @@ std::int64_t GpuMemory::pool_for(std::int64_t bytes) const {
 bool GpuMemory::take(std::int64_t bytes, std::int64_t workspace) {
     const std::lock_guard lock(mutex_);
     const std::int64_t capacity = use_.total - use_.outside;
-    if (use_.active + bytes > capacity) return false;
+    if (use_.active + bytes > capacity && !may_spill_) return false;
     use_.active += bytes;
     use_.reserved = std::min(capacity, std::max(use_.reserved, pool_for(use_.active + workspace)));
     use_.reserved = std::max(use_.reserved, use_.active);
+    settle();
     return true;
+}
+
+void GpuMemory::settle() {
+    use_.spilled = std::max<std::int64_t>(0, use_.outside + use_.reserved - use_.total);
+    has_spilled_ = has_spilled_ || use_.spilled > 0;
+}
+
+bool GpuMemory::has_spilled() const {
+    const std::lock_guard lock(mutex_);
+    return has_spilled_;
 }
 
 void GpuMemory::give(std::int64_t bytes) {
@@ -55,6 +66,8 @@ void GpuMemory::give(std::int64_t bytes) {
 void GpuMemory::empty_cache() {
     const std::lock_guard lock(mutex_);
     use_.reserved = std::max(use_.active, std::min(use_.reserved, pool_for(use_.active)));
+    has_spilled_ = false;
+    settle();
 }
 
 void GpuMemory::take_outside(std::int64_t bytes) {
@@ -62,6 +75,15 @@ void GpuMemory::take_outside(std::int64_t bytes) {
     // The driver gives only what is free; torch's pool is not taken away.
     const std::int64_t room = use_.total - use_.reserved;
     use_.outside = std::clamp<std::int64_t>(use_.outside + bytes, 0, std::max(use_.outside, room));
+    if (bytes < 0) may_spill_ = false;
+    settle();
+}
+
+void GpuMemory::spill(std::int64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    use_.outside = std::clamp<std::int64_t>(use_.outside + bytes, 0, use_.total);
+    may_spill_ = true;
+    settle();
 }
 
 OutOfMemory GpuMemory::out_of_memory(std::int64_t requested) const {

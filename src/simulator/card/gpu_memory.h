@@ -8,6 +8,9 @@
 // for running out: the real libraries fall back to smaller workspaces, and cudaMallocAsync gives
 // back what it caches before it fails.
 //
+// A driver may also move tensors into the machine's memory where the card is full (Windows does so
+// unless told otherwise): then nothing fails, and the driver says that nothing is free.
+//
 // Threads: any; the executing thread changes it, HTTP reads it.
 #pragma once
 #include "base/error.h"
@@ -23,8 +26,9 @@ struct MemoryUse {
     std::int64_t outside = 0;   // taken by all but torch
     std::int64_t reserved = 0;  // torch's pool
     std::int64_t active = 0;    // live tensors in it
+    std::int64_t spilled = 0;   // of the pool, in the machine's memory
 
-    [[nodiscard]] std::int64_t driver_free() const { return total - outside - reserved; }
+    [[nodiscard]] std::int64_t driver_free() const { return total - outside - reserved + spilled; }
     // What ComfyUI calls free: its own cache counts as free.
     [[nodiscard]] std::int64_t free() const { return driver_free() + reserved - active; }
 };
@@ -51,15 +55,23 @@ class GpuMemory {
     void empty_cache();
     // Another program takes (or with a negative number gives back) memory of the device.
     void take_outside(std::int64_t bytes);
+    // Another program takes memory from under torch: the driver moves what no longer fits into the
+    // machine's memory, and goes on so until memory is given back.
+    void spill(std::int64_t bytes);
+    // Whether tensors were moved there since the cache was emptied last: each step does so again.
+    [[nodiscard]] bool has_spilled() const;
     // The text that torch shows when `requested` more bytes did not fit.
     [[nodiscard]] OutOfMemory out_of_memory(std::int64_t requested) const;
 
   private:
     [[nodiscard]] std::int64_t pool_for(std::int64_t bytes) const;
+    void settle();  // with the lock held: what of the pool is on the card
 
     mutable std::mutex mutex_;
     MemoryUse use_;
     double fragmentation_;
+    bool may_spill_ = false;
+    bool has_spilled_ = false;
 };
 
 }  // namespace plimsoll::simulator

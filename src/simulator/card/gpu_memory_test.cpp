@@ -40,6 +40,20 @@ TEST(GpuMemory, another_program_gets_only_what_torch_has_not_reserved) {
     EXPECT_EQ(memory.use().outside, 0);
 }
 
+TEST(GpuMemory, a_driver_that_spills_refuses_nothing_until_memory_is_given_back) {
+    GpuMemory memory(kTotal, kOutside, 0);
+    ASSERT_TRUE(memory.take(4096 * kMib));
+    memory.spill(kTotal - 2048 * kMib);
+    EXPECT_GT(memory.use().spilled, 0);
+    EXPECT_EQ(memory.use().driver_free(), 0);
+    EXPECT_TRUE(memory.take(1024 * kMib));
+    memory.give(5120 * kMib);
+    memory.empty_cache();
+    EXPECT_EQ(memory.use().spilled, 0);
+    memory.take_outside(-1);
+    EXPECT_FALSE(memory.take(4096 * kMib));
+}
+
 }  // namespace
 
 }  // namespace plimsoll::simulator

@@ -35,6 +35,7 @@ class Pace {
     void set_drag(double drag) { drag_ = drag; }
     // Simulated seconds spent since the start.
     [[nodiscard]] double now() const { return now_; }
+    [[nodiscard]] double speed() const { return speed_; }
     // Cools the card for the real time that passed since it last worked.
     void rest();
     // Called from spend with the simulated time, for things that happen at a moment.

@@ -14,7 +14,10 @@ constexpr double kPcieLaneGbs[] = {0, 0.25, 0.5, 0.985, 1.969, 3.938};
 // ComfyUI 0.3.64 copies from pageable memory: the driver stages it, which costs about half. Chosen.
 constexpr double kPageableShare = 0.45;
 
-constexpr double kLimitC = 83;         // GeForce cards hold this by default
+constexpr double kLimitC = 83;  // GeForce cards hold this by default
+// Between those that cards tell (reference: 89/97/100 and 87 on laptops); chosen.
+constexpr double kSlowdownC = 93;
+constexpr double kShutdownC = 98;
 constexpr double kTimeConstantS = 70;  // of heat sink and board together; chosen
 constexpr double kRiseC = 45;          // above the air, at full power for ever; chosen
 constexpr double kIdleShare = 0.12;    // of the full power
@@ -42,7 +45,14 @@ Heat::Heat(double tdp_w, double ambient_c) : tdp_w_(tdp_w), ambient_c_(ambient_c
             .power_w = tdp_w * kIdleShare,
             .clock_share = 1,
             .utilization = 0,
-            .limit_c = kLimitC};
+            .limit_c = kLimitC,
+            .slowdown_c = kSlowdownC,
+            .shutdown_c = kShutdownC};
+}
+
+void Heat::set_ambient(double ambient_c) {
+    const std::lock_guard lock(mutex_);
+    ambient_c_ = ambient_c;
 }
 
 void Heat::advance(double seconds, double utilization) {

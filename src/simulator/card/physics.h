@@ -41,6 +41,8 @@ struct HeatReading {
     double clock_share = 1;  // of the boost clock
     double utilization = 0;  // 0 to 1
     double limit_c = 0;      // above it the clock falls
+    double slowdown_c = 0;   // the hardware throttles
+    double shutdown_c = 0;
 };
 
 class Heat {
@@ -49,6 +51,8 @@ class Heat {
     Heat(double tdp_w, double ambient_c);
     // Lets simulated time pass at a utilization.
     void advance(double seconds, double utilization);
+    // A fan that fails, a summer's day: the air that the card gets from now on.
+    void set_ambient(double ambient_c);
     [[nodiscard]] HeatReading read() const;
     [[nodiscard]] double clock_share() const { return read().clock_share; }
 

@@ -67,8 +67,8 @@ std::unexpected<NodeFailure> NodeInputs::wrong_type(const NodeValue* value,
 }
 
 NodeFunction find_node_function(std::string_view class_name) {
-    for (const auto table : {loader_nodes(), conditioning_nodes(), latent_nodes(), sampler_nodes(),
-                             vae_nodes(), image_nodes(), fixture_nodes()})
+    for (const auto table : {loader_nodes(), conditioning_nodes(), latent_nodes(), latent_files(),
+                             sampler_nodes(), vae_nodes(), image_nodes(), fixture_nodes()})
         for (const NodeEntry& entry : table)
             if (entry.name == class_name) return entry.function;
     return nullptr;

@@ -16,6 +16,7 @@ struct NodeEntry {
 [[nodiscard]] std::span<const NodeEntry> loader_nodes();
 [[nodiscard]] std::span<const NodeEntry> conditioning_nodes();
 [[nodiscard]] std::span<const NodeEntry> latent_nodes();
+[[nodiscard]] std::span<const NodeEntry> latent_files();
 [[nodiscard]] std::span<const NodeEntry> sampler_nodes();
 [[nodiscard]] std::span<const NodeEntry> vae_nodes();
 [[nodiscard]] std::span<const NodeEntry> image_nodes();

@@ -297,8 +297,8 @@ NodeStep Executor::report_progress(Job& job, const std::string& id, const Value&
         owner);
     if (preview != nullptr && !metadata)
         send_preview(job, id, *preview, encoded, BinaryEvent::PreviewImage);
-    if (faults_.count_progress()) return stopped();
-    machine_.pace.set_drag(faults_.drag());
+    if (faults_.count_progress(machine_.memory)) return stopped();
+    machine_.pace.set_drag(faults_.drag(machine_.memory));
     return {};
 }
 
@@ -358,8 +358,9 @@ std::string Executor::is_changed(const std::string& class_type, const Value& inp
     // Says the time, and a node that fails to say anything: never the same twice.
     if (class_type == "SaveImageWebsocket" || class_type == "FixtureBadIsChanged")
         return fmt::format("{}", ++unique_);
-    if (class_type != "LoadImage" && class_type != "LoadImageMask") return "";
-    const Value* const name = inputs.get("image");
+    const bool is_latent = class_type == "LoadLatent";
+    if (class_type != "LoadImage" && class_type != "LoadImageMask" && !is_latent) return "";
+    const Value* const name = inputs.get(is_latent ? "latent" : "image");
     if (name == nullptr || name->as_str() == nullptr) return "";
     const auto path = store_.annotated_path(*name->as_str());
     const auto bytes = path ? read_text_file(*path, kHashBytesMax) : Result<std::string>("");

@@ -322,19 +322,23 @@ class Validator {
     }
 
     static bool is_custom_checked(std::string_view class_name, std::string_view input) {
-        return (class_name == "LoadImage" || class_name == "LoadImageMask") && input == "image";
+        return input == custom_input(class_name);
+    }
+    // The input of which a class says itself whether it is right.
+    static std::string_view custom_input(std::string_view class_name) {
+        if (class_name == "LoadImage" || class_name == "LoadImageMask") return "image";
+        return class_name == "LoadLatent" ? "latent" : "";
     }
 
     void check_custom(const NodeClass& node, const Value& inputs, Verdict& verdict) {
-        const Value* const value = inputs.get("image");
-        if (value == nullptr || value->as_str() == nullptr ||
-            !is_custom_checked(node.name, "image") || !custom_check_)
-            return;
+        const std::string input(custom_input(node.name));
+        const Value* const value = input.empty() ? nullptr : inputs.get(input);
+        if (value == nullptr || value->as_str() == nullptr || !custom_check_) return;
         const auto refusal = custom_check_(node.name, *value->as_str());
         if (!refusal) return;
         verdict.reasons.emplace_back(
             make_error("custom_validation_failed", "Custom validation failed for node",
-                       "image - " + *refusal, {{"input_name", Value("image")}}));
+                       input + " - " + *refusal, {{"input_name", Value(input)}}));
     }
 
     const NodeCatalogue& catalogue_;

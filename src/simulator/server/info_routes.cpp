@@ -176,16 +176,20 @@ net::Response get_card(App& app, const RouteRequest&) {
                             {"outside_bytes", Value(use.outside)},
                             {"reserved_bytes", Value(use.reserved)},
                             {"active_bytes", Value(use.active)},
+                            {"spilled_bytes", Value(use.spilled)},
                             {"temperature_c", Value(heat.temperature_c)},
                             {"limit_c", Value(heat.limit_c)},
+                            {"slowdown_c", Value(heat.slowdown_c)},
+                            {"shutdown_c", Value(heat.shutdown_c)},
                             {"power_w", Value(heat.power_w)},
                             {"clock_share", Value(heat.clock_share)},
                             {"utilization", Value(heat.utilization)},
+                            {"speed", Value(app.machine.pace.speed())},
                             {"simulated_seconds", Value(app.machine.pace.now())}});
 }
 
 // For tests of programs: what goes wrong from now on. Another program's memory is taken (or with a
-// negative number given back) at once.
+// negative number given back) at once, and so is the air that the card gets.
 net::Response post_faults(App& app, const RouteRequest& request) {
     const auto wish = parse_python_json(request.body);
     if (!wish || wish->as_dict() == nullptr) return text_answer(400, "an object, please");
@@ -201,9 +205,14 @@ net::Response post_faults(App& app, const RouteRequest& request) {
         faults.restart_at_progress = static_cast<int>(*at);
     if (const auto at = number("drag_at_progress")) faults.drag_at_progress = static_cast<int>(*at);
     if (const auto drag = number("drag")) faults.drag = *drag;
+    if (const auto at = number("spill_at_progress"))
+        faults.spill_at_progress = static_cast<int>(*at);
+    if (const auto bytes = number("spill_bytes"))
+        faults.spill_bytes = static_cast<std::int64_t>(*bytes);
     app.faults.set(std::move(faults));
     if (const auto bytes = number("outside_bytes"))
         app.machine.memory.take_outside(static_cast<std::int64_t>(*bytes));
+    if (const auto ambient = number("ambient_c")) app.machine.heat.set_ambient(*ambient);
     return empty_answer(200);
 }
 

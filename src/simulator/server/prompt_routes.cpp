@@ -5,6 +5,8 @@
 #include "simulator/server/answers.h"
 #include "simulator/server/routes.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -42,11 +44,13 @@ std::optional<Value> take_number(App& app, const Value& data) {
     return Value(std::int64_t{front != nullptr && front->truthy() ? -number : number});
 }
 
-std::optional<std::string> check_picture(const App& app, std::string_view name) {
+std::optional<std::string> check_file(const App& app, std::string_view class_name,
+                                      std::string_view name) {
     const auto path = app.store.annotated_path(name);
     std::error_code ignored;
     if (path && std::filesystem::exists(*path, ignored)) return std::nullopt;
-    return "Invalid image file: " + std::string(name);
+    return fmt::format("Invalid {} file: {}", class_name == "LoadLatent" ? "latent" : "image",
+                       name);
 }
 
 net::Response post_prompt(App& app, const RouteRequest& request) {
@@ -62,9 +66,11 @@ net::Response post_prompt(App& app, const RouteRequest& request) {
     if (prompt == nullptr) return json_answer(no_prompt(), 400);
     const Value* const given_id = data->find("prompt_id");
     const std::string id = given_id == nullptr ? app.ids.next_uuid() : python_str(*given_id);
-    const Validation validation = validate_prompt(
-        app.catalogue, *prompt, data->find("partial_execution_targets"),
-        [&](std::string_view, std::string_view name) { return check_picture(app, name); });
+    const Validation validation =
+        validate_prompt(app.catalogue, *prompt, data->find("partial_execution_targets"),
+                        [&](std::string_view class_name, std::string_view name) {
+                            return check_file(app, class_name, name);
+                        });
     if (validation.crash) return crash_answer();
     Dict extra_data;
     if (const Value* const extra = data->find("extra_data")) {
