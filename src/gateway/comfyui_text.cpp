@@ -181,6 +181,18 @@ std::optional<std::string> raise_queue_remaining(std::string_view message, std::
                        message.substr(span->end));
 }
 
+bool is_about_a_run(std::string_view message) {
+    // SwarmUI's rule for what is JSON: `type` comes first, in one of two spellings.
+    for (const std::string_view begin : {R"({"type": ")", R"({"type":")", R"({ "type": ")"}) {
+        if (!message.starts_with(begin)) continue;
+        const std::string_view rest = message.substr(begin.size());
+        // executing, executed, execution_start, ...; execution_success and _cached are not asked
+        // about, which costs nothing but a look.
+        return rest.starts_with("execut");
+    }
+    return false;
+}
+
 std::optional<std::string> sid_of_status(std::string_view message) {
     if (!is_status(message) || !is_utf8(message)) return std::nullopt;
     const auto span = at_path(message, {"data", "sid"});

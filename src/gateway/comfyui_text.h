@@ -26,6 +26,9 @@ namespace plimsoll::gateway {
 // no status message, or nothing to add. Cheap on messages of other types.
 [[nodiscard]] std::optional<std::string> raise_queue_remaining(std::string_view message,
                                                                std::int64_t more);
+// Whether a text tells where a run begins, which node it does, or how it ended: `executing`,
+// `executed`, `execution_...`. Cheap: looks at its beginning.
+[[nodiscard]] bool is_about_a_run(std::string_view message);
 // The "sid" of a first status message.
 [[nodiscard]] std::optional<std::string> sid_of_status(std::string_view message);
 

@@ -75,6 +75,15 @@ TEST(RaiseQueueRemaining, changes_the_number_and_nothing_else) {
     EXPECT_FALSE(raise_queue_remaining(R"({"type": "status")", 1));
 }
 
+TEST(IsAboutARun, knows_by_its_beginning_what_is_about_a_run) {
+    EXPECT_TRUE(is_about_a_run(R"({"type": "execution_error", "data": {"prompt_id": "a"}})"));
+    EXPECT_TRUE(is_about_a_run(R"({"type":"executing","data":{"node":null}})"));
+    EXPECT_FALSE(is_about_a_run(R"({"type": "progress", "data": {"type": "execution_error"}})"));
+    EXPECT_FALSE(is_about_a_run(R"({"type": "status"})"));
+    EXPECT_FALSE(is_about_a_run("execution_error"));
+    EXPECT_FALSE(is_about_a_run(""));
+}
+
 TEST(SidOfStatus, reads_it_where_there_is_one) {
     EXPECT_EQ(sid_of_status(R"({"type": "status", "data": {"status": {}, "sid": "A\u0041"}})"),
               "AA");

@@ -150,8 +150,16 @@ class RelayGateway final : public Gateway, public net::RelayPolicy, public HookD
     }
     void on_tunnel_message(net::TunnelId id, bool binary, bool whole,
                            std::string_view bytes) override;
-    bool rewrites() override { return options_.hook != nullptr && options_.hook->held_jobs() != 0; }
+    bool rewrites() override {
+        return options_.hook != nullptr &&
+               (options_.hook->held_jobs() != 0 || options_.hook->may_withhold());
+    }
     std::optional<std::string> rewrite(std::string_view text) override {
+        if (is_about_a_run(text) && options_.hook->may_withhold()) {
+            const auto withheld =
+                guarded("a message", [&] { return options_.hook->withholds(text); });
+            if (withheld.value_or(false)) return std::string();
+        }
         return raise_queue_remaining(text, options_.hook->held_jobs());
     }
     void on_upstream(bool reachable, const std::string& why) override {

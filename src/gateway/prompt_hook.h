@@ -221,6 +221,16 @@ class PromptHook {
         return std::nullopt;
     }
 
+    // Whether `withholds` is to be asked at this moment.
+    [[nodiscard]] virtual bool may_withhold() const noexcept { return false; }
+    // Whether a text that ComfyUI sends to a client is not for its eyes: the failure of a job that
+    // is tried again. Asked for the types named in is_about_a_run alone, on the thread that moves
+    // all bytes: a short look. The observer hears it in any case.
+    [[nodiscard]] virtual bool withholds(std::string_view text) {
+        (void)text;
+        return false;
+    }
+
     // Added to `queue_remaining` of every status message that passes; only that number's digits
     // change.
     [[nodiscard]] virtual std::int64_t held_jobs() const noexcept { return 0; }

@@ -102,12 +102,13 @@ std::string_view FrameTap::feed(std::string_view bytes, std::string& room) {
 }
 
 bool FrameTap::exchange_text(Walk& walk, const Frame& frame) {
-    const auto text =
-        listener_.rewrite(walk.bytes.substr(walk.at + frame.head_bytes, frame.length));
+    const std::string_view came = walk.bytes.substr(walk.at + frame.head_bytes, frame.length);
+    const auto text = listener_.rewrite(came);
     if (!text) return false;
     walk.flush();
-    walk.room += encode_frame(kText, *text, Sender::Server);
-    if (listener_.message) listener_.message(false, true, *text);
+    if (!text->empty()) walk.room += encode_frame(kText, *text, Sender::Server);
+    if (listener_.message)
+        listener_.message(false, true, text->empty() ? came : std::string_view(*text));
     walk.at += frame.head_bytes + static_cast<std::size_t>(frame.length);
     walk.begin = walk.at;
     put_injections(walk);

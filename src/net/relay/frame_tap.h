@@ -2,7 +2,7 @@
 //
 // Listens along one direction of a WebSocket: knows where frames and messages begin and end, hands
 // whole messages to whoever listens, and passes the bytes on as they are. It may put messages of
-// our own between two messages, and exchange the text of a short one; nothing else ever changes.
+// our own between two messages, and exchange or withhold a short text; nothing else ever changes.
 // A stream that is no WebSocket (any more) passes unread. Input is untrusted. RFC 6455.
 //
 // Threads: no shared state.
@@ -18,8 +18,9 @@
 
 namespace plimsoll::net {
 
-// Text messages that may be exchanged are held until they are whole: they are this short.
-inline constexpr std::size_t kRewriteBytesMax = 4U << 10U;  // chosen: a status message has 100
+// Text messages that may be exchanged are held until they are whole: they are this short. Chosen: a
+// status message has 100 bytes, an error with its inputs and a long trace a hundred thousand.
+inline constexpr std::size_t kRewriteBytesMax = 1U << 20U;
 
 struct Frame {
     bool fin = true;
@@ -48,7 +49,8 @@ class FrameTap {
         std::size_t message_bytes_max = 0;
         // Ping, pong, close.
         std::function<void(unsigned opcode, std::string_view payload)> control;
-        // Whether texts may be exchanged now, and with what.
+        // Whether texts may be exchanged now, and with what; with an empty one: it does not pass,
+        // and `message` hears it as it came.
         std::function<bool()> rewrites;
         std::function<std::optional<std::string>(std::string_view text)> rewrite;
     };

@@ -110,6 +110,24 @@ TEST(FrameTap, exchanges_a_short_text_wherever_it_is_cut) {
     }
 }
 
+TEST(FrameTap, withholds_a_text_that_is_exchanged_for_nothing_and_still_hears_it) {
+    const std::string secret = "secret" + std::string(300'000, 'x');
+    const std::string stream = text("keep") + text(secret) + text("last");
+    for (const std::size_t size : {std::size_t{700}, std::size_t{65'536}, stream.size()}) {
+        Heard heard;
+        FrameTap::Listener listener = listener_of(heard);
+        listener.rewrites = [] { return true; };
+        listener.rewrite = [](std::string_view one) -> std::optional<std::string> {
+            if (!one.starts_with("secret")) return std::nullopt;
+            return "";
+        };
+        FrameTap tap(std::move(listener));
+        EXPECT_EQ(passed(tap, stream, size), text("keep") + text("last")) << size;
+        ASSERT_EQ(heard.messages.size(), 3);
+        EXPECT_EQ(heard.messages[1].size(), 2 + secret.size());
+    }
+}
+
 TEST(FrameTap, puts_ours_between_messages_only) {
     const std::string ours = text("ours");
     const std::string first = std::string("\x01\x03one", 5);   // begins a fragmented message

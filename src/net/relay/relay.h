@@ -104,7 +104,8 @@ class RelayPolicy {
     virtual void on_tunnel_message(TunnelId id, bool binary, bool whole, std::string_view bytes) {
         (void)id, (void)binary, (void)whole, (void)bytes;
     }
-    // Whether short texts from the server may be exchanged now, and for what.
+    // Whether short texts from the server may be exchanged now, and for what; an empty one: it is
+    // withheld, and heard all the same.
     [[nodiscard]] virtual bool rewrites() { return false; }
     [[nodiscard]] virtual std::optional<std::string> rewrite(std::string_view text) {
         (void)text;
