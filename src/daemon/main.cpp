@@ -85,5 +85,7 @@ int run(const std::vector<std::string>& arguments) {
 int main(int argc, char** argv) {
     // A reader that goes away is an error of writing, not the end of a job that runs.
     std::signal(SIGPIPE, SIG_IGN);
+    // So is a file that may not grow any more (ulimit -f): the history says so, and all goes on.
+    std::signal(SIGXFSZ, SIG_IGN);
     return plimsoll::daemon::run({argv + std::min(argc, 1), argv + argc});
 }

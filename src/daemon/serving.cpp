@@ -3,6 +3,7 @@
 
 #include "api/question.h"
 #include "daemon/restart_command.h"
+#include "daemon/simulated_card.h"
 #include "service/comfyui/client.h"
 #include "service/launch.h"
 #include "service/local_card.h"
@@ -37,7 +38,8 @@ class TheirComfyUi final : public service::ComfyAtHand {
     TheirComfyUi(service::Config config, const Clock& clock)
         : config_(std::move(config)),
           devices_(telemetry::open_local_devices()),
-          card_(*devices_, clock) {}
+          card_(*devices_, clock),
+          simulated_card_(clock) {}
     [[nodiscard]] Result<std::unique_ptr<service::Upstream>> reach() override {
         const std::lock_guard lock(mutex_);
         TRY_ASSIGN(auto client, service::ComfyClient::create(config_));
@@ -46,12 +48,17 @@ class TheirComfyUi final : public service::ComfyAtHand {
     // Another machine's card is not this one's.
     [[nodiscard]] service::CardLook look_at_card(const service::DeviceStats& device,
                                                  telemetry::Attention attention) override {
+        std::string url;
         {
             const std::lock_guard lock(mutex_);
             if (!config_.comfyui_is_here()) return {};
+            url = config_.base_url();
         }
+        // First: a simulated card may bear the name of one that is in this machine.
+        if (auto look = simulated_card_.look(url, device)) return std::move(*look);
         return card_.look(device, attention);
     }
+    [[nodiscard]] double pace() const override { return simulated_card_.pace(); }
     [[nodiscard]] std::string address() const override {
         const std::lock_guard lock(mutex_);
         return config_.base_url();
@@ -65,7 +72,8 @@ class TheirComfyUi final : public service::ComfyAtHand {
     mutable std::mutex mutex_;
     service::Config config_;
     std::unique_ptr<telemetry::DeviceSource> devices_;
-    service::LocalCard card_;  // used by the lookout alone
+    service::LocalCard card_;       // used by the lookout alone
+    SimulatedCard simulated_card_;  // as above
 };
 
 json::object encode_warning(std::int64_t at_ms, std::string_view code, const std::string& job_id,
@@ -122,12 +130,15 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
                                                              : service::Lookout::Whose::Theirs},
                                         watch_card()));
     jobs_ = std::make_unique<service::JobQueue>(
-        service::JobQueue::Parts{.place = [this] { return lookout_->place(); },
-                                 .comfyui = comfyui,
-                                 .own = simulated_.get(),
-                                 .open_store = open_history,
-                                 .clock = world_.clock,
-                                 .seed = os_seed()},
+        service::JobQueue::Parts{
+            .place = [this] { return lookout_->place(); },
+            .comfyui = comfyui,
+            .own = simulated_.get(),
+            .open_store = open_history,
+            .clock = world_.clock,
+            .seed = os_seed(),
+            .throttled_since =
+                [this](std::int64_t since_ms) { return lookout_->throttled_since(since_ms); }},
         watch_jobs());
     make_guard(comfyui, open_history);
     quality_ = std::make_unique<service::QualityLab>(service::QualityLab::Parts{

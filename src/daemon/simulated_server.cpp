@@ -86,6 +86,9 @@ class SimulatedServer final : public SimulatedComfyUiAtHand {
         const simulator::CardReading card = comfyui_->card();
         service::CardLook look;
         look.state = telemetry::DeviceState::Awake;
+        look.limits = {.max_operating_c = card.limit_c,
+                       .slowdown_c = card.slowdown_c,
+                       .shutdown_c = card.shutdown_c};
         look.heat = {.temperature_c = card.temperature_c,
                      .power_watts = card.power_w,
                      .clock_mhz = boost_mhz_ * card.clock_share,
@@ -94,6 +97,7 @@ class SimulatedServer final : public SimulatedComfyUiAtHand {
         return look;
     }
 
+    [[nodiscard]] double pace() const override { return wish_.speed > 0 ? wish_.speed : 1; }
     [[nodiscard]] std::string address() const override {
         const std::lock_guard lock(mutex_);
         return comfyui_ ? comfyui_->url() : "the simulated ComfyUI";

@@ -43,6 +43,8 @@ class ComfyAtHand {
     [[nodiscard]] virtual CardLook look_at_card(const DeviceStats& device,
                                                 telemetry::Attention attention) = 0;
     [[nodiscard]] virtual std::string address() const = 0;  // for people
+    // Seconds of the card for each of ours: a simulated one may be faster.
+    [[nodiscard]] virtual double pace() const { return 1; }
 };
 
 }  // namespace plimsoll::service

@@ -169,6 +169,8 @@ class Generator {
         generation_.why = report->why;
         const bool paced = parts_.own == nullptr || parts_.own->speed() > 0;
         add_report(*report, paced ? Durations::Meant : Durations::Meaningless, record);
+        if (parts_.throttled_since && parts_.throttled_since(record.started_ms))
+            keep_out_of_learning(record);
         download(*report, record);
         record.ended_ms = parts_.clock.unix_ms();
         keep(record);

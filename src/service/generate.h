@@ -60,6 +60,8 @@ struct GenerateParts {
     Random& random;
     // Makes the forecaster of the site and job; nullptr: the real one.
     std::function<advisor::Forecaster(const Site&, const Job&)> forecaster = nullptr;
+    // Whether heat slowed the card down since then (Unix time); nullptr: nobody looks.
+    std::function<bool(std::int64_t since_ms)> throttled_since = nullptr;
 };
 
 enum class GenerateEnd : std::uint8_t {

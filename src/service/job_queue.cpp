@@ -271,7 +271,8 @@ void JobQueue::run_one(const Shared& entry) {
                               .store = store.get(),
                               .clock = parts_.clock,
                               .random = random_,
-                              .forecaster = parts_.forecaster}));
+                              .forecaster = parts_.forecaster,
+                              .throttled_since = parts_.throttled_since}));
 }
 
 GenerateOptions JobQueue::options_of(const Shared& entry, const Config& config) {

@@ -106,7 +106,8 @@ class JobQueue {
         std::uint64_t seed = 0;  // of ids
         // Tests' law; nullptr: the real forecaster.
         std::function<advisor::Forecaster(const Site&, const Job&)> forecaster = nullptr;
-        std::function<void(std::chrono::milliseconds)> sleep = nullptr;  // see FollowOptions
+        std::function<void(std::chrono::milliseconds)> sleep = nullptr;        // see FollowOptions
+        std::function<bool(std::int64_t since_ms)> throttled_since = nullptr;  // see GenerateParts
     };
     struct Callbacks {
         std::function<void(const QueuedJob&)> on_job;                      // something changed

@@ -3,6 +3,7 @@
 
 #include "timing/cards.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace plimsoll::service {
@@ -66,9 +67,16 @@ void Lookout::run() {
         lock.lock();
         const bool was_busy = busy_;
         // A job that begins is looked at at once.
-        wake_.wait_for(lock, busy_ ? options_.busy_pause : options_.idle_pause,
-                       [&] { return stopping_ || (busy_ && !was_busy); });
+        wake_.wait_for(lock, pause(), [&] { return stopping_ || (busy_ && !was_busy); });
     }
+}
+
+std::chrono::milliseconds Lookout::pause() const {
+    const std::chrono::milliseconds real = busy_ ? options_.busy_pause : options_.idle_pause;
+    const double pace = comfyui_.pace();
+    if (pace <= 1) return real;
+    const auto paced = std::chrono::duration_cast<std::chrono::milliseconds>(real / pace);
+    return std::min(real, std::max(paced, options_.least_pause));
 }
 
 void Lookout::look() {
@@ -88,6 +96,7 @@ void Lookout::look() {
     take_stats(*stats);
     note_contact(true, comfyui_.address());
     const CardSample sample = sample_of(*stats, attention());
+    if (sample.look.heat.throttled.value_or(false)) throttled_ms_ = sample.at_ms;
     {
         const std::lock_guard lock(mutex_);
         latest_ = sample;

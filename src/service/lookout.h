@@ -16,6 +16,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -44,6 +45,8 @@ class Lookout {
         Whose whose = Whose::Theirs;
         std::chrono::milliseconds busy_pause{1000};  // design: telemetry at 1 Hz while a job runs
         std::chrono::milliseconds idle_pause{5000};  // chosen: half a per mille of a core
+        // A simulated card that is faster than ours is looked at more often, but no more than so.
+        std::chrono::milliseconds least_pause{100};
     };
     struct Callbacks {
         std::function<void(const CardSample&)> on_sample;
@@ -72,12 +75,17 @@ class Lookout {
 
     [[nodiscard]] std::shared_ptr<const Place> place() const;
     [[nodiscard]] std::optional<CardSample> latest() const;
+    // Whether any look since then (Unix time) found the card slowed down by heat.
+    [[nodiscard]] bool throttled_since(std::int64_t unix_ms) const {
+        return throttled_ms_ >= unix_ms;
+    }
 
   private:
     Lookout(ComfyAtHand& comfyui, const Clock& clock, const Options& options, Callbacks callbacks)
         : comfyui_(comfyui), clock_(clock), options_(options), callbacks_(std::move(callbacks)) {}
     void run();
     [[nodiscard]] telemetry::Attention attention() const;
+    [[nodiscard]] std::chrono::milliseconds pause() const;  // with the lock held
     void note_contact(bool answers, const std::string& why);
     void take_stats(const ServerStats& stats);
     [[nodiscard]] CardSample sample_of(const ServerStats& stats, telemetry::Attention attention);
@@ -87,6 +95,7 @@ class Lookout {
     Options options_;
     Callbacks callbacks_;
 
+    std::atomic<std::int64_t> throttled_ms_ = std::numeric_limits<std::int64_t>::min();
     std::mutex look_mutex_;  // one look at a time
     int misses_ = 0;
     std::optional<bool> answers_;  // nullopt: not known yet

@@ -128,4 +128,16 @@ void add_report(const JobReport& report, Durations durations, history::RunRecord
     }
 }
 
+void keep_out_of_learning(history::RunRecord& record) {
+    record.observed_seconds.reset();
+    record.observed_peak.reset();
+    record.observed_used.reset();
+    for (history::PhaseRecord& phase : record.phases) {
+        phase.observed_seconds.reset();
+        phase.observed_peak.reset();
+    }
+    if (record.error.empty())
+        record.error = "the card slowed itself down for heat: nothing is learned from this run";
+}
+
 }  // namespace plimsoll::service

@@ -30,4 +30,8 @@ void add_changes(const std::vector<advisor::Change>& changes, history::RunRecord
 enum class Durations : std::uint8_t { Meant, Meaningless };  // of a simulation without a pace
 void add_report(const JobReport& report, Durations durations, history::RunRecord& record);
 
+// Of a run on a card that slowed itself down for heat nothing is learned: what was observed is
+// taken out, and it is said.
+void keep_out_of_learning(history::RunRecord& record);
+
 }  // namespace plimsoll::service

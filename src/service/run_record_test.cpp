@@ -42,6 +42,29 @@ TEST(RunRecord, what_a_workflow_does_not_say_stays_empty) {
     EXPECT_EQ(prompt_of_workflow("no workflow"), "");
 }
 
+TEST(RunRecord, of_a_card_that_slowed_itself_down_nothing_is_kept_to_learn_from) {
+    history::RunRecord record;
+    record.outcome = history::Outcome::Done;
+    record.forecast_seconds = 30;
+    record.observed_seconds = 55;
+    record.observed_peak = Bytes::from_gib(3);
+    record.observed_used = Bytes::from_gib(4);
+    record.phases.push_back({});
+    record.phases[0].observed_seconds = 50;
+    record.phases[0].observed_peak = Bytes::from_gib(3);
+    keep_out_of_learning(record);
+    EXPECT_EQ(record.observed_seconds, std::nullopt);
+    EXPECT_EQ(record.observed_peak, std::nullopt);
+    EXPECT_EQ(record.observed_used, std::nullopt);
+    EXPECT_EQ(record.phases[0].observed_seconds, std::nullopt);
+    EXPECT_EQ(record.phases[0].observed_peak, std::nullopt);
+    EXPECT_EQ(record.forecast_seconds, 30);
+    EXPECT_THAT(record.error, testing::HasSubstr("slowed itself down"));
+    record.error = "out of memory";
+    keep_out_of_learning(record);
+    EXPECT_EQ(record.error, "out of memory");
+}
+
 TEST(Launch, the_reserve_is_set_once_whatever_the_flags_said) {
     EXPECT_THAT(words_of("  --lowvram   --port 1 "), ElementsAre("--lowvram", "--port", "1"));
     const Bytes reserve = Bytes::from_gib(1.6);
