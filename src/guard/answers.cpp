@@ -78,9 +78,10 @@ HistoryPage read_page(std::string_view target) {
 std::vector<const HeldEntry*> Guard::held_entries() const {
     std::vector<const HeldEntry*> held;
     for (const HeldEntry* const entry : queue_.in_order()) {
+        if (closing_.contains(entry->kept.prompt_id)) continue;
         const auto flight = flights_.find(entry->kept.prompt_id);
-        const bool is_there =
-            flight != flights_.end() && flight->second.confirmed && !flight->second.lost_contact;
+        const bool is_there = flight != flights_.end() && flight->second.confirmed &&
+                              !flight->second.lost_contact && !flight->second.withheld;
         if (!is_there) held.push_back(entry);
     }
     return held;
@@ -100,7 +101,7 @@ bool Guard::wants(Route route) const noexcept {
             return held_ > 0 || has_flights_;
         case Route::HistoryItem:
         case Route::GetHistory:
-            return has_history_ || held_ > 0 || has_flights_;
+            return has_history_ || has_latents_ || held_ > 0 || has_flights_;
         case Route::PostHistory:
             return has_history_ || has_flights_;
         case Route::Free:
@@ -208,7 +209,8 @@ std::optional<Answer> Guard::answer(const ClientRequest& request) {
         case Route::HistoryItem: {
             const std::lock_guard lock(mutex_);
             // While it is tried again nothing has ended yet.
-            if (queue_.find(request.argument) != nullptr && !flights_.contains(request.argument))
+            if (queue_.find(request.argument) != nullptr && !closing_.contains(request.argument) &&
+                !flights_.contains(request.argument))
                 return json_answer("{}");
             const auto found = std::ranges::find_if(ended_, [&](const Ended& one) {
                 return one.history && one.view.prompt_id == request.argument;
@@ -220,7 +222,9 @@ std::optional<Answer> Guard::answer(const ClientRequest& request) {
         case Route::Job: {
             const std::lock_guard lock(mutex_);
             const HeldEntry* const entry = queue_.find(request.argument);
-            if (entry == nullptr || flights_.contains(request.argument)) return std::nullopt;
+            const auto flight = flights_.find(request.argument);
+            if (entry == nullptr || (flight != flights_.end() && !flight->second.withheld))
+                return std::nullopt;
             return json_answer(job_item(*entry));
         }
         case Route::CancelJob:
@@ -243,11 +247,20 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
     const std::lock_guard lock(mutex_);
     std::optional<std::string> body;
     switch (request.route) {
-        case Route::GetQueue:
+        case Route::GetQueue: {
+            // With those that ComfyUI has just put down, until it is known how they ended: clients
+            // take a job that is in neither list for lost.
+            std::vector<const HeldEntry*> held = held_entries();
+            for (const auto& [id, flight] : flights_)
+                if (const HeldEntry* const entry = queue_.find(id);
+                    entry != nullptr && !is_over_for_clients(*entry, flight) &&
+                    std::ranges::find(held, entry) == held.end())
+                    held.push_back(entry);
             body = with_pending(is_gone ? R"({"queue_running": [], "queue_pending": []})"
                                         : std::string_view(upstream.body),
-                                held_entries());
+                                held);
             break;
+        }
         case Route::GetPrompt:
             body = with_remaining(is_gone ? R"({"exec_info": {"queue_remaining": 0}})"
                                           : std::string_view(upstream.body),
@@ -259,10 +272,15 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
             break;
         case Route::GetHistory: {
             if (is_gone) return std::nullopt;
-            body = upstream.body;
+            body = has_latents_ ? without_our_output(upstream.body) : upstream.body;
+            for (const HeldEntry* const entry : queue_.in_order())
+                if (body &&
+                    (entry->kept.mark.attempts > 0 || flights_.contains(entry->kept.prompt_id)) &&
+                    body->contains(entry->kept.prompt_id) && history_item_for_client(*entry, *body))
+                    body = without_member(*body, entry->kept.prompt_id);
             // Ours are the newest; how many there are before another page is ComfyUI's knowledge.
             const HistoryPage page = read_page(request.target);
-            if (!page.is_newest) return std::nullopt;
+            if (!page.is_newest) break;
             for (const Ended& ended : ended_)
                 if (ended.history && body && !body->contains(ended.view.prompt_id))
                     body = with_member(*body, ended.view.prompt_id, *ended.history);
@@ -270,12 +288,10 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
             break;
         }
         case Route::HistoryItem: {
-            // ComfyUI still tells of the try before, until this one has ended.
             const HeldEntry* const entry = queue_.find(request.argument);
-            if (is_gone || entry == nullptr || entry->kept.mark.attempts == 0 ||
-                upstream.body.contains(R"("status_str": "success")"))
-                return std::nullopt;
-            body = "{}";
+            if (is_gone) return std::nullopt;
+            if (entry != nullptr) body = history_item_for_client(*entry, upstream.body);
+            if (!body && has_latents_) body = without_our_output(upstream.body);
             break;
         }
         case Route::PostQueue:
@@ -314,7 +330,6 @@ std::vector<HeldView> Guard::list() const {
     }
     // What runs has its forecast left, less what it took already.
     std::optional<double> running = 0;
-    const std::int64_t now = parts_.clock.unix_ms();
     for (const auto& [id, flight] : flights_) {
         const HeldEntry* const entry = queue_.find(id);
         if (entry == nullptr || !running) continue;
@@ -322,9 +337,7 @@ std::vector<HeldView> Guard::list() const {
             running.reset();
             continue;
         }
-        const double took =
-            flight.started_ms ? static_cast<double>(now - *flight.started_ms) / 1000 : 0;
-        *running += std::max(0.0, *entry->facts.seconds - took);
+        *running += std::max(0.0, *entry->facts.seconds - ran_seconds(flight));
     }
     const std::vector<Candidate> candidates = queue_.candidates();
     const std::vector<Eta> etas = estimate_turns(candidates, moment(), running);

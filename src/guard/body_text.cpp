@@ -32,6 +32,7 @@ std::string spliced(std::string_view text, const Span& span, std::string_view wi
 
 struct Member {
     std::string key;
+    Span name;  // with its quotes
     Span value;
 };
 // The members of an object, in order; empty where it is none.
@@ -41,10 +42,10 @@ Result<std::vector<Member>> members_of(std::string_view text, std::size_t at) {
     scanner.move_to(at);
     if (scanner.peek() != '{') return members;
     TRY_ASSIGN([[maybe_unused]] const Span whole,
-               scanner.scan_object([&](std::string key, Span) -> Result<void> {
+               scanner.scan_object([&](std::string key, Span name) -> Result<void> {
                    (void)scanner.peek();  // skips white space
                    TRY_ASSIGN(const Span value, scanner.skip_value());
-                   members.push_back({std::move(key), value});
+                   members.push_back({std::move(key), name, value});
                    return {};
                }));
     return members;
@@ -205,6 +206,29 @@ std::optional<std::string> with_newest_members(std::string_view object, std::siz
     if (begins.size() <= count) return std::string(object);
     const std::size_t from = count == 0 ? whole->end - 1 : begins[begins.size() - count];
     return spliced(object, {whole->begin + 1, from}, "");
+}
+
+std::optional<std::string> without_member(std::string_view object, std::string_view key) {
+    const auto members = members_of(object, 0);
+    if (!members) return std::nullopt;
+    for (std::size_t i = 0; i < members->size(); ++i) {
+        if ((*members)[i].key != key) continue;
+        // With the comma that parts it from its neighbour.
+        const bool is_last = i + 1 == members->size();
+        const std::size_t begin =
+            is_last && i > 0 ? (*members)[i - 1].value.end : (*members)[i].name.begin;
+        const std::size_t end = is_last ? (*members)[i].value.end : (*members)[i + 1].name.begin;
+        return spliced(object, {begin, end}, "");
+    }
+    return std::string(object);
+}
+
+std::string without_output(std::string_view answer, std::string_view prompt_id,
+                           std::string_view node_id) {
+    const auto item = find_member(answer, 0, prompt_id);
+    const auto outputs = item ? find_member(answer, item->begin, "outputs") : std::nullopt;
+    const auto rest = outputs ? without_member(part(answer, *outputs), node_id) : std::nullopt;
+    return rest ? spliced(answer, *outputs, *rest) : std::string(answer);
 }
 
 std::string status_message(std::int64_t queue_remaining) {

@@ -50,6 +50,12 @@ namespace plimsoll::guard {
 // Without the oldest ones, which come first, so that so many are left. nullopt: no object.
 [[nodiscard]] std::optional<std::string> with_newest_members(std::string_view object,
                                                              std::size_t count);
+// Without the member of that name; as it is where there is none.
+[[nodiscard]] std::optional<std::string> without_member(std::string_view object,
+                                                        std::string_view key);
+// An answer of /history without what that node put out for that prompt.
+[[nodiscard]] std::string without_output(std::string_view answer, std::string_view prompt_id,
+                                         std::string_view node_id);
 
 // WebSocket texts in ComfyUI's spelling.
 [[nodiscard]] std::string status_message(std::int64_t queue_remaining);

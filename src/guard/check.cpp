@@ -160,7 +160,8 @@ class Checker {
         Facts& facts = checked_.facts;
         facts.shape = shape_of(graph);
         facts.model = models_of(graph);
-        facts.digest = digest_of(prompt);
+        // Of what the client sent: by that it is known again.
+        if (facts.digest.empty()) facts.digest = digest_of(prompt);
     }
 
     Checked finish() {

@@ -126,6 +126,7 @@ bool Guard::is_idle() const {
 void Guard::turn() {
     hear();
     complete_flights();
+    act_on_watch();
     act_on_heat();
     look_at_flights();
     restart_where_gone();
@@ -154,8 +155,8 @@ void Guard::note_contact(bool reachable, const std::string& why) {
         contact_tried_ms_ = parts_.clock.unix_ms();
         if (!gone_since_ms_) gone_since_ms_ = contact_tried_ms_;
     } else {
+        if (gone_since_ms_) restarted_ms_.reset();
         gone_since_ms_.reset();
-        restarted_ms_.reset();
     }
     recount();
     if (reachable == reachable_) return;
@@ -168,12 +169,24 @@ void Guard::note_contact(bool reachable, const std::string& why) {
 // A ComfyUI that is gone, or hangs, is started anew where the user has said how.
 void Guard::restart_where_gone() {
     const std::int64_t now = parts_.clock.unix_ms();
-    if (!parts_.restart_comfyui || !gone_since_ms_ || now - *gone_since_ms_ < kGoneMs) return;
+    if (!parts_.restart_comfyui) return;
+    const bool is_gone = gone_since_ms_ && now - *gone_since_ms_ >= kGoneMs;
+    bool hangs = false;
+    {
+        const std::lock_guard lock(mutex_);
+        for (auto& [id, flight] : flights_)
+            if (flight.stop == StopCause::Stalled && !flight.ended &&
+                card_clock_.unix_ms() - flight.stop_card_ms >= kHungMs)
+                hangs = flight.hung = true;
+    }
+    if (!is_gone && !hangs) return;
     if (restarted_ms_ && now - *restarted_ms_ < kRestartMs) return;
     restarted_ms_ = now;
     const auto restarted = parts_.restart_comfyui();
     warn(restarted ? "comfyui_restarted" : "comfyui_restart_failed", "",
-         restarted ? "ComfyUI did not answer: it was started anew" : restarted.error().message);
+         restarted ? fmt::format("ComfyUI {}: it was started anew",
+                                 is_gone ? "did not answer" : "did not let go of a job that hangs")
+                   : restarted.error().message);
 }
 
 // --- watching ------------------------------------------------------------------------------------
@@ -183,41 +196,79 @@ void Guard::act_on_alarms(Flight& flight, const std::vector<Alarm>& alarms) {
     for (const Alarm& alarm : alarms) {
         notes_.push_back(
             {fmt::format("job_{}", alarm_name(alarm.kind)), flight.prompt_id, alarm.sentence});
-        const HeldEntry* const entry = queue_.find(flight.prompt_id);
-        if (alarm.kind == AlarmKind::Spill && entry != nullptr && entry->facts.may_change)
-            flight.stopped_for = Failure::Spilled;
+        if (alarm.threatens && !flight.alarm) flight.alarm = alarm;
+    }
+}
+
+// What goes wrong is interrupted where the policy allows another form, once a job, and only where
+// that helps: where there is a smaller plan, where nothing moves at all, or where ComfyUI's loader,
+// asked again, sees how little is left and loads less.
+void Guard::act_on_watch() {
+    struct Due {
+        HeldEntry entry;
+        Alarm alarm;
+    };
+    std::vector<Due> all;
+    {
+        const std::lock_guard lock(mutex_);
+        for (auto& [id, flight] : flights_) {
+            if (!flight.alarm) continue;
+            const Alarm alarm = *std::exchange(flight.alarm, std::nullopt);
+            const HeldEntry* const entry = queue_.find(id);
+            if (entry == nullptr || flight.stop || flight.ended || flight.cancelled) continue;
+            if (entry->facts.may_change && entry->facts.tries.stops < kStopsMax)
+                all.push_back({*entry, alarm});
+        }
+    }
+    for (Due& due : all) {
+        const std::string id = due.entry.kept.prompt_id;
+        const StopCause cause = due.alarm.kind == AlarmKind::Spill   ? StopCause::Spilled
+                                : due.alarm.kind == AlarmKind::Stall ? StopCause::Stalled
+                                                                     : StopCause::Drifted;
+        if (cause != StopCause::Drifted || make_next_plan(due.entry))
+            stop_flight(id, due.alarm.sentence, cause);
+        else
+            warn("job_goes_on", id, "there is nothing smaller to change it to: it goes on");
     }
 }
 
 void Guard::act_on_heat() {
-    std::vector<std::string> spilled;
     std::vector<std::string> hot;
     std::string why;
     {
         const std::lock_guard lock(mutex_);
+        if (heat_.state() != HeatState::Critical) return;
         why = heat_.why();
-        for (auto& [id, flight] : flights_) {
-            if (flight.stop_reason) continue;
-            if (flight.stopped_for) spilled.push_back(id);
-            if (flight.started_ms && heat_.state() == HeatState::Critical) hot.push_back(id);
-        }
+        for (auto& [id, flight] : flights_)
+            if (flight.started_ms && !flight.stop && !flight.ended) hot.push_back(id);
     }
-    for (const std::string& id : spilled)
-        stop_flight(id, "it spilled into the machine's memory", StopFor::Spill);
     for (const std::string& id : hot)
-        stop_flight(id, fmt::format("the card is too hot: {}", why), StopFor::Heat);
+        stop_flight(id, fmt::format("the card is too hot: {}", why), StopCause::Heat);
 }
 
-void Guard::stop_flight(const std::string& prompt_id, const std::string& reason, StopFor cause) {
+void Guard::stop_flight(const std::string& prompt_id, const std::string& reason, StopCause cause) {
     service::Upstream* const comfyui = upstream();
     if (comfyui == nullptr) return;
+    std::optional<history::HeldJob> kept;
     {
         const std::lock_guard lock(mutex_);
         const auto found = flights_.find(prompt_id);
         if (found == flights_.end()) return;
+        found->second.stop = cause;
         found->second.stop_reason = reason;
-        found->second.stopped_by_heat = cause == StopFor::Heat;
+        found->second.stop_card_ms = card_clock_.unix_ms();
         found->second.polled_ms = 0;
+        if (HeldEntry* const entry = queue_.find(prompt_id)) {
+            entry->facts.stopping = cause;
+            entry->facts.stop_reason = reason;
+            entry->kept.facts_json = encode_facts(entry->facts);
+            kept = entry->kept;
+        }
+    }
+    if (kept) {
+        const auto written =
+            with_store([&](history::Store& store) { return store.keep_held(*kept); });
+        if (!written) warn("history", prompt_id, written.error().message);
     }
     const auto cancelled = comfyui->cancel(prompt_id);
     warn("job_stopped", prompt_id, cancelled ? reason : cancelled.error().message);
@@ -225,6 +276,8 @@ void Guard::stop_flight(const std::string& prompt_id, const std::string& reason,
 
 void Guard::on_sample(const service::CardSample& sample) {
     const auto place = parts_.place();
+    card_clock_.set_pace(parts_.comfyui.pace());
+    const std::int64_t now = card_clock_.unix_ms();
     const std::lock_guard lock(mutex_);
     sample_ = sample;
     if (place->site.from_comfyui) {
@@ -232,7 +285,7 @@ void Guard::on_sample(const service::CardSample& sample) {
         others_least_ = std::min(others_least_.value_or(others), others);
     }
     const bool throttled = sample.look.heat.throttled.value_or(false);
-    if (heat_.add({.at_ms = sample.at_ms,
+    if (heat_.add({.at_ms = now,
                    .temperature_c = sample.look.heat.temperature_c,
                    .throttled = sample.look.heat.throttled,
                    .limits = sample.look.limits})) {
@@ -245,11 +298,15 @@ void Guard::on_sample(const service::CardSample& sample) {
         if (sample.allocated)
             flight.observed_peak =
                 std::max(flight.observed_peak.value_or(Bytes(0)), *sample.allocated);
+        if (flight.watch) {
+            const HeldEntry* const entry = queue_.find(id);
+            flight.watch->set_heard(now,
+                                    entry != nullptr && listening_.contains(entry->facts.client));
+        }
         if (flight.watch)
-            act_on_alarms(flight,
-                          flight.watch->on_card(sample.at_ms, {.allocated = sample.allocated,
-                                                               .used = sample.used,
-                                                               .total = sample.total}));
+            act_on_alarms(flight, flight.watch->on_card(now, {.allocated = sample.allocated,
+                                                              .used = sample.used,
+                                                              .total = sample.total}));
     }
     wake_.notify_all();
 }
@@ -320,6 +377,15 @@ void Guard::on_prompt_answered(std::uint64_t number, int status, const std::stri
     }
     if (refused) forget(*refused);
     wake_.notify_all();
+}
+
+void Guard::on_client(const std::string& client_id, bool connected) {
+    constexpr std::size_t kListeningMax = 100'000;  // chosen: far above the gateway's connections
+    const std::lock_guard lock(mutex_);
+    if (connected && (listening_.size() < kListeningMax || listening_.contains(client_id)))
+        ++listening_[client_id];
+    const auto found = listening_.find(client_id);
+    if (!connected && found != listening_.end() && --found->second <= 0) listening_.erase(found);
 }
 
 void Guard::forget(const std::string& prompt_id) {

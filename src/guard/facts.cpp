@@ -40,7 +40,66 @@ json::array array_of(const std::vector<std::string>& texts) {
     return list;
 }
 
+json::value latent_or_null(const std::optional<LatentCut>& cut) {
+    if (!cut) return nullptr;
+    return json::object{{"samplerId", cut->sampler_id},
+                        {"slot", cut->slot},
+                        {"decodeId", cut->decode_id},
+                        {"stem", cut->stem},
+                        {"state", static_cast<std::int64_t>(cut->state)}};
+}
+std::optional<LatentCut> latent_at(const json::value& facts) {
+    const json::value* const cut = find(facts, "latent");
+    if (cut == nullptr || !cut->is_object()) return std::nullopt;
+    constexpr auto kLast = static_cast<std::int64_t>(LatentCut::State::Loaded);
+    const std::int64_t state = find_int(*cut, "state").value_or(0);
+    return LatentCut{.sampler_id = text_at(*cut, "samplerId"),
+                     .slot = count_at(*cut, "slot"),
+                     .decode_id = text_at(*cut, "decodeId"),
+                     .stem = text_at(*cut, "stem"),
+                     .state = state >= 0 && state <= kLast ? static_cast<LatentCut::State>(state)
+                                                           : LatentCut::State::Saving};
+}
+
 }  // namespace
+
+std::string_view stop_cause_name(StopCause cause) {
+    switch (cause) {
+        case StopCause::Heat:
+            return "heat";
+        case StopCause::Time:
+            return "time";
+        case StopCause::Spilled:
+            return "spilled";
+        case StopCause::Stalled:
+            return "stalled";
+        case StopCause::Drifted:
+            return "drifted";
+    }
+    return "time";
+}
+
+std::optional<StopCause> parse_stop_cause(std::string_view name) {
+    for (const StopCause cause : {StopCause::Heat, StopCause::Time, StopCause::Spilled,
+                                  StopCause::Stalled, StopCause::Drifted})
+        if (stop_cause_name(cause) == name) return cause;
+    return std::nullopt;
+}
+
+std::optional<Failure> failure_of(StopCause cause) {
+    switch (cause) {
+        case StopCause::Heat:
+        case StopCause::Time:
+            return std::nullopt;
+        case StopCause::Spilled:
+            return Failure::Spilled;
+        case StopCause::Stalled:
+            return Failure::Stalled;
+        case StopCause::Drifted:
+            return Failure::Drifted;
+    }
+    return std::nullopt;
+}
 
 std::string encode_facts(const Facts& facts) {
     json::array edits;
@@ -51,25 +110,31 @@ std::string encode_facts(const Facts& facts) {
                                      {"from", edit.from},
                                      {"to", edit.to},
                                      {"what", edit.what}});
-    return json::serialize(json::object{{"client", facts.client},
-                                        {"number", facts.number},
-                                        {"model", facts.model},
-                                        {"shape", facts.shape},
-                                        {"digest", facts.digest},
-                                        {"strict", facts.strict},
-                                        {"mayChange", facts.may_change},
-                                        {"anyway", facts.anyway},
-                                        {"stopLate", facts.stop_late},
-                                        {"pins", array_of(facts.pins)},
-                                        {"peakBytes", bytes_or_null(facts.peak)},
-                                        {"floorBytes", bytes_or_null(facts.floor)},
-                                        {"seconds", number_or_null(facts.seconds)},
-                                        {"loadSeconds", facts.load_seconds},
-                                        {"edits", std::move(edits)},
-                                        {"asItIs", facts.tries.as_it_is},
-                                        {"planLevel", facts.tries.plan_level},
-                                        {"serversLost", facts.tries.servers_lost},
-                                        {"events", array_of(facts.events)}});
+    return json::serialize(
+        json::object{{"client", facts.client},
+                     {"number", facts.number},
+                     {"model", facts.model},
+                     {"shape", facts.shape},
+                     {"digest", facts.digest},
+                     {"strict", facts.strict},
+                     {"mayChange", facts.may_change},
+                     {"anyway", facts.anyway},
+                     {"stopLate", facts.stop_late},
+                     {"pins", array_of(facts.pins)},
+                     {"peakBytes", bytes_or_null(facts.peak)},
+                     {"floorBytes", bytes_or_null(facts.floor)},
+                     {"seconds", number_or_null(facts.seconds)},
+                     {"loadSeconds", facts.load_seconds},
+                     {"edits", std::move(edits)},
+                     {"asItIs", facts.tries.as_it_is},
+                     {"planLevel", facts.tries.plan_level},
+                     {"serversLost", facts.tries.servers_lost},
+                     {"stops", facts.tries.stops},
+                     {"stopping", facts.stopping ? json::value(stop_cause_name(*facts.stopping))
+                                                 : json::value(nullptr)},
+                     {"stopReason", facts.stop_reason},
+                     {"latent", latent_or_null(facts.latent)},
+                     {"events", array_of(facts.events)}});
 }
 
 Facts decode_facts(std::string_view text) {
@@ -102,7 +167,11 @@ Facts decode_facts(std::string_view text) {
                                    .what = text_at(edit, "what")});
     facts.tries = {.as_it_is = count_at(*parsed, "asItIs"),
                    .plan_level = count_at(*parsed, "planLevel"),
-                   .servers_lost = count_at(*parsed, "serversLost")};
+                   .servers_lost = count_at(*parsed, "serversLost"),
+                   .stops = count_at(*parsed, "stops")};
+    facts.stopping = parse_stop_cause(text_at(*parsed, "stopping"));
+    facts.stop_reason = text_at(*parsed, "stopReason");
+    facts.latent = latent_at(*parsed);
     facts.events = texts_at(*parsed, "events");
     return facts;
 }

@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "guard/ladder.h"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,31 @@ struct Edit {
     std::string to;
     std::string what;  // "decode in tiles of 512"
     friend bool operator==(const Edit&, const Edit&) = default;
+};
+
+// What we interrupt a job for.
+enum class StopCause : std::uint8_t {
+    Heat,     // it comes back
+    Time,     // it took longer than MAX_DURATION_MIN: it does not
+    Spilled,  // these come back smaller, or once more
+    Stalled,
+    Drifted,
+};
+[[nodiscard]] std::string_view stop_cause_name(StopCause cause);  // "heat", ...
+[[nodiscard]] std::optional<StopCause> parse_stop_cause(std::string_view name);
+// nullopt: no failure of the job.
+[[nodiscard]] std::optional<Failure> failure_of(StopCause cause);
+
+// Where a latent is saved: between what makes it and its decode.
+struct LatentCut {
+    std::string sampler_id;
+    int slot = 0;
+    std::string decode_id;
+    std::string stem = {};  // of the file: never one that was there before
+    enum class State : std::uint8_t { Saving, Wanted, Loaded };
+    // Wanted: ComfyUI forgot what it had computed, the file is what is left. Loaded: it is read in
+    // the form that is sent.
+    State state = State::Saving;
 };
 
 struct Facts {
@@ -44,6 +70,11 @@ struct Facts {
     double load_seconds = 0;  // part of them that falls away where the models are loaded
     std::vector<Edit> edits;
     Tries tries;
+    // While we interrupt it: what for, and what is said of it. Kept, so that a gateway that dies
+    // meanwhile does not take it for its client's wish.
+    std::optional<StopCause> stopping;
+    std::string stop_reason;
+    std::optional<LatentCut> latent;
     std::vector<std::string> events;  // for people: "out of memory: freed the card, once more"
 };
 inline constexpr std::size_t kEventsMax = 20;  // chosen: the ladder has under ten steps

@@ -23,6 +23,19 @@ std::string first_line(const std::string& text) {
 
 }  // namespace
 
+void Guard::begin(Flight& flight) {
+    if (flight.started_ms) return;
+    flight.started_ms = parts_.clock.unix_ms();
+    flight.started_card_ms = card_clock_.unix_ms();
+    if (const HeldEntry* const entry = queue_.find(flight.prompt_id))
+        changed_.push_back(view_of(*entry));
+}
+
+double Guard::ran_seconds(const Flight& flight) const {
+    if (!flight.started_ms) return 0;
+    return static_cast<double>(card_clock_.unix_ms() - flight.started_card_ms) / 1000;
+}
+
 void Guard::take_message(const gateway::UpstreamMessage& message) {
     using namespace service;
     if (message.binary || !message.whole) return;
@@ -32,7 +45,7 @@ void Guard::take_message(const gateway::UpstreamMessage& message) {
         for (const auto& [id, flight] : flights_) ids.push_back(id);
     }
     ids.resize(std::max<std::size_t>(ids.size(), 1));  // a status is nobody's in particular
-    const std::int64_t now = parts_.clock.unix_ms();
+    const std::int64_t now = card_clock_.unix_ms();
     for (const std::string& id : ids) {
         const Message said = parse_message(message.bytes, id);
         const std::lock_guard lock(mutex_);
@@ -46,10 +59,7 @@ void Guard::take_message(const gateway::UpstreamMessage& message) {
         Flight& flight = found->second;
         if (std::holds_alternative<Ignored>(said)) continue;
         flight.confirmed = true;
-        if (!flight.started_ms) {
-            flight.started_ms = now;
-            if (const HeldEntry* const entry = queue_.find(id)) changed_.push_back(view_of(*entry));
-        }
+        begin(flight);
         if (const auto* const node = std::get_if<NodeStarted>(&said)) {
             flight.node_id = node->node_id;
             if (flight.watch) flight.watch->on_node(now, node->node_id);
@@ -97,7 +107,10 @@ void Guard::complete_flights() {
         if (found == flights_.end()) continue;
         found->second.program = std::move(flight.program);
         found->second.record = std::move(flight.record);
-        if (!found->second.watch) found->second.watch = std::move(flight.watch);
+        if (!found->second.watch)
+            found->second.watch = std::move(flight.watch);
+        else if (flight.watch)
+            found->second.watch->set_forecast(flight.watch->forecast());
     }
 }
 
@@ -110,18 +123,16 @@ void Guard::look_at_flights() {
         const std::lock_guard lock(mutex_);
         for (const auto& [id, flight] : flights_) {
             const HeldEntry* const entry = queue_.find(id);
-            const bool bounded = entry != nullptr && entry->facts.stop_late && flight.started_ms &&
-                                 !flight.stop_reason;
-            if (bounded &&
-                static_cast<double>(now - *flight.started_ms) / 1000 > place->budget.seconds_max)
-                late.push_back(id);
+            const bool bounded =
+                entry != nullptr && entry->facts.stop_late && flight.started_ms && !flight.stop;
+            if (bounded && ran_seconds(flight) > place->budget.seconds_max) late.push_back(id);
             if (flight.ended || now - flight.polled_ms >= kPollMs) due.push_back(id);
         }
     }
     for (const std::string& id : late)
         stop_flight(id,
                     fmt::format("it took longer than {}", seconds_text(place->budget.seconds_max)),
-                    StopFor::Time);
+                    StopCause::Time);
     for (const std::string& id : due) {
         Flight flight;
         {
@@ -165,7 +176,7 @@ void Guard::look_at_flight(Flight& seen) {
     };
     switch (read->state) {
         case JobState::Running:
-            if (!flight.started_ms) flight.started_ms = now;
+            begin(flight);
             [[fallthrough]];
         case JobState::Pending:
             here();
@@ -205,6 +216,23 @@ void Guard::look_at_flight(Flight& seen) {
     recount();
 }
 
+// Interrupted by us.
+void Guard::end_stopped(Flight flight) {
+    record_run(flight, history::Outcome::Cancelled, flight.stop_reason);
+    if (const auto failure = failure_of(*flight.stop)) {
+        end_failed(std::move(flight), *failure, "");
+    } else if (flight.stop == StopCause::Heat) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (HeldEntry* const entry = queue_.find(flight.prompt_id))
+                entry->not_before_ms = parts_.clock.unix_ms() + of_card(kCoolMs);
+        }
+        put_back(flight, {.action = LadderAction::Again, .reason = flight.stop_reason});
+    } else {
+        end_job(flight, HeldState::Failed, flight.stop_reason, std::nullopt);
+    }
+}
+
 void Guard::end_flight(const std::string& prompt_id) {
     Flight flight;
     {
@@ -220,6 +248,8 @@ void Guard::end_flight(const std::string& prompt_id) {
         } else {
             flights_.erase(found);
             ending_ = true;
+            const HeldEntry* const entry = queue_.find(prompt_id);
+            if (entry != nullptr && is_over_for_clients(*entry, flight)) closing_.insert(prompt_id);
         }
         recount();
     }
@@ -238,29 +268,13 @@ void Guard::end_flight(const std::string& prompt_id) {
 }
 
 void Guard::end_unsuccessful(Flight flight) {
-    const std::string prompt_id = flight.prompt_id;
     if (flight.cancelled) {
         record_run(flight, history::Outcome::Cancelled, "");
         end_job(flight, HeldState::Cancelled, "taken back by its client", std::nullopt);
         return;
     }
-    if (flight.stopped_for) {
-        record_run(flight, history::Outcome::Failed, flight.stop_reason.value_or(""));
-        end_failed(std::move(flight), *flight.stopped_for, "");
-        return;
-    }
-    if (flight.stop_reason && flight.interrupted) {
-        // Stopped by us. Heat: it comes back. Time: it does not.
-        if (flight.stopped_by_heat) {
-            const std::lock_guard lock(mutex_);
-            if (HeldEntry* const entry = queue_.find(prompt_id))
-                entry->not_before_ms = parts_.clock.unix_ms() + kCoolMs;
-        }
-        record_run(flight, history::Outcome::Cancelled, *flight.stop_reason);
-        if (flight.stopped_by_heat)
-            put_back(flight, {.action = LadderAction::Again, .reason = *flight.stop_reason});
-        else
-            end_job(flight, HeldState::Failed, *flight.stop_reason, std::nullopt);
+    if (flight.stop && flight.interrupted) {
+        end_stopped(std::move(flight));
         return;
     }
     if (flight.interrupted) {
@@ -268,6 +282,7 @@ void Guard::end_unsuccessful(Flight flight) {
         end_job(flight, HeldState::Cancelled, "interrupted by its client", std::nullopt);
         return;
     }
+    if (flight.error && drop_latent(flight, flight.error->node_id)) return;
     if (flight.error) {
         const Failure failure = classify_failure(*flight.error);
         record_run(
@@ -290,8 +305,9 @@ void Guard::end_unsuccessful(Flight flight) {
         loaded_.clear();
     }
     if (ran) {
+        const Failure failure = flight.hung ? Failure::ServerHung : Failure::ServerLost;
         record_run(flight, history::Outcome::Lost, "ComfyUI went down meanwhile");
-        end_failed(std::move(flight), Failure::ServerLost, "");
+        end_failed(std::move(flight), failure, "");
     } else {
         put_back(flight, {.action = LadderAction::Again, .reason = ""});
     }

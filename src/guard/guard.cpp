@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "guard/saved_latent.h"
 #include "guard/shape.h"
 #include "service/site.h"
 #include "workflow/parse.h"
@@ -25,7 +26,9 @@ namespace {
 // Without asking ComfyUI the best guess of what it will execute for.
 std::vector<std::string> likely_outputs(std::string_view prompt) {
     const auto graph = workflow::parse_api_workflow(prompt);
-    return graph ? sinks_of(*graph) : std::vector<std::string>();
+    auto sinks = graph ? sinks_of(*graph) : std::vector<std::string>();
+    std::erase(sinks, kLatentNode);
+    return sinks;
 }
 
 net::Headers headers_of(const Checked& checked) {
@@ -60,6 +63,7 @@ std::string_view held_state_name(HeldState state) {
 Guard::Guard(Parts parts, Callbacks callbacks)
     : parts_(std::move(parts)),
       callbacks_(std::move(callbacks)),
+      card_clock_(parts_.clock),
       ids_(parts_.seed),
       heat_(parts_.options.target_c) {}
 
@@ -112,6 +116,8 @@ void Guard::restore() {
             Flight flight;
             flight.prompt_id = id;
             flight.lost_contact = true;
+            flight.stop = entry.facts.stopping;
+            flight.stop_reason = entry.facts.stop_reason;
             flights_.insert_or_assign(id, std::move(flight));
         }
         if (const auto added = queue_.add(std::move(entry)); !added || !readable)
@@ -124,9 +130,20 @@ void Guard::restore() {
 void Guard::recount() {
     std::int64_t away = 0;
     for (const auto& [id, flight] : flights_)
-        if (queue_.find(id) != nullptr && !flight.lost_contact) ++away;
+        if (queue_.find(id) != nullptr && !flight.lost_contact && !flight.withheld) ++away;
+    std::erase_if(closing_, [&](const std::string& id) { return queue_.find(id) == nullptr; });
+    away += static_cast<std::int64_t>(closing_.size());
     held_ = counts_.waiting = static_cast<std::int64_t>(queue_.size()) - away;
     has_flights_ = !flights_.empty();
+    // The end of a try may come when the job is already back in the queue.
+    may_withhold_ = queue_.size() > 0 || !ends_withheld_.empty();
+    has_latents_ =
+        std::ranges::any_of(ended_,
+                            [](const Ended& one) { return one.view.facts.latent.has_value(); }) ||
+        std::ranges::any_of(flights_, [&](const auto& one) {
+            const HeldEntry* const entry = queue_.find(one.first);
+            return entry != nullptr && entry->facts.latent.has_value();
+        });
     has_history_ =
         std::ranges::any_of(ended_, [](const Ended& one) { return one.history.has_value(); });
 }
@@ -294,6 +311,29 @@ Result<HeldEntry> Guard::entry_of(const Call& call) const {
     return entry;
 }
 
+// Where ComfyUI going down in the decode would lose much, and the policy allows another form.
+void Guard::save_latent_where_it_pays(Call& call) {
+    Facts& facts = call.checked.facts;
+    if (!facts.may_change || call.unchecked) return;
+    const auto graph = workflow::parse_api_workflow(call.checked.prompt);
+    auto cut = graph ? find_latent_cut(*graph) : std::nullopt;
+    if (!cut || !is_worth_saving(*cut, call.checked.forecast)) return;
+    {
+        const std::lock_guard lock(mutex_);
+        cut->stem = ids_.next_uuid();
+    }
+    auto spliced = with_saved_latent(call.checked.prompt, *cut);
+    if (!spliced) return;
+    call.checked.prompt = std::move(*spliced);
+    facts.edits.push_back({.knob = "save_latent",
+                           .node_id = cut->decode_id,
+                           .input = "samples",
+                           .from = "",
+                           .to = std::string(kLatentNode),
+                           .what = "its latent is saved before it is decoded"});
+    facts.latent = std::move(*cut);
+}
+
 PromptDecision Guard::accept(Call& call) {
     const std::string_view original = call.prompt.request().body;
     const gateway::PromptBody& fields = call.fields;
@@ -301,7 +341,8 @@ PromptDecision Guard::accept(Call& call) {
         const std::lock_guard lock(mutex_);
         call.id = fields.prompt_id ? *fields.prompt_id : ids_.next_uuid();
     }
-    const bool changed = call.checked.outcome == Outcome::Changed;
+    save_latent_where_it_pays(call);
+    const bool changed = call.checked.outcome == Outcome::Changed || call.checked.facts.latent;
     call.body = with_prompt_id(original, fields, call.id);
     if (changed) {
         auto again = gateway::parse_prompt_body(call.body);
@@ -313,7 +354,17 @@ PromptDecision Guard::accept(Call& call) {
     const auto go_on = [&](std::string_view why) {
         warn("gateway_open", call.id, fmt::format("forwarded without being kept: {}", why));
         flush();
-        return Forward{.body = changed ? std::optional(call.body) : std::nullopt,
+        std::optional<std::string> fitted;
+        if (call.checked.outcome == Outcome::Changed) fitted = call.body;
+        // Nobody would come back for the latent.
+        if (const auto cut = std::exchange(call.checked.facts.latent, std::nullopt)) {
+            std::erase_if(call.checked.facts.edits,
+                          [](const Edit& edit) { return edit.knob == "save_latent"; });
+            const auto bare = without_latent(call.checked.prompt, *cut);
+            const auto again = gateway::parse_prompt_body(call.body);
+            if (fitted && bare && again) fitted = with_prompt(call.body, *again, *bare);
+        }
+        return Forward{.body = std::move(fitted),
                        .answer_headers = headers_of(call.checked),
                        .node_errors = node_errors};
     };
@@ -387,14 +438,14 @@ PromptDecision Guard::accept(Call& call) {
             flight.prompt_id = call.id;
             flight.request_number = call.prompt.request().number;
             flight.sent_ms = parts_.clock.unix_ms();
-            flight.watch.emplace(call.checked.forecast, flight.sent_ms);
+            flight.watch.emplace(call.checked.forecast, card_clock_.unix_ms());
             flights_.insert_or_assign(call.id, std::move(flight));
         }
         added = queue_.add(std::move(entry));
         if (!added) flights_.erase(call.id);
         if (added) {
             ++counts_.accepted;
-            if (changed) ++counts_.changed;
+            if (call.checked.outcome == Outcome::Changed) ++counts_.changed;
             changed_.push_back(view_of(*queue_.find(call.id)));
         }
         recount();

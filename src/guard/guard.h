@@ -20,6 +20,7 @@
 #include "guard/held_queue.h"
 #include "guard/held_view.h"
 #include "guard/ladder.h"
+#include "guard/paced_clock.h"
 #include "guard/policy.h"
 #include "guard/residents.h"
 #include "guard/watch.h"
@@ -105,11 +106,14 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     [[nodiscard]] std::optional<gateway::Answer> amend(const gateway::ClientRequest& request,
                                                        const gateway::Answer& upstream) override;
     [[nodiscard]] std::int64_t held_jobs() const noexcept override { return held_; }
+    [[nodiscard]] bool may_withhold() const noexcept override { return may_withhold_; }
+    [[nodiscard]] bool withholds(std::string_view text) override;
 
     // GatewayObserver
     void on_message(const gateway::UpstreamMessage& message) override;
     void on_upstream(bool reachable, const std::string& why) override;
     void on_prompt_answered(std::uint64_t number, int status, const std::string& body) override;
+    void on_client(const std::string& client_id, bool connected) override;
 
     // What the lookout saw.
     void on_sample(const service::CardSample& sample);
@@ -138,18 +142,22 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
         std::int64_t sent_ms = 0;
         bool confirmed = false;  // ComfyUI said that it has it
         std::optional<std::int64_t> started_ms;
+        std::int64_t started_card_ms = 0;  // then, in the card's own time
         bool succeeded = false;
         bool interrupted = false;
         std::optional<service::NodeError> error;
         bool ended = false;         // ComfyUI is done with it
         bool seen_off = false;      // it succeeded; only what is written of it is still under way
         bool lost_contact = false;  // ComfyUI was not there meanwhile
+        bool hung = false;          // it did not obey an interrupt
         bool disowned = false;      // its client was told that ComfyUI is not there
         bool history_gone = false;  // its client deletes what ComfyUI remembers of it
-        std::optional<std::string> stop_reason;  // ours, not its client's
-        bool stopped_by_heat = false;
-        bool cancelled = false;              // by its client, through a door
-        std::optional<Failure> stopped_for;  // interrupted by us for that
+        std::optional<StopCause> stop;  // by us, not by its client
+        std::string stop_reason;
+        std::int64_t stop_card_ms = 0;
+        bool cancelled = false;      // by its client, through a door
+        std::optional<Alarm> alarm;  // that nobody has acted on yet
+        bool withheld = false;       // its client has not heard that this try failed
         std::int64_t polled_ms = 0;
         std::optional<std::int64_t> unknown_since_ms;
         std::optional<JobWatch> watch;
@@ -189,6 +197,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
                                    const gateway::PromptBody& fields, Result<Wishes>& read) const;
     void check(Call& call);
     [[nodiscard]] gateway::PromptDecision accept(Call& call);
+    void save_latent_where_it_pays(Call& call);
     [[nodiscard]] Result<HeldEntry> entry_of(const Call& call) const;
     // anyway.cpp: what was refused, and what its user sends all the same
     void keep_refused(Call& call);
@@ -216,12 +225,25 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void look_at_flight(Flight& flight);
     void end_flight(const std::string& prompt_id);
     void end_unsuccessful(Flight flight);
+    void end_stopped(Flight flight);
     void end_failed(Flight flight, Failure failure, const std::string& message);
     void end_quarantined(const Flight& flight, const std::string& reason);
     void end_job(const Flight& flight, HeldState state, const std::string& why,
                  std::optional<std::string> history);
     void put_back(const Flight& flight, const LadderStep& step);
+    // Other programs hold clearly more of the card than they did.
+    [[nodiscard]] bool others_have_come() const;
     [[nodiscard]] bool make_next_plan(HeldEntry& entry);
+    // Reads the saved latent in the sampler's place, where ComfyUI has lost what it had computed
+    // and the file is there.
+    void load_latent(HeldEntry& entry);
+    // Our node failed: the job goes again without it. False: it is not in it.
+    bool drop_latent(const Flight& flight, std::string_view node_id);
+    // The body of an entry whose prompt is exchanged; false where that cannot be done.
+    static bool exchange_prompt(HeldEntry& entry,
+                                const std::function<Result<std::string>(std::string_view)>& change);
+    // Keeps an entry that was changed outside of the lock.
+    void keep_changed(HeldEntry entry);
     void clear_card(bool reset_caches);
     [[nodiscard]] bool is_clearing();
     void send_next();
@@ -231,8 +253,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void refuse_late(const HeldEntry& entry, Flight flight, const service::PromptReply& reply);
     void act_on_alarms(Flight& flight, const std::vector<Alarm>& alarms);
     void act_on_heat();
-    enum class StopFor : std::uint8_t { Heat, Time, Spill };
-    void stop_flight(const std::string& prompt_id, const std::string& reason, StopFor cause);
+    void act_on_watch();
+    void stop_flight(const std::string& prompt_id, const std::string& reason, StopCause cause);
     void note_contact(bool reachable, const std::string& why);
     void restart_where_gone();
     void keep_clients_awake();
@@ -246,11 +268,29 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     // asks next has seen that end.
     void settle();
     [[nodiscard]] bool is_idle() const;  // nothing is with ComfyUI or waits; with the lock held
+    void begin(Flight& flight);          // it runs now
+    // Milliseconds of ours that so many of the card's take.
+    [[nodiscard]] std::int64_t of_card(std::int64_t card_ms) const {
+        return static_cast<std::int64_t>(static_cast<double>(card_ms) / card_clock_.pace());
+    }
+    [[nodiscard]] double ran_seconds(const Flight& flight) const;  // by the card's time
     void tell(const std::string& prompt_id);
     void warn(std::string_view code, const std::string& prompt_id, const std::string& text);
     void flush();  // callbacks and broadcasts that were put off
     [[nodiscard]] HeldView view_of(const HeldEntry& entry) const;  // with the lock held
     void record_run(Flight& flight, history::Outcome outcome, const std::string& error);
+
+    // telling.cpp: what clients hear of a job that is tried again; with the lock held
+    [[nodiscard]] static bool is_rescued(const HeldEntry& entry, const service::NodeError& error);
+    // Interrupted by us, and sent again.
+    [[nodiscard]] static bool comes_back(const Flight& flight);
+    [[nodiscard]] static bool is_over_for_clients(const HeldEntry& entry, const Flight& flight);
+    // In place of ComfyUI's answer to GET /history/{id}; nullopt: as it is.
+    [[nodiscard]] std::optional<std::string> history_item_for_client(
+        const HeldEntry& entry, const std::string& answer) const;
+    // An answer of /history without the output of the node that saves a latent.
+    [[nodiscard]] std::string without_our_output(std::string answer) const;
+    void tell_of_retry(const HeldEntry& entry, const std::string& reason);
 
     // answers.cpp: ComfyUI's routes
     [[nodiscard]] std::vector<const HeldEntry*> held_entries() const;  // with the lock held
@@ -261,6 +301,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
 
     Parts parts_;
     Callbacks callbacks_;
+    PacedClock card_clock_;  // jobs and heat are timed by it
 
     std::mutex store_mutex_;
     std::shared_ptr<history::Store> store_;
@@ -280,8 +321,11 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     HeldQueue queue_;
     std::set<std::string> accepting_;
     std::map<std::string, Flight> flights_;
-    std::deque<Ended> ended_;        // newest first
-    std::deque<HeldEntry> refused_;  // newest first
+    std::map<std::string, int> listening_;  // sockets that are open, by client id
+    std::set<std::string> closing_;  // have ended for their clients, and are not in the books yet
+    std::set<std::string> ends_withheld_;  // ids whose failed try's end is still to come
+    std::deque<Ended> ended_;              // newest first
+    std::deque<HeldEntry> refused_;        // newest first
     Walls walls_;
     std::int64_t next_number_ = 0;
     std::int64_t upstream_remaining_ = 0;
@@ -305,6 +349,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     std::atomic<std::int64_t> held_ = 0;     // pending here and not with ComfyUI
     std::atomic<bool> has_history_ = false;  // of jobs that ended here
     std::atomic<bool> has_flights_ = false;
+    std::atomic<bool> may_withhold_ = false;
+    std::atomic<bool> has_latents_ = false;  // saved by a node of ours
     std::atomic<bool> clearing_now_ = false;
 
     // Of the thread alone.

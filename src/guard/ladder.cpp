@@ -19,6 +19,15 @@ LadderStep change_or_quarantine(const Tries& tries, bool may_change, std::string
     return step;
 }
 
+// What was stopped by us is not the job's fault for certain: it is not put aside for it.
+LadderStep smaller_or_again(const Tries& tries, bool may_change, std::string reason) {
+    const bool smaller = may_change && tries.plan_level < kPlanLevelMax;
+    return {.action = smaller ? LadderAction::NextPlan : LadderAction::Again,
+            .unload_models = true,
+            .else_again = true,
+            .reason = std::move(reason)};
+}
+
 }  // namespace
 
 std::string_view failure_name(Failure failure) {
@@ -33,6 +42,10 @@ std::string_view failure_name(Failure failure) {
             return "server_hung";
         case Failure::Spilled:
             return "spilled";
+        case Failure::Stalled:
+            return "stalled";
+        case Failure::Drifted:
+            return "drifted";
         case Failure::Other:
             return "other";
     }
@@ -57,9 +70,15 @@ LadderStep climb(Failure failure, const Tries& tries, bool may_change) {
             return change_or_quarantine(tries, may_change,
                                         "out of memory again after the card was freed");
         case Failure::Spilled:
-            return change_or_quarantine(
+            return smaller_or_again(
                 tries, may_change,
                 "the driver moved it into the machine's memory, where it would have crawled");
+        case Failure::Stalled:
+            return smaller_or_again(tries, may_change, "nothing moved any more");
+        case Failure::Drifted:
+            return smaller_or_again(
+                tries, may_change,
+                "it took more memory than forecast and would have gone over the line");
         case Failure::HostMemory:
             if (tries.as_it_is <= 1)
                 return {.action = LadderAction::Again,

@@ -23,8 +23,11 @@ enum class Failure : std::uint8_t {
     HostMemory,  // the machine is
     ServerLost,  // it was killed while it ran the job, or started anew
     ServerHung,  // it does not answer any more
-    Spilled,     // the driver moved the job into the machine's memory, and we stopped it
-    Other,       // nothing that another try would help
+    // Stopped by us, once a job:
+    Spilled,  // the driver moved it into the machine's memory
+    Stalled,  // nothing moved any more
+    Drifted,  // it took more memory than forecast and would have gone over the line
+    Other,    // nothing that another try would help
 };
 [[nodiscard]] std::string_view failure_name(Failure failure);  // "card_memory", ...
 // By the texts of all versions and back ends.
@@ -35,7 +38,9 @@ struct Tries {
     int as_it_is = 0;      // failures for want of memory of the form that was sent last
     int plan_level = 0;    // 0: as the client sent it or as check & fit made it; n: the n-th plan
     int servers_lost = 0;  // ComfyUI went down while it ran the job
+    int stops = 0;         // we interrupted it because it went wrong
 };
+inline constexpr int kStopsMax = 1;        // chosen: what goes wrong again is let be
 inline constexpr int kPlanLevelMax = 3;    // chosen: each asks for less than the last
 inline constexpr int kServersLostMax = 2;  // chosen: the second time it is no accident
 
@@ -50,6 +55,7 @@ struct LadderStep {
     bool unload_models = false;  // POST /free before
     bool reset_caches = false;   // with free_memory: what ComfyUI has computed already goes, too
     bool meets_wall = false;     // the form that was sent is not to be sent again
+    bool else_again = false;     // NextPlan: where there is none, the same bytes
     std::string reason = {};     // for people
 };
 // `may_change`: the policy allows another form.

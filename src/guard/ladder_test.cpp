@@ -92,6 +92,19 @@ TEST(Climb, a_full_machine_is_helped_by_dropping_caches_once) {
     EXPECT_EQ(climb(Failure::HostMemory, {.as_it_is = 2}, true).action, LadderAction::Quarantine);
 }
 
+TEST(Climb, what_we_stopped_comes_back_smaller_or_as_it_is_and_is_never_put_aside) {
+    for (const Failure failure : {Failure::Spilled, Failure::Stalled, Failure::Drifted}) {
+        const LadderStep step = climb(failure, {.stops = 1}, true);
+        EXPECT_EQ(step.action, LadderAction::NextPlan);
+        EXPECT_TRUE(step.else_again);
+        EXPECT_TRUE(step.unload_models);
+        EXPECT_FALSE(step.meets_wall);
+        EXPECT_EQ(climb(failure, {.plan_level = kPlanLevelMax, .stops = 1}, true).action,
+                  LadderAction::Again);
+        EXPECT_EQ(climb(failure, {.stops = 1}, false).action, LadderAction::Again);
+    }
+}
+
 TEST(Climb, other_errors_are_the_clients) {
     EXPECT_EQ(climb(Failure::Other, {}, true).action, LadderAction::Pass);
 }

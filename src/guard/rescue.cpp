@@ -2,6 +2,8 @@
 //
 // A job that did not end well: back into the queue, changed, or put aside with its reason.
 #include "guard/guard.h"
+#include "guard/saved_latent.h"
+#include "service/run_record.h"
 
 #include <fmt/format.h>
 
@@ -22,12 +24,20 @@ void Guard::end_failed(Flight flight, Failure failure, const std::string& messag
             loaded_.clear();
         }
         const bool lost = failure == Failure::ServerLost || failure == Failure::ServerHung;
+        const bool full = failure == Failure::CardMemory || failure == Failure::HostMemory;
         if (lost) ++entry->facts.tries.servers_lost;
-        if (!lost && failure != Failure::Other) ++entry->facts.tries.as_it_is;
+        if (full) ++entry->facts.tries.as_it_is;
+        if (!lost && !full && failure != Failure::Other) ++entry->facts.tries.stops;
         tries = entry->facts.tries;
         may_change = entry->facts.may_change;
+        // Its cache is gone with it, or is dropped to make room.
+        if (entry->facts.latent && (lost || failure == Failure::HostMemory) &&
+            entry->facts.latent->state == LatentCut::State::Saving)
+            entry->facts.latent->state = LatentCut::State::Wanted;
     }
-    const LadderStep step = climb(failure, tries, may_change);
+    LadderStep step = climb(failure, tries, may_change);
+    // The form is to blame only where nobody else has come onto the card.
+    if (failure == Failure::Spilled) step.meets_wall = may_change && !others_have_come();
     if (step.action == LadderAction::Pass) {
         end_job(flight, HeldState::Failed, message, std::nullopt);
         return;
@@ -62,15 +72,9 @@ void Guard::end_failed(Flight flight, Failure failure, const std::string& messag
             changed = *entry;
         }
         if (make_next_plan(changed)) {
+            keep_changed(std::move(changed));
             {
                 const std::lock_guard lock(mutex_);
-                if (HeldEntry* const entry = queue_.find(flight.prompt_id)) {
-                    entry->kept.body = std::move(changed.kept.body);
-                    entry->secret_body = std::move(changed.secret_body);
-                    entry->prompt = changed.prompt;
-                    entry->extra_data = changed.extra_data;
-                    entry->facts = std::move(changed.facts);
-                }
                 ++counts_.changed;
             }
             LadderStep again = step;
@@ -78,8 +82,19 @@ void Guard::end_failed(Flight flight, Failure failure, const std::string& messag
             put_back(flight, again);
             return;
         }
+        if (step.else_again) {
+            put_back(flight, step);
+            return;
+        }
     }
     end_quarantined(flight, reason);
+}
+
+bool Guard::others_have_come() const {
+    constexpr Bytes kOthersMore = Bytes(256LL << 20U);  // chosen: a desktop moves by less
+    const auto place = parts_.place();
+    const std::lock_guard lock(mutex_);
+    return others_least_ && place->site.device.used_by_others > *others_least_ + kOthersMore;
 }
 
 // The job goes back into the queue, at its place.
@@ -94,12 +109,16 @@ void Guard::put_back(const Flight& flight, const LadderStep& step) {
         if (flight.started_ms) ++mark.attempts;
         queue_.mark(flight.prompt_id, mark);
         entry->unclear = false;
+        closing_.erase(flight.prompt_id);
+        entry->facts.stopping.reset();
+        entry->facts.stop_reason.clear();
         if (!step.reason.empty()) {
             entry->facts.events.push_back(step.reason);
             if (entry->facts.events.size() > kEventsMax)
                 entry->facts.events.erase(entry->facts.events.begin());
             ++counts_.retried;
             notes_.push_back({"job_retried", flight.prompt_id, step.reason});
+            tell_of_retry(*entry, step.reason);
         }
         entry->kept.facts_json = encode_facts(entry->facts);
         kept = entry->kept;
@@ -115,31 +134,40 @@ void Guard::put_back(const Flight& flight, const LadderStep& step) {
 bool Guard::make_next_plan(HeldEntry& entry) {
     const auto fields = gateway::parse_prompt_body(entry.body_to_send());
     if (!fields || !fields->prompt) return false;
-    const std::string prompt(part(entry.body_to_send(), *fields->prompt));
+    std::string prompt(part(entry.body_to_send(), *fields->prompt));
+    std::optional<LatentCut> cut = entry.facts.latent;
+    // What is planned is the client's form, without our node.
+    if (cut) {
+        auto bare = without_latent(prompt, *cut);
+        if (!bare) return false;
+        prompt = std::move(*bare);
+    }
     const auto place = parts_.place();
     Walls walls;
     {
         const std::lock_guard lock(mutex_);
         walls = walls_;
+        // Another form makes another latent.
+        if (cut) cut->stem = ids_.next_uuid();
     }
     Wishes wishes{.policy = Policy::Fit, .run_anyway = false, .pins = {}, .priority = 0};
     wishes.pins.insert(entry.facts.pins.begin(), entry.facts.pins.end());
+    // Less than before: what it took itself, where that was under the line already.
+    advisor::Budget budget = place->budget;
+    if (entry.facts.peak && *entry.facts.peak < budget.load_line)
+        budget.load_line = budget.vram_max = *entry.facts.peak;
     const auto checked = check_prompt({.prompt = prompt,
                                        .wishes = wishes,
-                                       .budget = place->budget,
+                                       .budget = budget,
                                        .plan_level = entry.facts.tries.plan_level + 1},
                                       walls, forecaster(*place, prompt, {}));
     if (!checked || checked->outcome != Outcome::Changed) return false;
-    const auto replace = [&](std::string& body) {
-        const auto at = gateway::parse_prompt_body(body);
-        if (at) body = with_prompt(body, *at, checked->prompt);
-    };
-    replace(entry.kept.body);
-    if (!entry.secret_body.empty()) replace(entry.secret_body);
-    const auto again = gateway::parse_prompt_body(entry.kept.body);
-    if (!again || !again->prompt) return false;
-    entry.prompt = *again->prompt;
-    entry.extra_data = again->extra_data;
+    if (cut) cut->state = LatentCut::State::Saving;
+    if (!exchange_prompt(entry, [&](std::string_view) {
+            return cut ? with_saved_latent(checked->prompt, *cut)
+                       : Result<std::string>(checked->prompt);
+        }))
+        return false;
     Facts facts = checked->facts;
     facts.client = entry.facts.client;
     facts.number = entry.facts.number;
@@ -148,11 +176,91 @@ bool Guard::make_next_plan(HeldEntry& entry) {
     facts.stop_late = entry.facts.stop_late;
     facts.may_change = true;
     facts.events = entry.facts.events;
+    facts.latent = std::move(cut);
+    facts.digest = entry.facts.digest;
     facts.tries.servers_lost = entry.facts.tries.servers_lost;
+    facts.tries.stops = entry.facts.tries.stops;
     facts.tries.as_it_is = 0;
     facts.edits.insert(facts.edits.begin(), entry.facts.edits.begin(), entry.facts.edits.end());
     entry.facts = std::move(facts);
     return true;
+}
+
+void Guard::load_latent(HeldEntry& entry) {
+    service::Upstream* const comfyui = upstream();
+    if (comfyui == nullptr || !entry.facts.latent) return;
+    LatentCut& cut = *entry.facts.latent;
+    if (cut.state != LatentCut::State::Wanted) return;
+    // A file that is too large to be fetched is there, too.
+    const auto file = comfyui->download(latent_file(cut));
+    const bool is_there = file || file.error().code == Errc::LimitExceeded;
+    const bool is_read = is_there && exchange_prompt(entry, [&](std::string_view prompt) {
+                             return with_loaded_latent(prompt, cut);
+                         });
+    // Else it was not reached: it is drawn again, and saved again.
+    cut.state = is_read ? LatentCut::State::Loaded : LatentCut::State::Saving;
+    if (is_read)
+        entry.facts.events.emplace_back("only the decode is computed again: the latent was saved");
+    keep_changed(entry);
+}
+
+bool Guard::drop_latent(const Flight& flight, std::string_view node_id) {
+    if (node_id != kLatentNode) return false;
+    HeldEntry entry;
+    {
+        const std::lock_guard lock(mutex_);
+        const HeldEntry* const found = queue_.find(flight.prompt_id);
+        if (found == nullptr || !found->facts.latent) return false;
+        entry = *found;
+    }
+    const LatentCut cut = *std::exchange(entry.facts.latent, std::nullopt);
+    if (!exchange_prompt(entry,
+                         [&](std::string_view prompt) { return without_latent(prompt, cut); }))
+        return false;
+    std::erase_if(entry.facts.edits, [](const Edit& edit) { return edit.knob == "save_latent"; });
+    keep_changed(entry);
+    put_back(flight, {.action = LadderAction::Again,
+                      .reason = "its latent could not be kept: sent again without that"});
+    return true;
+}
+
+bool Guard::exchange_prompt(HeldEntry& entry,
+                            const std::function<Result<std::string>(std::string_view)>& change) {
+    const auto exchanged = [&](const std::string& body) -> std::optional<std::string> {
+        const auto fields = gateway::parse_prompt_body(body);
+        if (!fields || !fields->prompt) return std::nullopt;
+        const auto prompt = change(part(body, *fields->prompt));
+        return prompt ? std::optional(with_prompt(body, *fields, *prompt)) : std::nullopt;
+    };
+    auto body = exchanged(entry.kept.body);
+    auto secret =
+        entry.secret_body.empty() ? std::optional(std::string()) : exchanged(entry.secret_body);
+    const auto fields = body ? gateway::parse_prompt_body(*body)
+                             : Result<gateway::PromptBody>(fail(Errc::InvalidInput, "no prompt"));
+    if (!fields || !fields->prompt || !secret) return false;
+    entry.kept.body = std::move(*body);
+    entry.secret_body = std::move(*secret);
+    entry.prompt = *fields->prompt;
+    entry.extra_data = fields->extra_data;
+    return true;
+}
+
+void Guard::keep_changed(HeldEntry entry) {
+    entry.kept.facts_json = encode_facts(entry.facts);
+    {
+        const std::lock_guard lock(mutex_);
+        HeldEntry* const waiting = queue_.find(entry.kept.prompt_id);
+        if (waiting == nullptr) return;
+        waiting->kept.body = entry.kept.body;
+        waiting->kept.facts_json = entry.kept.facts_json;
+        waiting->secret_body = std::move(entry.secret_body);
+        waiting->prompt = entry.prompt;
+        waiting->extra_data = entry.extra_data;
+        waiting->facts = std::move(entry.facts);
+    }
+    const auto written =
+        with_store([&](history::Store& store) { return store.keep_held(entry.kept); });
+    if (!written) warn("history", entry.kept.prompt_id, written.error().message);
 }
 
 void Guard::end_quarantined(const Flight& flight, const std::string& reason) {
@@ -196,6 +304,7 @@ void Guard::end_job(const Flight& flight, HeldState state, const std::string& wh
         changed_.push_back(ended.view);
         ended_.push_front(std::move(ended));
         if (ended_.size() > kEndedMax) ended_.pop_back();
+        ends_withheld_.erase(flight.prompt_id);
         if (state == HeldState::Done) ++counts_.done;
         if (state == HeldState::Failed) ++counts_.failed;
         if (state == HeldState::Cancelled) ++counts_.cancelled;
@@ -220,11 +329,8 @@ void Guard::record_run(Flight& flight, history::Outcome outcome, const std::stri
     record.ended_ms = parts_.clock.unix_ms();
     if (flight.started_ms) record.started_ms = *flight.started_ms;
     record.observed_peak = flight.observed_peak;
-    // Seconds of a card that slowed itself down would teach the wrong thing.
-    if (flight.throttled)
-        record.error = "the card slowed itself down: its seconds are not counted";
-    else if (flight.started_ms)
-        record.observed_seconds = static_cast<double>(record.ended_ms - *flight.started_ms) / 1000;
+    if (flight.started_ms) record.observed_seconds = ran_seconds(flight);
+    if (flight.throttled) service::keep_out_of_learning(record);
     const auto kept = with_store([&](history::Store& store) { return store.record_run(record); });
     if (!kept) warn("history", flight.prompt_id, kept.error().message);
 }

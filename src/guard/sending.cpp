@@ -72,6 +72,7 @@ void Guard::send_next() {
         flight.prompt_id = *next;
         flight.sent_ms = now;
     }
+    load_latent(entry);
     if (prepare(entry, flight) && !entry.cleared) {
         {
             const std::lock_guard lock(mutex_);
@@ -122,7 +123,7 @@ bool Guard::prepare(const HeldEntry& entry, Flight& flight) {
                 if (i < forecast->seconds.phases.size())
                     node.seconds += forecast->seconds.phases[i].total;
             }
-        flight.watch.emplace(std::move(watched), parts_.clock.unix_ms());
+        flight.watch.emplace(std::move(watched), card_clock_.unix_ms());
     }
     flight.record.run_id = run_id;
     flight.record.prompt_id = entry.kept.prompt_id;
@@ -197,6 +198,10 @@ void Guard::refuse_late(const HeldEntry& entry, Flight flight, const service::Pr
     {
         const std::lock_guard lock(mutex_);
         flights_.erase(flight.prompt_id);
+    }
+    if (drop_latent(flight, failure.node_id)) return;
+    {
+        const std::lock_guard lock(mutex_);
         if (door_ != nullptr && !entry.facts.client.empty())
             for (std::string& text : failure_messages(failure))
                 door_->send_to(entry.facts.client, std::move(text));

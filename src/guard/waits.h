@@ -17,6 +17,9 @@ inline constexpr std::int64_t kUnansweredMs = 60'000;
 inline constexpr std::int64_t kContactMs = 1'000;
 // Until the user's command starts ComfyUI anew: a supervisor of theirs would be faster.
 inline constexpr std::int64_t kGoneMs = 10'000;
+// Of the card's time, until a job that does not obey an interrupt hangs: a step of the largest
+// video takes a minute or two.
+inline constexpr std::int64_t kHungMs = 300'000;
 // Between two such starts: ComfyUI with many packs takes a minute.
 inline constexpr std::int64_t kRestartMs = 120'000;
 // Between two words to clients of held jobs: some hang up after 10 s without one.

@@ -21,6 +21,7 @@ constexpr std::size_t kCreepSteps = 4;
 constexpr Bytes kCreepBytes = Bytes(16LL << 20U);  // a step; allocators' rounding is far below
 // Chosen: forecasts of allocated memory are within 2 % (docs/accuracy.md); a tenth is no rounding.
 constexpr double kDriftShare = 0.1;
+constexpr int kDriftLooks = 3;  // until it is a threat: ComfyUI makes room only when it needs it
 constexpr Bytes kDriftBytes = Bytes(128LL << 20U);
 
 }  // namespace
@@ -41,9 +42,21 @@ std::string_view alarm_name(AlarmKind kind) {
     return "drift";
 }
 
-void JobWatch::raise(std::vector<Alarm>& into, AlarmKind kind, std::string sentence) {
-    if (!said_.insert(kind).second) return;
-    into.push_back({.kind = kind, .node_id = node_id_, .sentence = std::move(sentence)});
+void JobWatch::raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat,
+                     std::string sentence) {
+    if (said_.contains({kind, Threat::ToTheJob}) || !said_.insert({kind, threat}).second) return;
+    into.push_back({.kind = kind,
+                    .node_id = node_id_,
+                    .sentence = std::move(sentence),
+                    .threatens = threat == Threat::ToTheJob});
+}
+
+JobWatch::Threat JobWatch::threat_of(Bytes more) const {
+    Bytes highest(0);
+    for (const auto& [id, node] : forecast_.nodes) highest = std::max(highest, node.peak);
+    // Weights that are merely parked on the card go over the line as forecast, and give way.
+    const bool was_under = !forecast_.nodes.empty() && highest <= forecast_.load_line;
+    return was_under && highest + more > forecast_.load_line ? Threat::ToTheJob : Threat::None;
 }
 
 void JobWatch::begin_node(const std::string& node_id) {
@@ -53,6 +66,7 @@ void JobWatch::begin_node(const std::string& node_id) {
     step_seconds_.clear();
     step_peaks_.clear();
     peak_now_ = Bytes(0);
+    looks_ = drifts_ = 0;
 }
 
 void JobWatch::on_node(std::int64_t at_ms, const std::string& node_id) {
@@ -92,7 +106,7 @@ std::vector<Alarm> JobWatch::on_progress(std::int64_t at_ms, const std::string& 
         const auto last = step_seconds_.end() - static_cast<std::ptrdiff_t>(kSlowSteps);
         const double least = *std::min_element(last, step_seconds_.end());
         if (least > kSpillFactor * *usual)
-            raise(alarms, AlarmKind::Spill,
+            raise(alarms, AlarmKind::Spill, Threat::ToTheJob,
                   fmt::format("steps take {} instead of {} and the card is full to {}: the driver "
                               "has moved tensors into the machine's memory",
                               seconds_text(least), seconds_text(*usual), to_text(*card_->used)));
@@ -101,8 +115,14 @@ std::vector<Alarm> JobWatch::on_progress(std::int64_t at_ms, const std::string& 
         bool rises = true;
         for (std::size_t i = step_peaks_.size() - kCreepSteps; i < step_peaks_.size(); ++i)
             rises = rises && step_peaks_[i] - step_peaks_[i - 1] >= kCreepBytes;
+        const Bytes grown = step_peaks_.back() - step_peaks_[step_peaks_.size() - 1 - kCreepSteps];
+        const double left = std::max(0.0, steps_max_ - value) / static_cast<double>(kCreepSteps);
+        const auto ahead =
+            Bytes(static_cast<std::int64_t>(static_cast<double>(grown.count) * left));
         if (rises)
             raise(alarms, AlarmKind::Creep,
+                  step_peaks_.back() + ahead > forecast_.load_line ? threat_of(forecast_.load_line)
+                                                                   : Threat::None,
                   fmt::format("every step leaves more in memory: {} at step {}, {} at the first",
                               to_text(step_peaks_.back()), step_peaks_.size(),
                               to_text(step_peaks_.front())));
@@ -123,23 +143,26 @@ std::vector<Alarm> JobWatch::on_card(std::int64_t at_ms, const CardUse& use) {
     if (use.allocated) {
         peak_now_ = std::max(peak_now_, *use.allocated);
         if (*use.allocated > forecast_.load_line)
-            raise(alarms, AlarmKind::OverLine,
+            raise(alarms, AlarmKind::OverLine, threat_of(forecast_.load_line),
                   fmt::format("{} are allocated, the load line is at {}", to_text(*use.allocated),
                               to_text(forecast_.load_line)));
         const auto found = forecast_.nodes.find(node_id_);
-        if (found != forecast_.nodes.end()) {
+        // The first look may still show what the node before has left.
+        ++looks_;
+        if (found != forecast_.nodes.end() && looks_ > 1) {
             const Bytes peak = found->second.peak;
             const auto slack = std::max(
                 kDriftBytes,
                 Bytes(static_cast<std::int64_t>(static_cast<double>(peak.count) * kDriftShare)));
             if (*use.allocated > peak + slack)
                 raise(alarms, AlarmKind::Drift,
+                      ++drifts_ >= kDriftLooks ? threat_of(*use.allocated - peak) : Threat::None,
                       fmt::format("{} are allocated, {} were forecast for this node",
                                   to_text(*use.allocated), to_text(peak)));
         }
     }
-    if (still_seconds(at_ms) > patience_seconds())
-        raise(alarms, AlarmKind::Stall,
+    if (heard_ && still_seconds(at_ms) > patience_seconds())
+        raise(alarms, AlarmKind::Stall, Threat::ToTheJob,
               fmt::format("nothing has moved for {}", seconds_text(still_seconds(at_ms))));
     return alarms;
 }

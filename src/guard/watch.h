@@ -3,7 +3,7 @@
 // JobWatch: whether a running job does what was forecast. Spill (the driver moved tensors into the
 // machine's memory: steps take several times as long on a full card), stall (nothing moves), creep
 // (every step leaves more behind), drift (more memory than forecast), over the line. Each is said
-// once a job, within five steps of its beginning.
+// once a job, within five steps of its beginning, and again once it has become a threat.
 //
 // Enters through: progress and looks at the card, with their time.   Leaves through: Alarm.
 // Threads: one at a time.
@@ -16,6 +16,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace plimsoll::guard {
@@ -27,6 +28,8 @@ struct Alarm {
     AlarmKind kind = AlarmKind::Drift;
     std::string node_id;
     std::string sentence;  // for people, with the numbers
+    // Left alone it would crawl, stand still or go over the line; else it is only said.
+    bool threatens = false;
 };
 
 // What was forecast of one node.
@@ -52,9 +55,19 @@ class JobWatch {
 
     [[nodiscard]] std::vector<Alarm> on_progress(std::int64_t at_ms, const std::string& node_id,
                                                  double value, double max);
+    // What is forecast with what earlier jobs left on the card: known a moment after it was sent.
+    void set_forecast(JobForecast forecast) { forecast_ = std::move(forecast); }
+    [[nodiscard]] const JobForecast& forecast() const { return forecast_; }
     // Anything else that the job did: a node began.
     void on_node(std::int64_t at_ms, const std::string& node_id);
     [[nodiscard]] std::vector<Alarm> on_card(std::int64_t at_ms, const CardUse& use);
+
+    // Whether its messages are heard at all: ComfyUI sends them to its owner's socket alone. Where
+    // nobody listens, silence is no stall.
+    void set_heard(std::int64_t at_ms, bool heard) {
+        if (heard && !heard_) moved_ms_ = at_ms;
+        heard_ = heard;
+    }
 
     [[nodiscard]] const std::string& node_id() const { return node_id_; }
     // Seconds since anything moved.
@@ -66,18 +79,24 @@ class JobWatch {
     void begin_node(const std::string& node_id);
     [[nodiscard]] double patience_seconds() const;
     [[nodiscard]] std::optional<double> usual_step_seconds() const;
-    void raise(std::vector<Alarm>& into, AlarmKind kind, std::string sentence);
+    enum class Threat : std::uint8_t { None, ToTheJob };
+    void raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat, std::string sentence);
+    // Whether the job's highest forecast, which was under the line, and so much more would be over.
+    [[nodiscard]] Threat threat_of(Bytes more) const;
 
     JobForecast forecast_;
     std::string node_id_;
     std::int64_t moved_ms_;
+    bool heard_ = false;
     std::optional<std::int64_t> step_ms_;  // of the last step
     double steps_max_ = 0;
     std::vector<double> step_seconds_;  // of this node
     std::optional<CardUse> card_;       // as it was seen last
+    int drifts_ = 0;                    // of these more than forecast
+    int looks_ = 0;                     // at the card, in this node
     std::vector<Bytes> step_peaks_;     // most that was allocated, by step
     Bytes peak_now_;
-    std::set<AlarmKind> said_;
+    std::set<std::pair<AlarmKind, Threat>> said_;
 };
 
 }  // namespace plimsoll::guard

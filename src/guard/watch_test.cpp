@@ -74,11 +74,44 @@ TEST_F(Watching, memory_that_creeps_up_is_said_within_five_steps) {
     EXPECT_GE(steps_until(AlarmKind::Creep, 1, 3.0, 4, 0.05), 4);
 }
 
-TEST_F(Watching, more_memory_than_forecast_is_said_at_the_first_look) {
+TEST_F(Watching, more_memory_than_forecast_is_said_at_the_second_look) {
     watch_.on_node(now_, "3");
-    EXPECT_EQ(steps_until(AlarmKind::Drift, 1, 4.45, 5), 1);
+    EXPECT_EQ(steps_until(AlarmKind::Drift, 1, 4.45, 5), 2);
     // Once is enough.
     EXPECT_TRUE(step(1, 4.45, 5).empty());
+}
+
+TEST_F(Watching, a_drift_is_a_threat_only_where_the_job_would_go_over_the_line) {
+    watch_.on_node(now_, "3");
+    EXPECT_TRUE(look(4.45, 5).empty()) << "what the node before has left";
+    const auto drift = look(4.45, 5);  // 4 GiB forecast, 4.5 the line: 0.45 more is not over
+    ASSERT_EQ(drift.size(), 1U);
+    EXPECT_FALSE(drift[0].threatens);
+    watch_ = JobWatch(
+        {.nodes = {{"3", {.peak = Bytes::from_gib(3)}}, {"8", {.peak = Bytes::from_gib(4.4)}}},
+         .load_line = Bytes::from_gib(4.5)},
+        now_);
+    watch_.on_node(now_, "3");
+    EXPECT_TRUE(look(3.5, 5).empty());
+    for (const Alarm& alarm : look(3.5, 5)) EXPECT_FALSE(alarm.threatens);
+    EXPECT_TRUE(look(3.5, 5).empty());
+    const auto threat = look(3.5, 5);  // the decode after it will need 0.5 more, too
+    ASSERT_EQ(threat.size(), 1U);
+    EXPECT_EQ(threat[0].kind, AlarmKind::Drift);
+    EXPECT_TRUE(threat[0].threatens);
+}
+
+TEST_F(Watching, a_creep_is_a_threat_where_the_steps_that_are_left_reach_the_line) {
+    for (int i = 0; i < 6; ++i)
+        for (const Alarm& alarm : step(1, 3.0 + 0.02 * i, 4)) EXPECT_FALSE(alarm.threatens);
+    watch_.on_node(now_, "8");
+    watch_.on_node(now_, "3");
+    step_ = 0;
+    bool threatened = false;
+    for (int i = 0; i < 6; ++i)
+        for (const Alarm& alarm : step(1, 3.0 + 0.1 * i, 4))
+            threatened = threatened || (alarm.kind == AlarmKind::Creep && alarm.threatens);
+    EXPECT_TRUE(threatened);
 }
 
 TEST_F(Watching, the_line_is_watched_also_without_a_forecast) {
@@ -88,6 +121,9 @@ TEST_F(Watching, the_line_is_watched_also_without_a_forecast) {
 
 TEST_F(Watching, a_stall_is_told_from_a_slow_load) {
     watch_.on_node(now_, "4");
+    now_ += 500'000;
+    EXPECT_TRUE(look(1, 2).empty()) << "nobody listens";
+    watch_.set_heard(now_, true);
     now_ += 60'000;
     EXPECT_TRUE(look(1, 2).empty());
     now_ += 61'000;
