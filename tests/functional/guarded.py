@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -12,6 +13,9 @@ import uuid
 
 from daemon import Daemon
 from support import Simulator, free_port, text_to_image
+
+
+OUTSIDE = 300 << 20  # what the simulated card's context and desktop have
 
 
 class GuardedComfyUi:
@@ -51,6 +55,29 @@ class GuardedComfyUi:
     def stop(self):
         self.daemon.stop()
         self.simulator.stop()
+
+    def outside(self):
+        """Bytes of the card that other programs have."""
+        return self.ask_comfyui("GET", "/plimsoll/card")[1]["outside_bytes"]
+
+    def give_back(self):
+        """Other programs leave the card."""
+        self.faults(outside_bytes=OUTSIDE - self.outside())
+
+    def limit_files(self, limit=resource.RLIM_INFINITY):
+        """No file of the daemon may grow beyond so many bytes: to it the disk is full. Named for what it is, as a disk of a
+        size takes rights that tests do not have."""
+        _, hard = resource.prlimit(self.daemon.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.daemon.process.pid, resource.RLIMIT_FSIZE, (limit, hard))
+
+    def told(self, code):
+        """Warnings of that kind, all lives of the daemon."""
+        return [line for line in self.lines() if line["event"] == "warning" and line["code"] == code]
+
+    def run_of(self, prompt_id):
+        """What the history keeps of its last run."""
+        runs = self.daemon.get("/api/history?limit=200")[1]["runs"]
+        return next((run for run in runs if run.get("promptId") == prompt_id), None)
 
     def faults(self, **faults):
         status, _ = self._ask(self.comfyui_port, "POST", "/plimsoll/faults", faults)
@@ -139,7 +166,9 @@ class Socket:
         while b"\r\n\r\n" not in self.rest:
             self.rest += self._more()
         head, self.rest = self.rest.split(b"\r\n\r\n", 1)
-        assert head.startswith(b"HTTP/1.1 101"), head
+        if not head.startswith(b"HTTP/1.1 101"):
+            self.socket.close()
+            raise AssertionError(head)
 
     def _more(self):
         data = self.socket.recv(65536)
@@ -175,6 +204,13 @@ class Socket:
             heard.append(self.message())
             if wanted(heard[-1]):
                 return heard
+
+    def cut(self):
+        """Ends it for a thread that reads."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it was closed already
 
     def close(self):
         self.socket.close()
