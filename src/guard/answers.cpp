@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 namespace plimsoll::guard {
@@ -57,7 +58,7 @@ bool asks_for_pending(std::string_view target) {
 // Which of its history a client asks for. ComfyUI counts `offset` from the oldest; without one
 // `max_items` are the newest.
 struct HistoryPage {
-    bool is_newest = true;
+    bool from_oldest = false;
     std::optional<std::size_t> count;
 };
 HistoryPage read_page(std::string_view target) {
@@ -66,7 +67,7 @@ HistoryPage read_page(std::string_view target) {
     if (at == std::string_view::npos) return page;
     for (const net::QueryField& field : net::parse_query(target.substr(at + 1))) {
         const auto number = parse_integer(field.value);
-        if (field.name == "offset") page.is_newest = number && *number < 0;
+        if (field.name == "offset") page.from_oldest = number && *number >= 0;
         if (field.name == "max_items" && number && *number >= 0)
             page.count = static_cast<std::size_t>(*number);
     }
@@ -278,13 +279,19 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
                     (entry->kept.mark.attempts > 0 || flights_.contains(entry->kept.prompt_id)) &&
                     body->contains(entry->kept.prompt_id) && history_item_for_client(*entry, *body))
                     body = without_member(*body, entry->kept.prompt_id);
-            // Ours are the newest; how many there are before another page is ComfyUI's knowledge.
+            // Ours come behind ComfyUI's own: on the page where those end. How many of them there
+            // are before an empty page is not known here.
             const HistoryPage page = read_page(request.target);
-            if (!page.is_newest) break;
-            for (const Ended& ended : ended_)
-                if (ended.history && body && !body->contains(ended.view.prompt_id))
-                    body = with_member(*body, ended.view.prompt_id, *ended.history);
-            if (body && page.count) body = with_newest_members(*body, *page.count);
+            std::size_t count = count_members(upstream.body);
+            if (page.from_oldest && count == 0) break;
+            for (const Ended& ended : std::views::reverse(ended_)) {
+                if (page.from_oldest && page.count && count >= *page.count) break;
+                if (!ended.history || !body || body->contains(ended.view.prompt_id)) continue;
+                body = with_member(*body, ended.view.prompt_id, *ended.history);
+                ++count;
+            }
+            if (body && page.count && !page.from_oldest)
+                body = with_newest_members(*body, *page.count);
             break;
         }
         case Route::HistoryItem: {

@@ -192,20 +192,42 @@ std::optional<std::string> with_member(std::string_view object, std::string_view
                    fmt::format("{}{}: {}", is_empty ? "" : ", ", quote_json(key), value));
 }
 
-std::optional<std::string> with_newest_members(std::string_view object, std::size_t count) {
+namespace {
+
+// Where each member of the object begins; nullopt: no object.
+struct Members {
+    Span whole;
+    std::vector<std::size_t> begins;
+};
+std::optional<Members> members_of(std::string_view object) {
     JsonScanner scanner(object);
     if (scanner.peek() != '{') return std::nullopt;
-    std::vector<std::size_t> begins;
+    Members members;
     const auto whole = scanner.scan_object([&](const std::string&, Span key) -> Result<void> {
-        begins.push_back(key.begin);
+        members.begins.push_back(key.begin);
         (void)scanner.peek();  // skips white space
         TRY_DO(scanner.skip_value());
         return {};
     });
     if (!whole) return std::nullopt;
+    members.whole = *whole;
+    return members;
+}
+
+}  // namespace
+
+std::size_t count_members(std::string_view object) {
+    const auto members = members_of(object);
+    return members ? members->begins.size() : 0;
+}
+
+std::optional<std::string> with_newest_members(std::string_view object, std::size_t count) {
+    const auto members = members_of(object);
+    if (!members) return std::nullopt;
+    const auto& [whole, begins] = *members;
     if (begins.size() <= count) return std::string(object);
-    const std::size_t from = count == 0 ? whole->end - 1 : begins[begins.size() - count];
-    return spliced(object, {whole->begin + 1, from}, "");
+    const std::size_t from = count == 0 ? whole.end - 1 : begins[begins.size() - count];
+    return spliced(object, {whole.begin + 1, from}, "");
 }
 
 std::optional<std::string> without_member(std::string_view object, std::string_view key) {

@@ -47,6 +47,8 @@ namespace plimsoll::guard {
 // {"a": ..} with `"key": value` put in as its last member.
 [[nodiscard]] std::optional<std::string> with_member(std::string_view object, std::string_view key,
                                                      std::string_view value);
+// How many members it has; 0: none, or no object.
+[[nodiscard]] std::size_t count_members(std::string_view object);
 // Without the oldest ones, which come first, so that so many are left. nullopt: no object.
 [[nodiscard]] std::optional<std::string> with_newest_members(std::string_view object,
                                                              std::size_t count);

@@ -103,10 +103,14 @@ void Guard::settle() {
     constexpr std::chrono::milliseconds kWait{100};  // chosen: ten times what it takes
     hear();
     std::unique_lock lock(mutex_);
+    // What has succeeded or failed is over in a moment: ComfyUI says so last.
+    const auto goes_on = [](const auto& one) {
+        const Flight& flight = one.second;
+        const bool is_over = flight.ended || flight.succeeded || flight.error || flight.interrupted;
+        return is_over && !flight.seen_off;
+    };
     const auto is_settled = [&] {
-        return stopping_ || (!ending_ && std::ranges::none_of(flights_, [](const auto& one) {
-                   return one.second.ended && !one.second.seen_off;
-               }));
+        return stopping_ || (!ending_ && std::ranges::none_of(flights_, goes_on));
     };
     if (is_settled() || !thread_.joinable()) return;
     woken_ = true;

@@ -84,6 +84,9 @@ class Ends(FunctionalTest):
         self.assertEqual(page("?max_items=2"), [done[2], failed])
         self.assertEqual(page("?max_items=0"), [])
         self.assertEqual(page("?offset=1&max_items=1"), [done[1]])
+        self.assertEqual(page("?offset=0"), page(""))
+        self.assertEqual(page("?offset=2"), [done[2], failed])
+        self.assertEqual(page("?offset=2&max_items=5"), [done[2], failed])
         self.assertEqual(page("?offset=50"), [])
 
     def test_a_job_whose_outputs_were_all_told_is_not_done_twice(self):
