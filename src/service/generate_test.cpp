@@ -253,7 +253,8 @@ TEST_F(GenerateTest, a_history_that_fails_at_any_call_costs_no_picture) {
         EXPECT_EQ(generation.end, GenerateEnd::Done);
         EXPECT_THAT(generation.images, SizeIs(1));
         store_.fail_at(-1);
-        const std::string warnings = fmt::format("{}", fmt::join(messages_of(generation.warnings), "\n"));
+        const std::string warnings =
+            fmt::format("{}", fmt::join(messages_of(generation.warnings), "\n"));
         if (call == 0) {  // what the lab measured
             EXPECT_TRUE(generation.recorded);
             EXPECT_THAT(warnings, HasSubstr("priced by priors"));
