@@ -245,6 +245,7 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
     const bool is_gone = upstream.status == 502;
     if (!is_gone && upstream.status != 200) return std::nullopt;
     Answer amended = is_gone ? json_answer("") : upstream;
+    hear();  // what the client may have heard before it asked
     const std::lock_guard lock(mutex_);
     std::optional<std::string> body;
     switch (request.route) {

@@ -289,11 +289,16 @@ void Guard::on_sample(const service::CardSample& sample) {
         others_least_ = std::min(others_least_.value_or(others), others);
     }
     const bool throttled = sample.look.heat.throttled.value_or(false);
+    const HeatState before = heat_.state();
     if (heat_.add({.at_ms = now,
                    .temperature_c = sample.look.heat.temperature_c,
                    .throttled = sample.look.heat.throttled,
                    .limits = sample.look.limits})) {
-        notes_.push_back({fmt::format("heat_{}", heat_state_name(heat_.state())), "", heat_.why()});
+        // That it is cool is news only after it was not.
+        const bool is_news = before != HeatState::Unknown || heat_.state() != HeatState::Cool;
+        if (is_news)
+            notes_.push_back(
+                {fmt::format("heat_{}", heat_state_name(heat_.state())), "", heat_.why()});
         woken_ = true;
     }
     for (auto& [id, flight] : flights_) {
