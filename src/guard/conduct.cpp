@@ -88,14 +88,14 @@ void Guard::run() {
 void Guard::hear() {
     const std::lock_guard in_order(hearing_);
     for (;;) {
-        gateway::UpstreamMessage message;
+        Heard heard;
         {
             const std::lock_guard lock(mutex_);
             if (messages_.empty()) return;
-            message = std::move(messages_.front());
+            heard = std::move(messages_.front());
             messages_.pop_front();
         }
-        take_message(message);
+        take_message(heard);
     }
 }
 
@@ -334,7 +334,7 @@ void Guard::on_message(const gateway::UpstreamMessage& message) {
     {
         const std::lock_guard lock(mutex_);
         if (messages_.size() >= kMessagesMax) messages_.pop_front();
-        messages_.push_back(message);
+        messages_.push_back({message, card_clock_.unix_ms()});
         woken_ = true;
     }
     wake_.notify_all();

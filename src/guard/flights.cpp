@@ -36,8 +36,9 @@ double Guard::ran_seconds(const Flight& flight) const {
     return static_cast<double>(card_clock_.unix_ms() - flight.started_card_ms) / 1000;
 }
 
-void Guard::take_message(const gateway::UpstreamMessage& message) {
+void Guard::take_message(const Heard& heard) {
     using namespace service;
+    const gateway::UpstreamMessage& message = heard.message;
     if (message.binary || !message.whole) return;
     std::vector<std::string> ids;
     {
@@ -45,7 +46,6 @@ void Guard::take_message(const gateway::UpstreamMessage& message) {
         for (const auto& [id, flight] : flights_) ids.push_back(id);
     }
     ids.resize(std::max<std::size_t>(ids.size(), 1));  // a status is nobody's in particular
-    const std::int64_t now = card_clock_.unix_ms();
     for (const std::string& id : ids) {
         const Message said = parse_message(message.bytes, id);
         const std::lock_guard lock(mutex_);
@@ -62,11 +62,11 @@ void Guard::take_message(const gateway::UpstreamMessage& message) {
         begin(flight);
         if (const auto* const node = std::get_if<NodeStarted>(&said)) {
             flight.node_id = node->node_id;
-            if (flight.watch) flight.watch->on_node(now, node->node_id);
+            if (flight.watch) flight.watch->on_node(heard.card_ms, node->node_id);
         } else if (const auto* const step = std::get_if<NodeProgress>(&said)) {
             if (flight.watch)
-                act_on_alarms(
-                    flight, flight.watch->on_progress(now, step->node_id, step->value, step->max));
+                act_on_alarms(flight, flight.watch->on_progress(heard.card_ms, step->node_id,
+                                                                step->value, step->max));
         } else if (const auto* const failed = std::get_if<Failed>(&said)) {
             flight.error = failed->error;
         } else if (std::holds_alternative<WasInterrupted>(said)) {

@@ -262,7 +262,11 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void listen();
     [[nodiscard]] service::Upstream* upstream();
     [[nodiscard]] Moment moment() const;  // with the lock held
-    void take_message(const gateway::UpstreamMessage& message);
+    struct Heard {
+        gateway::UpstreamMessage message;
+        std::int64_t card_ms = 0;  // when it came, by the card's time: it may wait for its turn
+    };
+    void take_message(const Heard& heard);
     void hear();  // all messages that have come
     // Waits a while until every job that ComfyUI is known to be done with is ended here: whoever
     // asks next has seen that end.
@@ -340,7 +344,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     // The least that other programs have held: more than that goes away again, so a job waits for
     // it rather than being made smaller.
     std::optional<Bytes> others_least_;
-    std::deque<gateway::UpstreamMessage> messages_;
+    std::deque<Heard> messages_;
     std::deque<Note> notes_;
     std::deque<HeldView> changed_;
     std::optional<std::int64_t> to_broadcast_;

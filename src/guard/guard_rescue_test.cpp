@@ -280,6 +280,9 @@ class Watched : public Telling {
     }
     void step(int value, int seconds) {
         clock_.advance(milliseconds(1'000 * seconds));
+        say(fmt::format(R"({{"type": "progress_state", "data": {{"prompt_id": "job-a", "nodes": )"
+                        R"({{"3": {{"value": {}, "max": 20, "state": "running"}}}}}}}})",
+                        value));
         say(fmt::format(R"({{"type": "progress", "data": {{"prompt_id": "job-a", "node": "3", )"
                         R"("value": {}, "max": 20}}}})",
                         value));

@@ -61,16 +61,21 @@ JobWatch::Threat JobWatch::threat_of(Bytes more) const {
 
 void JobWatch::begin_node(const std::string& node_id) {
     node_id_ = node_id;
-    step_ms_.reset();
-    steps_max_ = 0;
-    step_seconds_.clear();
-    step_peaks_.clear();
+    begin_steps(0);
     peak_now_ = Bytes(0);
     looks_ = drifts_ = 0;
 }
 
+void JobWatch::begin_steps(double max) {
+    step_ms_.reset();
+    steps_ = 0;
+    steps_max_ = max;
+    step_seconds_.clear();
+    step_peaks_.clear();
+}
+
 void JobWatch::on_node(std::int64_t at_ms, const std::string& node_id) {
-    moved_ms_ = at_ms;
+    moved_ms_ = std::max(moved_ms_, at_ms);  // it may be heard after the card was looked at
     if (node_id != node_id_) begin_node(node_id);
 }
 
@@ -89,44 +94,55 @@ std::optional<double> JobWatch::usual_step_seconds() const {
     return usual;
 }
 
+bool JobWatch::count_step(std::int64_t at_ms, double value, double max) {
+    // A node may count several times: tiles, or a decode after its sampler.
+    if (max != steps_max_ || value < steps_) begin_steps(max);
+    if (value <= steps_) return false;
+    // The first is not timed: what came before it was loading.
+    if (step_ms_)
+        step_seconds_.push_back(static_cast<double>(at_ms - *step_ms_) / 1000 / (value - steps_));
+    step_ms_ = at_ms;
+    steps_ = value;
+    if (peak_now_ > Bytes(0)) step_peaks_.push_back(std::exchange(peak_now_, Bytes(0)));
+    return true;
+}
+
+void JobWatch::look_for_spill(std::vector<Alarm>& into) {
+    const auto usual = usual_step_seconds();
+    const bool full = card_ && card_->used && card_->total - *card_->used < kNearlyFull;
+    if (!usual || !full || step_seconds_.size() < kSlowSteps) return;
+    const auto last = step_seconds_.end() - static_cast<std::ptrdiff_t>(kSlowSteps);
+    const double least = *std::min_element(last, step_seconds_.end());
+    if (least > kSpillFactor * *usual)
+        raise(into, AlarmKind::Spill, Threat::ToTheJob,
+              fmt::format("steps take {} instead of {} and the card is full to {}: the driver "
+                          "has moved tensors into the machine's memory",
+                          seconds_text(least), seconds_text(*usual), to_text(*card_->used)));
+}
+
+void JobWatch::look_for_creep(std::vector<Alarm>& into) {
+    if (step_peaks_.size() <= kCreepSteps) return;
+    for (std::size_t i = step_peaks_.size() - kCreepSteps; i < step_peaks_.size(); ++i)
+        if (step_peaks_[i] - step_peaks_[i - 1] < kCreepBytes) return;
+    const Bytes grown = step_peaks_.back() - step_peaks_[step_peaks_.size() - 1 - kCreepSteps];
+    const double left = std::max(0.0, steps_max_ - steps_) / static_cast<double>(kCreepSteps);
+    const auto ahead = Bytes(static_cast<std::int64_t>(static_cast<double>(grown.count) * left));
+    raise(
+        into, AlarmKind::Creep,
+        step_peaks_.back() + ahead > forecast_.load_line ? threat_of(forecast_.load_line)
+                                                         : Threat::None,
+        fmt::format("every step leaves more in memory: {} at step {}, {} at the first",
+                    to_text(step_peaks_.back()), step_peaks_.size(), to_text(step_peaks_.front())));
+}
+
 std::vector<Alarm> JobWatch::on_progress(std::int64_t at_ms, const std::string& node_id,
                                          double value, double max) {
     std::vector<Alarm> alarms;
-    moved_ms_ = at_ms;
+    moved_ms_ = std::max(moved_ms_, at_ms);
     if (node_id != node_id_) begin_node(node_id);
-    steps_max_ = max;
-    if (value <= 0) return alarms;
-    if (step_ms_) step_seconds_.push_back(static_cast<double>(at_ms - *step_ms_) / 1000);
-    step_ms_ = at_ms;
-    if (peak_now_ > Bytes(0)) step_peaks_.push_back(std::exchange(peak_now_, Bytes(0)));
-
-    const auto usual = usual_step_seconds();
-    const bool full = card_ && card_->used && card_->total - *card_->used < kNearlyFull;
-    if (usual && full && step_seconds_.size() >= kSlowSteps) {
-        const auto last = step_seconds_.end() - static_cast<std::ptrdiff_t>(kSlowSteps);
-        const double least = *std::min_element(last, step_seconds_.end());
-        if (least > kSpillFactor * *usual)
-            raise(alarms, AlarmKind::Spill, Threat::ToTheJob,
-                  fmt::format("steps take {} instead of {} and the card is full to {}: the driver "
-                              "has moved tensors into the machine's memory",
-                              seconds_text(least), seconds_text(*usual), to_text(*card_->used)));
-    }
-    if (step_peaks_.size() > kCreepSteps) {
-        bool rises = true;
-        for (std::size_t i = step_peaks_.size() - kCreepSteps; i < step_peaks_.size(); ++i)
-            rises = rises && step_peaks_[i] - step_peaks_[i - 1] >= kCreepBytes;
-        const Bytes grown = step_peaks_.back() - step_peaks_[step_peaks_.size() - 1 - kCreepSteps];
-        const double left = std::max(0.0, steps_max_ - value) / static_cast<double>(kCreepSteps);
-        const auto ahead =
-            Bytes(static_cast<std::int64_t>(static_cast<double>(grown.count) * left));
-        if (rises)
-            raise(alarms, AlarmKind::Creep,
-                  step_peaks_.back() + ahead > forecast_.load_line ? threat_of(forecast_.load_line)
-                                                                   : Threat::None,
-                  fmt::format("every step leaves more in memory: {} at step {}, {} at the first",
-                              to_text(step_peaks_.back()), step_peaks_.size(),
-                              to_text(step_peaks_.front())));
-    }
+    if (!count_step(at_ms, value, max)) return alarms;
+    look_for_spill(alarms);
+    look_for_creep(alarms);
     return alarms;
 }
 

@@ -53,6 +53,9 @@ class JobWatch {
     JobWatch(JobForecast forecast, std::int64_t began_ms)
         : forecast_(std::move(forecast)), moved_ms_(began_ms) {}
 
+    // ComfyUI tells of each step twice (`progress_state`, then `progress`), and of jobs without an
+    // owner on every socket: a step is counted where `value` rises, and timed from where it first
+    // did.
     [[nodiscard]] std::vector<Alarm> on_progress(std::int64_t at_ms, const std::string& node_id,
                                                  double value, double max);
     // What is forecast with what earlier jobs left on the card: known a moment after it was sent.
@@ -77,6 +80,11 @@ class JobWatch {
 
   private:
     void begin_node(const std::string& node_id);
+    void begin_steps(double max);
+    // False: it is no new step.
+    [[nodiscard]] bool count_step(std::int64_t at_ms, double value, double max);
+    void look_for_spill(std::vector<Alarm>& into);
+    void look_for_creep(std::vector<Alarm>& into);
     [[nodiscard]] double patience_seconds() const;
     [[nodiscard]] std::optional<double> usual_step_seconds() const;
     enum class Threat : std::uint8_t { None, ToTheJob };
@@ -89,6 +97,7 @@ class JobWatch {
     std::int64_t moved_ms_;
     bool heard_ = false;
     std::optional<std::int64_t> step_ms_;  // of the last step
+    double steps_ = 0;                     // that are done
     double steps_max_ = 0;
     std::vector<double> step_seconds_;  // of this node
     std::optional<CardUse> card_;       // as it was seen last

@@ -56,6 +56,36 @@ TEST_F(Watching, a_spill_is_said_within_five_steps) {
     EXPECT_LE(steps, 5);
 }
 
+TEST_F(Watching, a_step_that_is_told_twice_is_one_step) {
+    // As ComfyUI does: progress_state and then progress, a moment apart.
+    const auto step_told_twice = [&](double seconds) {
+        auto alarms = step(seconds, 3.9, 5.6);
+        for (Alarm& alarm : watch_.on_progress(now_ + 1, "3", step_, 20))
+            alarms.push_back(std::move(alarm));
+        return alarms;
+    };
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(step_told_twice(1).empty());
+    ASSERT_TRUE(step_told_twice(6).empty());
+    const auto alarms = step_told_twice(6);
+    ASSERT_EQ(alarms.size(), 1U);
+    EXPECT_EQ(alarms[0].kind, AlarmKind::Spill);
+}
+
+TEST_F(Watching, a_node_that_counts_anew_is_timed_anew) {
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(step(1, 3.9, 5.6).empty());
+    step_ = 0;  // the pause between two tiles is no step
+    ASSERT_TRUE(step(60, 3.9, 5.6).empty());
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(step(1, 3.9, 5.6).empty());
+}
+
+TEST_F(Watching, steps_that_were_not_told_share_the_time) {
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(step(1, 3.9, 5.6).empty());
+    for (int i = 0; i < 2; ++i) {
+        step_ += 5;
+        ASSERT_TRUE(step(6, 3.9, 5.6).empty());
+    }
+}
+
 TEST_F(Watching, slow_steps_on_a_card_with_room_are_no_spill) {
     for (int i = 0; i < 5; ++i) ASSERT_TRUE(step(1, 2, 3).empty());
     EXPECT_EQ(steps_until(AlarmKind::Spill, 6, 2, 3), 0);

@@ -51,6 +51,21 @@ class Faults(FunctionalTest):
         self.assertEqual(guarded.gateway()["counts"]["retried"], 1)
         self.assertEqual(len(guarded.told("job_stopped")), 1)
 
+    def test_a_spill_is_said_within_five_steps_and_the_job_is_sent_again_once(self):
+        guarded = self.guarded()
+        guarded.faults(spill_at_progress=2, spill_bytes=4 << 30, drag=8)
+        prompt_id = self.post(guarded, steps=20, width=1024, height=1024)
+        # Slow are the steps from the third on.
+        self.listener.until(lambda message: guarded.told("job_spill") or message["type"] == "progress" and message["data"]["value"] > 2 + 5)
+        self.assertEqual(len(guarded.told("job_spill")), 1, f"{guarded.lines()[-5:]}")
+        self.assertGreater(guarded.ask_comfyui("GET", "/plimsoll/card")[1]["spilled_bytes"], 0)
+        wait_until(lambda: guarded.told("job_stopped"), 15, f"it was not stopped: {guarded.held(prompt_id)}, {guarded.lines()[-6:]}")
+        self.assertIn("steps take", guarded.told("job_stopped")[0]["message"])
+        guarded.give_back()
+        self.finish(guarded, prompt_id)
+        self.assertEqual(len(guarded.told("job_stopped")), 1)
+        self.assertEqual(guarded.gateway()["counts"]["retried"], 1)
+
     def test_under_advise_it_is_only_said(self):
         guarded = self.guarded("--policy", "advise")
         guarded.faults(drag_at_progress=3, drag=60)

@@ -21,7 +21,7 @@ CLIENTS = 3
 SPEED = 60  # 30 s are half an hour of the card's time
 LINE = 5120 * 0.85 * (1 << 20)
 # What the guard is to say of each fault that goes wrong with a job; any one of them.
-SAID = {"oom": ("job_retried",), "oom_decode": ("job_retried",), "stall": ("job_stall",),
+SAID = {"oom": ("job_retried",), "oom_decode": ("job_retried",), "spill": ("job_spill",), "stall": ("job_stall",),
         "heat": ("heat_hot", "heat_critical"), "kill_comfyui": ("comfyui_gone",), "comfyui_dies": ("comfyui_gone", "job_retried"),
         "disk_full": ("gateway_open", "history")}
 SIZES = ((512, 512), (768, 768), (832, 1216), (1024, 1024))
@@ -178,7 +178,7 @@ class Soak(FunctionalTest):
     def inject_spill(self):
         self.post_large()
         self.guarded.faults(spill_at_progress=2, spill_bytes=4 << 30, drag=8)
-        time.sleep(2)
+        self.until_said("spill", 10)
         self.guarded.give_back()
 
     def inject_stall(self):
