@@ -32,6 +32,10 @@ std::optional<gateway::NodeError> mark_of_size(const workflow::Graph& graph) {
     return std::nullopt;
 }
 
+bool allows_change(const Wishes& wishes) {
+    return wishes.policy == Policy::Fit || wishes.policy == Policy::Enforce;
+}
+
 class Checker {
   public:
     Checker(const CheckRequest& request, const Walls& walls, const advisor::Forecaster& forecaster)
@@ -74,9 +78,7 @@ class Checker {
     }
 
   private:
-    [[nodiscard]] bool may_change() const {
-        return request_.wishes.policy == Policy::Fit || request_.wishes.policy == Policy::Enforce;
-    }
+    [[nodiscard]] bool may_change() const { return allows_change(request_.wishes); }
 
     // The plan at that level, spliced into the prompt; false where there is none that keeps it one
     // prompt.
@@ -175,9 +177,7 @@ class Checker {
             facts.load_seconds =
                 checked_.priced.seconds.total - checked_.priced.seconds.without_load;
         }
-        facts.may_change = may_change();
-        facts.stop_late = request_.wishes.policy == Policy::Enforce && !request_.wishes.run_anyway;
-        facts.pins.assign(request_.wishes.pins.begin(), request_.wishes.pins.end());
+        note_wishes(facts, request_.wishes);
         checked_.forecast.load_line = request_.budget.load_line;
         const auto& phases = forecast.phases;
         for (std::size_t i = 0; known && i < phases.size(); ++i) {
@@ -227,6 +227,12 @@ advisor::Budget budget_at(const advisor::Budget& budget, int plan_level) {
     return {.load_line = part(budget.load_line),
             .vram_max = part(budget.vram_max),
             .seconds_max = budget.seconds_max};
+}
+
+void note_wishes(Facts& facts, const Wishes& wishes) {
+    facts.may_change = allows_change(wishes);
+    facts.stop_late = wishes.policy == Policy::Enforce && !wishes.run_anyway;
+    facts.pins.assign(wishes.pins.begin(), wishes.pins.end());
 }
 
 std::vector<Edit> edits_of(const advisor::Plan& plan) {

@@ -49,6 +49,8 @@ struct CheckRequest {
 [[nodiscard]] Result<Checked> check_prompt(const CheckRequest& request, const Walls& walls,
                                            const advisor::Forecaster& forecaster);
 
+// What its client wants of a job that goes wrong: known also where no forecast is.
+void note_wishes(Facts& facts, const Wishes& wishes);
 // What is asked for at a level of the ladder.
 [[nodiscard]] advisor::Budget budget_at(const advisor::Budget& budget, int plan_level);
 // The values that a plan changes, as the record and the answer's header tell them.

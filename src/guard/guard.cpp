@@ -241,6 +241,7 @@ void Guard::check(Call& call) {
         call.checked.facts.model = models_of(*graph);
     }
     call.checked.facts.digest = digest_of(prompt);
+    note_wishes(call.checked.facts, call.wishes);
 }
 
 PromptDecision Guard::decide(gateway::PromptCall& prompt) {

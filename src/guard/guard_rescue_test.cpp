@@ -325,6 +325,25 @@ TEST_F(Watched, a_spill_is_interrupted_and_sent_again_once) {
     EXPECT_EQ(guard_->counts().done, 1);
 }
 
+TEST_F(Watched, a_job_that_was_taken_before_the_card_was_known_is_interrupted_too) {
+    const auto known = place_;
+    auto unknown = std::make_shared<service::Place>(*known);
+    unknown->config.card.value.clear();
+    place_ = unknown;
+    begin();
+    EXPECT_FALSE(view("job-a").facts.peak);
+    int value = 0;
+    while (++value <= 4) step(value, 3);
+    for (; value < 10 && comfyui_.cancels == 0; ++value) {
+        sample(Bytes::from_mib(3000), Bytes::from_mib(5800));
+        step(value, 200);
+    }
+    EXPECT_TRUE(was_told("job_spill")) << testing::PrintToString(warnings_);
+    EXPECT_EQ(comfyui_.cancels, 1);
+    turn(8);
+    EXPECT_EQ(comfyui_.posted.size(), 2U);
+}
+
 TEST_F(Watched, a_stall_is_interrupted_and_sent_again_also_where_nothing_smaller_helps) {
     begin();
     step(1, 3);
