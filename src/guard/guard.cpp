@@ -242,6 +242,7 @@ void Guard::check(Call& call) {
     }
     call.checked.facts.digest = digest_of(prompt);
     note_wishes(call.checked.facts, call.wishes);
+    call.checked.forecast.load_line = place->budget.load_line;  // watched without a forecast too
 }
 
 PromptDecision Guard::decide(gateway::PromptCall& prompt) {

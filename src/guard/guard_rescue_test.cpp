@@ -344,6 +344,21 @@ TEST_F(Watched, a_job_that_was_taken_before_the_card_was_known_is_interrupted_to
     EXPECT_EQ(comfyui_.posted.size(), 2U);
 }
 
+TEST_F(Watched, the_line_of_a_job_without_a_forecast_is_the_users) {
+    auto unknown = std::make_shared<service::Place>(*place_);
+    unknown->config.card.value.clear();
+    place_ = unknown;
+    open();
+    (void)post(prompt_text(512, 512), "job-a");
+    arrive("job-a");
+    guard_->on_message({.client_id = "krita",
+                        .bytes = R"({"type": "execution_start", "data": {"prompt_id": "job-a"}})"});
+    // The next client's prompt hears it before the guard's own thread has made a forecast.
+    (void)post(prompt_text(512, 512), "job-b");
+    sample(Bytes::from_mib(3000), Bytes::from_mib(4000));
+    EXPECT_FALSE(was_told("job_over_line")) << testing::PrintToString(warnings_);
+}
+
 TEST_F(Watched, a_stall_is_interrupted_and_sent_again_also_where_nothing_smaller_helps) {
     begin();
     step(1, 3);
