@@ -4,6 +4,7 @@
 #include "base/phrase.h"
 
 #include "base/phrase_catalogue.h"
+#include "base/phrase_json.h"
 #include "base/say.h"
 
 #include <gtest/gtest.h>
@@ -54,6 +55,38 @@ TEST(Phrase, of_somebody_else_has_words_and_no_code) {
     EXPECT_FALSE(plain.empty());
     EXPECT_TRUE(Phrase(std::string()).empty());
     EXPECT_EQ(Phrase().message(), "");
+}
+
+TEST(Phrase, comes_back_from_its_json_with_every_value) {
+    const Phrase judged = say<"judge.under">(Bytes::from_mib(100), Bytes::from_mib(200));
+    for (const Phrase& phrase :
+         {say<"lab.over_line">(judged), say<"plan.none">(judged, Phrases{say<"refused.size">()}),
+          say<"time.copying">(Bytes::from_mib(100), 6.25, 0.5), say<"price.smaller">(1.0),
+          say<"phase.looks">("net", 2, 64, 32), Phrase("somebody's words"), Phrase()}) {
+        // As text in between: a number without a fraction must not become another kind.
+        const auto read = parse_json(json::serialize(phrase_to_json(phrase)));
+        ASSERT_TRUE(read);
+        EXPECT_EQ(phrase_from_json(*read), phrase) << phrase.message();
+    }
+}
+
+TEST(Phrase, of_another_version_is_read_as_what_it_said) {
+    const auto read = [](const char* text) { return phrase_from_json(parse_json(text).value()); };
+    const Phrase unknown = read(R"({"code": "no.such", "params": {}, "message": "it was so"})");
+    EXPECT_EQ(unknown, "it was so");
+    EXPECT_EQ(unknown.code(), "");
+    // A value is missing, or of another kind.
+    for (const char* params : {"{}", R"({"spent": {"unit": "seconds", "value": "long"}})", "7"}) {
+        const Phrase phrase =
+            read(("{\"code\": \"lab.time_up\", \"params\": " + std::string(params) +
+                  ", \"message\": \"late\"}")
+                     .c_str());
+        EXPECT_EQ(phrase, "late");
+        EXPECT_EQ(phrase.code(), "");
+    }
+    EXPECT_EQ(read(R"("a text alone")"), "a text alone");
+    EXPECT_TRUE(read("null").empty());
+    EXPECT_TRUE(read("[1]").empty());
 }
 
 TEST(Phrase, is_equal_by_code_and_values) {

@@ -144,7 +144,7 @@ void draw_view(Screen& out, const service::QualityView& view) {
                          out.styled(Style::Bold, session.plan().session_id),
                          quality::test_kind_name(session.plan().kind), plain(session.plan().model),
                          quality::session_state_name(progress.state),
-                         progress.why.empty() ? "" : ", " + plain(progress.why)));
+                         progress.why.empty() ? "" : ", " + plain(progress.why.message())));
     out.line(fmt::format("{} of at most {} pictures, {} of drawing", count.drawn, count.at_most,
                          seconds_text(count.seconds_spent)));
     draw_candidates(out, view);
@@ -239,7 +239,8 @@ void draw_plan_of_test(Screen& out, const quality::SessionPlan& plan) {
     for (const quality::Entrant& entrant : plan.entrants)
         table.row({quality::setting_words(entrant.setting),
                    fmt::format("{:.1f}", entrant.forecast.seconds),
-                   fmt::format("{:.0f}", entrant.forecast.peak.mib()), plain(entrant.left_out)});
+                   fmt::format("{:.0f}", entrant.forecast.peak.mib()),
+                   plain(entrant.left_out.message())});
     table.draw(out, 0);
 }
 
@@ -288,7 +289,7 @@ Result<Exit> begin(Session& session, const Flags& flags, quality::TestKind kind)
         for (const quality::Entrant& entrant : fresh.plan().entrants)
             if (!entrant.left_out.empty())
                 session.out.paragraph(quality::setting_words(entrant.setting) + ": ",
-                                      plain(entrant.left_out), 2);
+                                      plain(entrant.left_out.message()), 2);
         TRY_DO(session.out.flush());
     }
     return draw_session(session, config, place.scorers, server, *store, std::move(fresh));

@@ -82,8 +82,8 @@ QualityResults to_public(const service::QualityView& view) {
     QualityResults out;
     out.session_id = session.plan().session_id;
     out.state = to_public(session.progress().state);
-    out.why = session.progress().why;
-    out.waits_for = view.waits_for;
+    out.why = session.progress().why.message();
+    out.waits_for = view.waits_for.message();
     out.images = count.drawn;
     out.images_max = quality::bound_of(session.plan()).images;
     out.seconds_spent = count.seconds_spent;

@@ -4,7 +4,7 @@
 #include "quality/lab/session_json.h"
 #include "quality/lab/setting.h"
 #include "service/quality/findings.h"
-#include "wire/encode_phrase.h"
+#include "wire/encode_parts.h"
 
 #include <fmt/format.h>
 
@@ -19,6 +19,12 @@
 
 namespace plimsoll::wire {
 namespace {
+
+// The English sentence and the phrase, side by side.
+void put_phrase(json::object& out, std::string_view key, const Phrase& phrase) {
+    out[key] = message_or_null(phrase);
+    out[fmt::format("{}Phrase", key)] = phrase_or_null(phrase);
+}
 
 json::value text_or_null(const std::string& text) {
     return text.empty() ? json::value(nullptr) : json::value(text);
@@ -97,28 +103,29 @@ json::object encode_candidate(const quality::Session& session, const quality::An
     const quality::Entrant& entrant = plan.entrants[verdict.candidate];
     const auto& racing = session.progress().racing;
     const bool seen = verdict.to_reference.pairs > 0;
-    return {{"candidate", verdict.candidate},
-            {"words", quality::setting_words(entrant.setting)},
-            {"setting", encode_setting(entrant.setting)},
-            {"forecastSeconds", entrant.forecast.seconds},
-            {"forecastPeakBytes", entrant.forecast.peak.count},
-            {"seconds", cost.seconds},
-            {"peakBytes", cost.peak.count},
-            {"leftOut", text_or_null(entrant.left_out)},
-            {"isRacing", std::ranges::find(racing, verdict.candidate) != racing.end()},
-            {"finding", quality::finding_name(verdict.finding)},
-            {"comparedBy", verdict.basis == quality::Basis::RetentionAndDefects
-                               ? "retention_and_defects"
-                               : "defects"},
-            {"quality", seen ? json::value(verdict.quality) : json::value(nullptr)},
-            {"measured", encode_measured(findings, entrant.setting)},
-            {"toReference", encode_difference(verdict.to_reference)},
-            {"toBest", encode_difference(verdict.to_best)},
-            {"isTied", verdict.tied},
-            {"isOnFront", verdict.on_front},
-            {"worstDefect", text_or_null(verdict.worst_defect)},
-            {"scorers", encode_scores(answer, verdict)},
-            {"why", text_or_null(verdict.why)}};
+    json::object out{{"candidate", verdict.candidate},
+                     {"words", quality::setting_words(entrant.setting)},
+                     {"setting", encode_setting(entrant.setting)},
+                     {"forecastSeconds", entrant.forecast.seconds},
+                     {"forecastPeakBytes", entrant.forecast.peak.count},
+                     {"seconds", cost.seconds},
+                     {"peakBytes", cost.peak.count},
+                     {"isRacing", std::ranges::find(racing, verdict.candidate) != racing.end()},
+                     {"finding", quality::finding_name(verdict.finding)},
+                     {"comparedBy", verdict.basis == quality::Basis::RetentionAndDefects
+                                        ? "retention_and_defects"
+                                        : "defects"},
+                     {"quality", seen ? json::value(verdict.quality) : json::value(nullptr)},
+                     {"measured", encode_measured(findings, entrant.setting)},
+                     {"toReference", encode_difference(verdict.to_reference)},
+                     {"toBest", encode_difference(verdict.to_best)},
+                     {"isTied", verdict.tied},
+                     {"isOnFront", verdict.on_front},
+                     {"worstDefect", text_or_null(verdict.worst_defect)},
+                     {"scorers", encode_scores(answer, verdict)},
+                     {"why", text_or_null(verdict.why)}};
+    put_phrase(out, "leftOut", entrant.left_out);
+    return out;
 }
 
 std::string map_url(const std::string& session_id, const quality::Cell& cell) {
@@ -136,26 +143,28 @@ json::object encode_picture(const quality::SessionPlan& plan, const quality::Pic
     for (const auto& [name, score] : picture.seen.scores) scores[name] = score;
     json::object unscored;
     for (const auto& [name, why] : picture.seen.unscored) unscored[name] = why;
-    return {{"candidate", picture.cell.candidate},
-            {"block", picture.cell.block},
-            {"state", drawn                                           ? "drawn"
-                      : picture.state == quality::PictureState::Asked ? "asked"
-                                                                      : "failed"},
-            {"imageUrl", drawn ? json::value(image_url(session_id, picture.cell)) : nullptr},
-            {"mapUrl", drawn && picture.seen.distance && picture.cell.candidate != plan.reference
-                           ? json::value(map_url(session_id, picture.cell))
-                           : nullptr},
-            {"seconds", drawn ? json::value(picture.seconds) : nullptr},
-            {"retention", marks && marks->retention ? json::value(*marks->retention) : nullptr},
-            {"defects", marks ? json::value(marks->defects) : nullptr},
-            {"worstDefect", text_or_null(marks ? marks->worst_defect : std::string())},
-            {"distance",
-             picture.seen.distance ? json::value(*picture.seen.distance) : json::value(nullptr)},
-            {"whyNoDistance", text_or_null(picture.seen.why_no_distance)},
-            {"measures", std::move(measures)},
-            {"scores", std::move(scores)},
-            {"unscored", std::move(unscored)},
-            {"why", text_or_null(picture.why)}};
+    json::object out{
+        {"candidate", picture.cell.candidate},
+        {"block", picture.cell.block},
+        {"state", drawn                                           ? "drawn"
+                  : picture.state == quality::PictureState::Asked ? "asked"
+                                                                  : "failed"},
+        {"imageUrl", drawn ? json::value(image_url(session_id, picture.cell)) : nullptr},
+        {"mapUrl", drawn && picture.seen.distance && picture.cell.candidate != plan.reference
+                       ? json::value(map_url(session_id, picture.cell))
+                       : nullptr},
+        {"seconds", drawn ? json::value(picture.seconds) : nullptr},
+        {"retention", marks && marks->retention ? json::value(*marks->retention) : nullptr},
+        {"defects", marks ? json::value(marks->defects) : nullptr},
+        {"worstDefect", text_or_null(marks ? marks->worst_defect : std::string())},
+        {"distance",
+         picture.seen.distance ? json::value(*picture.seen.distance) : json::value(nullptr)},
+        {"measures", std::move(measures)},
+        {"scores", std::move(scores)},
+        {"unscored", std::move(unscored)}};
+    put_phrase(out, "whyNoDistance", picture.seen.why_no_distance);
+    put_phrase(out, "why", picture.why);
+    return out;
 }
 
 json::value encode_answer(const quality::Answer& answer, const quality::SessionPlan& plan) {
@@ -202,31 +211,32 @@ json::object encode_quality(const service::QualityView& view) {
     json::array pictures;
     for (const auto& [cell, picture] : session.pictures())
         pictures.push_back(encode_picture(plan, picture, table.scores[cell.candidate][cell.block]));
-    return {{"sessionId", plan.session_id},
-            {"model", plan.model},
-            {"testType", quality::test_kind_name(plan.kind)},
-            {"state", quality::session_state_name(session.progress().state)},
-            {"why", text_or_null(session.progress().why)},
-            {"isDrawing", view.is_drawing},
-            {"waitsFor", text_or_null(view.waits_for)},
-            {"createdMs", plan.created_ms},
-            {"marginPoints", plan.rules.margin},
-            {"imagesMax", bound.images},
-            {"secondsMax", bound.seconds},
-            {"secondsLimit", plan.seconds_max},
-            {"drawn", count.drawn},
-            {"drawnAtMost", count.at_most},
-            {"secondsSpent", count.seconds_spent},
-            {"secondsLeft", count.seconds_left},
-            {"prompts", std::move(prompts)},
-            {"negative", plan.negative},
-            {"blocks", std::move(blocks)},
-            {"reference", plan.reference},
-            {"scorers", encode_scorers(answer)},
-            {"candidates", std::move(candidates)},
-            {"answer", encode_answer(answer, plan)},
-            {"votes", view.votes},
-            {"pictures", std::move(pictures)}};
+    json::object out{{"sessionId", plan.session_id},
+                     {"model", plan.model},
+                     {"testType", quality::test_kind_name(plan.kind)},
+                     {"state", quality::session_state_name(session.progress().state)},
+                     {"isDrawing", view.is_drawing},
+                     {"createdMs", plan.created_ms},
+                     {"marginPoints", plan.rules.margin},
+                     {"imagesMax", bound.images},
+                     {"secondsMax", bound.seconds},
+                     {"secondsLimit", plan.seconds_max},
+                     {"drawn", count.drawn},
+                     {"drawnAtMost", count.at_most},
+                     {"secondsSpent", count.seconds_spent},
+                     {"secondsLeft", count.seconds_left},
+                     {"prompts", std::move(prompts)},
+                     {"negative", plan.negative},
+                     {"blocks", std::move(blocks)},
+                     {"reference", plan.reference},
+                     {"scorers", encode_scorers(answer)},
+                     {"candidates", std::move(candidates)},
+                     {"answer", encode_answer(answer, plan)},
+                     {"votes", view.votes},
+                     {"pictures", std::move(pictures)}};
+    put_phrase(out, "why", session.progress().why);
+    put_phrase(out, "waitsFor", view.waits_for);
+    return out;
 }
 
 json::object encode_quality_sessions(const std::vector<history::QualitySession>& sessions) {
@@ -239,7 +249,7 @@ json::object encode_quality_sessions(const std::vector<history::QualitySession>&
                                    {"model", row.model},
                                    {"testType", quality::test_kind_name(plan->kind)},
                                    {"state", quality::session_state_name(progress->state)},
-                                   {"why", text_or_null(progress->why)},
+                                   {"why", message_or_null(progress->why)},
                                    {"createdMs", row.created_ms}});
     }
     return {{"sessions", std::move(out)}};
@@ -254,12 +264,13 @@ json::object encode_quality_plan(const quality::SessionPlan& plan) {
     for (std::size_t k = 0; k < plan.entrants.size(); ++k) {
         const quality::Entrant& entrant = plan.entrants[k];
         if (entrant.left_out.empty()) peak = std::max(peak, entrant.forecast.peak.count);
-        candidates.push_back(json::object{{"candidate", k},
-                                          {"words", quality::setting_words(entrant.setting)},
-                                          {"setting", encode_setting(entrant.setting)},
-                                          {"forecastSeconds", entrant.forecast.seconds},
-                                          {"forecastPeakBytes", entrant.forecast.peak.count},
-                                          {"leftOut", text_or_null(entrant.left_out)}});
+        json::object one{{"candidate", k},
+                         {"words", quality::setting_words(entrant.setting)},
+                         {"setting", encode_setting(entrant.setting)},
+                         {"forecastSeconds", entrant.forecast.seconds},
+                         {"forecastPeakBytes", entrant.forecast.peak.count}};
+        put_phrase(one, "leftOut", entrant.left_out);
+        candidates.push_back(std::move(one));
     }
     return {{"model", plan.model},
             {"testType", quality::test_kind_name(plan.kind)},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quality/lab/comparability.h"
 
-#include <fmt/format.h>
+#include "base/say.h"
 
 #include <algorithm>
 #include <array>
@@ -29,7 +29,7 @@ bool is_one_of(std::span<const std::string_view> names, std::string_view name) {
     return std::ranges::find(names, name) != names.end();
 }
 
-Comparability no(std::string why) {
+Comparability no(Phrase why) {
     return {.full_reference = false, .why = std::move(why)};
 }
 
@@ -54,12 +54,10 @@ std::string_view sampler_kind_name(SamplerKind kind) {
 Comparability comparability(const Setting& candidate, const Setting& reference) {
     if (candidate == reference) return {.full_reference = true, .why = {}};
     if (candidate.width != reference.width || candidate.height != reference.height)
-        return no(fmt::format("{} x {} starts from other noise than {} x {}: another picture",
-                              candidate.width, candidate.height, reference.width,
-                              reference.height));
+        return no(say<"lab.other_size">(candidate.width, candidate.height, reference.width,
+                                        reference.height));
     if (candidate.cfg != reference.cfg)
-        return no(fmt::format("CFG {:g} aims at another picture than CFG {:g}", candidate.cfg,
-                              reference.cfg));
+        return no(say<"lab.other_cfg">(candidate.cfg, reference.cfg));
     // Same steps, sampler and scheduler, so only precision or tiling differ: the noise repeats.
     if (candidate.sampler == reference.sampler && candidate.scheduler == reference.scheduler &&
         candidate.steps == reference.steps)
@@ -68,29 +66,23 @@ Comparability comparability(const Setting& candidate, const Setting& reference) 
     const SamplerKind other = sampler_kind(reference.sampler);
     switch (kind) {
         case SamplerKind::FreshNoise:
-            return no(
-                fmt::format("{} draws fresh noise at each step: the picture changes with "
-                            "the number of steps",
-                            candidate.sampler));
+            return no(say<"lab.fresh_noise">(candidate.sampler));
         case SamplerKind::Unknown:
-            return no(
-                fmt::format("whether {} keeps to one picture is not known", candidate.sampler));
+            return no(say<"lab.sampler_unknown">(candidate.sampler));
         case SamplerKind::Ode:
             if (other == SamplerKind::Ode) return {.full_reference = true, .why = {}};
-            return no(fmt::format("{} and {} converge to different pictures", candidate.sampler,
-                                  reference.sampler));
+            return no(say<"lab.other_limit">(candidate.sampler, reference.sampler));
         case SamplerKind::SeededPath:
         case SamplerKind::OwnOde:
             break;
     }
     if (candidate.sampler != reference.sampler)
-        return no(fmt::format("{} converges to a picture of its own, not to that of {}",
-                              candidate.sampler, reference.sampler));
+        return no(say<"lab.own_limit">(candidate.sampler, reference.sampler));
     // The path is cut at the schedule's own range of noise. For *_cfg_pp the limit is the same for
     // every schedule.
     if (kind == SamplerKind::SeededPath && candidate.scheduler != reference.scheduler)
-        return no(fmt::format("{} with {} follows another path of noise than with {}",
-                              candidate.sampler, candidate.scheduler, reference.scheduler));
+        return no(
+            say<"lab.other_path">(candidate.sampler, candidate.scheduler, reference.scheduler));
     return {.full_reference = true, .why = {}};
 }
 

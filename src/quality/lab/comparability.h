@@ -7,6 +7,7 @@
 //
 // The kinds of samplers are facts of ComfyUI's k-diffusion samplers (October 2025).
 #pragma once
+#include "base/phrase.h"
 #include "quality/lab/setting.h"
 
 #include <cstdint>
@@ -27,7 +28,7 @@ enum class SamplerKind : std::uint8_t {
 
 struct Comparability {
     bool full_reference = false;
-    std::string why;  // the reason that it is not, for people; empty when it is
+    Phrase why;  // the reason that it is not, for people; empty when it is
 };
 // `candidate` against `reference`, for one and the same prompt and seed.
 [[nodiscard]] Comparability comparability(const Setting& candidate, const Setting& reference);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quality/lab/marks.h"
 
+#include "base/say.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -68,7 +70,7 @@ std::optional<double> badness_of(const Sign& sign, const Seen& seen, const Seen&
 
 }  // namespace
 
-Seen seen_of(const Comparison& comparison, bool valid, std::string_view why_not) {
+Seen seen_of(const Comparison& comparison, bool valid, const Phrase& why_not) {
     Seen seen;
     for (const Sign& sign : kSigns)
         if (const auto value = comparison.candidate.value(sign.measure))
@@ -78,7 +80,7 @@ Seen seen_of(const Comparison& comparison, bool valid, std::string_view why_not)
         return seen;
     }
     if (comparison.likeness == Likeness::OtherPicture) {
-        seen.why_no_distance = "it turned out as another picture than the reference";
+        seen.why_no_distance = say<"lab.other_picture">();
         return seen;
     }
     if (const auto likeness = comparison.pair.mean_over_scales(Measure::HaarPsi)) {
@@ -86,7 +88,7 @@ Seen seen_of(const Comparison& comparison, bool valid, std::string_view why_not)
         return seen;
     }
     const Score* const score = comparison.pair.find(Measure::HaarPsi);
-    seen.why_no_distance = score == nullptr ? "HaarPSI was not measured" : score->reason;
+    seen.why_no_distance = score == nullptr ? say<"lab.not_measured">() : Phrase(score->reason);
     return seen;
 }
 

@@ -4,6 +4,7 @@
 // (retention) and what it has that the reference has not (defects). Both are scaled by the run's
 // own reference pictures, never by absolute thresholds, which no style of art keeps. Pure.
 #pragma once
+#include "base/phrase.h"
 #include "quality/lab/table.h"
 #include "quality/scores.h"
 
@@ -19,7 +20,7 @@ namespace plimsoll::quality {
 struct Seen {
     // 1 - HaarPSI to the reference of the same block, mean of three scales; 0: the same pixels.
     std::optional<double> distance;
-    std::string why_no_distance;
+    Phrase why_no_distance;
     // Of a reference picture: to another picture of the reference setting, and so what "as
     // different as another seed" means.
     std::optional<double> distance_to_other;
@@ -30,7 +31,7 @@ struct Seen {
 };
 // `valid`: the settings solve for one picture (comparability.h); else `why_not` says why not. A
 // pair that turns out to show different pictures has no distance either.
-[[nodiscard]] Seen seen_of(const Comparison& comparison, bool valid, std::string_view why_not);
+[[nodiscard]] Seen seen_of(const Comparison& comparison, bool valid, const Phrase& why_not);
 
 struct Calibration {
     double floor = 0;    // distance between two solvers at full cost: what nobody can improve on

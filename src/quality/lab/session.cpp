@@ -2,6 +2,7 @@
 #include "quality/lab/session.h"
 
 #include "base/check.h"
+#include "base/say.h"
 #include "quality/lab/draws.h"
 #include "quality/lab/setting.h"
 
@@ -68,10 +69,11 @@ Bound bound_of(const SessionPlan& plan) {
 
 Result<void> fit_blocks(SessionPlan& plan) {
     if (plan.reference >= plan.entrants.size() || !plan.entrants[plan.reference].left_out.empty())
-        return fail(Errc::InvalidInput, fmt::format("the reference setting cannot be drawn: {}",
-                                                    plan.reference < plan.entrants.size()
-                                                        ? plan.entrants[plan.reference].left_out
-                                                        : std::string("there is none")));
+        return fail(Errc::InvalidInput,
+                    fmt::format("the reference setting cannot be drawn: {}",
+                                plan.reference < plan.entrants.size()
+                                    ? plan.entrants[plan.reference].left_out.message()
+                                    : std::string("there is none")));
     if (taking_part(plan).size() < 2)
         return fail(Errc::InvalidInput,
                     "nothing to compare: no other setting than the reference can be drawn");
@@ -159,16 +161,14 @@ std::optional<Task> Session::next() {
         if (is_out(plan_.reference)) {
             for (const auto& [cell, picture] : pictures_)
                 if (cell.candidate == plan_.reference && picture.state == PictureState::Failed)
-                    end(SessionState::Failed,
-                        fmt::format("the reference setting cannot be drawn: {}", picture.why));
+                    end(SessionState::Failed, say<"lab.no_reference">(picture.why));
             break;
         }
         const std::optional<Cell> cell = missing_cell();
         const Picture* const known = cell ? picture(*cell) : nullptr;
         const bool asked = known != nullptr && known->state == PictureState::Asked;
         if (cell && !asked && count().seconds_spent >= plan_.seconds_max) {
-            end(SessionState::Done,
-                fmt::format("the time was up after {}", seconds_text(count().seconds_spent)));
+            end(SessionState::Done, say<"lab.time_up">(count().seconds_spent));
             break;
         }
         if (cell)
@@ -180,7 +180,7 @@ std::optional<Task> Session::next() {
         for (const std::size_t candidate : progress_.racing)
             if (!is_out(candidate)) alive.push_back(candidate);
         if (alive.size() < 2) {
-            end(SessionState::Failed, "every setting but the reference failed");
+            end(SessionState::Failed, say<"lab.all_failed">());
             break;
         }
         if (progress_.stage + 1 == stages_of(plan_.rules).size()) {
@@ -193,7 +193,7 @@ std::optional<Task> Session::next() {
     return std::nullopt;
 }
 
-void Session::end(SessionState state, std::string why) {
+void Session::end(SessionState state, Phrase why) {
     progress_.state = state;
     progress_.why = std::move(why);
     progress_.is_gone = false;
@@ -214,7 +214,7 @@ void Session::forget(const Cell& cell) {
     // Not its fault, so it does not count as an attempt.
     --picture.attempts;
     picture.state = PictureState::Failed;
-    picture.why = "it was not submitted";
+    picture.why = say<"lab.not_submitted">();
 }
 
 const Picture& Session::draw(const Cell& cell, double seconds, Bytes peak, std::string file,
@@ -225,7 +225,7 @@ const Picture& Session::draw(const Cell& cell, double seconds, Bytes peak, std::
     picture.peak = peak;
     picture.file = std::move(file);
     picture.seen = std::move(seen);
-    picture.why.clear();
+    picture.why = {};
     progress_.times_gone = 0;
     return picture;
 }
@@ -237,7 +237,7 @@ const Picture& Session::look_again(const Cell& cell, Seen seen) {
     return picture;
 }
 
-const Picture& Session::fail_picture(const Cell& cell, std::string why, Failure failure) {
+const Picture& Session::fail_picture(const Cell& cell, Phrase why, Failure failure) {
     Picture& picture = pictures_.at(cell);
     picture.state = PictureState::Failed;
     picture.why = std::move(why);
@@ -245,7 +245,7 @@ const Picture& Session::fail_picture(const Cell& cell, std::string why, Failure 
     return picture;
 }
 
-Result<void> Session::pause(std::string why, PauseCause cause) {
+Result<void> Session::pause(Phrase why, PauseCause cause) {
     // One that would go on by itself can be told not to.
     if (cause == PauseCause::Asked && progress_.resumes_itself()) {
         end(SessionState::Paused, std::move(why));
@@ -256,8 +256,7 @@ Result<void> Session::pause(std::string why, PauseCause cause) {
                     fmt::format("the session is {}, only a running one can be paused",
                                 session_state_name(progress_.state)));
     if (cause == PauseCause::ServerGone && ++progress_.times_gone > kTimesGoneMax)
-        why += fmt::format("; that was {} times without a picture in between: resume it by hand",
-                           progress_.times_gone);
+        why = say<"lab.gone_often">(std::move(why), progress_.times_gone);
     end(SessionState::Paused, std::move(why));
     progress_.is_gone = cause == PauseCause::ServerGone;
     return {};
@@ -277,13 +276,13 @@ Result<void> Session::cancel() {
     if (is_over(progress_.state))
         return fail(Errc::InvalidInput,
                     fmt::format("the session is {} already", session_state_name(progress_.state)));
-    end(SessionState::Cancelled, "cancelled");
+    end(SessionState::Cancelled, say<"lab.cancelled">());
     return {};
 }
 
 void Session::propose() {
     CHECK(pictures_.empty());
-    end(SessionState::Proposed, "nobody has accepted it yet");
+    end(SessionState::Proposed, say<"lab.not_accepted">());
 }
 
 Result<void> Session::accept() {
@@ -295,7 +294,7 @@ Result<void> Session::accept() {
     return {};
 }
 
-void Session::fail_session(std::string why) {
+void Session::fail_session(Phrase why) {
     end(SessionState::Failed, std::move(why));
 }
 
@@ -417,12 +416,12 @@ Answer Session::answer() const {
                                           count.failed + count.scored, count.why);
     }
     for (Verdict& verdict : answer.verdicts) {
-        const std::string& left_out = plan_.entrants[verdict.candidate].left_out;
-        if (!left_out.empty()) verdict.why = left_out;
+        const Phrase& left_out = plan_.entrants[verdict.candidate].left_out;
+        if (!left_out.empty()) verdict.why = left_out.message();
         for (const auto& [cell, picture] : pictures_)
             if (cell.candidate == verdict.candidate && is_out(verdict.candidate) &&
                 picture.state == PictureState::Failed)
-                verdict.why = picture.why;
+                verdict.why = picture.why.message();
     }
     return answer;
 }

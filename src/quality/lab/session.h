@@ -6,6 +6,7 @@
 // who draws, measures and writes is the service.
 #pragma once
 #include "base/error.h"
+#include "base/phrase.h"
 #include "quality/lab/answer.h"
 #include "quality/lab/candidates.h"
 #include "quality/lab/marks.h"
@@ -28,8 +29,8 @@ inline constexpr int kAttemptsMax = 2;          // of a picture, before its cand
 
 struct Entrant {
     Setting setting;
-    Cost forecast;         // of a picture
-    std::string left_out;  // why it does not take part: over the line, not forecast; empty: it does
+    Cost forecast;    // of a picture
+    Phrase left_out;  // why it does not take part: over the line, not forecast; empty: it does
     friend bool operator==(const Entrant&, const Entrant&) = default;
 };
 
@@ -88,7 +89,7 @@ struct Picture {
     Bytes peak;             // observed; 0: not seen
     std::string file;       // where it was saved
     Seen seen;
-    std::string why;  // of Failed
+    Phrase why;  // of Failed
     friend bool operator==(const Picture&, const Picture&) = default;
 };
 
@@ -108,7 +109,7 @@ inline constexpr int kTimesGoneMax = 3;
 // All of a session that changes, but its pictures.
 struct SessionProgress {
     SessionState state = SessionState::Running;
-    std::string why;       // of Paused, Cancelled, Failed; or what Done could not do
+    Phrase why;            // of Paused, Cancelled, Failed; or what Done could not do
     bool is_gone = false;  // of Paused: ComfyUI went away in the middle
     int times_gone = 0;    // since the last picture that was drawn
     // Whoever draws it goes on as soon as ComfyUI is back.
@@ -154,15 +155,15 @@ class Session {
     // What was found out later about a picture that was drawn.
     const Picture& look_again(const Cell& cell, Seen seen);
     enum class Failure : std::uint8_t { MayPass, Final };
-    const Picture& fail_picture(const Cell& cell, std::string why, Failure failure);
+    const Picture& fail_picture(const Cell& cell, Phrase why, Failure failure);
 
     // InvalidInput when it is over, or not in the state that can be left.
-    [[nodiscard]] Result<void> pause(std::string why, PauseCause cause = PauseCause::Asked);
+    [[nodiscard]] Result<void> pause(Phrase why, PauseCause cause = PauseCause::Asked);
     [[nodiscard]] Result<void> resume();
     [[nodiscard]] Result<void> cancel();
     void propose();  // one that was just made
     [[nodiscard]] Result<void> accept();
-    void fail_session(std::string why);
+    void fail_session(Phrase why);
 
     struct Count {
         std::size_t drawn = 0;
@@ -189,7 +190,7 @@ class Session {
   private:
     [[nodiscard]] bool is_out(std::size_t candidate) const;
     [[nodiscard]] std::optional<Cell> missing_cell() const;
-    void end(SessionState state, std::string why);
+    void end(SessionState state, Phrase why);
 
     SessionPlan plan_;
     std::vector<Block> blocks_;

@@ -2,6 +2,7 @@
 #include "quality/lab/session_json.h"
 
 #include "base/json.h"
+#include "base/phrase_json.h"
 
 #include <fmt/format.h>
 
@@ -71,19 +72,32 @@ class Fields {
 constexpr std::int64_t kSideMax = 16'384;  // pixels; chosen, far above what is drawn
 constexpr std::int64_t kWholeMax = std::int64_t{1} << 53;
 
+// The sentence for whoever reads the history, the phrase for a page in another language.
+void put_phrase(json::object& out, std::string_view key, const Phrase& phrase) {
+    out[key] = phrase.message();
+    if (!phrase.code().empty()) out[fmt::format("{}Phrase", key)] = phrase_to_json(phrase);
+}
+// Sessions of earlier versions have the sentence alone.
+Phrase phrase_of(Fields& fields, std::string_view key) {
+    const json::value* const phrase = fields.maybe(fmt::format("{}Phrase", key));
+    Phrase plain(fields.text(key));
+    return phrase == nullptr ? plain : phrase_from_json(*phrase);
+}
+
 json::object object_of(const Entrant& entrant) {
     const Setting& s = entrant.setting;
-    return {{"checkpoint", s.checkpoint},
-            {"width", s.width},
-            {"height", s.height},
-            {"steps", s.steps},
-            {"cfg", s.cfg},
-            {"sampler", s.sampler},
-            {"scheduler", s.scheduler},
-            {"vaeTiling", s.vae_tiling},
-            {"forecastSeconds", entrant.forecast.seconds},
-            {"forecastPeakBytes", entrant.forecast.peak.count},
-            {"leftOut", entrant.left_out}};
+    json::object out{{"checkpoint", s.checkpoint},
+                     {"width", s.width},
+                     {"height", s.height},
+                     {"steps", s.steps},
+                     {"cfg", s.cfg},
+                     {"sampler", s.sampler},
+                     {"scheduler", s.scheduler},
+                     {"vaeTiling", s.vae_tiling},
+                     {"forecastSeconds", entrant.forecast.seconds},
+                     {"forecastPeakBytes", entrant.forecast.peak.count}};
+    put_phrase(out, "leftOut", entrant.left_out);
+    return out;
 }
 
 Entrant entrant_of(const json::value& value, Fields& outer) {
@@ -99,7 +113,7 @@ Entrant entrant_of(const json::value& value, Fields& outer) {
     out.setting.vae_tiling = fields.flag("vaeTiling");
     out.forecast.seconds = fields.number("forecastSeconds");
     out.forecast.peak = Bytes(fields.whole("forecastPeakBytes", 0, kWholeMax));
-    out.left_out = fields.text("leftOut");
+    out.left_out = phrase_of(fields, "leftOut");
     outer.take(fields);
     return out;
 }
@@ -205,12 +219,13 @@ Result<SessionPlan> parse_plan(std::string_view text) {
 std::string encode_progress(const SessionProgress& progress) {
     json::array racing;
     for (const std::size_t candidate : progress.racing) racing.emplace_back(candidate);
-    return json::serialize(json::object{{"state", session_state_name(progress.state)},
-                                        {"why", progress.why},
-                                        {"isGone", progress.is_gone},
-                                        {"timesGone", progress.times_gone},
-                                        {"stage", progress.stage},
-                                        {"racing", std::move(racing)}});
+    json::object out{{"state", session_state_name(progress.state)},
+                     {"isGone", progress.is_gone},
+                     {"timesGone", progress.times_gone},
+                     {"stage", progress.stage},
+                     {"racing", std::move(racing)}};
+    put_phrase(out, "why", progress.why);
+    return json::serialize(out);
 }
 
 Result<SessionProgress> parse_progress(std::string_view text) {
@@ -218,7 +233,7 @@ Result<SessionProgress> parse_progress(std::string_view text) {
     Fields fields(value);
     SessionProgress out;
     out.state = enum_of<SessionState>(fields, "state", 6, session_state_name);
-    out.why = fields.text("why");
+    out.why = phrase_of(fields, "why");
     // Sessions of earlier versions have neither.
     out.is_gone = find_bool(value, "isGone").value_or(false);
     if (fields.maybe("timesGone") != nullptr)
@@ -242,8 +257,7 @@ std::string encode_picture(const Picture& picture) {
     for (const auto& [name, score] : picture.seen.scores) scores[name] = score;
     json::object unscored;
     for (const auto& [name, why] : picture.seen.unscored) unscored[name] = why;
-    return json::serialize(
-        json::object{{"candidate", picture.cell.candidate},
+    json::object out{{"candidate", picture.cell.candidate},
                      {"block", picture.cell.block},
                      {"state", picture_state_name(picture.state)},
                      {"attempts", picture.attempts},
@@ -252,12 +266,13 @@ std::string encode_picture(const Picture& picture) {
                      {"peakBytes", picture.peak.count},
                      {"file", picture.file},
                      {"distance", or_null(picture.seen.distance)},
-                     {"whyNoDistance", picture.seen.why_no_distance},
                      {"distanceToOther", or_null(picture.seen.distance_to_other)},
                      {"measures", std::move(measures)},
                      {"scores", std::move(scores)},
-                     {"unscored", std::move(unscored)},
-                     {"why", picture.why}});
+                     {"unscored", std::move(unscored)}};
+    put_phrase(out, "whyNoDistance", picture.seen.why_no_distance);
+    put_phrase(out, "why", picture.why);
+    return json::serialize(out);
 }
 
 Result<Picture> parse_picture(std::string_view text) {
@@ -273,9 +288,9 @@ Result<Picture> parse_picture(std::string_view text) {
     out.peak = Bytes(fields.whole("peakBytes", 0, kWholeMax));
     out.file = fields.text("file");
     out.seen.distance = maybe_number(fields, "distance");
-    out.seen.why_no_distance = fields.text("whyNoDistance");
+    out.seen.why_no_distance = phrase_of(fields, "whyNoDistance");
     out.seen.distance_to_other = maybe_number(fields, "distanceToOther");
-    out.why = fields.text("why");
+    out.why = phrase_of(fields, "why");
     const json::value* const measures = fields.maybe("measures");
     if (measures == nullptr || !measures->is_object()) {
         fields.miss("measures");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quality/lab/session.h"
 
+#include "base/json.h"
+#include "base/say.h"
 #include "quality/lab/session_json.h"
 
 #include <gtest/gtest.h>
@@ -186,7 +188,7 @@ TEST(Session, fails_with_the_reason_when_the_reference_cannot_be_drawn) {
     session.fail_picture(task->cell, "the file has gone", Session::Failure::Final);
     EXPECT_FALSE(session.next());
     EXPECT_EQ(session.progress().state, SessionState::Failed);
-    EXPECT_NE(session.progress().why.find("the file has gone"), std::string::npos);
+    EXPECT_NE(session.progress().why.message().find("the file has gone"), std::string::npos);
 }
 
 TEST(Session, stops_when_its_time_is_up_and_answers_with_what_it_has) {
@@ -195,7 +197,7 @@ TEST(Session, stops_when_its_time_is_up_and_answers_with_what_it_has) {
     Session session(plan);
     run(session);
     EXPECT_EQ(session.progress().state, SessionState::Done);
-    EXPECT_NE(session.progress().why.find("time was up"), std::string::npos);
+    EXPECT_NE(session.progress().why.message().find("time was up"), std::string::npos);
     EXPECT_LT(session.count().seconds_spent, 200 + 50);
 }
 
@@ -222,11 +224,25 @@ TEST(SessionPlan, takes_fewer_blocks_to_keep_within_the_time) {
     EXPECT_EQ(fit_blocks(plan).error().code, Errc::LimitExceeded);
 }
 
+TEST(SessionPlan, keeps_why_a_setting_is_left_out_with_its_values) {
+    SessionPlan plan = plan_of();
+    plan.entrants[1].left_out =
+        say<"lab.over_line">(say<"judge.under">(Bytes::from_mib(1), Bytes::from_mib(2)));
+    const std::string text = encode_plan(plan);
+    EXPECT_EQ(parse_plan(text).value(), plan);
+    // Earlier versions kept the sentence alone.
+    json::value earlier = parse_json(text).value();
+    earlier.as_object()["entrants"].as_array()[1].as_object().erase("leftOutPhrase");
+    const Phrase plain = parse_plan(json::serialize(earlier)).value().entrants[1].left_out;
+    EXPECT_EQ(plain.code(), "");
+    EXPECT_EQ(plain, plan.entrants[1].left_out.message());
+}
+
 TEST(SessionPlan, is_refused_when_nothing_can_be_compared) {
     SessionPlan plan = plan_of();
     for (Entrant& entrant : plan.entrants) entrant.left_out = "over the line";
     EXPECT_EQ(fit_blocks(plan).error().code, Errc::InvalidInput);
-    plan.entrants[plan.reference].left_out.clear();
+    plan.entrants[plan.reference].left_out = {};
     EXPECT_EQ(fit_blocks(plan).error().code, Errc::InvalidInput);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/quality/draw.h"
 
+#include "base/say.h"
 #include "quality/lab/comparability.h"
 #include "quality/lab/session_json.h"
 #include "service/pictures.h"
@@ -149,15 +150,14 @@ class Drawer {
     void take_picture(const quality::Task& task, const JobReport& report) {
         const auto image = std::ranges::find(report.images, "output", &ImageRef::type);
         if (image == report.images.end()) {
-            session_.fail_picture(task.cell, "ComfyUI drew no picture", Session::Failure::MayPass);
+            session_.fail_picture(task.cell, say<"lab.no_picture">(), Session::Failure::MayPass);
             return;
         }
         auto bytes = parts_.upstream.download(*image);
         // It is drawn and ComfyUI has it: asked for again when it can be had.
         if (!bytes) {
-            (void)session_.pause(
-                fmt::format("the picture could not be fetched: {}", bytes.error().message),
-                quality::PauseCause::ServerGone);
+            (void)session_.pause(say<"lab.not_fetched">(bytes.error().message),
+                                 quality::PauseCause::ServerGone);
             return;
         }
         const auto folder = check_folder(parts_.folder);
@@ -186,7 +186,7 @@ class Drawer {
             TRY_ASSIGN(const quality::Comparison self, compare(bytes, bytes));
             quality::Seen seen = quality::seen_of(self, true, "");
             seen.distance = 0;
-            seen.why_no_distance.clear();
+            seen.why_no_distance = {};
             seen.distance_to_other = distance_to_other(task.cell, bytes);
             return seen;
         }

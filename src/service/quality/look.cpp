@@ -60,8 +60,8 @@ Result<std::string> draw_map(const Session& session, const Cell& cell, int side_
     if (cell.candidate == session.plan().reference)
         return fail(Errc::NotFound, "it is the reference itself: nothing differs");
     if (!picture->seen.distance)
-        return fail(Errc::NotFound,
-                    fmt::format("a map would say nothing: {}", picture->seen.why_no_distance));
+        return fail(Errc::NotFound, fmt::format("a map would say nothing: {}",
+                                                picture->seen.why_no_distance.message()));
     TRY_ASSIGN(const quality::Picture* const beside,
                drawn(session, {session.plan().reference, cell.block}));
     TRY_ASSIGN(const quality::Image reference, read_session_picture(beside->file));

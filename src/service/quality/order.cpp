@@ -2,6 +2,7 @@
 #include "service/quality/order.h"
 
 #include "advisor/text_to_image.h"
+#include "base/say.h"
 #include "base/text.h"
 #include "service/comfyui/checkpoints.h"
 #include "service/forecast.h"
@@ -73,9 +74,9 @@ class Assessor {
         const advisor::Judgement judged = advisor::judge(forecast, parts_.place.budget);
         entrant.forecast = {.seconds = forecast.seconds.total, .peak = forecast.memory.peak};
         if (judged.standing == advisor::Standing::Over || !judged.in_time)
-            entrant.left_out = "not sent: " + judged.sentence.message();
+            entrant.left_out = say<"lab.over_line">(judged.sentence);
         else if (judged.standing == advisor::Standing::Unknown)
-            entrant.left_out = "not sent: it cannot be forecast: " + judged.sentence.message();
+            entrant.left_out = say<"lab.not_forecast">(judged.sentence);
         return entrant;
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/quality/quality_lab.h"
 
+#include "base/say.h"
 #include "service/picture_comparison.h"
 
 #include <fmt/format.h>
@@ -134,7 +135,7 @@ void QualityLab::give_way() {
     cancelled_ = true;
 }
 
-void QualityLab::wait_for(std::string what) {
+void QualityLab::wait_for(Phrase what) {
     const std::lock_guard lock(mutex_);
     waits_for_ = std::move(what);
 }
@@ -149,7 +150,7 @@ Result<bool> QualityLab::grant_wish(Session& session, history::Store& store) {
     }
     if (wish == Wish::None) return false;
     // One that was paused or has ended meanwhile stays so.
-    if (wish == Wish::Pause) (void)session.pause("paused");
+    if (wish == Wish::Pause) (void)session.pause(say<"lab.paused">());
     if (wish == Wish::Cancel) (void)session.cancel();
     TRY_DO(keep_session(session, store));
     return true;
@@ -160,7 +161,7 @@ bool QualityLab::draw_one(const std::string& session_id) {
     // A store of its own: the doors read while a picture is drawn.
     const auto store = parts_.open_store();
     if (!store) {
-        wait_for("the history: " + store.error().message);
+        wait_for(say<"lab.waits_history">(store.error().message));
         return false;
     }
     std::optional<Session> session;
@@ -172,19 +173,19 @@ bool QualityLab::draw_one(const std::string& session_id) {
     if (granted && !*granted) {
         const bool idle = is_idle();
         if (parts_.card_is_busy && parts_.card_is_busy()) {
-            wait_for("a job of the queue");
+            wait_for(say<"lab.waits_job">());
             return false;
         }
         if (session->plan().in_background && !idle) {
-            wait_for("an idle card");
+            wait_for(say<"lab.waits_idle">());
             return false;
         }
         const auto upstream = parts_.comfyui.reach();
         if (!upstream || !(*upstream)->read_stats()) {
-            wait_for("ComfyUI");
+            wait_for(say<"lab.waits_comfyui">());
             return false;
         }
-        wait_for("");
+        wait_for({});
         if (session->progress().resumes_itself()) {
             (void)session->resume();
             if (parts_.on_warning)
@@ -207,7 +208,7 @@ bool QualityLab::draw_one(const std::string& session_id) {
     }
     // Without a history nothing may be drawn: what was asked for could not be found again.
     if (!granted) {
-        wait_for("the history: " + granted.error().message);
+        wait_for(say<"lab.waits_history">(granted.error().message));
         return false;
     }
     publish(session_id, std::move(*session));
@@ -331,7 +332,7 @@ QualityView QualityLab::view_of(Session session) {
         if (may_be_drawn(view.session) && !view.is_drawing)
             view.waits_for = drawing_.empty() || drawing_ == id || !waits_for_.empty()
                                  ? waits_for_
-                                 : "session " + drawing_;
+                                 : say<"lab.waits_session">(drawing_);
     }
     const std::lock_guard guard(store_mutex_);
     if (const auto known = store())
@@ -415,7 +416,7 @@ Result<QualityView> QualityLab::change(std::string_view session_id, Wish wish,
 }
 
 Result<QualityView> QualityLab::pause(std::string_view session_id) {
-    return change(session_id, Wish::Pause, [](Session& s) { return s.pause("paused"); });
+    return change(session_id, Wish::Pause, [](Session& s) { return s.pause(say<"lab.paused">()); });
 }
 Result<QualityView> QualityLab::accept(std::string_view session_id) {
     return change(session_id, Wish::None, [](Session& s) { return s.accept(); });

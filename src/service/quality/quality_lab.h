@@ -13,6 +13,7 @@
 #pragma once
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "base/random.h"
 #include "history/store.h"
 #include "quality/lab/session.h"
@@ -49,7 +50,7 @@ struct QualityView {
     explicit QualityView(quality::Session of) : session(std::move(of)) {}
     quality::Session session;
     bool is_drawing = false;  // its pictures are drawn now; else it waits for its turn
-    std::string waits_for;    // "ComfyUI", "a job"...; empty
+    Phrase waits_for;         // "ComfyUI", "a job"...; empty
     std::size_t votes = 0;
 };
 
@@ -140,7 +141,7 @@ class QualityLab {
     [[nodiscard]] DrawParts draw_parts(const std::string& session_id, Upstream& upstream,
                                        history::Store& store);
     void publish(const std::string& session_id, quality::Session session);
-    void wait_for(std::string what);
+    void wait_for(Phrase what);
     [[nodiscard]] Result<QualityView> change(
         std::string_view session_id, Wish wish,
         const std::function<Result<void>(quality::Session&)>& apply);
@@ -168,7 +169,7 @@ class QualityLab {
     Random ids_;
     std::map<std::string, Open, std::less<>> open_;
     std::string drawing_;
-    std::string waits_for_;
+    Phrase waits_for_;
     std::atomic<bool> left_ = false;
     std::atomic<bool> cancelled_ = false;
     bool gave_way_ = false;

@@ -280,7 +280,7 @@ TEST_F(QualityLabTest, a_session_draws_each_picture_once_within_its_bound_and_an
     const std::string id = begun->session.plan().session_id;
     const QualityView done = wait_for_end(*lab, id);
     EXPECT_EQ(done.session.progress().state, quality::SessionState::Done)
-        << done.session.progress().why;
+        << done.session.progress().why.message();
     EXPECT_EQ(server_.workflows.size(), drawn(done));
     EXPECT_LE(drawn(done), quality::bound_of(done.session.plan()).images);
     EXPECT_TRUE(done.session.answer().chosen) << done.session.answer().words;
@@ -340,7 +340,7 @@ TEST_F(QualityLabTest, a_model_whose_file_vanishes_ends_the_session_with_the_rea
     lab->start();
     const QualityView done = wait_for_end(*lab, id);
     EXPECT_EQ(done.session.progress().state, quality::SessionState::Failed);
-    EXPECT_THAT(done.session.progress().why, HasSubstr("not in the list"));
+    EXPECT_THAT(done.session.progress().why.message(), HasSubstr("not in the list"));
 }
 
 TEST_F(QualityLabTest, refuses_orders_that_cannot_be) {
@@ -464,7 +464,7 @@ TEST_F(QualityLabTest, waits_for_a_person_once_comfyui_goes_away_again_and_again
         return now.state == quality::SessionState::Paused && !now.resumes_itself();
     };
     while (!rests()) std::this_thread::yield();
-    EXPECT_THAT(lab->find(id)->session.progress().why, HasSubstr("resume it by hand"));
+    EXPECT_THAT(lab->find(id)->session.progress().why.message(), HasSubstr("resume it by hand"));
     {
         const std::lock_guard lock(server_.mutex);
         server_.lost_submits = 0;
@@ -500,7 +500,7 @@ TEST_F(QualityLabTest, pictures_that_cannot_be_read_end_the_session_with_the_rea
     const std::string id = lab.begin(order()).value().session.plan().session_id;
     const QualityView done = wait_for_end(lab, id);
     EXPECT_EQ(done.session.progress().state, quality::SessionState::Failed);
-    EXPECT_THAT(done.session.progress().why, HasSubstr("picture"));
+    EXPECT_THAT(done.session.progress().why.message(), HasSubstr("picture"));
     EXPECT_EQ(drawn(done), 0U);
     // Tried again as often as any picture, and no more.
     EXPECT_EQ(server_.workflows.size(), static_cast<std::size_t>(quality::kAttemptsMax));

@@ -153,7 +153,8 @@ class Report {
             escaped(plan_.model), quality::test_kind_name(plan_.kind), day_text(plan_.created_ms),
             quality::session_state_name(session_.progress().state), count.drawn,
             plan_.prompts.size(), seconds_text(count.seconds_spent),
-            session_.progress().why.empty() ? "" : ", " + escaped(session_.progress().why),
+            session_.progress().why.empty() ? ""
+                                            : ", " + escaped(session_.progress().why.message()),
             escaped(plan_.session_id));
     }
 

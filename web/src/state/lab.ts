@@ -5,6 +5,7 @@
 import { onScopeDispose, ref, shallowRef, watch, type Ref, type ShallowRef } from 'vue'
 import { formatNumber, formatSeconds, formatSize } from '../format'
 import { t, word } from '../i18n'
+import { sayWithin } from '../i18n/say'
 import { isOver, QualityTester } from '../lib/quality-tester'
 import type { QualityCandidate, QualityMark, QualitySession, QualitySetting } from '../lib/types'
 import { client, sentenceOf, wasAborted } from './client'
@@ -95,7 +96,7 @@ const pointsOf = ({ points, low, high, pairs }: NonNullable<QualityCandidate['to
 
 // Why one was not chosen, as far as its numbers say it; what the daemon found out by itself is in its own words.
 export function whyText(session: QualitySession, one: QualityCandidate): string {
-  if (one.leftOut) return one.leftOut
+  if (one.leftOut) return sayWithin(one.leftOutPhrase, one.leftOut)
   if (session.answer.chosen === one.candidate) return t('lab.chosen')
   const defect = one.worstDefect ? t('lab.mostly', { defect: word('defect', one.worstDefect) }) : ''
   if (one.finding === 'too_few' || !one.toBest) return t('lab.why.too_few') + defect

@@ -458,6 +458,7 @@ export const messages = {
   'error.method_not_allowed': 'Not possible here',
   'error.unsupported_media_type': 'Another format is needed',
   'error.busy': 'Busy, try again',
+  'say.about': ': {text}',
   'say.detail': ', {text}',
   'say.clause': '; {text}',
   'area.ComfyUI': 'ComfyUI',
