@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "advisor/evidence.h"
 
-#include <fmt/format.h>
+#include "base/say.h"
 
 #include <algorithm>
 #include <array>
@@ -92,6 +92,16 @@ std::optional<Seen> look_up(const QualityEvidence& evidence, const Settings& bef
     return std::nullopt;
 }
 
+// As far as the numbers are worth telling.
+double tenths(double points) {
+    return std::round(points * 10) / 10;
+}
+double two_digits(double weight) {
+    if (weight == 0 || !std::isfinite(weight)) return weight;
+    const double unit = std::pow(10, std::floor(std::log10(std::abs(weight))) - 1);
+    return std::round(weight / unit) * unit;
+}
+
 }  // namespace
 
 std::string_view price_basis_name(PriceBasis basis) {
@@ -116,15 +126,19 @@ std::optional<QualityPrice> price_of(const QualityEvidence& evidence, const Sett
     out.high = cost(lost + half);
     out.basis = minding.votes > 0 ? PriceBasis::Votes : PriceBasis::Measured;
     const Settings& at = seen->example->settings;
-    out.words = fmt::format("measured: {:.1f} points of 100 {} ({:.1f} to {:.1f}), {} pictures{}",
-                            std::abs(lost), lost >= 0 ? "worse" : "better", lost - half,
-                            lost + half, std::min(seen->before.pairs, seen->after.pairs),
-                            at.width == after.width && at.height == after.height
-                                ? std::string()
-                                : fmt::format(" of {} x {}", at.width, at.height));
+    const double low = tenths(lost - half);
+    const double high = tenths(lost + half);
+    const std::size_t pairs = std::min(seen->before.pairs, seen->after.pairs);
+    Phrases size;
+    if (at.width != after.width || at.height != after.height)
+        size.push_back(say<"price.of_size">(at.width, at.height));
+    Phrases minded;
     if (minding.votes > 0)
-        out.words += fmt::format("; by your {} votes you mind that {:.2g} times as much",
-                                 minding.votes, minding.weight);
+        minded.push_back(say<"price.minded">(minding.votes, two_digits(minding.weight)));
+    out.words = lost >= 0 ? say<"price.worse">(tenths(lost), low, high, pairs, std::move(size),
+                                               std::move(minded))
+                          : say<"price.better">(tenths(-lost), low, high, pairs, std::move(size),
+                                                std::move(minded));
     return out;
 }
 

@@ -8,6 +8,7 @@
 // a hundred, what the lab calls "not worse", are that much; so is a vote of 45 to 55.
 #pragma once
 #include "advisor/settings.h"
+#include "base/phrase.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -50,7 +51,7 @@ struct QualityPrice {
     double low = 0;   // 95 %
     double high = 0;
     PriceBasis basis = PriceBasis::Measured;
-    std::string words;
+    Phrase words;
 };
 
 // The price of going from `before` to `after`. nullopt where the lab says nothing about it: both

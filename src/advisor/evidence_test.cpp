@@ -32,7 +32,7 @@ TEST(QualityPrice, is_a_tenth_for_three_points_and_says_what_was_measured) {
     EXPECT_NEAR(price.low, 2 * 0.1 / 3, 1e-9);
     EXPECT_NEAR(price.high, 4 * 0.1 / 3, 1e-9);
     EXPECT_EQ(price.basis, PriceBasis::Measured);
-    EXPECT_THAT(price.words, HasSubstr("3.0 points of 100 worse (2.0 to 4.0), 24 pictures"));
+    EXPECT_THAT(price.words.message(), HasSubstr("3 points of 100 worse (2 to 4), 24 pictures"));
 }
 
 TEST(QualityPrice, interpolates_between_steps_and_never_beyond_them) {
@@ -60,7 +60,7 @@ TEST(QualityPrice, of_steps_holds_at_another_size_and_says_so) {
     Settings before = at(30);
     Settings after = at(20);
     before.width = after.width = 768;
-    EXPECT_THAT(price_of(evidence(), before, after)->words, HasSubstr("of 1024 x 1024"));
+    EXPECT_THAT(price_of(evidence(), before, after)->words.message(), HasSubstr("of 1024 x 1024"));
     // Of the size itself nothing was measured.
     after.width = 640;
     EXPECT_FALSE(price_of(evidence(), before, after));
@@ -76,7 +76,7 @@ TEST(QualityPrice, is_never_a_gain) {
     QualityEvidence odd = evidence();
     odd.settings[1] = measured(20, 104);
     EXPECT_EQ(price_of(odd, at(30), at(20))->cost, 0);
-    EXPECT_THAT(price_of(odd, at(30), at(20))->words, HasSubstr("better"));
+    EXPECT_THAT(price_of(odd, at(30), at(20))->words.message(), HasSubstr("better"));
 }
 
 TEST(QualityPrice, is_weighed_by_how_much_the_user_minds) {
@@ -85,7 +85,8 @@ TEST(QualityPrice, is_weighed_by_how_much_the_user_minds) {
     const auto price = price_of(voted, at(30), at(20)).value();
     EXPECT_NEAR(price.cost, 0.05, 1e-9);
     EXPECT_EQ(price.basis, PriceBasis::Votes);
-    EXPECT_THAT(price.words, HasSubstr("by your 40 votes you mind that 0.5 times as much"));
+    EXPECT_THAT(price.words.message(),
+                HasSubstr("by your 40 votes you mind that 0.5 times as much"));
 }
 
 }  // namespace

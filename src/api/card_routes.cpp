@@ -23,7 +23,7 @@ Answer list_devices(Call& call) {
                                                   .holdings = parts.jobs.holdings(),
                                                   .job_id = parts.jobs.running()}));
     return answer_json({{"devices", std::move(devices)},
-                        {"where", place->site.where},
+                        {"where", place->site.where.message()},
                         {"warnings", wire::texts(place->site.warnings)}});
 }
 

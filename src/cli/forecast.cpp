@@ -31,7 +31,7 @@ Result<Exit> forecast(Session& session, const Flags& flags) {
         session.answer(wire::encode_forecast(answer));
     } else {
         Screen& out = session.out;
-        draw_job(out, question.job, answer.where, question.config, answer.budget);
+        draw_job(out, question.job, answer.where.message(), question.config, answer.budget);
         draw_phases(out, answer.forecast, answer.budget);
         draw_host(out, answer.forecast.memory);
         draw_verdict(out, answer.verdict, answer.judged);

@@ -86,8 +86,8 @@ void draw_plan_of_job(Screen& out, const service::Job& job, const service::PlanA
     const advisor::Plan& plan = answer.plan;
     if (!job.prompt.empty()) out.paragraph("prompt     ", plain(job.prompt), 11);
     const std::string kind = control == advisor::ServerControl::Ours ? "simulated " : "";
-    draw_job(out, job, fmt::format("{}{}, {}", kind, site.card_name, answer.where), config,
-             answer.budget);
+    draw_job(out, job, fmt::format("{}{}, {}", kind, site.card_name, answer.where.message()),
+             config, answer.budget);
     out.line();
     out.line(out.styled(Style::Bold, "forecast"));
     draw_phases(out, plan.before, answer.budget);

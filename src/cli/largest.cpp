@@ -32,7 +32,7 @@ void draw_largest(Session& session, const Session::Question& question,
                   const service::LargestAnswer& answer) {
     Screen& out = session.out;
     const std::string_view knob = advisor::knob_name(answer.knob);
-    draw_job(out, question.job, answer.where, question.config, answer.budget);
+    draw_job(out, question.job, answer.where.message(), question.config, answer.budget);
     const advisor::Largest& largest = answer.largest;
     if (largest.value)
         out.line(fmt::format("largest    {} {}", knob,

@@ -96,7 +96,7 @@ Result<Exit> plan(Session& session, const Flags& flags) {
     if (session.json) {
         session.answer(wire::encode_plan(answer));
     } else {
-        draw_job(out, question.job, answer.where, question.config, answer.budget);
+        draw_job(out, question.job, answer.where.message(), question.config, answer.budget);
         draw_phases(out, answer.plan.before, answer.budget);
         draw_verdict(out, answer.verdict_before, answer.plan.judged_before);
         out.line();

@@ -158,7 +158,7 @@ Forecast to_public(const service::ForecastAnswer& answer) {
     out.model = answer.model;
     out.family = answer.family;
     if (answer.settings) out.settings = to_public(*answer.settings);
-    out.where = answer.where;
+    out.where = answer.where.message();
     out.warnings = messages_of(answer.warnings);
     return out;
 }
@@ -175,7 +175,7 @@ Plan to_public(const service::PlanAnswer& answer) {
     out.after = forecast_of(plan.after, answer.budget, answer.verdict_after, plan.judged_after);
     for (Forecast* forecast : {&out.before, &out.after}) {
         forecast->model = answer.model;
-        forecast->where = answer.where;
+        forecast->where = answer.where.message();
     }
     out.before.warnings = messages_of(answer.warnings);
     out.seconds_all = plan.seconds_all;
@@ -191,7 +191,7 @@ Largest to_public(const service::LargestAnswer& answer) {
     out.forecast = forecast_of(answer.largest.forecast, answer.budget, answer.verdict,
                                advisor::judge(answer.largest.forecast, answer.budget));
     out.forecast.model = answer.model;
-    out.forecast.where = answer.where;
+    out.forecast.where = answer.where.message();
     out.forecast.warnings = messages_of(answer.warnings);
     out.next_value_fails_because = answer.largest.next_value_fails_because;
     return out;

@@ -30,6 +30,7 @@ struct ResourceManager::Parts {
     library::Place place;
     service::ResourceDesk desk{place.profiles, place.models, place.site, place.budget,
                                [this](std::string_view model) { return past_runs(model); }};
+    std::string where = place.site.where.message();
     std::vector<std::string> place_warnings;
 };
 
@@ -90,7 +91,7 @@ Result<std::optional<Settings>> ResourceManager::get_best_settings(std::string_v
 }
 
 const std::string& ResourceManager::where() const {
-    return parts_->place.site.where;
+    return parts_->where;
 }
 
 const std::vector<std::string>& ResourceManager::warnings() const {

@@ -33,7 +33,7 @@ struct ForecastAnswer {
     std::string model;
     std::string family;
     std::optional<advisor::Settings> settings;
-    std::string where;
+    Phrase where;
     Phrases warnings;  // of job, site and forecast
 };
 [[nodiscard]] Result<ForecastAnswer> forecast_job(const Job& job, const Site& site,
@@ -55,7 +55,7 @@ struct PlanAnswer {
     memory::Verdict verdict_before = memory::Verdict::Unknown;
     memory::Verdict verdict_after = memory::Verdict::Unknown;
     std::string model;
-    std::string where;
+    Phrase where;
     Phrases warnings;
 };
 [[nodiscard]] Result<PlanAnswer> plan_job(const Job& job, const Site& site,
@@ -70,7 +70,7 @@ struct LargestAnswer {
     advisor::Budget budget;
     memory::Verdict verdict = memory::Verdict::Unknown;
     std::string model;
-    std::string where;
+    Phrase where;
     Phrases warnings;
 };
 [[nodiscard]] Result<LargestAnswer> largest_job(const Job& job, const Site& site,

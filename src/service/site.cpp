@@ -47,7 +47,7 @@ Result<void> apply_vram(const SiteWishes& wishes, Site& site) {
         return fail(Errc::InvalidInput, fmt::format("--vram-mb is {}: must be from {} to {} MiB",
                                                     *wishes.vram_mb, kVramMbMin, kVramMbMax));
     site.device.total = Bytes::from_mib(*wishes.vram_mb);
-    site.where += fmt::format(" with {}", to_text(site.device.total));
+    site.where = say<"place.with">(std::move(site.where), site.device.total);
     return {};
 }
 
@@ -57,7 +57,7 @@ Result<Site> site_of_card(const Config& config, const SiteWishes& wishes, const 
     site.card = *card;
     site.device = timing::device_from(*card);
     site.card_name = card->key;
-    site.where = fmt::format("card {} of the catalogue", card->key);
+    site.where = say<"place.card">(card->key);
     TRY_DO(apply_config(config, site, {}));
     TRY_DO(apply_vram(wishes, site));
     return site;
@@ -69,15 +69,15 @@ Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes, const
                            const std::string& address) {
     Site site;
     site.from_comfyui = true;
-    site.where = fmt::format(
-        "ComfyUI {} at {}",
-        stats.comfyui_version.empty() ? "of unknown version" : stats.comfyui_version, address);
+    site.where = stats.comfyui_version.empty()
+                     ? say<"place.comfyui_odd">(address)
+                     : say<"place.comfyui">(stats.comfyui_version, address);
     if (auto version = memory::parse_comfy_version(stats.comfyui_version))
         site.server.version = *version;
     else
         site.warnings.push_back(say<"note.version">(stats.comfyui_version));
     if (stats.devices.empty())
-        return fail(Errc::Unavailable, fmt::format("{} names no device", site.where));
+        return fail(Errc::Unavailable, fmt::format("{} names no device", site.where.message()));
     const DeviceStats& device = stats.devices.front();
     const auto card = timing::find_card(device.name, device.vram_total);
     if (card) {

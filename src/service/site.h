@@ -30,8 +30,8 @@ struct Site {
     memory::Device device;
     timing::Card card;
     std::string card_name;  // its key in the catalogue, else what the server calls it
-    std::string
-        where;  // "card rtx3050-6gb of the catalogue", "ComfyUI 0.3.64 at http://localhost:8188"
+    // "card rtx3050-6gb of the catalogue", "ComfyUI 0.3.64 at http://localhost:8188"
+    Phrase where;
     bool from_comfyui = false;
     Phrases warnings;  // dead flags, a card that the catalogue lacks...
 };

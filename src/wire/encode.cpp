@@ -190,7 +190,8 @@ json::object encode_forecast(const service::ForecastAnswer& answer) {
     object["model"] = answer.model;
     object["family"] = answer.family;
     object["settings"] = answer.settings ? json::value(encode_settings(*answer.settings)) : nullptr;
-    object["where"] = answer.where;
+    object["where"] = answer.where.message();
+    object["wherePhrase"] = encode_phrase(answer.where);
     object["warnings"] = texts(answer.warnings);
     object["warningPhrases"] = encode_phrases(answer.warnings);
     return object;
@@ -219,7 +220,8 @@ json::object encode_plan(const service::PlanAnswer& answer) {
             {"refusedPhrases", encode_phrases(plan.refused)},
             {"workflows", std::move(workflows)},
             {"model", answer.model},
-            {"where", answer.where},
+            {"where", answer.where.message()},
+            {"wherePhrase", encode_phrase(answer.where)},
             {"warnings", texts(answer.warnings)},
             {"warningPhrases", encode_phrases(answer.warnings)}};
 }
@@ -249,7 +251,8 @@ json::object encode_largest(const service::LargestAnswer& answer) {
                                        advisor::judge(answer.largest.forecast, answer.budget))},
             {"loadLineBytes", answer.budget.load_line.count},
             {"model", answer.model},
-            {"where", answer.where},
+            {"where", answer.where.message()},
+            {"wherePhrase", encode_phrase(answer.where)},
             {"warnings", texts(answer.warnings)}};
 }
 

@@ -104,10 +104,8 @@ void Simulation::take(const Step& step, const HearStep& what) {
     add_movement(moved, policy().compute((activity.activations + activity.cast).count));
     phase.runs_on_card = listener->placement.runs_on == Place::Card;
     phase.compute = listener->types.compute;
-    phase.reasons.push_back(fmt::format(
-        "{} listens to {:.1f} seconds, by the published network: no run of it was recorded",
-        network.title(), what.seconds));
-    if (!phase.runs_on_card) phase.reasons.emplace_back("audio encoders run on the CPU");
+    phase.reasons.push_back(say<"phase.hears">(network.title(), what.seconds));
+    if (!phase.runs_on_card) phase.reasons.push_back(say<"phase.audio_on_cpu">());
     finish(std::move(phase), moved, activity, {listener->handle});
 }
 
