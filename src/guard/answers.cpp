@@ -2,6 +2,7 @@
 //
 // What ComfyUI's own routes say about jobs that wait here, and the doors of the daemon.
 #include "base/json.h"
+#include "base/say.h"
 #include "base/text.h"
 #include "gateway/comfyui_text.h"
 #include "guard/guard.h"
@@ -130,7 +131,7 @@ std::vector<std::string> Guard::take_back(const std::vector<std::string>& ids) {
             if (flight != flights_.end()) flights_.erase(flight);
             Ended ended{.view = view_of(*entry), .history = std::nullopt};
             ended.view.state = HeldState::Cancelled;
-            ended.view.why = "taken back by its client";
+            ended.view.why = say<"end.cancelled_early">();
             ended.view.ended_ms = parts_.clock.unix_ms();
             changed_.push_back(ended.view);
             ended_.push_front(std::move(ended));

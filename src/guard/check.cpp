@@ -55,8 +55,9 @@ class Checker {
                              (judged.standing == advisor::Standing::Under && judged.in_time);
         const bool met_wall = wall != walls_.end();
         if ((is_well && !met_wall && request_.plan_level == 0) || anyway) return finish();
-        checked_.sentence = met_wall ? "this very form ran out of memory before: " + wall->second
-                                     : judged.sentence.message();
+        checked_.sentence = met_wall
+                                ? Phrase("this very form ran out of memory before: " + wall->second)
+                                : judged.sentence;
         if (may_change()) {
             const int first = std::max(request_.plan_level, met_wall ? 1 : 0);
             for (int level = first; level <= kPlanLevelMax; ++level) {
@@ -152,7 +153,7 @@ class Checker {
         for (gateway::NodeError& one : marks) {
             one.type = type;
             one.message = message;
-            one.details = checked_.sentence;
+            one.details = checked_.sentence.message();
             one.dependent_outputs = sinks_of(graph_);
         }
         checked_.marks = std::move(marks);

@@ -9,6 +9,7 @@
 #pragma once
 #include "advisor/plan.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "gateway/prompt_hook.h"
 #include "guard/facts.h"
 #include "guard/policy.h"
@@ -34,7 +35,7 @@ struct Checked {
     std::string prompt;                     // API format, byte for byte but what was changed
     Facts facts;                            // without client and number
     std::vector<gateway::NodeError> marks;  // of a warning or a refusal
-    std::string sentence;                   // one for people: why
+    Phrase sentence;                        // one for people: why
     JobForecast forecast;                   // to watch it by
     advisor::PricedForecast priced;
 };

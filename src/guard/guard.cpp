@@ -281,15 +281,15 @@ PromptDecision Guard::decide(gateway::PromptCall& prompt) {
         log::info("a prompt goes on without a forecast: {}", call.unchecked->message);
     if (call.checked.outcome == Outcome::Refused) {
         keep_refused(call);
-        return Refusal{
-            .status = 400,
-            .type = "plimsoll_over_line",
-            .message = "Does not fit under the load line",
-            .details = fmt::format("{}; to run it anyway put {} into a node's title or "
-                                   "send {}: 1, or let it go in Plimsoll's Monitor",
-                                   call.checked.sentence, kRunAnywayMark, kRunAnywayHeader),
-            .node_errors = gateway::encode_node_errors(call.checked.marks),
-            .headers = headers_of(call.checked)};
+        return Refusal{.status = 400,
+                       .type = "plimsoll_over_line",
+                       .message = "Does not fit under the load line",
+                       .details = fmt::format("{}; to run it anyway put {} into a node's title or "
+                                              "send {}: 1, or let it go in Plimsoll's Monitor",
+                                              call.checked.sentence.message(), kRunAnywayMark,
+                                              kRunAnywayHeader),
+                       .node_errors = gateway::encode_node_errors(call.checked.marks),
+                       .headers = headers_of(call.checked)};
     }
     return accept(call);
 }

@@ -53,7 +53,7 @@ TEST_F(Guarding, then_the_next_plan_then_quarantine_and_the_queue_goes_on) {
     EXPECT_LT(fails, 10);
     const HeldView ended = view("job-a");
     EXPECT_EQ(ended.state, HeldState::Failed);
-    EXPECT_THAT(ended.why, HasSubstr("out of memory"));
+    EXPECT_THAT(ended.why.message(), HasSubstr("out of memory"));
     // The client hears it, and /history tells it.
     const auto& told = door_.sent["krita"];
     ASSERT_GT(told.size(), 3U);

@@ -30,7 +30,7 @@ struct HeldView {
     std::size_t place = 0;  // 0: it is with ComfyUI; 1: next
     WaitsFor waits_for = WaitsFor::Nothing;
     std::optional<double> start_seconds = std::nullopt;  // from now; nullopt: nobody knows
-    std::string why = {};                                // why it did not end well
+    Phrase why = {};                                     // why it did not end well
     // Refused, or held back by heat, room, a pause: its user may send it all the same.
     bool may_run_anyway = false;
 };

@@ -32,7 +32,8 @@ json::object encode_held_job(const guard::HeldView& job) {
             {"planLevel", job.facts.tries.plan_level},
             {"edits", std::move(edits)},
             {"events", texts(job.facts.events)},
-            {"why", job.why.empty() ? json::value(nullptr) : json::value(job.why)},
+            {"why", message_or_null(job.why)},
+            {"whyPhrase", phrase_or_null(job.why)},
             {"runAnyway", job.facts.anyway},
             {"mayRunAnyway", job.may_run_anyway}};
 }
