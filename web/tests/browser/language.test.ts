@@ -84,15 +84,14 @@ test('the doctor, with what it found and what to do', async () => {
   expect(await violations(page)).toEqual([])
   await photograph(page, 'doctor-zh')
 })
-// A full test has settings that cannot be compared pixel by pixel, and each says why; on this card some are over the line.
-interface Test { sessionId: string; state: string; prompts: string[]; candidates: { leftOut: string | null }[]; pictures: { candidate: number; block: number; state: string; whyNoDistance: string | null }[] }
-test('the lab: what is left out, what it waits for, why pictures are not compared', { timeout: 180_000 }, async () => {
+// A full test has settings that cannot be compared pixel by pixel, and each says why.
+interface Test { sessionId: string; state: string; prompts: string[]; pictures: { candidate: number; block: number; state: string; whyNoDistance: string | null }[] }
+test('the lab: its plan, how it goes, why pictures are not compared', { timeout: 180_000 }, async () => {
   await open('lab', '哪种更省的设置同样好？')
   await page.getByRole('radio', { name: /完整测试/ }).check()
   await page.getByRole('radio', { name: '自己的提示词' }).check()
   await page.getByLabel('每行一条提示词').fill('雪中的狐狸')
-  await page.locator('[data-test=bound]').waitFor({ timeout: 60_000 })
-  for (const summary of await page.locator('.bound summary').all()) await summary.click()
+  await page.locator('.bound summary').filter({ hasText: '1 条提示词' }).click({ timeout: 60_000 })
   await page.locator('.bound details[open] li').first().waitFor()
   expect(await englishOn()).toEqual([])
   await photograph(page, 'lab-zh-begin')
@@ -104,8 +103,7 @@ test('the lab: what is left out, what it waits for, why pictures are not compare
   await expect.poll(async () => (await odd()).length, { timeout: 120_000 }).toBeGreaterThan(0)
   await page.getByRole('button', { name: '暂停' }).click()
   await page.getByText('已按要求暂停').waitFor({ timeout: 30_000 })
-  const { prompts, candidates } = await now()
-  expect(candidates.length).toBeGreaterThan(5)
+  const { prompts } = await now()
   expect(await englishOn(prompts)).toEqual([])
   const cell = (await odd())[0]
   if (!cell) throw new Error('no picture is beyond comparison')
