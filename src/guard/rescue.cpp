@@ -270,6 +270,7 @@ void Guard::end_quarantined(const Flight& flight, const std::string& reason) {
                         .message = fmt::format("Plimsoll: {}", reason),
                         .at_ms = parts_.clock.unix_ms()};
     std::optional<std::string> history;
+    std::string client;
     {
         const std::lock_guard lock(mutex_);
         ++counts_.quarantined;
@@ -278,12 +279,11 @@ void Guard::end_quarantined(const Flight& flight, const std::string& reason) {
             if (failure.node_id.empty() && !entry->outputs.empty())
                 failure.node_id = entry->outputs.front();
             history = history_item(failure, *entry);
-            if (door_ != nullptr && !entry->facts.client.empty())
-                for (std::string& text : failure_messages(failure))
-                    door_->send_to(entry->facts.client, std::move(text));
+            client = entry->facts.client;
         }
     }
     end_job(flight, HeldState::Failed, reason, std::move(history));
+    tell_failure(failure, client);
     warn("job_quarantined", flight.prompt_id, reason);
 }
 

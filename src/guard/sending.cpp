@@ -200,13 +200,8 @@ void Guard::refuse_late(const HeldEntry& entry, Flight flight, const service::Pr
         flights_.erase(flight.prompt_id);
     }
     if (drop_latent(flight, failure.node_id)) return;
-    {
-        const std::lock_guard lock(mutex_);
-        if (door_ != nullptr && !entry.facts.client.empty())
-            for (std::string& text : failure_messages(failure))
-                door_->send_to(entry.facts.client, std::move(text));
-    }
     end_job(flight, HeldState::Failed, message, history_item(failure, entry));
+    tell_failure(failure, entry.facts.client);
 }
 
 }  // namespace plimsoll::guard

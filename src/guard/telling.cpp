@@ -103,6 +103,12 @@ std::string Guard::without_our_output(std::string answer) const {
     return answer;
 }
 
+void Guard::tell_failure(const LateFailure& failure, const std::string& client) {
+    const std::lock_guard lock(mutex_);
+    if (door_ == nullptr || client.empty()) return;
+    for (std::string& text : failure_messages(failure)) door_->send_to(client, std::move(text));
+}
+
 // Only our own page and whoever cares reads it: clients pass over types that they do not know.
 void Guard::tell_of_retry(const HeldEntry& entry, const std::string& reason) {
     if (door_ == nullptr || entry.facts.client.empty()) return;
