@@ -294,7 +294,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
         const HeldEntry& entry, const std::string& answer) const;
     // An answer of /history without the output of the node that saves a latent.
     [[nodiscard]] std::string without_our_output(std::string answer) const;
-    // After end_job: a client that hears it asks the history at once.
+    // Takes the lock itself. After end_job: a client that hears it asks the history at once.
     void tell_failure(const LateFailure& failure, const std::string& client);
     void tell_of_retry(const HeldEntry& entry, const std::string& reason);
 
