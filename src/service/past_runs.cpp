@@ -32,36 +32,15 @@ advisor::PastRun past_run(const history::SettingsStats& known,
     return past;
 }
 
-bool is_same(const advisor::Settings& settings, const quality::Setting& setting) {
-    return settings.width == setting.width && settings.height == setting.height &&
-           settings.steps == setting.steps && settings.cfg == setting.cfg &&
-           settings.sampler == setting.sampler && settings.scheduler == setting.scheduler &&
-           settings.vae_tiling == setting.vae_tiling;
-}
-
 advisor::PastRun measured_run(const MeasuredQuality& measured,
                               const advisor::ModelProfile& profile) {
     advisor::PastRun past;
-    past.settings.model = profile.name;
-    past.settings.width = measured.setting.width;
-    past.settings.height = measured.setting.height;
-    past.settings.steps = measured.setting.steps;
-    past.settings.cfg = measured.setting.cfg;
-    past.settings.sampler = measured.setting.sampler;
-    past.settings.scheduler = measured.setting.scheduler;
-    past.settings.vae_tiling = measured.setting.vae_tiling;
+    past.settings = settings_of(measured.setting, profile.name);
     past.quality = measured.quality / 100;
     past.seconds = measured.seconds;
     past.peak = Bytes(measured.peak_bytes);
     past.completed = true;
     return past;
-}
-
-// Another precision is another checkpoint: it is not what the profile's settings mean.
-bool is_of_profile(const quality::Setting& setting, const advisor::ModelProfile& profile) {
-    const std::string& name = setting.checkpoint;
-    return name == profile.checkpoint || name.ends_with("/" + profile.checkpoint) ||
-           name.ends_with("\\" + profile.checkpoint);
 }
 
 }  // namespace
@@ -82,7 +61,7 @@ Result<std::vector<advisor::PastRun>> past_runs_of(
         if (!is_of_profile(one.setting, profile)) continue;
         bool known = false;
         for (advisor::PastRun& run : past) {
-            if (!is_same(run.settings, one.setting)) continue;
+            if (!draws_as(one.setting, run.settings)) continue;
             run.quality = one.quality / 100;
             known = true;
         }

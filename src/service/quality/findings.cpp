@@ -80,23 +80,40 @@ Result<std::vector<quality::PricedVote>> priced_votes(history::Store& store,
 }
 
 advisor::SettingQuality evidence_of(const MeasuredQuality& one) {
-    advisor::SettingQuality out;
-    out.settings.model = one.setting.checkpoint;
-    out.settings.width = one.setting.width;
-    out.settings.height = one.setting.height;
-    out.settings.steps = one.setting.steps;
-    out.settings.cfg = one.setting.cfg;
-    out.settings.sampler = one.setting.sampler;
-    out.settings.scheduler = one.setting.scheduler;
-    out.settings.vae_tiling = one.setting.vae_tiling;
-    out.quality = one.quality;
-    out.low = one.interval.low;
-    out.high = one.interval.high;
-    out.pairs = one.pairs;
-    return out;
+    return {.settings = settings_of(one.setting, one.setting.checkpoint),
+            .quality = one.quality,
+            .low = one.interval.low,
+            .high = one.interval.high,
+            .pairs = one.pairs};
 }
 
 }  // namespace
+
+advisor::Settings settings_of(const quality::Setting& setting, std::string model) {
+    advisor::Settings out;
+    out.model = std::move(model);
+    out.width = setting.width;
+    out.height = setting.height;
+    out.steps = setting.steps;
+    out.cfg = setting.cfg;
+    out.sampler = setting.sampler;
+    out.scheduler = setting.scheduler;
+    out.vae_tiling = setting.vae_tiling;
+    return out;
+}
+
+bool draws_as(const quality::Setting& setting, const advisor::Settings& settings) {
+    return settings.width == setting.width && settings.height == setting.height &&
+           settings.steps == setting.steps && settings.cfg == setting.cfg &&
+           settings.sampler == setting.sampler && settings.scheduler == setting.scheduler &&
+           settings.vae_tiling == setting.vae_tiling;
+}
+
+bool is_of_profile(const quality::Setting& setting, const advisor::ModelProfile& profile) {
+    const std::string& file = setting.checkpoint;
+    return file == profile.checkpoint || file.ends_with("/" + profile.checkpoint) ||
+           file.ends_with("\\" + profile.checkpoint);
+}
 
 Result<advisor::QualityEvidence> quality_evidence(history::Store& store,
                                                   std::string_view checkpoint,

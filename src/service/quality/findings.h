@@ -6,6 +6,7 @@
 // Enters through: Store.   Leaves through: Finding values.   Threads: as the Store.
 #pragma once
 #include "advisor/evidence.h"
+#include "advisor/settings.h"
 #include "base/error.h"
 #include "history/store.h"
 #include "quality/lab/session.h"
@@ -27,6 +28,15 @@ struct MeasuredQuality {
     bool is_chosen = false;
     bool closely = false;  // pixels were compared; else only defects were looked for
 };
+// As the advisor has them; `model` is a checkpoint or a profile's name.
+[[nodiscard]] advisor::Settings settings_of(const quality::Setting& setting, std::string model);
+// Whether they draw alike, whatever the model.
+[[nodiscard]] bool draws_as(const quality::Setting& setting, const advisor::Settings& settings);
+// Another precision is another file and another picture: it is not what a profile's settings mean.
+// Folders do not count.
+[[nodiscard]] bool is_of_profile(const quality::Setting& setting,
+                                 const advisor::ModelProfile& profile);
+
 // Of the settings that were seen often enough to say anything.
 [[nodiscard]] std::vector<MeasuredQuality> findings_of(const quality::Session& session);
 // With the session's own answer and costs, which take long to find out, at hand.

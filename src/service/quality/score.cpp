@@ -7,21 +7,6 @@
 #include <vector>
 
 namespace plimsoll::service {
-namespace {
-
-// Another precision is another file, and another picture.
-bool is_measured(const quality::Setting& setting, const advisor::Settings& settings,
-                 const advisor::ModelProfile& profile) {
-    const std::string& file = setting.checkpoint;
-    const bool is_file = file == profile.checkpoint || file.ends_with("/" + profile.checkpoint) ||
-                         file.ends_with("\\" + profile.checkpoint);
-    return is_file && setting.width == settings.width && setting.height == settings.height &&
-           setting.steps == settings.steps && setting.cfg == settings.cfg &&
-           setting.sampler == settings.sampler && setting.scheduler == settings.scheduler &&
-           setting.vae_tiling == settings.vae_tiling;
-}
-
-}  // namespace
 
 std::string_view score_basis_name(ScoreBasis basis) {
     return basis == ScoreBasis::Measured ? "measured" : "estimate";
@@ -32,7 +17,7 @@ QualityScore score_of(const advisor::Settings& settings, const advisor::ModelPro
     QualityScore out;
     out.settings_known = measured.size();
     for (const MeasuredQuality& one : measured) {
-        if (!is_measured(one.setting, settings, profile)) continue;
+        if (!is_of_profile(one.setting, profile) || !draws_as(one.setting, settings)) continue;
         out.basis = ScoreBasis::Measured;
         out.points = one.quality;
         out.interval = one.interval;
