@@ -141,7 +141,10 @@ test('votes are blind, by keys, and say when they are too few', async () => {
   for (const text of await figures.allTextContents()) expect(text).not.toMatch(/#|steps|CFG/)
   await photograph(page, 'lab-vote')
   const count = page.locator('[data-test=lab-votes]')
+  const isOpen = (): Promise<boolean> => figures.getByRole('button').first().isEnabled()
   for (const [key, votes] of [['1', 1], ['0', 2], ['2', 3]] as const) {
+    // The count comes before the next pair, and no vote is taken for a pair that is not there yet.
+    await expect.poll(isOpen, { timeout: 10_000 }).toBe(true)
     await page.keyboard.press(key)
     await expect.poll(() => count.textContent(), { timeout: 10_000 }).toContain(`${votes} votes`)
   }
