@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Languages. A new one is one file in languages/ named by its code: it exports `name`, `messages` (the page's own sentences), `said`
-// (the daemon's, by the codes of src/base/phrase_catalogue.h) and `words`; the type checker and the unit tests list what it lacks.
-// English travels with the page, the others are loaded when chosen.
+// Languages. A new one is one folder in languages/ named by its code, with a file for each page; its index exports `name`, `messages`
+// (the page's own sentences), `said` (the daemon's, by the codes of src/base/phrase_catalogue.h) and `words`; the type checker and the
+// unit tests list what it lacks. English travels with the page, the others are loaded when chosen.
 import { ref, shallowRef } from 'vue'
 import * as english from './languages/en'
 
@@ -12,9 +12,9 @@ export type Said = Record<string, string>
 export type Words = Record<string, string>
 export interface Language { name: string; messages: Messages; said: Said; words: Words }
 
-const files = import.meta.glob<Language>(['./languages/*.ts', '!./languages/en.ts'])
-const names = import.meta.glob<string>(['./languages/*.ts'], { import: 'name', eager: true })
-const codeOf = (path: string): string => path.replace(/^.*\/|\.ts$/g, '')
+const files = import.meta.glob<Language>(['./languages/*/index.ts', '!./languages/en/index.ts'])
+const names = import.meta.glob<string>(['./languages/*/index.ts'], { import: 'name', eager: true })
+const codeOf = (path: string): string => path.split('/').at(-2) ?? ''
 
 export const languages = Object.entries(names).map(([path, name]) => ({ code: codeOf(path), name }))
 export const language = ref('en')
@@ -32,7 +32,7 @@ export function word(group: string, code: string | null | undefined): string {
 }
 
 export async function chooseLanguage(code: string): Promise<void> {
-  const load = files[`./languages/${code}.ts`]
+  const load = files[`./languages/${code}/index.ts`]
   const known = code === 'en' || load !== undefined
   current.value = load ? await load() : english
   language.value = known ? code : 'en'

@@ -8,9 +8,9 @@ import { messages as english, type messages } from '../../src/i18n/languages/en'
 import type { Language } from '../../src/i18n'
 import type { Change, ErrorBody, Finding, Gateway, HeldJob, Phase, Plan, Run, Verdict } from '../../src/lib/types'
 
-const files = import.meta.glob<string>(['../../src/**/*.{vue,ts}', '!../../src/i18n/languages/*', '!../../src/lib/contract.ts'], { query: '?raw', import: 'default', eager: true })
+const files = import.meta.glob<string>(['../../src/**/*.{vue,ts}', '!../../src/i18n/languages/**', '!../../src/lib/contract.ts'], { query: '?raw', import: 'default', eager: true })
 const sources = Object.values(files).join('\n')
-const languages = import.meta.glob<Omit<Language, 'messages'> & { messages: Record<string, string> }>('../../src/i18n/languages/*.ts', { eager: true })
+const languages = import.meta.glob<Omit<Language, 'messages'> & { messages: Record<string, string> }>('../../src/i18n/languages/*/index.ts', { eager: true })
 const all = (pattern: RegExp): string[] => [...sources.matchAll(pattern)].flatMap((match) => match[1] ?? [])
 const keys = Object.keys(english)
 
@@ -42,7 +42,7 @@ test('every language words what the daemon says, with the same values', () => {
   const places = (text: string): string => [...new Set([...text.matchAll(/\{(\w+)[:}]/g)].map((match) => match[1]))].sort().join(' ')
   for (const [path, { said }] of Object.entries(languages)) {
     const codes = entries.map(([code]) => code)
-    if (!path.endsWith('/en.ts')) expect(codes.filter((code) => !said[code]), path).toEqual([])
+    if (!path.endsWith('/en/index.ts')) expect(codes.filter((code) => !said[code]), path).toEqual([])
     expect(Object.keys(said).filter((code) => !codes.includes(code)), path).toEqual([])
     for (const [code, text] of entries) if (said[code]) expect(`${code} ${places(said[code])}`, path).toBe(`${code} ${places(text)}`)
   }

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words for the codes that several pages show.
+export const codes = {
+  'verdict.fits': 'Fits under the line',
+  'verdict.fits_slowly': 'Fits, but slowly',
+  'verdict.will_not_fit': 'Will not fit',
+  'verdict.unknown': 'Not known',
+  'phase.load': 'load',
+  'phase.text_encode': 'text encode',
+  'phase.image_encode': 'image encode',
+  'phase.sample': 'sample',
+  'phase.vae_encode': 'VAE encode',
+  'phase.vae_decode': 'VAE decode',
+  'phase.upscale': 'upscale',
+  'phase.other': 'other',
+  'phase.unknown': 'unknown',
+  'phase.queued': 'waiting in ComfyUI',
+  'outcome.done': 'done',
+  'outcome.failed': 'failed',
+  'outcome.cancelled': 'stopped',
+  'outcome.running': 'running',
+  'outcome.out_of_memory': 'out of memory',
+  'outcome.timed_out': 'out of time',
+  'outcome.lost': 'lost',
+  'outcome.does_not_fit': 'did not fit',
+  'outcome.queued': 'waiting',
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words for the codes that several pages show.
+export const codes = {
+  'verdict.fits': '在载重线之下',
+  'verdict.fits_slowly': '能放下，但较慢',
+  'verdict.will_not_fit': '放不下',
+  'verdict.unknown': '未知',
+  'phase.load': '载入',
+  'phase.text_encode': '文本编码',
+  'phase.image_encode': '图像编码',
+  'phase.sample': '采样',
+  'phase.vae_encode': 'VAE 编码',
+  'phase.vae_decode': 'VAE 解码',
+  'phase.upscale': '放大',
+  'phase.other': '其他',
+  'phase.unknown': '未知',
+  'phase.queued': '在 ComfyUI 中等待',
+  'outcome.done': '完成',
+  'outcome.failed': '失败',
+  'outcome.cancelled': '已停止',
+  'outcome.running': '运行中',
+  'outcome.out_of_memory': '显存不足',
+  'outcome.timed_out': '超时',
+  'outcome.lost': '丢失',
+  'outcome.does_not_fit': '放不下',
+  'outcome.queued': '等待中',
+}

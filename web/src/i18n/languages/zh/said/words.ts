@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words of the daemon within its sentences.
+export const words = {
+  'built-in': '内置',
+  'for ever': '永久',
+  'the card\'s own thresholds': '显卡自己的阈值',
+  'everybody': '所有人',
+  'on': '开启',
+  'off': '关闭',
+  'unknown': '未知',
+  'home': '数据文件夹',
+  'output': '输出文件夹',
+  'unet': 'UNet',
+  'text encoder': '文本编码器',
+  'vae': 'VAE',
+  'controlnet': 'ControlNet',
+  'CLIP vision': 'CLIP 视觉编码器',
+  'upscaler': '放大器',
+  'latent upsampler': '潜空间放大器',
+  'model patch': '模型补丁',
+  'image reader': '图像识别网络',
+  'audio encoder': '声音编码器',
+  'network': '网络',
+  'model': '模型',
+}
