@@ -121,6 +121,7 @@ Result<MeasuredJob> read_job(const Fields& fields, Walks& walks) {
         return fail(Errc::Corrupt, fmt::format("network '{}' is not known", fields.at("network")));
     MeasuredJob job;
     job.id = fields.at("id");
+    job.source = fields.at("source");
     job.network = fields.at("network");
     job.timed = fields.at("timed");
     TRY_ASSIGN(job.card, find_card(fields.at("card")));
@@ -164,9 +165,12 @@ Result<std::vector<MeasuredJob>> read_measured_jobs(std::string_view csv) {
         if (line.empty() || line.front() == '#') continue;
         // Only sources hold commas, between quotes: they are taken out before splitting.
         std::string plain(line);
+        std::string source;
         if (const auto open = plain.find('"'); open != std::string::npos)
-            if (const auto close = plain.find('"', open + 1); close != std::string::npos)
+            if (const auto close = plain.find('"', open + 1); close != std::string::npos) {
+                source = plain.substr(open + 1, close - open - 1);
                 plain.erase(open, close - open + 1);
+            }
         const auto values = split(plain, ',');
         if (names.empty()) {
             for (const std::string_view name : split(line, ',')) names.push_back(name);
@@ -179,10 +183,11 @@ Result<std::vector<MeasuredJob>> read_measured_jobs(std::string_view csv) {
         Fields fields;
         for (std::size_t i = 0; i < names.size(); ++i) fields[names[i]] = trim(values[i]);
         for (const std::string_view key :
-             {"id", "card", "network", "software", "dtype", "matmul", "layout", "attention",
-              "width", "height", "frames", "images", "forwards", "forward_batch", "timed",
-              "seconds"})
+             {"id", "source", "card", "network", "software", "dtype", "matmul", "layout",
+              "attention", "width", "height", "frames", "images", "forwards", "forward_batch",
+              "timed", "seconds"})
             if (!fields.contains(key)) return failed(fmt::format("no column {}", key));
+        if (!source.empty()) fields["source"] = source;
         auto job = read_job(fields, walks);
         if (!job) return failed(job.error().message);
         jobs.push_back(std::move(*job));

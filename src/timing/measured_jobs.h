@@ -22,7 +22,8 @@ struct MeasuredPart {
 };
 
 struct MeasuredJob {
-    std::string id;  // of the public table
+    std::string id;      // of the public table
+    std::string source;  // who measured it: with the card, one machine
     std::string network;
     std::string timed;  // "step", "job", "decode"
     const Card* card = nullptr;

@@ -12,6 +12,7 @@
 #include "timing/cards.h"
 #include "timing/efficiency.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,14 +43,24 @@ struct PhaseSeconds {
     double streaming = 0;  // PCIe time that computing does not hide
     double load = 0;       // weights from disk and to the card when the phase begins
     double total = 0;
+    double pace = 1;  // that `compute` and `streaming` have been multiplied by (timing/pace.h)
     bool dispatch_bound = false;  // the host sets the pace
     Phrases reasons;              // sentences for --explain
 };
 
+// What the machine's own runs did to a forecast's seconds, over all phases.
+struct Learned {
+    int runs = 0;       // that they rest upon
+    double factor = 1;  // total / what the table alone says
+    double low = 1;     // of the factor, 90 % (timing/pace.h)
+    double high = 1;
+};
+
 struct ForecastSeconds {
     double total = 0;
-    double without_load = 0;           // the second run of the same job
-    std::vector<PhaseSeconds> phases;  // one per Forecast::phases, same order
+    double without_load = 0;                        // the second run of the same job
+    std::vector<PhaseSeconds> phases;               // one per Forecast::phases, same order
+    std::optional<Learned> learned = std::nullopt;  // nullopt: from the table of cards alone
 };
 
 // Peak of the unit that runs a class in a type, in TFLOPS. Rules of the architectures: no matrix
