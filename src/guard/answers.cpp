@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "gateway/comfyui_text.h"
 #include "guard/guard.h"
+#include "guard/saved_latent.h"
 
 #include <fmt/format.h>
 
@@ -77,16 +78,16 @@ HistoryPage read_page(std::string_view target) {
 
 }  // namespace
 
-std::vector<const HeldEntry*> Guard::held_entries() const {
-    std::vector<const HeldEntry*> held;
-    for (const HeldEntry* const entry : queue_.in_order()) {
-        if (closing_.contains(entry->kept.prompt_id)) continue;
-        const auto flight = flights_.find(entry->kept.prompt_id);
-        const bool is_there = flight != flights_.end() && flight->second.confirmed &&
-                              !flight->second.lost_contact && !flight->second.withheld;
-        if (!is_there) held.push_back(entry);
-    }
-    return held;
+std::string Guard::without_our_output(std::string answer) const {
+    const auto hide = [&](const std::string& id, const Facts& facts) {
+        if (facts.latent && answer.contains(kLatentNode))
+            answer = without_output(answer, id, kLatentNode);
+    };
+    for (const HeldEntry* const entry : queue_.in_order())
+        hide(entry->kept.prompt_id, entry->facts);
+    for (const EndedJob& ended : ended_.newest_first())
+        hide(ended.view.prompt_id, ended.view.facts);
+    return answer;
 }
 
 bool Guard::wants(Route route) const noexcept {
@@ -120,23 +121,13 @@ std::vector<std::string> Guard::take_back(const std::vector<std::string>& ids) {
     {
         const std::lock_guard lock(mutex_);
         for (const std::string& id : ids) {
-            const auto flight = flights_.find(id);
-            if (flight != flights_.end() && !flight->second.lost_contact) {
-                // ComfyUI is asked by the same request; what it does is no failure.
-                flight->second.cancelled = true;
-                continue;
-            }
-            auto entry = queue_.take(id);
+            // ComfyUI is asked by the same request; what it does is no failure.
+            if (flights_.cancel(id)) continue;
+            const auto entry = queue_.take(id);
             if (!entry) continue;
-            if (flight != flights_.end()) flights_.erase(flight);
-            Ended ended{.view = view_of(*entry), .history = std::nullopt};
-            ended.view.state = HeldState::Cancelled;
-            ended.view.why = say<"end.cancelled_early">();
-            ended.view.ended_ms = parts_.clock.unix_ms();
-            changed_.push_back(ended.view);
-            ended_.push_front(std::move(ended));
-            if (ended_.size() > kEndedMax) ended_.pop_back();
-            ++counts_.cancelled;
+            flights_.erase(id);
+            discretion_.clear_end(id);
+            note_end(*entry, HeldState::Cancelled, say<"end.cancelled_early">(), std::nullopt);
             taken.push_back(id);
         }
         if (taken.empty()) return taken;
@@ -154,13 +145,22 @@ std::vector<std::string> Guard::take_back(const std::vector<std::string>& ids) {
     return taken;
 }
 
+bool Guard::withholds(std::string_view text) {
+    const auto said = parse_client_text(text);
+    if (!said) return false;
+    const std::lock_guard lock(mutex_);
+    if (!discretion_.withholds(*said)) return false;
+    recount();
+    return true;
+}
+
 std::optional<Answer> Guard::answer(const ClientRequest& request) {
     switch (request.route) {
         case Route::PostQueue: {
             QueueWish wish = read_wish(request.body, "delete");
             if (wish.clear) {
                 const std::lock_guard lock(mutex_);
-                for (const HeldEntry* const entry : held_entries())
+                for (const HeldEntry* const entry : discretion_.pending())
                     wish.ids.push_back(entry->kept.prompt_id);
             }
             (void)take_back(wish.ids);
@@ -177,7 +177,7 @@ std::optional<Answer> Guard::answer(const ClientRequest& request) {
             std::vector<std::string> rescued;
             {
                 const std::lock_guard lock(mutex_);
-                for (auto& [other, flight] : flights_) flight.cancelled = true;
+                flights_.cancel_all();
                 if (flights_.empty())
                     for (const HeldEntry* const entry : queue_.in_order())
                         if (entry->kept.mark.attempts > 0) rescued.push_back(entry->kept.prompt_id);
@@ -188,13 +188,11 @@ std::optional<Answer> Guard::answer(const ClientRequest& request) {
         case Route::PostHistory: {
             const QueueWish wish = read_wish(request.body, "delete");
             const std::lock_guard lock(mutex_);
-            for (auto& [id, flight] : flights_)
-                if (wish.clear || std::ranges::find(wish.ids, id) != wish.ids.end())
-                    flight.history_gone = flight.started_ms.has_value();
-            for (Ended& ended : ended_)
-                if (wish.clear ||
-                    std::ranges::find(wish.ids, ended.view.prompt_id) != wish.ids.end())
-                    ended.history.reset();
+            const auto is_meant = [&](const std::string& id) {
+                return wish.clear || std::ranges::find(wish.ids, id) != wish.ids.end();
+            };
+            flights_.forget_history(is_meant);
+            ended_.forget_history(is_meant);
             recount();
             return std::nullopt;
         }
@@ -211,22 +209,20 @@ std::optional<Answer> Guard::answer(const ClientRequest& request) {
         case Route::HistoryItem: {
             const std::lock_guard lock(mutex_);
             // While it is tried again nothing has ended yet.
-            if (queue_.find(request.argument) != nullptr && !closing_.contains(request.argument) &&
-                !flights_.contains(request.argument))
+            if (queue_.find(request.argument) != nullptr &&
+                !discretion_.is_closing(request.argument) &&
+                flights_.find(request.argument) == nullptr)
                 return json_answer("{}");
-            const auto found = std::ranges::find_if(ended_, [&](const Ended& one) {
-                return one.history && one.view.prompt_id == request.argument;
-            });
-            if (found == ended_.end()) return std::nullopt;
+            const std::string* const history = ended_.find_history(request.argument);
+            if (history == nullptr) return std::nullopt;
             return json_answer(
-                fmt::format("{{{}: {}}}", gateway::quote_json(request.argument), *found->history));
+                fmt::format("{{{}: {}}}", gateway::quote_json(request.argument), *history));
         }
         case Route::Job: {
             const std::lock_guard lock(mutex_);
             const HeldEntry* const entry = queue_.find(request.argument);
-            const auto flight = flights_.find(request.argument);
-            if (entry == nullptr || (flight != flights_.end() && !flight->second.withheld))
-                return std::nullopt;
+            const Flight* const flight = flights_.find(request.argument);
+            if (entry == nullptr || (flight != nullptr && !flight->withheld)) return std::nullopt;
             return json_answer(job_item(*entry));
         }
         case Route::CancelJob:
@@ -253,10 +249,10 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
         case Route::GetQueue: {
             // With those that ComfyUI has just put down, until it is known how they ended: clients
             // take a job that is in neither list for lost.
-            std::vector<const HeldEntry*> held = held_entries();
-            for (const auto& [id, flight] : flights_)
+            std::vector<const HeldEntry*> held = discretion_.pending();
+            for (const auto& [id, flight] : flights_.all())
                 if (const HeldEntry* const entry = queue_.find(id);
-                    entry != nullptr && !is_over_for_clients(*entry, flight) &&
+                    entry != nullptr && !discretion_.is_over(*entry, flight) &&
                     std::ranges::find(held, entry) == held.end())
                     held.push_back(entry);
             body = with_pending(is_gone ? R"({"queue_running": [], "queue_pending": []})"
@@ -271,22 +267,24 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
             break;
         case Route::Jobs:
             if (is_gone || !asks_for_pending(request.target)) return std::nullopt;
-            body = with_jobs(upstream.body, held_entries());
+            body = with_jobs(upstream.body, discretion_.pending());
             break;
         case Route::GetHistory: {
             if (is_gone) return std::nullopt;
             body = has_latents_ ? without_our_output(upstream.body) : upstream.body;
             for (const HeldEntry* const entry : queue_.in_order())
                 if (body &&
-                    (entry->kept.mark.attempts > 0 || flights_.contains(entry->kept.prompt_id)) &&
-                    body->contains(entry->kept.prompt_id) && history_item_for_client(*entry, *body))
+                    (entry->kept.mark.attempts > 0 ||
+                     flights_.find(entry->kept.prompt_id) != nullptr) &&
+                    body->contains(entry->kept.prompt_id) &&
+                    discretion_.hides_history(*entry, *body))
                     body = without_member(*body, entry->kept.prompt_id);
             // Ours come behind ComfyUI's own: on the page where those end. How many of them there
             // are before an empty page is not known here.
             const HistoryPage page = read_page(request.target);
             std::size_t count = count_members(upstream.body);
             if (page.from_oldest && count == 0) break;
-            for (const Ended& ended : std::views::reverse(ended_)) {
+            for (const EndedJob& ended : std::views::reverse(ended_.newest_first())) {
                 if (page.from_oldest && page.count && count >= *page.count) break;
                 if (!ended.history || !body || body->contains(ended.view.prompt_id)) continue;
                 body = with_member(*body, ended.view.prompt_id, *ended.history);
@@ -299,7 +297,7 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
         case Route::HistoryItem: {
             const HeldEntry* const entry = queue_.find(request.argument);
             if (is_gone) return std::nullopt;
-            if (entry != nullptr) body = history_item_for_client(*entry, upstream.body);
+            if (entry != nullptr && discretion_.hides_history(*entry, upstream.body)) body = "{}";
             if (!body && has_latents_) body = without_our_output(upstream.body);
             break;
         }
@@ -323,9 +321,9 @@ HeldView Guard::view_of(const HeldEntry& entry) const {
                   .facts = entry.facts,
                   .accepted_ms = entry.kept.accepted_ms,
                   .priority = entry.kept.mark.priority};
-    const auto flight = flights_.find(view.prompt_id);
-    if (flight != flights_.end() && !flight->second.lost_contact)
-        view.state = flight->second.started_ms ? HeldState::Running : HeldState::Sent;
+    const Flight* const flight = flights_.find(view.prompt_id);
+    if (flight != nullptr && !flight->lost_contact)
+        view.state = flight->started ? HeldState::Running : HeldState::Sent;
     return view;
 }
 
@@ -339,14 +337,15 @@ std::vector<HeldView> Guard::list() const {
     }
     // What runs has its forecast left, less what it took already.
     std::optional<double> running = 0;
-    for (const auto& [id, flight] : flights_) {
+    const std::int64_t card_ms = card_clock_.unix_ms();
+    for (const auto& [id, flight] : flights_.all()) {
         const HeldEntry* const entry = queue_.find(id);
         if (entry == nullptr || !running) continue;
         if (!entry->facts.seconds) {
             running.reset();
             continue;
         }
-        *running += std::max(0.0, *entry->facts.seconds - ran_seconds(flight));
+        *running += std::max(0.0, *entry->facts.seconds - flight.ran_seconds(card_ms));
     }
     const std::vector<Candidate> candidates = queue_.candidates();
     const std::vector<Eta> etas = estimate_turns(candidates, moment(), running);
@@ -367,11 +366,9 @@ std::vector<HeldView> Guard::list() const {
         view.may_run_anyway = view.waits_for != WaitsFor::Turn &&
                               view.waits_for != WaitsFor::Nothing && !view.facts.anyway;
     std::ranges::move(waiting, std::back_inserter(views));
-    for (const Ended& ended : ended_) {
+    for (const EndedJob& ended : ended_.newest_first()) {
         views.push_back(ended.view);
-        views.back().may_run_anyway = std::ranges::any_of(refused_, [&](const HeldEntry& one) {
-            return one.kept.prompt_id == ended.view.prompt_id;
-        });
+        views.back().may_run_anyway = refused_.find(ended.view.prompt_id) != nullptr;
     }
     return views;
 }
@@ -389,7 +386,7 @@ Result<HeldView> Guard::cancel(std::string_view prompt_id) {
         bool is_there = false;
         {
             const std::lock_guard lock(mutex_);
-            is_there = flights_.contains(id);
+            is_there = flights_.find(id) != nullptr;
         }
         if (is_there) {
             TRY_ASSIGN(const auto comfyui, parts_.comfyui.reach());

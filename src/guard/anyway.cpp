@@ -14,14 +14,6 @@
 
 namespace plimsoll::guard {
 
-namespace {
-
-std::size_t bytes_of(const HeldEntry& entry) {
-    return entry.kept.body.size() + entry.secret_body.size();
-}
-
-}  // namespace
-
 // Under its client's own id where it has one; a later try with the same id takes its place.
 void Guard::keep_refused(Call& call) {
     {
@@ -31,31 +23,20 @@ void Guard::keep_refused(Call& call) {
     }
     call.body = with_prompt_id(call.prompt.request().body, call.fields, call.id);
     auto made = entry_of(call);
-    Ended ended;
-    ended.view.prompt_id = call.id;
-    ended.view.state = HeldState::Refused;
-    ended.view.facts = made ? made->facts : call.checked.facts;
-    ended.view.accepted_ms = ended.view.ended_ms = parts_.clock.unix_ms();
-    ended.view.why = call.checked.sentence;
-    std::unique_lock lock(mutex_);
-    std::erase_if(refused_, [&](const HeldEntry& one) { return one.kept.prompt_id == call.id; });
-    std::erase_if(ended_, [&](const Ended& one) {
-        return one.view.prompt_id == call.id && one.view.state == HeldState::Refused;
-    });
-    if (made && bytes_of(*made) <= kRefusedBytesMax) {
-        ended.view.may_run_anyway = true;
-        refused_.push_front(std::move(*made));
-        std::size_t bytes = 0;
-        for (const HeldEntry& entry : refused_) bytes += bytes_of(entry);
-        while (refused_.size() > kRefusedMax || bytes > kRefusedBytesMax) {
-            bytes -= bytes_of(refused_.back());
-            refused_.pop_back();
-        }
+    HeldView view;
+    view.prompt_id = call.id;
+    view.state = HeldState::Refused;
+    view.facts = made ? made->facts : call.checked.facts;
+    view.accepted_ms = view.ended_ms = parts_.clock.unix_ms();
+    view.why = call.checked.sentence;
+    {
+        const std::lock_guard lock(mutex_);
+        ended_.erase_refused(call.id);
+        refused_.erase(call.id);
+        view.may_run_anyway = made && refused_.keep(std::move(*made));
+        changed_.push_back(view);
+        ended_.add(std::move(view));
     }
-    changed_.push_back(ended.view);
-    ended_.push_front(std::move(ended));
-    if (ended_.size() > kEndedMax) ended_.pop_back();
-    lock.unlock();
     flush();
 }
 
@@ -74,12 +55,11 @@ Result<history::HeldJob> Guard::release_held(const std::string& id) {
 }
 
 Result<void> Guard::accept_refused(const std::string& id) {
-    const auto is_it = [&](const HeldEntry& one) { return one.kept.prompt_id == id; };
     HeldEntry entry;
     {
         const std::lock_guard lock(mutex_);
-        const auto found = std::ranges::find_if(refused_, is_it);
-        if (found == refused_.end())
+        const HeldEntry* const found = refused_.find(id);
+        if (found == nullptr)
             return fail(Errc::NotFound, fmt::format("no job '{}' waits or was refused lately", id));
         entry = *found;
         const auto counter = next_number_++;
@@ -93,9 +73,9 @@ Result<void> Guard::accept_refused(const std::string& id) {
     TRY_DO(with_store([&](history::Store& store) { return store.keep_held(entry.kept); }));
     const std::lock_guard lock(mutex_);
     // Somebody else was quicker: it is in the queue already.
-    if (std::erase_if(refused_, is_it) == 0) return {};
+    if (!refused_.erase(id)) return {};
     TRY_DO(queue_.add(std::move(entry)));
-    std::erase_if(ended_, [&](const Ended& one) { return one.view.prompt_id == id; });
+    ended_.erase_refused(id);
     ++counts_.accepted;
     changed_.push_back(view_of(*queue_.find(id)));
     recount();

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 #include <utility>
 
 namespace plimsoll::guard {
@@ -60,7 +61,7 @@ void Guard::listen() {
             {
                 const std::lock_guard lock(mutex_);
                 upstream_remaining_ = std::get<service::QueueRemaining>(**said).count;
-                for (auto& [id, flight] : flights_) flight.polled_ms = 0;
+                flights_.ask_soon();
                 woken_ = true;
             }
             wake_.notify_all();
@@ -104,14 +105,7 @@ void Guard::settle() {
     hear();
     std::unique_lock lock(mutex_);
     // What has succeeded or failed is over in a moment: ComfyUI says so last.
-    const auto goes_on = [](const auto& one) {
-        const Flight& flight = one.second;
-        const bool is_over = flight.ended || flight.succeeded || flight.error || flight.interrupted;
-        return is_over && !flight.seen_off;
-    };
-    const auto is_settled = [&] {
-        return stopping_ || (!ending_ && std::ranges::none_of(flights_, goes_on));
-    };
+    const auto is_settled = [&] { return stopping_ || (!ending_ && flights_.is_settled()); };
     if (is_settled() || !thread_.joinable()) return;
     woken_ = true;
     wake_.notify_all();
@@ -120,7 +114,7 @@ void Guard::settle() {
 
 bool Guard::is_idle() const {
     std::size_t seen_off = 0;
-    for (const auto& [id, flight] : flights_) {
+    for (const auto& [id, flight] : flights_.all()) {
         if (!flight.seen_off) return false;
         if (queue_.find(id) != nullptr) ++seen_off;
     }
@@ -155,7 +149,7 @@ service::Upstream* Guard::upstream() {
 void Guard::note_contact(bool reachable, const std::string& why) {
     const std::lock_guard lock(mutex_);
     if (!reachable) {
-        for (auto& [id, flight] : flights_) flight.lost_contact = true;
+        flights_.lose_contact();
         contact_tried_ms_ = parts_.clock.unix_ms();
         if (!gone_since_ms_) gone_since_ms_ = contact_tried_ms_;
     } else {
@@ -178,10 +172,7 @@ void Guard::restart_where_gone() {
     bool hangs = false;
     {
         const std::lock_guard lock(mutex_);
-        for (auto& [id, flight] : flights_)
-            if (flight.stop == StopCause::Stalled && !flight.ended &&
-                card_clock_.unix_ms() - flight.stop_card_ms >= kHungMs)
-                hangs = flight.hung = true;
+        hangs = flights_.mark_hung(card_clock_.unix_ms());
     }
     if (!is_gone && !hangs) return;
     if (restarted_ms_ && now - *restarted_ms_ < kRestartMs) return;
@@ -195,13 +186,8 @@ void Guard::restart_where_gone() {
 
 // --- watching ------------------------------------------------------------------------------------
 
-// With the lock held.
-void Guard::act_on_alarms(Flight& flight, const std::vector<Alarm>& alarms) {
-    for (const Alarm& alarm : alarms) {
-        notes_.push_back(
-            {fmt::format("job_{}", alarm_name(alarm.kind)), flight.prompt_id, alarm.sentence});
-        if (alarm.threatens && !flight.alarm) flight.alarm = alarm;
-    }
+void Guard::note_alarm(const std::string& prompt_id, const Alarm& alarm) {
+    notes_.push_back({fmt::format("job_{}", alarm_name(alarm.kind)), prompt_id, alarm.sentence});
 }
 
 // What goes wrong is interrupted where the policy allows another form, once a job, and only where
@@ -215,13 +201,10 @@ void Guard::act_on_watch() {
     std::vector<Due> all;
     {
         const std::lock_guard lock(mutex_);
-        for (auto& [id, flight] : flights_) {
-            if (!flight.alarm) continue;
-            const Alarm alarm = *std::exchange(flight.alarm, std::nullopt);
-            const HeldEntry* const entry = queue_.find(id);
-            if (entry == nullptr || flight.stop || flight.ended || flight.cancelled) continue;
-            if (entry->facts.may_change && entry->facts.tries.stops < kStopsMax)
-                all.push_back({*entry, alarm});
+        for (const Flights::AlarmOf& one : flights_.take_alarms()) {
+            const HeldEntry* const entry = queue_.find(one.prompt_id);
+            if (entry != nullptr && entry->facts.may_change && entry->facts.tries.stops < kStopsMax)
+                all.push_back({*entry, one.alarm});
         }
     }
     for (Due& due : all) {
@@ -243,8 +226,7 @@ void Guard::act_on_heat() {
         const std::lock_guard lock(mutex_);
         if (heat_.state() != HeatState::Critical) return;
         why = heat_.why();
-        for (auto& [id, flight] : flights_)
-            if (flight.started_ms && !flight.stop && !flight.ended) hot.push_back(id);
+        hot = flights_.running();
     }
     for (const std::string& id : hot)
         stop_flight(id, fmt::format("the card is too hot: {}", why), StopCause::Heat);
@@ -256,12 +238,7 @@ void Guard::stop_flight(const std::string& prompt_id, const std::string& reason,
     std::optional<history::HeldJob> kept;
     {
         const std::lock_guard lock(mutex_);
-        const auto found = flights_.find(prompt_id);
-        if (found == flights_.end()) return;
-        found->second.stop = cause;
-        found->second.stop_reason = reason;
-        found->second.stop_card_ms = card_clock_.unix_ms();
-        found->second.polled_ms = 0;
+        if (!flights_.stop(prompt_id, cause, reason, card_clock_.unix_ms())) return;
         if (HeldEntry* const entry = queue_.find(prompt_id)) {
             entry->facts.stopping = cause;
             entry->facts.stop_reason = reason;
@@ -301,22 +278,15 @@ void Guard::on_sample(const service::CardSample& sample) {
                 {fmt::format("heat_{}", heat_state_name(heat_.state())), "", heat_.why()});
         woken_ = true;
     }
-    for (auto& [id, flight] : flights_) {
-        if (!flight.started_ms) continue;
-        flight.throttled = flight.throttled || throttled || heat_.state() == HeatState::Critical;
-        if (sample.allocated)
-            flight.observed_peak =
-                std::max(flight.observed_peak.value_or(Bytes(0)), *sample.allocated);
-        if (flight.watch) {
-            const HeldEntry* const entry = queue_.find(id);
-            flight.watch->set_heard(now,
-                                    entry != nullptr && listening_.contains(entry->facts.client));
-        }
-        if (flight.watch)
-            act_on_alarms(flight, flight.watch->on_card(now, {.allocated = sample.allocated,
-                                                              .used = sample.used,
-                                                              .total = sample.total}));
-    }
+    const CardSeen card{
+        .use = {.allocated = sample.allocated, .used = sample.used, .total = sample.total},
+        .slows_itself = throttled || heat_.state() == HeatState::Critical};
+    const auto listens = [&](const std::string& id) {
+        const HeldEntry* const entry = queue_.find(id);
+        return entry != nullptr && listening_.contains(entry->facts.client);
+    };
+    for (const Flights::AlarmOf& one : flights_.note_card(card, now, listens))
+        note_alarm(one.prompt_id, one.alarm);
     wake_.notify_all();
 }
 
@@ -344,7 +314,7 @@ void Guard::on_upstream(bool reachable, const std::string& why) {
     // Only a hint: the thread finds out itself when it asks next.
     if (!reachable) {
         const std::lock_guard lock(mutex_);
-        for (auto& [id, flight] : flights_) flight.lost_contact = true;
+        flights_.lose_contact();
         reachable_ = false;
         recount();
         notes_.push_back({"comfyui_gone", "", why});
@@ -358,33 +328,21 @@ void Guard::on_upstream(bool reachable, const std::string& why) {
 }
 
 void Guard::on_prompt_answered(std::uint64_t number, int status, const std::string& body) {
-    constexpr int kServerError = 500;
-    std::optional<std::string> refused;
+    const auto said = parse_json(body);
+    const auto name = said ? find_string(*said, "prompt_id") : std::nullopt;
+    const std::optional<std::string> given =
+        name ? std::optional(std::string(*name)) : std::nullopt;
+    Arrival arrival = Arrival::Nobodys;
+    std::string id;
     {
         const std::lock_guard lock(mutex_);
-        const auto found = std::ranges::find_if(flights_, [&](const auto& one) {
-            return one.second.request_number == number && number != 0;
-        });
-        if (found == flights_.end()) return;
-        const auto said = parse_json(body);
-        const auto given = said ? find_string(*said, "prompt_id") : std::nullopt;
-        if (status == 200 && (!given || *given == found->first)) {
-            found->second.confirmed = true;
-            found->second.polled_ms = 0;
-        } else if (status >= kServerError) {
-            // It may have arrived all the same: ComfyUI is asked before it is forgotten.
-            found->second.disowned = true;
-            found->second.lost_contact = true;
-        } else {
-            // The client has heard it: refused, or accepted under an id of ComfyUI's own.
-            if (status == 200) ids_are_kept_ = false;
-            refused = found->first;
-            flights_.erase(found);
-        }
+        std::tie(arrival, id) = flights_.note_answer(number, status, given);
+        if (arrival == Arrival::Nobodys) return;
+        if (arrival == Arrival::UnderOtherId) ids_are_kept_ = false;
         recount();
         woken_ = true;
     }
-    if (refused) forget(*refused);
+    if (arrival == Arrival::Refused || arrival == Arrival::UnderOtherId) forget(id);
     wake_.notify_all();
 }
 
@@ -401,6 +359,7 @@ void Guard::forget(const std::string& prompt_id) {
     {
         const std::lock_guard lock(mutex_);
         if (!queue_.take(prompt_id)) return;
+        discretion_.clear_end(prompt_id);
         --counts_.accepted;
         ++counts_.refused;
         recount();
@@ -409,6 +368,10 @@ void Guard::forget(const std::string& prompt_id) {
     const std::vector<std::string> gone{prompt_id};
     const auto dropped = with_store([&](history::Store& store) { return store.drop_held(gone); });
     if (!dropped) warn("history", prompt_id, dropped.error().message);
+}
+
+void Guard::note_change(const std::string& prompt_id) {
+    if (const HeldEntry* const entry = queue_.find(prompt_id)) changed_.push_back(view_of(*entry));
 }
 
 void Guard::warn(std::string_view code, const std::string& prompt_id, const std::string& text) {

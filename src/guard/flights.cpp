@@ -1,316 +1,276 @@
 // SPDX-License-Identifier: Apache-2.0
-//
-// What is with ComfyUI: how far each job is, and how it ended.
-#include "guard/guard.h"
+#include "guard/flights.h"
 
 #include "guard/waits.h"
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
 
 namespace plimsoll::guard {
 
-namespace {
-
 using service::JobState;
 
-// The first line: the rest are tips.
-std::string first_line(const std::string& text) {
-    return text.substr(0, text.find('\n'));
+FlightEnd end_of(const Flight& flight) {
+    if (flight.succeeded) return FlightEnd::Done;
+    if (flight.cancelled) return FlightEnd::TakenBack;
+    if (flight.interrupted) return flight.stop ? FlightEnd::Stopped : FlightEnd::Interrupted;
+    if (flight.error) return FlightEnd::Failed;
+    if (flight.disowned) return FlightEnd::Unheard;
+    return flight.started ? FlightEnd::Lost : FlightEnd::Unstarted;
 }
 
-}  // namespace
-
-void Guard::begin(Flight& flight) {
-    if (flight.started_ms) return;
-    flight.started_ms = parts_.clock.unix_ms();
-    flight.started_card_ms = card_clock_.unix_ms();
-    if (const HeldEntry* const entry = queue_.find(flight.prompt_id))
-        changed_.push_back(view_of(*entry));
+void Flights::add(Flight flight) {
+    std::string id = flight.prompt_id;
+    all_.insert_or_assign(std::move(id), std::move(flight));
 }
 
-double Guard::ran_seconds(const Flight& flight) const {
-    if (!flight.started_ms) return 0;
-    return static_cast<double>(card_clock_.unix_ms() - flight.started_card_ms) / 1000;
+void Flights::erase(std::string_view prompt_id) {
+    const auto found = all_.find(prompt_id);
+    if (found != all_.end()) all_.erase(found);
 }
 
-void Guard::take_message(const Heard& heard) {
-    using namespace service;
-    const gateway::UpstreamMessage& message = heard.message;
-    if (message.binary || !message.whole) return;
+Flight* Flights::find(std::string_view prompt_id) {
+    const auto found = all_.find(prompt_id);
+    return found == all_.end() ? nullptr : &found->second;
+}
+
+const Flight* Flights::find(std::string_view prompt_id) const {
+    const auto found = all_.find(prompt_id);
+    return found == all_.end() ? nullptr : &found->second;
+}
+
+std::vector<std::string> Flights::ids() const {
     std::vector<std::string> ids;
-    {
-        const std::lock_guard lock(mutex_);
-        for (const auto& [id, flight] : flights_) ids.push_back(id);
-    }
-    ids.resize(std::max<std::size_t>(ids.size(), 1));  // a status is nobody's in particular
-    for (const std::string& id : ids) {
-        const Message said = parse_message(message.bytes, id);
-        const std::lock_guard lock(mutex_);
-        if (const auto* const remaining = std::get_if<QueueRemaining>(&said)) {
-            upstream_remaining_ = remaining->count;
-            for (auto& [other, flight] : flights_) flight.polled_ms = 0;
-            return;
-        }
-        const auto found = flights_.find(id);
-        if (found == flights_.end() || found->second.seen_off) continue;
-        Flight& flight = found->second;
-        if (std::holds_alternative<Ignored>(said)) continue;
-        flight.confirmed = true;
-        begin(flight);
-        if (const auto* const node = std::get_if<NodeStarted>(&said)) {
-            flight.node_id = node->node_id;
-            if (flight.watch) flight.watch->on_node(heard.card_ms, node->node_id);
-        } else if (const auto* const step = std::get_if<NodeProgress>(&said)) {
-            if (flight.watch)
-                act_on_alarms(flight, flight.watch->on_progress(heard.card_ms, step->node_id,
-                                                                step->value, step->max));
-        } else if (const auto* const failed = std::get_if<Failed>(&said)) {
-            flight.error = failed->error;
-        } else if (std::holds_alternative<WasInterrupted>(said)) {
-            flight.interrupted = true;
-        } else if (const auto* const output = std::get_if<NodeOutput>(&said)) {
-            // With the last of them nothing is left to compute: a ComfyUI that is killed before it
-            // says so has done the job all the same, and is not to do it twice.
-            flight.outputs.insert(output->node_id);
-            const HeldEntry* const entry = queue_.find(id);
-            flight.succeeded =
-                flight.succeeded || (entry != nullptr && !entry->outputs.empty() &&
-                                     std::ranges::all_of(entry->outputs, [&](const auto& one) {
-                                         return flight.outputs.contains(one);
-                                     }));
-        } else if (std::holds_alternative<Succeeded>(said)) {
-            flight.succeeded = true;
-        } else if (std::holds_alternative<service::Ended>(said)) {
-            flight.ended = flight.succeeded || flight.error || flight.interrupted;
-            flight.polled_ms = 0;
-        }
-    }
+    for (const auto& [id, flight] : all_) ids.push_back(id);
+    return ids;
 }
 
-// One that its client's own request carried is looked at after it has gone.
-void Guard::complete_flights() {
-    std::vector<std::pair<HeldEntry, Flight>> bare;
-    {
-        const std::lock_guard lock(mutex_);
-        for (const auto& [id, flight] : flights_)
-            if (const HeldEntry* const entry = queue_.find(id);
-                entry != nullptr && flight.record.run_id.empty())
-                bare.emplace_back(*entry, flight);
-    }
-    for (auto& [entry, flight] : bare) {
-        (void)prepare(entry, flight);
-        const std::lock_guard lock(mutex_);
-        const auto found = flights_.find(flight.prompt_id);
-        if (found == flights_.end()) continue;
-        found->second.program = std::move(flight.program);
-        found->second.record = std::move(flight.record);
-        if (!found->second.watch)
-            found->second.watch = std::move(flight.watch);
-        else if (flight.watch)
-            found->second.watch->set_forecast(flight.watch->forecast());
-    }
+bool Flights::begin(Flight& flight, const Times& now) {
+    if (flight.started) return false;
+    flight.started = now;
+    return true;
 }
 
-void Guard::look_at_flights() {
-    std::vector<std::string> due;
-    std::vector<std::string> late;
-    const std::int64_t now = parts_.clock.unix_ms();
-    const auto place = parts_.place();
-    {
-        const std::lock_guard lock(mutex_);
-        for (const auto& [id, flight] : flights_) {
-            const HeldEntry* const entry = queue_.find(id);
-            const bool bounded =
-                entry != nullptr && entry->facts.stop_late && flight.started_ms && !flight.stop;
-            if (bounded && ran_seconds(flight) > place->budget.seconds_max) late.push_back(id);
-            if (flight.ended || now - flight.polled_ms >= kPollMs) due.push_back(id);
-        }
-    }
-    for (const std::string& id : late)
-        stop_flight(id,
-                    fmt::format("it took longer than {}", seconds_text(place->budget.seconds_max)),
-                    StopCause::Time);
-    for (const std::string& id : due) {
-        Flight flight;
-        {
-            const std::lock_guard lock(mutex_);
-            const auto found = flights_.find(id);
-            if (found == flights_.end()) continue;
-            flight = found->second;
-        }
-        if (!flight.ended) look_at_flight(flight);
-        {
-            const std::lock_guard lock(mutex_);
-            const auto found = flights_.find(id);
-            if (found == flights_.end() || !found->second.ended) continue;
-        }
-        end_flight(id);
-    }
+void Flights::raise(Flight& flight, const std::vector<Alarm>& alarms) {
+    for (const Alarm& alarm : alarms)
+        if (alarm.threatens && !flight.alarm) flight.alarm = alarm;
 }
 
-void Guard::look_at_flight(Flight& seen) {
-    const std::int64_t now = parts_.clock.unix_ms();
-    service::Upstream* const comfyui = upstream();
-    if (comfyui == nullptr) return;
-    // While it is gone it is not asked at every turn.
-    if (gone_since_ms_ && now - contact_tried_ms_ < kContactMs) return;
-    const auto read = comfyui->read_job(seen.prompt_id);
-    if (!read) {
-        note_contact(false, read.error().message);
-        return;
+Flights::Heard Flights::hear(std::string_view prompt_id, const service::Message& said,
+                             std::int64_t card_ms, const std::vector<std::string>& outputs,
+                             const Times& now) {
+    using namespace service;
+    Heard heard;
+    Flight* const flight = find(prompt_id);
+    if (flight == nullptr || flight->seen_off || std::holds_alternative<Ignored>(said))
+        return heard;
+    flight->confirmed = true;
+    heard.is_news = begin(*flight, now);
+    if (const auto* const node = std::get_if<NodeStarted>(&said)) {
+        flight->node_id = node->node_id;
+        if (flight->watch) flight->watch->on_node(card_ms, node->node_id);
+    } else if (const auto* const step = std::get_if<NodeProgress>(&said)) {
+        if (flight->watch)
+            heard.alarms =
+                flight->watch->on_progress(card_ms, step->node_id, step->value, step->max);
+        raise(*flight, heard.alarms);
+    } else if (const auto* const failed = std::get_if<Failed>(&said)) {
+        flight->error = failed->error;
+    } else if (std::holds_alternative<WasInterrupted>(said)) {
+        flight->interrupted = true;
+    } else if (const auto* const output = std::get_if<NodeOutput>(&said)) {
+        // With the last of them nothing is left to compute: a ComfyUI that is killed before it
+        // says so has done the job all the same, and is not to do it twice.
+        flight->outputs.insert(output->node_id);
+        const auto is_there = [&](const auto& one) { return flight->outputs.contains(one); };
+        if (!outputs.empty() && std::ranges::all_of(outputs, is_there)) flight->succeeded = true;
+    } else if (std::holds_alternative<Succeeded>(said)) {
+        flight->succeeded = true;
+    } else if (std::holds_alternative<Ended>(said)) {
+        flight->ended = flight->succeeded || flight->error || flight->interrupted;
+        flight->polled_ms = 0;
     }
-    note_contact(true, "");
-    const std::lock_guard lock(mutex_);
-    const auto found = flights_.find(seen.prompt_id);
-    if (found == flights_.end()) return;
-    Flight& flight = found->second;
-    flight.polled_ms = now;
-    const auto here = [&] {
-        if (!flight.confirmed) changed_.push_back(view_of(*queue_.find(flight.prompt_id)));
-        flight.confirmed = true;
-        flight.lost_contact = false;
-        flight.unknown_since_ms.reset();
-    };
-    switch (read->state) {
+    return heard;
+}
+
+Flights::Heard Flights::note_look(std::string_view prompt_id, const service::JobRecord& record,
+                                  const Times& now) {
+    Heard heard;
+    Flight* const flight = find(prompt_id);
+    if (flight == nullptr) return heard;
+    flight->polled_ms = now.ms;
+    if (record.state != JobState::Unknown) {
+        heard.is_news = !flight->confirmed;
+        flight->confirmed = true;
+        flight->lost_contact = false;
+        flight->unknown_since_ms.reset();
+    }
+    switch (record.state) {
         case JobState::Running:
-            begin(flight);
-            [[fallthrough]];
+            heard.is_news = begin(*flight, now) || heard.is_news;
+            break;
         case JobState::Pending:
-            here();
             break;
         case JobState::Succeeded:
-            here();
-            flight.succeeded = true;
-            flight.ended = true;
+            flight->succeeded = true;
+            flight->ended = true;
             break;
         case JobState::Failed:
-            here();
-            if (!flight.error) flight.error = read->error.value_or(service::NodeError{});
-            flight.ended = true;
+            if (!flight->error) flight->error = record.error.value_or(service::NodeError{});
+            flight->ended = true;
             break;
         case JobState::Interrupted:
-            here();
-            flight.interrupted = true;
-            flight.ended = true;
+            flight->interrupted = true;
+            flight->ended = true;
             break;
         case JobState::Unknown: {
             // Its owner deletes only what it has seen the end of.
-            if (flight.history_gone || flight.succeeded) {
-                flight.succeeded = true;
-                flight.ended = true;
+            if (flight->history_gone || flight->succeeded) {
+                flight->succeeded = true;
+                flight->ended = true;
                 break;
             }
-            if (!flight.unknown_since_ms) flight.unknown_since_ms = now;
-            const std::int64_t patience =
-                flight.request_number != 0 && !flight.confirmed && !flight.lost_contact
-                    ? kUnansweredMs
-                : flight.lost_contact ? 0
-                                      : kUnknownMs;
-            flight.ended = now - *flight.unknown_since_ms >= patience;
+            if (!flight->unknown_since_ms) flight->unknown_since_ms = now.ms;
+            const bool is_on_its_way =
+                flight->request_number != 0 && !flight->confirmed && !flight->lost_contact;
+            const std::int64_t patience = is_on_its_way          ? kUnansweredMs
+                                          : flight->lost_contact ? 0
+                                                                 : kUnknownMs;
+            flight->ended = now.ms - *flight->unknown_since_ms >= patience;
             break;
         }
     }
-    recount();
+    return heard;
 }
 
-// Interrupted by us.
-void Guard::end_stopped(Flight flight) {
-    record_run(flight, history::Outcome::Cancelled, flight.stop_reason);
-    if (const auto failure = failure_of(*flight.stop)) {
-        end_failed(std::move(flight), *failure, "");
-    } else if (flight.stop == StopCause::Heat) {
-        {
-            const std::lock_guard lock(mutex_);
-            if (HeldEntry* const entry = queue_.find(flight.prompt_id))
-                entry->not_before_ms = parts_.clock.unix_ms() + of_card(kCoolMs);
-        }
-        put_back(flight, {.action = LadderAction::Again, .reason = flight.stop_reason});
-    } else {
-        end_job(flight, HeldState::Failed, flight.stop_reason, std::nullopt);
+std::pair<Arrival, std::string> Flights::note_answer(std::uint64_t request_number, int status,
+                                                     const std::optional<std::string>& given) {
+    constexpr int kOk = 200;
+    constexpr int kServerError = 500;
+    const auto found = std::ranges::find_if(all_, [&](const auto& one) {
+        return one.second.request_number == request_number && request_number != 0;
+    });
+    if (found == all_.end()) return {Arrival::Nobodys, ""};
+    auto& [id, flight] = *found;
+    if (status == kOk && (!given || *given == id)) {
+        flight.confirmed = true;
+        flight.polled_ms = 0;
+        return {Arrival::Taken, id};
     }
+    if (status >= kServerError) {
+        // ComfyUI is asked before it is forgotten.
+        flight.disowned = true;
+        flight.lost_contact = true;
+        return {Arrival::Doubtful, id};
+    }
+    std::string gone = id;
+    all_.erase(found);
+    return {status == kOk ? Arrival::UnderOtherId : Arrival::Refused, std::move(gone)};
 }
 
-void Guard::end_flight(const std::string& prompt_id) {
-    Flight flight;
-    {
-        const std::lock_guard lock(mutex_);
-        const auto found = flights_.find(prompt_id);
-        if (found == flights_.end()) return;
-        flight = found->second;
-        if (flight.succeeded) {
-            // ComfyUI tells of it: until that is written here it is no waiting job.
-            found->second.seen_off = true;
-            residents_.note(flight.program);
-            if (const HeldEntry* const entry = queue_.find(prompt_id)) loaded_ = entry->facts.model;
-        } else {
-            flights_.erase(found);
-            ending_ = true;
-            const HeldEntry* const entry = queue_.find(prompt_id);
-            if (entry != nullptr && is_over_for_clients(*entry, flight)) closing_.insert(prompt_id);
-        }
-        recount();
+std::vector<Flights::AlarmOf> Flights::note_card(
+    const CardSeen& card, std::int64_t card_ms,
+    const std::function<bool(const std::string&)>& listens) {
+    std::vector<AlarmOf> all;
+    for (auto& [id, flight] : all_) {
+        if (!flight.started) continue;
+        flight.throttled = flight.throttled || card.slows_itself;
+        if (card.use.allocated)
+            flight.observed_peak =
+                std::max(flight.observed_peak.value_or(Bytes(0)), *card.use.allocated);
+        if (!flight.watch) continue;
+        flight.watch->set_heard(card_ms, listens(id));
+        const std::vector<Alarm> alarms = flight.watch->on_card(card_ms, card.use);
+        raise(flight, alarms);
+        for (const Alarm& alarm : alarms) all.push_back({id, alarm});
     }
-    if (flight.succeeded) {
-        settled_.notify_all();
-        record_run(flight, history::Outcome::Done, "");
-        end_job(flight, HeldState::Done, "", std::nullopt);
-        return;
-    }
-    end_unsuccessful(std::move(flight));
-    {
-        const std::lock_guard lock(mutex_);
-        ending_ = false;
-    }
-    settled_.notify_all();
+    return all;
 }
 
-void Guard::end_unsuccessful(Flight flight) {
-    if (flight.cancelled) {
-        record_run(flight, history::Outcome::Cancelled, "");
-        end_job(flight, HeldState::Cancelled, "taken back by its client", std::nullopt);
-        return;
+void Flights::lose_contact() {
+    for (auto& [id, flight] : all_) flight.lost_contact = true;
+}
+
+void Flights::complete(Flight prepared) {
+    Flight* const flight = find(prepared.prompt_id);
+    if (flight == nullptr) return;
+    flight->program = std::move(prepared.program);
+    flight->record = std::move(prepared.record);
+    // One that is watched already has seen something: that is not forgotten.
+    if (!flight->watch)
+        flight->watch = std::move(prepared.watch);
+    else if (prepared.watch)
+        flight->watch->set_forecast(prepared.watch->forecast());
+}
+
+void Flights::ask_soon() {
+    for (auto& [id, flight] : all_) flight.polled_ms = 0;
+}
+
+std::vector<std::string> Flights::due(std::int64_t now_ms) const {
+    std::vector<std::string> due;
+    for (const auto& [id, flight] : all_)
+        if (flight.ended || now_ms - flight.polled_ms >= kPollMs) due.push_back(id);
+    return due;
+}
+
+std::vector<Flights::AlarmOf> Flights::take_alarms() {
+    std::vector<AlarmOf> all;
+    for (auto& [id, flight] : all_) {
+        if (!flight.alarm) continue;
+        Alarm alarm = *std::exchange(flight.alarm, std::nullopt);
+        if (!flight.stop && !flight.ended && !flight.cancelled)
+            all.push_back({id, std::move(alarm)});
     }
-    if (flight.stop && flight.interrupted) {
-        end_stopped(std::move(flight));
-        return;
-    }
-    if (flight.interrupted) {
-        record_run(flight, history::Outcome::Cancelled, "");
-        end_job(flight, HeldState::Cancelled, "interrupted by its client", std::nullopt);
-        return;
-    }
-    if (flight.error && drop_latent(flight, flight.error->node_id)) return;
-    if (flight.error) {
-        const Failure failure = classify_failure(*flight.error);
-        record_run(
-            flight,
-            failure == Failure::Other ? history::Outcome::Failed : history::Outcome::OutOfMemory,
-            first_line(flight.error->message));
-        const std::string message = first_line(flight.error->message);
-        end_failed(std::move(flight), failure, message);
-        return;
-    }
-    // ComfyUI does not know it (any more).
-    if (flight.disowned) {
-        forget(flight.prompt_id);
-        return;
-    }
-    const bool ran = flight.started_ms.has_value();
-    {
-        const std::lock_guard lock(mutex_);
-        residents_.forget();
-        loaded_.clear();
-    }
-    if (ran) {
-        const Failure failure = flight.hung ? Failure::ServerHung : Failure::ServerLost;
-        record_run(flight, history::Outcome::Lost, "ComfyUI went down meanwhile");
-        end_failed(std::move(flight), failure, "");
-    } else {
-        put_back(flight, {.action = LadderAction::Again, .reason = ""});
-    }
+    return all;
+}
+
+std::vector<std::string> Flights::running() const {
+    std::vector<std::string> running;
+    for (const auto& [id, flight] : all_)
+        if (flight.started && !flight.stop && !flight.ended) running.push_back(id);
+    return running;
+}
+
+bool Flights::stop(std::string_view prompt_id, StopCause cause, const std::string& reason,
+                   std::int64_t card_ms) {
+    Flight* const flight = find(prompt_id);
+    if (flight == nullptr) return false;
+    flight->stop = cause;
+    flight->stop_reason = reason;
+    flight->stop_card_ms = card_ms;
+    flight->polled_ms = 0;
+    return true;
+}
+
+bool Flights::cancel(std::string_view prompt_id) {
+    Flight* const flight = find(prompt_id);
+    if (flight == nullptr || flight->lost_contact) return false;
+    flight->cancelled = true;
+    return true;
+}
+
+void Flights::cancel_all() {
+    for (auto& [id, flight] : all_) flight.cancelled = true;
+}
+
+void Flights::forget_history(const std::function<bool(const std::string&)>& of) {
+    for (auto& [id, flight] : all_)
+        if (of(id)) flight.history_gone = flight.started.has_value();
+}
+
+bool Flights::mark_hung(std::int64_t card_ms) {
+    bool any = false;
+    for (auto& [id, flight] : all_)
+        if (flight.stop == StopCause::Stalled && !flight.ended &&
+            card_ms - flight.stop_card_ms >= kHungMs)
+            any = flight.hung = true;
+    return any;
+}
+
+bool Flights::is_settled() const {
+    return std::ranges::none_of(
+        all_, [](const auto& one) { return one.second.is_over() && !one.second.seen_off; });
 }
 
 }  // namespace plimsoll::guard

@@ -118,7 +118,7 @@ void Guard::restore() {
             flight.lost_contact = true;
             flight.stop = entry.facts.stopping;
             flight.stop_reason = entry.facts.stop_reason;
-            flights_.insert_or_assign(id, std::move(flight));
+            flights_.add(std::move(flight));
         }
         if (const auto added = queue_.add(std::move(entry)); !added || !readable)
             notes_.push_back({"history", id, "a held job could not be taken up again"});
@@ -128,24 +128,16 @@ void Guard::restore() {
 }
 
 void Guard::recount() {
-    std::int64_t away = 0;
-    for (const auto& [id, flight] : flights_)
-        if (queue_.find(id) != nullptr && !flight.lost_contact && !flight.withheld) ++away;
-    std::erase_if(closing_, [&](const std::string& id) { return queue_.find(id) == nullptr; });
-    away += static_cast<std::int64_t>(closing_.size());
-    held_ = counts_.waiting = static_cast<std::int64_t>(queue_.size()) - away;
+    held_ = counts_.waiting = discretion_.count_pending();
     has_flights_ = !flights_.empty();
     // The end of a try may come when the job is already back in the queue.
-    may_withhold_ = queue_.size() > 0 || !ends_withheld_.empty();
+    may_withhold_ = queue_.size() > 0 || discretion_.awaits_ends();
     has_latents_ =
-        std::ranges::any_of(ended_,
-                            [](const Ended& one) { return one.view.facts.latent.has_value(); }) ||
-        std::ranges::any_of(flights_, [&](const auto& one) {
+        ended_.has_latents() || std::ranges::any_of(flights_.all(), [&](const auto& one) {
             const HeldEntry* const entry = queue_.find(one.first);
             return entry != nullptr && entry->facts.latent.has_value();
         });
-    has_history_ =
-        std::ranges::any_of(ended_, [](const Ended& one) { return one.history.has_value(); });
+    has_history_ = ended_.has_history();
 }
 
 void Guard::announce() {
@@ -380,8 +372,8 @@ PromptDecision Guard::accept(Call& call) {
         const HeldEntry* const known = queue_.find(call.id);
         // The client asks again because it did not hear the answer: the same one, not a second run.
         const bool is_same = known != nullptr && known->facts.digest == entry.facts.digest;
-        if (const auto flight = flights_.find(call.id); is_same && flight != flights_.end())
-            flight->second.disowned = false;
+        if (Flight* const flight = flights_.find(call.id); is_same && flight != nullptr)
+            flight->disowned = false;
         if (is_same)
             return call.prompt.take() ? PromptDecision(Hold{.prompt_id = call.id,
                                                             .number = known->facts.number,
@@ -441,7 +433,7 @@ PromptDecision Guard::accept(Call& call) {
             flight.request_number = call.prompt.request().number;
             flight.sent_ms = parts_.clock.unix_ms();
             flight.watch.emplace(call.checked.forecast, card_clock_.unix_ms());
-            flights_.insert_or_assign(call.id, std::move(flight));
+            flights_.add(std::move(flight));
         }
         added = queue_.add(std::move(entry));
         if (!added) flights_.erase(call.id);

@@ -16,12 +16,16 @@
 #include "gateway/prompt_hook.h"
 #include "guard/body_text.h"
 #include "guard/check.h"
+#include "guard/discretion.h"
+#include "guard/ended_jobs.h"
+#include "guard/flights.h"
 #include "guard/heat.h"
 #include "guard/held_queue.h"
 #include "guard/held_view.h"
 #include "guard/ladder.h"
 #include "guard/paced_clock.h"
 #include "guard/policy.h"
+#include "guard/refused_prompts.h"
 #include "guard/residents.h"
 #include "guard/watch.h"
 #include "history/store.h"
@@ -54,11 +58,6 @@ struct GuardOptions {
     std::map<std::string, Policy> policy_of_client;  // by client_id
     std::optional<double> target_c;                  // for quiet nights
 };
-
-inline constexpr std::size_t kEndedMax = 200;  // chosen: older ones are in the history
-// Refused prompts that can still be sent: chosen, a page shows fewer; of their bodies, in memory.
-inline constexpr std::size_t kRefusedMax = 20;
-inline constexpr std::size_t kRefusedBytesMax = 64ULL << 20U;
 
 class Guard final : public gateway::PromptHook, public gateway::GatewayObserver {
   public:
@@ -135,43 +134,6 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     [[nodiscard]] GuardView view() const;
 
   private:
-    // A prompt that ComfyUI has got, or may have.
-    struct Flight {
-        std::string prompt_id;
-        std::uint64_t request_number = 0;  // where the client's own request carried it
-        std::int64_t sent_ms = 0;
-        bool confirmed = false;  // ComfyUI said that it has it
-        std::optional<std::int64_t> started_ms;
-        std::int64_t started_card_ms = 0;  // then, in the card's own time
-        bool succeeded = false;
-        bool interrupted = false;
-        std::optional<service::NodeError> error;
-        bool ended = false;         // ComfyUI is done with it
-        bool seen_off = false;      // it succeeded; only what is written of it is still under way
-        bool lost_contact = false;  // ComfyUI was not there meanwhile
-        bool hung = false;          // it did not obey an interrupt
-        bool disowned = false;      // its client was told that ComfyUI is not there
-        bool history_gone = false;  // its client deletes what ComfyUI remembers of it
-        std::optional<StopCause> stop;  // by us, not by its client
-        std::string stop_reason;
-        std::int64_t stop_card_ms = 0;
-        bool cancelled = false;      // by its client, through a door
-        std::optional<Alarm> alarm;  // that nobody has acted on yet
-        bool withheld = false;       // its client has not heard that this try failed
-        std::int64_t polled_ms = 0;
-        std::optional<std::int64_t> unknown_since_ms;
-        std::optional<JobWatch> watch;
-        std::string node_id;  // that runs
-        SharedProgram program;
-        history::RunRecord record;
-        std::optional<Bytes> observed_peak;
-        std::set<std::string> outputs;  // nodes whose output it told
-        bool throttled = false;
-    };
-    struct Ended {
-        HeldView view;
-        std::optional<std::string> history;  // what /history is to say of it
-    };
     struct Clearing {  // POST /free was sent, memory comes to rest
         MemorySettles settles;
         std::int64_t looked_ms = 0;
@@ -217,20 +179,25 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void recount();   // with the lock held
     void announce();  // how many wait, to all clients; with the lock held
 
-    // conduct.cpp: the threads; flights.cpp: what is with ComfyUI; rescue.cpp: what did not end
-    // well; sending.cpp: what goes there
+    // conduct.cpp: the threads; following.cpp: jobs with ComfyUI, to their end; rescue.cpp: what
+    // did not end well; sending.cpp: what goes there
     void run();
     void complete_flights();
     void look_at_flights();
-    void look_at_flight(Flight& flight);
+    void look_at_flight(const std::string& prompt_id);
     void end_flight(const std::string& prompt_id);
     void end_unsuccessful(Flight flight);
     void end_stopped(Flight flight);
     void end_failed(Flight flight, Failure failure, const std::string& message);
     void end_quarantined(const Flight& flight, const std::string& reason);
+    // The one who took it out of the queue says so; with the lock held.
+    void note_end(const HeldEntry& entry, HeldState state, Phrase why,
+                  std::optional<std::string> history);
     void end_job(const Flight& flight, HeldState state, const std::string& why,
                  std::optional<std::string> history);
     void put_back(const Flight& flight, const LadderStep& step);
+    // Nothing is known to be on the card any more.
+    void forget_card();
     // Other programs hold clearly more of the card than they did.
     [[nodiscard]] bool others_have_come() const;
     [[nodiscard]] bool make_next_plan(HeldEntry& entry);
@@ -251,7 +218,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     [[nodiscard]] bool prepare(const HeldEntry& entry, Flight& flight);
     void send(const HeldEntry& entry, Flight flight);
     void refuse_late(const HeldEntry& entry, Flight flight, const service::PromptReply& reply);
-    void act_on_alarms(Flight& flight, const std::vector<Alarm>& alarms);
+    void note_alarm(const std::string& prompt_id, const Alarm& alarm);  // with the lock held
     void act_on_heat();
     void act_on_watch();
     void stop_flight(const std::string& prompt_id, const std::string& reason, StopCause cause);
@@ -272,34 +239,25 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     // asks next has seen that end.
     void settle();
     [[nodiscard]] bool is_idle() const;  // nothing is with ComfyUI or waits; with the lock held
-    void begin(Flight& flight);          // it runs now
     // Milliseconds of ours that so many of the card's take.
     [[nodiscard]] std::int64_t of_card(std::int64_t card_ms) const {
         return static_cast<std::int64_t>(static_cast<double>(card_ms) / card_clock_.pace());
     }
-    [[nodiscard]] double ran_seconds(const Flight& flight) const;  // by the card's time
+    [[nodiscard]] Times now() const { return {parts_.clock.unix_ms(), card_clock_.unix_ms()}; }
+    void note_change(const std::string& prompt_id);  // for the doors; with the lock held
     void tell(const std::string& prompt_id);
     void warn(std::string_view code, const std::string& prompt_id, const std::string& text);
     void flush();  // callbacks and broadcasts that were put off
     [[nodiscard]] HeldView view_of(const HeldEntry& entry) const;  // with the lock held
     void record_run(Flight& flight, history::Outcome outcome, const std::string& error);
 
-    // telling.cpp: what clients hear of a job that is tried again; with the lock held
-    [[nodiscard]] static bool is_rescued(const HeldEntry& entry, const service::NodeError& error);
-    // Interrupted by us, and sent again.
-    [[nodiscard]] static bool comes_back(const Flight& flight);
-    [[nodiscard]] static bool is_over_for_clients(const HeldEntry& entry, const Flight& flight);
-    // In place of ComfyUI's answer to GET /history/{id}; nullopt: as it is.
-    [[nodiscard]] std::optional<std::string> history_item_for_client(
-        const HeldEntry& entry, const std::string& answer) const;
-    // An answer of /history without the output of the node that saves a latent.
-    [[nodiscard]] std::string without_our_output(std::string answer) const;
-    // Takes the lock itself. After end_job: a client that hears it asks the history at once.
+    // What clients hear from us. After end_job: whoever hears of it asks the history at once.
     void tell_failure(const LateFailure& failure, const std::string& client);
-    void tell_of_retry(const HeldEntry& entry, const std::string& reason);
+    void tell_of_retry(const HeldEntry& entry, const std::string& reason);  // with the lock held
 
     // answers.cpp: ComfyUI's routes
-    [[nodiscard]] std::vector<const HeldEntry*> held_entries() const;  // with the lock held
+    // An answer of /history without the output of the node that saves a latent; with the lock held.
+    [[nodiscard]] std::string without_our_output(std::string answer) const;
     // One that nobody waits for any more is forgotten.
     void forget(const std::string& prompt_id);
     // Takes back those that wait; those that ComfyUI has are left to it. The ids that it took.
@@ -326,12 +284,11 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     Random ids_;
     HeldQueue queue_;
     std::set<std::string> accepting_;
-    std::map<std::string, Flight> flights_;
+    Flights flights_;
+    Discretion discretion_{queue_, flights_};
     std::map<std::string, int> listening_;  // sockets that are open, by client id
-    std::set<std::string> closing_;  // have ended for their clients, and are not in the books yet
-    std::set<std::string> ends_withheld_;  // ids whose failed try's end is still to come
-    std::deque<Ended> ended_;              // newest first
-    std::deque<HeldEntry> refused_;        // newest first
+    EndedJobs ended_;
+    RefusedPrompts refused_;
     Walls walls_;
     std::int64_t next_number_ = 0;
     std::int64_t upstream_remaining_ = 0;

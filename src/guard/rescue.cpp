@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A job that did not end well: back into the queue, changed, or put aside with its reason.
+#include "gateway/comfyui_text.h"
 #include "guard/guard.h"
 #include "guard/saved_latent.h"
 #include "service/run_record.h"
@@ -106,10 +107,10 @@ void Guard::put_back(const Flight& flight, const LadderStep& step) {
         if (entry == nullptr) return;
         history::HeldMark mark = entry->kept.mark;
         mark.sent = false;
-        if (flight.started_ms) ++mark.attempts;
+        if (flight.started) ++mark.attempts;
         queue_.mark(flight.prompt_id, mark);
         entry->unclear = false;
-        closing_.erase(flight.prompt_id);
+        discretion_.clear_end(flight.prompt_id);
         entry->facts.stopping.reset();
         entry->facts.stop_reason.clear();
         if (!step.reason.empty()) {
@@ -287,6 +288,19 @@ void Guard::end_quarantined(const Flight& flight, const std::string& reason) {
     warn("job_quarantined", flight.prompt_id, reason);
 }
 
+void Guard::note_end(const HeldEntry& entry, HeldState state, Phrase why,
+                     std::optional<std::string> history) {
+    HeldView view = view_of(entry);
+    view.state = state;
+    view.why = std::move(why);
+    view.ended_ms = parts_.clock.unix_ms();
+    changed_.push_back(view);
+    ended_.add(std::move(view), std::move(history));
+    if (state == HeldState::Done) ++counts_.done;
+    if (state == HeldState::Failed) ++counts_.failed;
+    if (state == HeldState::Cancelled) ++counts_.cancelled;
+}
+
 // It is told and forgotten: nothing of it will be sent again.
 void Guard::end_job(const Flight& flight, HeldState state, const std::string& why,
                     std::optional<std::string> history) {
@@ -297,17 +311,8 @@ void Guard::end_job(const Flight& flight, HeldState state, const std::string& wh
         flights_.erase(flight.prompt_id);  // that was seen off: both at once
         recount();
         if (!entry) return;
-        Ended ended{.view = view_of(*entry), .history = std::move(history)};
-        ended.view.state = state;
-        ended.view.why = why;
-        ended.view.ended_ms = parts_.clock.unix_ms();
-        changed_.push_back(ended.view);
-        ended_.push_front(std::move(ended));
-        if (ended_.size() > kEndedMax) ended_.pop_back();
-        ends_withheld_.erase(flight.prompt_id);
-        if (state == HeldState::Done) ++counts_.done;
-        if (state == HeldState::Failed) ++counts_.failed;
-        if (state == HeldState::Cancelled) ++counts_.cancelled;
+        note_end(*entry, state, why, std::move(history));
+        discretion_.forget(flight.prompt_id);
         recount();
         woken_ = true;
         gone = std::exchange(undropped_, {});
@@ -321,15 +326,31 @@ void Guard::end_job(const Flight& flight, HeldState state, const std::string& wh
     undropped_ = std::move(gone);
 }
 
+void Guard::tell_failure(const LateFailure& failure, const std::string& client) {
+    const std::lock_guard lock(mutex_);
+    if (door_ == nullptr || client.empty()) return;
+    for (std::string& text : failure_messages(failure)) door_->send_to(client, std::move(text));
+}
+
+// Only our own page and whoever cares reads it: clients pass over types that they do not know.
+void Guard::tell_of_retry(const HeldEntry& entry, const std::string& reason) {
+    if (door_ == nullptr || entry.facts.client.empty()) return;
+    door_->send_to(
+        entry.facts.client,
+        fmt::format(R"({{"type": "plimsoll_retry", "data": {{"prompt_id": {}, )"
+                    R"("reason": {}}}}})",
+                    gateway::quote_json(entry.kept.prompt_id), gateway::quote_json(reason)));
+}
+
 void Guard::record_run(Flight& flight, history::Outcome outcome, const std::string& error) {
     if (flight.record.run_id.empty()) return;
     history::RunRecord& record = flight.record;
     record.outcome = outcome;
     record.error = error;
     record.ended_ms = parts_.clock.unix_ms();
-    if (flight.started_ms) record.started_ms = *flight.started_ms;
+    if (flight.started) record.started_ms = flight.started->ms;
     record.observed_peak = flight.observed_peak;
-    if (flight.started_ms) record.observed_seconds = ran_seconds(flight);
+    if (flight.started) record.observed_seconds = flight.ran_seconds(card_clock_.unix_ms());
     if (flight.throttled) service::keep_out_of_learning(record);
     const auto kept = with_store([&](history::Store& store) { return store.record_run(record); });
     if (!kept) warn("history", flight.prompt_id, kept.error().message);

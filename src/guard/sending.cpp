@@ -150,7 +150,7 @@ void Guard::send(const HeldEntry& entry, Flight flight) {
         const std::lock_guard lock(mutex_);
         if (queue_.find(id) == nullptr) return;  // taken back meanwhile
         queue_.mark(id, mark);
-        flights_.insert_or_assign(id, flight);
+        flights_.add(flight);
         recount();
     }
     const auto reply = comfyui->post_prompt(entry.body_to_send());
@@ -173,9 +173,8 @@ void Guard::send(const HeldEntry& entry, Flight flight) {
                           "ComfyUI gives jobs ids of its own: prompts are forwarded as they come; "
                           "update ComfyUI to 0.3.64 or later"});
     }
-    if (const auto found = flights_.find(id); found != flights_.end())
-        found->second.confirmed = true;
-    if (const HeldEntry* const now_sent = queue_.find(id)) changed_.push_back(view_of(*now_sent));
+    if (Flight* const sent = flights_.find(id)) sent->confirmed = true;
+    note_change(id);
     recount();
 }
 
