@@ -4,6 +4,7 @@
 // while, so that a person can let it go after all, and what is held need not wait for heat, room or
 // a pause.
 #include "guard/body_text.h"
+#include "guard/call.h"
 #include "guard/guard.h"
 
 #include <fmt/format.h>
@@ -21,7 +22,7 @@ void Guard::keep_refused(Call& call) {
         call.id = call.fields.prompt_id ? *call.fields.prompt_id : ids_.next_uuid();
     }
     call.body = with_prompt_id(call.prompt.request().body, call.fields, call.id);
-    auto made = entry_of(call);
+    auto made = make_entry(call.body, call.id, call.checked.facts, parts_.clock.unix_ms());
     HeldView view;
     view.prompt_id = call.id;
     view.state = HeldState::Refused;

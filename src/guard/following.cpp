@@ -4,11 +4,13 @@
 // (flights.h), and what they say has ended is written down, put back or told.
 #include "guard/guard.h"
 
+#include "base/json.h"
 #include "guard/waits.h"
+#include "service/run_record.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace plimsoll::guard {
@@ -98,8 +100,7 @@ void Guard::look_at_flights() {
 void Guard::look_at_flight(const std::string& prompt_id) {
     service::Upstream* const comfyui = upstream();
     if (comfyui == nullptr) return;
-    // While it is gone it is not asked at every turn.
-    if (gone_since_ms_ && parts_.clock.unix_ms() - contact_tried_ms_ < kContactMs) return;
+    if (!may_ask()) return;
     const Times asked = now();
     const auto read = comfyui->read_job(prompt_id);
     if (!read) {
@@ -210,6 +211,92 @@ void Guard::forget_card() {
     const std::lock_guard lock(mutex_);
     residents_.forget();
     loaded_.clear();
+}
+
+void Guard::on_prompt_answered(std::uint64_t number, int status, const std::string& body) {
+    const auto said = parse_json(body);
+    const auto name = said ? find_string(*said, "prompt_id") : std::nullopt;
+    const std::optional<std::string> given =
+        name ? std::optional(std::string(*name)) : std::nullopt;
+    Arrival arrival = Arrival::Nobodys;
+    std::string id;
+    {
+        const std::lock_guard lock(mutex_);
+        std::tie(arrival, id) = flights_.note_answer(number, status, given);
+        if (arrival == Arrival::Nobodys) return;
+        if (arrival == Arrival::UnderOtherId) ids_are_kept_ = false;
+        recount();
+        woken_ = true;
+    }
+    if (arrival == Arrival::Refused || arrival == Arrival::UnderOtherId) forget(id);
+    wake_.notify_all();
+}
+
+// It is told and forgotten: nothing of it will be sent again.
+void Guard::end_job(const Flight& flight, HeldState state, const std::string& why,
+                    std::optional<std::string> history) {
+    std::vector<std::string> gone;
+    {
+        const std::lock_guard lock(mutex_);
+        auto entry = queue_.take(flight.prompt_id);
+        flights_.erase(flight.prompt_id);  // that was seen off: both at once
+        recount();
+        if (!entry) return;
+        note_end(*entry, state, why, std::move(history));
+        discretion_.forget(flight.prompt_id);
+        recount();
+        woken_ = true;
+        gone = std::exchange(undropped_, {});
+    }
+    gone.push_back(flight.prompt_id);
+    const auto dropped = with_store([&](history::Store& store) { return store.drop_held(gone); });
+    if (dropped) return;
+    // After a crash ComfyUI's history still tells that it has ended.
+    warn("history", flight.prompt_id, dropped.error().message);
+    const std::lock_guard lock(mutex_);
+    undropped_ = std::move(gone);
+}
+
+void Guard::note_end(const HeldEntry& entry, HeldState state, Phrase why,
+                     std::optional<std::string> history) {
+    HeldView view = view_of(entry);
+    view.state = state;
+    view.why = std::move(why);
+    view.ended_ms = parts_.clock.unix_ms();
+    changed_.push_back(view);
+    ended_.add(std::move(view), std::move(history));
+    if (state == HeldState::Done) ++counts_.done;
+    if (state == HeldState::Failed) ++counts_.failed;
+    if (state == HeldState::Cancelled) ++counts_.cancelled;
+}
+
+void Guard::record_run(Flight& flight, history::Outcome outcome, const std::string& error) {
+    if (flight.record.run_id.empty()) return;
+    history::RunRecord& record = flight.record;
+    record.outcome = outcome;
+    record.error = error;
+    record.ended_ms = parts_.clock.unix_ms();
+    if (flight.started) record.started_ms = flight.started->ms;
+    record.observed_peak = flight.observed_peak;
+    if (flight.started) record.observed_seconds = flight.ran_seconds(card_clock_.unix_ms());
+    if (flight.throttled) service::keep_out_of_learning(record);
+    const auto kept = with_store([&](history::Store& store) { return store.record_run(record); });
+    if (!kept) warn("history", flight.prompt_id, kept.error().message);
+}
+
+void Guard::forget(const std::string& prompt_id) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!queue_.take(prompt_id)) return;
+        discretion_.clear_end(prompt_id);
+        --counts_.accepted;
+        ++counts_.refused;
+        recount();
+        announce();
+    }
+    const std::vector<std::string> gone{prompt_id};
+    const auto dropped = with_store([&](history::Store& store) { return store.drop_held(gone); });
+    if (!dropped) warn("history", prompt_id, dropped.error().message);
 }
 
 }  // namespace plimsoll::guard

@@ -3,6 +3,8 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "guard/body_text.h"
+#include "guard/call.h"
 #include "guard/saved_latent.h"
 #include "guard/shape.h"
 #include "service/site.h"
@@ -22,14 +24,6 @@ using gateway::PromptDecision;
 using gateway::Refusal;
 
 namespace {
-
-// Without asking ComfyUI the best guess of what it will execute for.
-std::vector<std::string> likely_outputs(std::string_view prompt) {
-    const auto graph = workflow::parse_api_workflow(prompt);
-    auto sinks = graph ? sinks_of(*graph) : std::vector<std::string>();
-    std::erase(sinks, kLatentNode);
-    return sinks;
-}
 
 net::Headers headers_of(const Checked& checked) {
     net::Headers headers{{std::string(kVerdictHeader), std::string(outcome_name(checked.outcome))}};
@@ -64,6 +58,7 @@ Guard::Guard(Parts parts, Callbacks callbacks)
     : parts_(std::move(parts)),
       callbacks_(std::move(callbacks)),
       card_clock_(parts_.clock),
+      foresight_(parts_.forecaster),
       ids_(parts_.seed),
       heat_(parts_.options.target_c) {}
 
@@ -97,17 +92,8 @@ void Guard::restore() {
     const std::lock_guard lock(mutex_);
     for (history::Wall& wall : walls) walls_.insert_or_assign(wall.shape, std::move(wall.reason));
     for (history::HeldJob& job : jobs) {
-        HeldEntry entry{.kept = std::move(job)};
-        entry.facts = decode_facts(entry.kept.facts_json);
-        const auto fields = gateway::parse_prompt_body(entry.kept.body);
-        const bool readable = fields && fields->prompt;
-        if (readable) {
-            entry.prompt = *fields->prompt;
-            entry.extra_data = fields->extra_data;
-            entry.outputs = likely_outputs(part(entry.kept.body, entry.prompt));
-        }
-        // An earlier process may have sent it and died before it heard of the end.
-        entry.unclear = entry.kept.mark.sent;
+        HeldEntry entry = read_entry(std::move(job));
+        const bool readable = entry.prompt != workflow::Span{};
         const auto number = parse_number(entry.facts.number);
         if (number && *number >= static_cast<double>(next_number_))
             next_number_ = static_cast<std::int64_t>(*number) + 1;
@@ -144,47 +130,6 @@ void Guard::announce() {
     to_broadcast_ = upstream_remaining_ + held_;
 }
 
-advisor::Surroundings Guard::surroundings_of(const service::Place& place, std::string_view prompt) {
-    memory::ModelFiles files;
-    Phrases warnings;
-    if (const auto graph = workflow::parse_api_workflow(prompt)) {
-        const std::lock_guard lock(models_mutex_);
-        if (!models_ || models_->folders() != place.config.models_dirs.value)
-            models_ = std::make_unique<service::ModelLibrary>(place.config.models_dirs.value);
-        files = models_->files_of(*graph, warnings);
-    }
-    memory::Device device = place.site.device;
-    {
-        const std::lock_guard lock(mutex_);
-        if (others_least_) device.used_by_others = std::min(device.used_by_others, *others_least_);
-    }
-    return {.files = std::move(files),
-            .server = place.site.server,
-            .device = std::move(device),
-            .card = place.site.card};
-}
-
-advisor::Forecaster Guard::forecaster(const service::Place& place, std::string_view prompt,
-                                      const std::vector<SharedProgram>& past) {
-    if (parts_.forecaster) return parts_.forecaster(place, prompt, past);
-    return forecaster_after(surroundings_of(place, prompt), past);
-}
-
-bool Guard::needs_clear(std::string_view prompt, const service::Place& place,
-                        const std::vector<SharedProgram>& past) {
-    return needs_clear(prompt, place, forecaster(place, prompt, past));
-}
-
-bool Guard::needs_clear(std::string_view prompt, const service::Place& place,
-                        const advisor::Forecaster& ask) {
-    constexpr Bytes kWorthIt = Bytes(64LL << 20U);  // chosen: less is not worth a reload
-    const auto as_is = ask({.workflow = prompt, .reserve_vram = std::nullopt});
-    if (!as_is || as_is->memory.peak <= place.budget.load_line) return false;
-    const auto cleared =
-        ask({.workflow = prompt, .reserve_vram = std::nullopt, .free_models_first = true});
-    return cleared && as_is->memory.peak - cleared->memory.peak > kWorthIt;
-}
-
 Wishes Guard::wishes_of(const gateway::PromptCall& call, const gateway::PromptBody& fields,
                         Result<Wishes>& read) const {
     Policy policy = parts_.options.policy;
@@ -214,12 +159,13 @@ void Guard::check(Call& call) {
     auto checked = Result<Checked>(fail(Errc::Unavailable, "ComfyUI has not told its card yet"));
     if (knows_card) {
         // One for both questions: what it costs is building the models.
-        const auto ask = forecaster(*place, prompt, past);
+        const auto ask = foresight_.forecaster(*place, prompt, past);
         checked = check_prompt(request, walls, [&](advisor::Scenario scenario) {
             scenario.free_models_first = true;
             return ask(scenario);
         });
-        if (checked && !past.empty()) call.needs_clear = needs_clear(checked->prompt, *place, ask);
+        if (checked && !past.empty())
+            call.needs_clear = Foresight::needs_clear(checked->prompt, *place, ask);
     }
     if (checked) {
         call.checked = std::move(*checked);
@@ -250,13 +196,7 @@ PromptDecision Guard::decide(gateway::PromptCall& prompt) {
         const std::lock_guard lock(mutex_);
         if (odd_id || !ids_are_kept_ || stopping_) return Forward{};
     }
-    Call call{.prompt = prompt,
-              .fields = *fields,
-              .wishes = {},
-              .id = {},
-              .body = {},
-              .checked = {},
-              .unchecked = std::nullopt};
+    Call call{.prompt = prompt, .fields = *fields};
     Result<Wishes> read;
     call.wishes = wishes_of(prompt, *fields, read);
     if (!read)
@@ -284,25 +224,6 @@ PromptDecision Guard::decide(gateway::PromptCall& prompt) {
                        .headers = headers_of(call.checked)};
     }
     return accept(call);
-}
-
-Result<HeldEntry> Guard::entry_of(const Call& call) const {
-    HeldEntry entry;
-    TRY_ASSIGN(auto fields, gateway::parse_prompt_body(call.body));
-    TRY_ASSIGN(auto clean, without_secrets(call.body, fields));
-    if (clean) {
-        entry.secret_body = call.body;
-        TRY_ASSIGN(fields, gateway::parse_prompt_body(*clean));
-    }
-    entry.kept.body = clean ? std::move(*clean) : call.body;
-    entry.kept.prompt_id = call.id;
-    entry.kept.accepted_ms = parts_.clock.unix_ms();
-    entry.prompt = *fields.prompt;
-    entry.extra_data = fields.extra_data;
-    entry.outputs = likely_outputs(part(entry.kept.body, entry.prompt));
-    entry.facts = call.checked.facts;
-    entry.facts.client = fields.client_id.value_or("");
-    return entry;
 }
 
 // Where ComfyUI going down in the decode would lose much, and the policy allows another form.
@@ -362,7 +283,7 @@ PromptDecision Guard::accept(Call& call) {
                        .answer_headers = headers_of(call.checked),
                        .node_errors = node_errors};
     };
-    auto made = entry_of(call);
+    auto made = make_entry(call.body, call.id, call.checked.facts, parts_.clock.unix_ms());
     if (!made) return go_on(made.error().message);
     HeldEntry entry = std::move(*made);
 
@@ -401,7 +322,7 @@ PromptDecision Guard::accept(Call& call) {
         const bool is_clear =
             !sample_ || !sample_->allocated || !entry.facts.peak || !residents_.past().empty() ||
             *sample_->allocated + *entry.facts.peak <= parts_.place()->budget.load_line;
-        at_once = is_clear && is_idle() && accepting_.size() == 1 && reachable_ &&
+        at_once = is_clear && is_idle() && accepting_.size() == 1 && contact_.is_reachable() &&
                   hindrance_of(alone, moment()) == WaitsFor::Nothing && !call.needs_clear &&
                   !clearing_now_;
         if (!at_once && flights_.empty() && queue_.size() == 0) woken_ = true;
@@ -467,6 +388,34 @@ PromptDecision Guard::accept(Call& call) {
                 .number = number,
                 .answer_headers = headers_of(call.checked),
                 .node_errors = node_errors};
+}
+
+void Guard::note_change(const std::string& prompt_id) {
+    if (const HeldEntry* const entry = queue_.find(prompt_id)) changed_.push_back(view_of(*entry));
+}
+
+void Guard::warn(std::string_view code, const std::string& prompt_id, const std::string& text) {
+    const std::lock_guard lock(mutex_);
+    notes_.push_back({std::string(code), prompt_id, text});
+}
+
+void Guard::flush() {
+    std::deque<Note> notes;
+    std::deque<HeldView> views;
+    std::optional<bool> busy;
+    {
+        const std::lock_guard lock(mutex_);
+        notes.swap(notes_);
+        views.swap(changed_);
+        if (to_broadcast_ && door_ != nullptr) door_->broadcast(status_message(*to_broadcast_));
+        to_broadcast_.reset();
+        if (is_busy_ != !flights_.empty()) busy = is_busy_ = !flights_.empty();
+    }
+    for (const Note& note : notes)
+        if (callbacks_.on_warning) callbacks_.on_warning(note.code, note.prompt_id, note.text);
+    for (const HeldView& view : views)
+        if (callbacks_.on_job) callbacks_.on_job(view);
+    if (busy && callbacks_.on_busy) callbacks_.on_busy(*busy);
 }
 
 }  // namespace plimsoll::guard

@@ -16,9 +16,11 @@
 #include "gateway/prompt_hook.h"
 #include "guard/body_text.h"
 #include "guard/check.h"
+#include "guard/contact.h"
 #include "guard/discretion.h"
 #include "guard/ended_jobs.h"
 #include "guard/flights.h"
+#include "guard/foresight.h"
 #include "guard/heat.h"
 #include "guard/held_queue.h"
 #include "guard/held_view.h"
@@ -31,7 +33,6 @@
 #include "history/store.h"
 #include "service/comfy_at_hand.h"
 #include "service/lookout.h"
-#include "service/models.h"
 #include "service/place.h"
 
 #include <atomic>
@@ -52,6 +53,8 @@
 
 namespace plimsoll::guard {
 
+struct Call;  // call.h
+
 struct GuardOptions {
     Policy policy = Policy::Fit;
     std::map<std::string, Policy> policy_of_client;  // by client_id
@@ -71,9 +74,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
         // Starts ComfyUI anew; empty: nobody may.
         std::function<Result<void>()> restart_comfyui = nullptr;
         // Tests' law; nullptr: the real forecaster on the model files of this machine.
-        std::function<advisor::Forecaster(const service::Place&, std::string_view prompt,
-                                          const std::vector<SharedProgram>& past)>
-            forecaster = nullptr;
+        Foresight::Make forecaster = nullptr;
     };
     struct Callbacks {
         std::function<void(const HeldView&)> on_job;  // something changed
@@ -142,15 +143,9 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
         std::string prompt_id;
         std::string text;
     };
-    struct Call {  // a decision in the making
-        gateway::PromptCall& prompt;
-        gateway::PromptBody fields;
-        Wishes wishes;
-        std::string id;
-        std::string body;  // as it will be sent
-        Checked checked;
-        std::optional<Error> unchecked;  // why there is no forecast
-        bool needs_clear = false;        // what earlier jobs left would lift it over the line
+    struct Heard {
+        gateway::UpstreamMessage message;
+        std::int64_t card_ms = 0;  // when it came, by the card's time: it may wait for its turn
     };
 
     // guard.cpp: accepting
@@ -159,118 +154,104 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void check(Call& call);
     [[nodiscard]] gateway::PromptDecision accept(Call& call);
     void save_latent_where_it_pays(Call& call);
-    [[nodiscard]] Result<HeldEntry> entry_of(const Call& call) const;
+    // and what is said afterwards, where no lock is held
+    [[nodiscard]] Result<void> with_store(const std::function<Result<void>(history::Store&)>& use);
+    void recount();                                  // with the lock held
+    void announce();                                 // how many wait; with the lock held
+    void note_change(const std::string& prompt_id);  // for the doors; with the lock held
+    void warn(std::string_view code, const std::string& prompt_id, const std::string& text);
+    void flush();  // callbacks and broadcasts that were put off
+
     // anyway.cpp: what was refused, and what its user sends all the same
     void keep_refused(Call& call);
     [[nodiscard]] Result<history::HeldJob> release_held(const std::string& id);
     [[nodiscard]] Result<void> accept_refused(const std::string& id);
-    [[nodiscard]] advisor::Forecaster forecaster(const service::Place& place,
-                                                 std::string_view prompt,
-                                                 const std::vector<SharedProgram>& past);
-    [[nodiscard]] advisor::Surroundings surroundings_of(const service::Place& place,
-                                                        std::string_view prompt);
-    // Whether what the jobs before left on the card lifts this one over the line.
-    [[nodiscard]] bool needs_clear(std::string_view prompt, const service::Place& place,
-                                   const std::vector<SharedProgram>& past);
-    [[nodiscard]] static bool needs_clear(std::string_view prompt, const service::Place& place,
-                                          const advisor::Forecaster& ask);
-    [[nodiscard]] Result<void> with_store(const std::function<Result<void>(history::Store&)>& use);
-    void recount();   // with the lock held
-    void announce();  // how many wait, to all clients; with the lock held
 
-    // conduct.cpp: the threads; following.cpp: jobs with ComfyUI, to their end; rescue.cpp: what
-    // did not end well; sending.cpp: what goes there
+    // answers.cpp: ComfyUI's routes; doors.cpp: the daemon's
+    // An answer of /history without the output of the node that saves a latent; with the lock held.
+    [[nodiscard]] std::string without_our_output(std::string answer) const;
+    // Takes back those that wait; those that ComfyUI has are left to it. The ids that it took.
+    std::vector<std::string> take_back(const std::vector<std::string>& ids);
+    [[nodiscard]] HeldView view_of(const HeldEntry& entry) const;  // with the lock held
+
+    // conduct.cpp: the threads, and whether ComfyUI is there
     void run();
+    // Hears from ComfyUI itself that something ended, whoever's sockets are open.
+    void listen();
+    void hear();  // all messages that have come
+    // Waits a while until every job that ComfyUI is known to be done with is ended here: whoever
+    // asks next has seen that end.
+    void settle();
+    [[nodiscard]] bool is_idle() const;  // nothing is with ComfyUI or waits; with the lock held
+    [[nodiscard]] service::Upstream* upstream();
+    void note_contact(bool reachable, const std::string& why);
+    [[nodiscard]] bool may_ask() const;  // ComfyUI, which may be gone
+    void restart_where_gone();
+    void keep_clients_awake();
+    [[nodiscard]] Times now() const { return {parts_.clock.unix_ms(), card_clock_.unix_ms()}; }
+    // Milliseconds of ours that so many of the card's take.
+    [[nodiscard]] std::int64_t of_card(std::int64_t card_ms) const {
+        return static_cast<std::int64_t>(static_cast<double>(card_ms) / card_clock_.pace());
+    }
+
+    // sending.cpp: what goes to ComfyUI
+    void send_next();
+    [[nodiscard]] Moment moment() const;  // with the lock held
+    // What is forecast for it as the card is now; true: the card is to be cleared first.
+    [[nodiscard]] bool prepare(const HeldEntry& entry, Flight& flight);
+    void send(const HeldEntry& entry, Flight flight);
+    void refuse_late(const HeldEntry& entry, Flight flight, const service::PromptReply& reply);
+    void clear_card(bool reset_caches);
+    [[nodiscard]] bool is_clearing();
+
+    // watching.cpp: what is seen of the card, and done about it
+    void note_alarm(const std::string& prompt_id, const Alarm& alarm);  // with the lock held
+    void act_on_heat();
+    void act_on_watch();
+    void stop_flight(const std::string& prompt_id, const std::string& reason, StopCause cause);
+
+    // following.cpp: jobs with ComfyUI, to their end
+    void take_message(const Heard& heard);
     void complete_flights();
     void look_at_flights();
     void look_at_flight(const std::string& prompt_id);
     void end_flight(const std::string& prompt_id);
     void end_unsuccessful(Flight flight);
     void end_stopped(Flight flight);
-    void end_failed(Flight flight, Failure failure, const std::string& message);
-    void end_quarantined(const Flight& flight, const std::string& reason);
-    // The one who took it out of the queue says so; with the lock held.
-    void note_end(const HeldEntry& entry, HeldState state, Phrase why,
-                  std::optional<std::string> history);
     void end_job(const Flight& flight, HeldState state, const std::string& why,
                  std::optional<std::string> history);
-    void put_back(const Flight& flight, const LadderStep& step);
+    // By whoever took it out of the queue; with the lock held.
+    void note_end(const HeldEntry& entry, HeldState state, Phrase why,
+                  std::optional<std::string> history);
+    void record_run(Flight& flight, history::Outcome outcome, const std::string& error);
+    // One that nobody waits for any more.
+    void forget(const std::string& prompt_id);
     // Nothing is known to be on the card any more.
     void forget_card();
-    // Other programs hold clearly more of the card than they did.
-    [[nodiscard]] bool others_have_come() const;
+
+    // rescue.cpp: what did not end well
+    void end_failed(Flight flight, Failure failure, const std::string& message);
+    void end_quarantined(const Flight& flight, const std::string& reason);
+    void put_back(const Flight& flight, const LadderStep& step);
     [[nodiscard]] bool make_next_plan(HeldEntry& entry);
     // Reads the saved latent in the sampler's place, where ComfyUI has lost what it had computed
     // and the file is there.
     void load_latent(HeldEntry& entry);
     // Our node failed: the job goes again without it. False: it is not in it.
     bool drop_latent(const Flight& flight, std::string_view node_id);
-    // The body of an entry whose prompt is exchanged; false where that cannot be done.
-    static bool exchange_prompt(HeldEntry& entry,
-                                const std::function<Result<std::string>(std::string_view)>& change);
     // Keeps an entry that was changed outside of the lock.
     void keep_changed(HeldEntry entry);
-    void clear_card(bool reset_caches);
-    [[nodiscard]] bool is_clearing();
-    void send_next();
-    // What is forecast for it as the card is now; true: the card is to be cleared first.
-    [[nodiscard]] bool prepare(const HeldEntry& entry, Flight& flight);
-    void send(const HeldEntry& entry, Flight flight);
-    void refuse_late(const HeldEntry& entry, Flight flight, const service::PromptReply& reply);
-    void note_alarm(const std::string& prompt_id, const Alarm& alarm);  // with the lock held
-    void act_on_heat();
-    void act_on_watch();
-    void stop_flight(const std::string& prompt_id, const std::string& reason, StopCause cause);
-    void note_contact(bool reachable, const std::string& why);
-    void restart_where_gone();
-    void keep_clients_awake();
-    // Hears from ComfyUI itself that something ended, whoever's sockets are open.
-    void listen();
-    [[nodiscard]] service::Upstream* upstream();
-    [[nodiscard]] Moment moment() const;  // with the lock held
-    struct Heard {
-        gateway::UpstreamMessage message;
-        std::int64_t card_ms = 0;  // when it came, by the card's time: it may wait for its turn
-    };
-    void take_message(const Heard& heard);
-    void hear();  // all messages that have come
-    // Waits a while until every job that ComfyUI is known to be done with is ended here: whoever
-    // asks next has seen that end.
-    void settle();
-    [[nodiscard]] bool is_idle() const;  // nothing is with ComfyUI or waits; with the lock held
-    // Milliseconds of ours that so many of the card's take.
-    [[nodiscard]] std::int64_t of_card(std::int64_t card_ms) const {
-        return static_cast<std::int64_t>(static_cast<double>(card_ms) / card_clock_.pace());
-    }
-    [[nodiscard]] Times now() const { return {parts_.clock.unix_ms(), card_clock_.unix_ms()}; }
-    void note_change(const std::string& prompt_id);  // for the doors; with the lock held
-    void tell(const std::string& prompt_id);
-    void warn(std::string_view code, const std::string& prompt_id, const std::string& text);
-    void flush();  // callbacks and broadcasts that were put off
-    [[nodiscard]] HeldView view_of(const HeldEntry& entry) const;  // with the lock held
-    void record_run(Flight& flight, history::Outcome outcome, const std::string& error);
-
     // What clients hear from us. After end_job: whoever hears of it asks the history at once.
     void tell_failure(const LateFailure& failure, const std::string& client);
     void tell_of_retry(const HeldEntry& entry, const std::string& reason);  // with the lock held
 
-    // answers.cpp: ComfyUI's routes
-    // An answer of /history without the output of the node that saves a latent; with the lock held.
-    [[nodiscard]] std::string without_our_output(std::string answer) const;
-    // One that nobody waits for any more is forgotten.
-    void forget(const std::string& prompt_id);
-    // Takes back those that wait; those that ComfyUI has are left to it. The ids that it took.
-    std::vector<std::string> take_back(const std::vector<std::string>& ids);
-
     Parts parts_;
     Callbacks callbacks_;
     PacedClock card_clock_;  // jobs and heat are timed by it
+    Foresight foresight_;
 
     std::mutex store_mutex_;
     std::shared_ptr<history::Store> store_;
-    std::mutex models_mutex_;
-    std::unique_ptr<service::ModelLibrary> models_;
-
     std::mutex hearing_;            // one message at a time, in order; before mutex_
     mutable std::mutex mutex_;      // guards what follows
     std::condition_variable wake_;  // of the thread
@@ -291,7 +272,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     Walls walls_;
     std::int64_t next_number_ = 0;
     std::int64_t upstream_remaining_ = 0;
-    bool reachable_ = true;
+    Contact contact_;
     bool paused_ = false;
     bool ids_are_kept_ = true;  // ComfyUI gives prompts the ids that it is sent
     HeatWatch heat_;
@@ -299,9 +280,6 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     Residents residents_;
     GuardCounts counts_;
     std::optional<service::CardSample> sample_;
-    // The least that other programs have held: more than that goes away again, so a job waits for
-    // it rather than being made smaller.
-    std::optional<Bytes> others_least_;
     std::deque<Heard> messages_;
     std::deque<Note> notes_;
     std::deque<HeldView> changed_;
@@ -318,9 +296,6 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     // Of the thread alone.
     std::unique_ptr<service::Upstream> upstream_;
     std::optional<Clearing> clearing_;
-    std::int64_t contact_tried_ms_ = 0;
-    std::optional<std::int64_t> gone_since_ms_;
-    std::optional<std::int64_t> restarted_ms_;
     std::int64_t woke_clients_ms_ = 0;
     bool is_busy_ = false;
     std::thread thread_;

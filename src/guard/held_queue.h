@@ -8,10 +8,9 @@
 // a time.
 #pragma once
 #include "base/error.h"
-#include "guard/facts.h"
+#include "guard/held_entry.h"
 #include "guard/turn.h"
 #include "history/held_job.h"
-#include "workflow/graph.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -29,25 +28,6 @@ inline constexpr std::size_t kHeldJobsMax = 20'000;          // chosen: weeks of
 inline constexpr std::size_t kHeldBytesMax = 512ULL << 20U;  // chosen: of their bodies, in memory
 // Turns of neighbours are so far apart, so that a job can be put between them.
 inline constexpr std::int64_t kTurnStep = 1LL << 20U;
-
-struct HeldEntry {
-    history::HeldJob kept;
-    Facts facts = {};
-    // With the keys that are not written to disk; empty where there are none (or they were lost in
-    // a restart).
-    std::string secret_body = {};
-    workflow::Span prompt = {};                               // in kept.body
-    std::optional<workflow::Span> extra_data = std::nullopt;  // in kept.body
-    std::vector<std::string> outputs = {};                    // ids of nodes that nobody reads
-    bool unclear = false;  // an earlier process may have sent it: ComfyUI is to be asked first
-    bool cleared = false;  // the card was cleared for it once: that is enough
-    std::int64_t not_before_ms = 0;
-    int passed = 0;
-
-    [[nodiscard]] const std::string& body_to_send() const {
-        return secret_body.empty() ? kept.body : secret_body;
-    }
-};
 
 class HeldQueue {
   public:

@@ -4,7 +4,6 @@
 #include "gateway/comfyui_text.h"
 #include "guard/guard.h"
 #include "guard/saved_latent.h"
-#include "service/run_record.h"
 
 #include <fmt/format.h>
 
@@ -38,7 +37,8 @@ void Guard::end_failed(Flight flight, Failure failure, const std::string& messag
     }
     LadderStep step = climb(failure, tries, may_change);
     // The form is to blame only where nobody else has come onto the card.
-    if (failure == Failure::Spilled) step.meets_wall = may_change && !others_have_come();
+    if (failure == Failure::Spilled)
+        step.meets_wall = may_change && !foresight_.others_have_come(*parts_.place());
     if (step.action == LadderAction::Pass) {
         end_job(flight, HeldState::Failed, message, std::nullopt);
         return;
@@ -89,13 +89,6 @@ void Guard::end_failed(Flight flight, Failure failure, const std::string& messag
         }
     }
     end_quarantined(flight, reason);
-}
-
-bool Guard::others_have_come() const {
-    constexpr Bytes kOthersMore = Bytes(256LL << 20U);  // chosen: a desktop moves by less
-    const auto place = parts_.place();
-    const std::lock_guard lock(mutex_);
-    return others_least_ && place->site.device.used_by_others > *others_least_ + kOthersMore;
 }
 
 // The job goes back into the queue, at its place.
@@ -161,7 +154,7 @@ bool Guard::make_next_plan(HeldEntry& entry) {
                                        .wishes = wishes,
                                        .budget = budget,
                                        .plan_level = entry.facts.tries.plan_level + 1},
-                                      walls, forecaster(*place, prompt, {}));
+                                      walls, foresight_.forecaster(*place, prompt, {}));
     if (!checked || checked->outcome != Outcome::Changed) return false;
     if (cut) cut->state = LatentCut::State::Saving;
     if (!exchange_prompt(entry, [&](std::string_view) {
@@ -225,27 +218,6 @@ bool Guard::drop_latent(const Flight& flight, std::string_view node_id) {
     return true;
 }
 
-bool Guard::exchange_prompt(HeldEntry& entry,
-                            const std::function<Result<std::string>(std::string_view)>& change) {
-    const auto exchanged = [&](const std::string& body) -> std::optional<std::string> {
-        const auto fields = gateway::parse_prompt_body(body);
-        if (!fields || !fields->prompt) return std::nullopt;
-        const auto prompt = change(part(body, *fields->prompt));
-        return prompt ? std::optional(with_prompt(body, *fields, *prompt)) : std::nullopt;
-    };
-    auto body = exchanged(entry.kept.body);
-    auto secret =
-        entry.secret_body.empty() ? std::optional(std::string()) : exchanged(entry.secret_body);
-    const auto fields = body ? gateway::parse_prompt_body(*body)
-                             : Result<gateway::PromptBody>(fail(Errc::InvalidInput, "no prompt"));
-    if (!fields || !fields->prompt || !secret) return false;
-    entry.kept.body = std::move(*body);
-    entry.secret_body = std::move(*secret);
-    entry.prompt = *fields->prompt;
-    entry.extra_data = fields->extra_data;
-    return true;
-}
-
 void Guard::keep_changed(HeldEntry entry) {
     entry.kept.facts_json = encode_facts(entry.facts);
     {
@@ -288,44 +260,6 @@ void Guard::end_quarantined(const Flight& flight, const std::string& reason) {
     warn("job_quarantined", flight.prompt_id, reason);
 }
 
-void Guard::note_end(const HeldEntry& entry, HeldState state, Phrase why,
-                     std::optional<std::string> history) {
-    HeldView view = view_of(entry);
-    view.state = state;
-    view.why = std::move(why);
-    view.ended_ms = parts_.clock.unix_ms();
-    changed_.push_back(view);
-    ended_.add(std::move(view), std::move(history));
-    if (state == HeldState::Done) ++counts_.done;
-    if (state == HeldState::Failed) ++counts_.failed;
-    if (state == HeldState::Cancelled) ++counts_.cancelled;
-}
-
-// It is told and forgotten: nothing of it will be sent again.
-void Guard::end_job(const Flight& flight, HeldState state, const std::string& why,
-                    std::optional<std::string> history) {
-    std::vector<std::string> gone;
-    {
-        const std::lock_guard lock(mutex_);
-        auto entry = queue_.take(flight.prompt_id);
-        flights_.erase(flight.prompt_id);  // that was seen off: both at once
-        recount();
-        if (!entry) return;
-        note_end(*entry, state, why, std::move(history));
-        discretion_.forget(flight.prompt_id);
-        recount();
-        woken_ = true;
-        gone = std::exchange(undropped_, {});
-    }
-    gone.push_back(flight.prompt_id);
-    const auto dropped = with_store([&](history::Store& store) { return store.drop_held(gone); });
-    if (dropped) return;
-    // After a crash ComfyUI's history still tells that it has ended.
-    warn("history", flight.prompt_id, dropped.error().message);
-    const std::lock_guard lock(mutex_);
-    undropped_ = std::move(gone);
-}
-
 void Guard::tell_failure(const LateFailure& failure, const std::string& client) {
     const std::lock_guard lock(mutex_);
     if (door_ == nullptr || client.empty()) return;
@@ -340,20 +274,6 @@ void Guard::tell_of_retry(const HeldEntry& entry, const std::string& reason) {
         fmt::format(R"({{"type": "plimsoll_retry", "data": {{"prompt_id": {}, )"
                     R"("reason": {}}}}})",
                     gateway::quote_json(entry.kept.prompt_id), gateway::quote_json(reason)));
-}
-
-void Guard::record_run(Flight& flight, history::Outcome outcome, const std::string& error) {
-    if (flight.record.run_id.empty()) return;
-    history::RunRecord& record = flight.record;
-    record.outcome = outcome;
-    record.error = error;
-    record.ended_ms = parts_.clock.unix_ms();
-    if (flight.started) record.started_ms = flight.started->ms;
-    record.observed_peak = flight.observed_peak;
-    if (flight.started) record.observed_seconds = flight.ran_seconds(card_clock_.unix_ms());
-    if (flight.throttled) service::keep_out_of_learning(record);
-    const auto kept = with_store([&](history::Store& store) { return store.record_run(record); });
-    if (!kept) warn("history", flight.prompt_id, kept.error().message);
 }
 
 }  // namespace plimsoll::guard

@@ -59,8 +59,7 @@ Moment Guard::moment() const {
 }
 
 void Guard::send_next() {
-    const std::int64_t now = parts_.clock.unix_ms();
-    if (gone_since_ms_ && now - contact_tried_ms_ < kContactMs) return;
+    if (!may_ask()) return;
     HeldEntry entry;
     Flight flight;
     {
@@ -70,7 +69,7 @@ void Guard::send_next() {
         if (!next) return;
         entry = *queue_.find(*next);
         flight.prompt_id = *next;
-        flight.sent_ms = now;
+        flight.sent_ms = parts_.clock.unix_ms();
     }
     load_latent(entry);
     if (prepare(entry, flight) && !entry.cleared) {
@@ -93,21 +92,21 @@ bool Guard::prepare(const HeldEntry& entry, Flight& flight) {
         past = residents_.past();
         if (flight.record.run_id.empty()) flight.record.run_id = ids_.next_uuid();
     }
-    bool clear = !past.empty() && needs_clear(prompt, *place, past);
+    bool clear = !past.empty() && Foresight::needs_clear(
+                                      prompt, *place, foresight_.forecaster(*place, prompt, past));
     // Somebody else's jobs may have left something, too: what torch has now is what counts.
     service::Upstream* const comfyui = past.empty() && entry.facts.peak ? upstream() : nullptr;
     if (comfyui != nullptr) {
-        constexpr Bytes kWorthIt = Bytes(64LL << 20U);  // chosen: as in needs_clear
         const auto stats = comfyui->read_stats();
         const Bytes there = stats && !stats->devices.empty() && stats->devices.front().type != "cpu"
                                 ? stats->devices.front().allocated()
                                 : Bytes(0);
-        clear = there > kWorthIt && there + *entry.facts.peak > place->budget.load_line;
+        clear = there > kWorthClearing && there + *entry.facts.peak > place->budget.load_line;
     }
-    const auto forecast = forecaster(*place, prompt, clear ? std::vector<SharedProgram>{} : past)(
-        {.workflow = prompt, .reserve_vram = std::nullopt});
-    if (auto program = program_of(prompt, surroundings_of(*place, prompt)))
-        flight.program = std::move(*program);
+    const auto forecast =
+        foresight_.forecaster(*place, prompt, clear ? std::vector<SharedProgram>{} : past)(
+            {.workflow = prompt, .reserve_vram = std::nullopt});
+    if (auto program = foresight_.program(*place, prompt)) flight.program = std::move(*program);
     service::Job job;
     job.model = entry.facts.model;
     job.checkpoint = entry.facts.model;
