@@ -57,7 +57,7 @@ struct Flight {
     std::string stop_reason = {};
     std::int64_t stop_card_ms = 0;
     bool cancelled = false;                     // by its client, through a door
-    std::optional<Alarm> alarm = std::nullopt;  // that nobody has acted on yet
+    std::optional<Alarm> alarm = std::nullopt;  // the strongest that nobody has acted on
     bool withheld = false;                      // its client has not heard that this try failed
     std::int64_t polled_ms = 0;
     std::optional<std::int64_t> unknown_since_ms = std::nullopt;

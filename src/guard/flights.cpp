@@ -53,7 +53,8 @@ bool Flights::begin(Flight& flight, const Times& now) {
 
 void Flights::raise(Flight& flight, const std::vector<Alarm>& alarms) {
     for (const Alarm& alarm : alarms)
-        if (alarm.threatens && !flight.alarm) flight.alarm = alarm;
+        if (alarm.threatens && (!flight.alarm || asks_for_more(alarm, *flight.alarm)))
+            flight.alarm = alarm;
 }
 
 Flights::Heard Flights::hear(std::string_view prompt_id, const service::Message& said,

@@ -82,8 +82,8 @@ class Flights {
     void ask_soon();
     // Those that are to be asked after, or have ended.
     [[nodiscard]] std::vector<std::string> due(std::int64_t now_ms) const;
-    // Takes the alarms that ask for something; those that nothing can be done about any more fall
-    // away.
+    // Takes the alarms that ask for something, of each job the one that asks for most: there is one
+    // action a turn. Those that nothing can be done about any more fall away.
     [[nodiscard]] std::vector<AlarmOf> take_alarms();
     // What runs, and is not being stopped.
     [[nodiscard]] std::vector<std::string> running() const;

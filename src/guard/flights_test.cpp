@@ -54,6 +54,13 @@ class Flying : public testing::Test {
                                            .total = Bytes::from_gib(6)}},
                                   now_.card_ms, [](const std::string&) { return true; });
     }
+    // By all programs; of torch's share nothing is known.
+    void see_used(double gib) {
+        (void)flights_.note_card({.use = {.allocated = std::nullopt,
+                                          .used = Bytes::from_gib(gib),
+                                          .total = Bytes::from_gib(6)}},
+                                 now_.card_ms, [](const std::string&) { return true; });
+    }
     const Flight& a() { return *flights_.find("a"); }
 
     Times now_{.ms = 1'000'000, .card_ms = 1'000'000};
@@ -226,6 +233,33 @@ TEST_F(Flying, an_alarm_falls_away_where_the_job_is_being_stopped) {
     flights_.stop("a", StopCause::Heat, "hot", now_.card_ms);
     EXPECT_THAT(flights_.take_alarms(), IsEmpty());
     EXPECT_THAT(flights_.running(), IsEmpty());
+}
+
+TEST_F(Flying, of_several_alarms_in_a_turn_the_one_that_asks_for_most_is_acted_on) {
+    for (const bool spill_first : {false, true}) {
+        send("a");
+        watch();
+        (void)hear(service::NodeStarted{.node_id = "3"});
+        const auto go_over_the_line = [&] { EXPECT_FALSE(see_allocated(5.5).empty()); };
+        const auto spill = [&] {
+            see_used(5.5);
+            bool is_said = false;
+            for (int step = 1; step <= 4; ++step) {
+                pass(10'000);  // a second was forecast
+                for (const Alarm& alarm :
+                     hear(service::NodeProgress{.node_id = "3", .value = double(step), .max = 20})
+                         .alarms)
+                    is_said = is_said || alarm.kind == AlarmKind::Spill;
+            }
+            EXPECT_TRUE(is_said);
+        };
+        if (spill_first) spill();
+        go_over_the_line();
+        if (!spill_first) spill();
+        const auto alarms = flights_.take_alarms();
+        ASSERT_EQ(alarms.size(), 1U);
+        EXPECT_EQ(alarms[0].alarm.kind, AlarmKind::Spill) << spill_first;
+    }
 }
 
 TEST_F(Flying, only_one_that_was_stopped_for_standing_still_hangs) {

@@ -42,6 +42,26 @@ std::string_view alarm_name(AlarmKind kind) {
     return "drift";
 }
 
+bool asks_for_more(const Alarm& alarm, const Alarm& other) {
+    const auto weight = [](const Alarm& one) {
+        if (!one.threatens) return 0;
+        switch (one.kind) {
+            case AlarmKind::Stall:
+                return 5;
+            case AlarmKind::Spill:
+                return 4;
+            case AlarmKind::OverLine:
+                return 3;
+            case AlarmKind::Creep:
+                return 2;
+            case AlarmKind::Drift:
+                return 1;
+        }
+        return 0;
+    };
+    return weight(alarm) > weight(other);
+}
+
 void JobWatch::raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat,
                      std::string sentence) {
     if (said_.contains({kind, Threat::ToTheJob}) || !said_.insert({kind, threat}).second) return;

@@ -32,6 +32,10 @@ struct Alarm {
     bool threatens = false;
 };
 
+// Whether it asks for more than another: a job that stands still gets nowhere, one that spilled
+// crawls; the others threaten what has not happened yet. What is only said asks for nothing.
+[[nodiscard]] bool asks_for_more(const Alarm& alarm, const Alarm& other);
+
 // What was forecast of one node.
 struct NodeForecast {
     Bytes peak;          // allocated

@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
+
 namespace plimsoll::guard {
 namespace {
 
@@ -43,6 +45,22 @@ class Watching : public testing::Test {
                      .load_line = Bytes::from_gib(4.5)},
                     now_};
 };
+
+TEST(Alarm, what_has_happened_asks_for_more_than_what_threatens_and_that_more_than_what_is_said) {
+    const auto alarm = [](AlarmKind kind, bool threatens) {
+        return Alarm{.kind = kind, .node_id = "", .sentence = "", .threatens = threatens};
+    };
+    const AlarmKind order[] = {AlarmKind::Stall, AlarmKind::Spill, AlarmKind::OverLine,
+                               AlarmKind::Creep, AlarmKind::Drift};
+    for (std::size_t i = 0; i < std::size(order); ++i) {
+        EXPECT_FALSE(asks_for_more(alarm(order[i], true), alarm(order[i], true)));
+        EXPECT_TRUE(asks_for_more(alarm(order[i], true), alarm(AlarmKind::Stall, false)));
+        for (std::size_t j = i + 1; j < std::size(order); ++j) {
+            EXPECT_TRUE(asks_for_more(alarm(order[i], true), alarm(order[j], true)));
+            EXPECT_FALSE(asks_for_more(alarm(order[j], true), alarm(order[i], true)));
+        }
+    }
+}
 
 TEST_F(Watching, a_job_as_forecast_raises_nothing) {
     watch_.on_node(now_, "3");
