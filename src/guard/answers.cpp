@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "gateway/comfyui_text.h"
 #include "guard/guard.h"
+#include "guard/jobs_text.h"
 #include "guard/saved_latent.h"
 
 #include <fmt/format.h>
@@ -222,8 +223,10 @@ std::optional<Answer> Guard::answer(const ClientRequest& request) {
             const std::lock_guard lock(mutex_);
             const HeldEntry* const entry = queue_.find(request.argument);
             const Flight* const flight = flights_.find(request.argument);
-            if (entry == nullptr || (flight != nullptr && !flight->withheld)) return std::nullopt;
-            return json_answer(job_item(*entry));
+            if (entry == nullptr || discretion_.is_closing(request.argument) ||
+                (flight != nullptr && !flight->withheld))
+                return std::nullopt;
+            return json_answer(job_item(*entry, service::JobState::Pending));
         }
         case Route::CancelJob:
             if (!take_back({request.argument}).empty())
@@ -266,9 +269,28 @@ std::optional<Answer> Guard::amend(const ClientRequest& request, const Answer& u
                                   held_);
             break;
         case Route::Jobs:
-            if (is_gone || !asks_for_pending(request.target)) return std::nullopt;
-            body = with_jobs(upstream.body, discretion_.pending());
+            if (is_gone) return std::nullopt;
+            body = with_jobs(upstream.body,
+                             asks_for_pending(request.target) ? discretion_.pending()
+                                                              : std::vector<const HeldEntry*>(),
+                             [&](const ListedJob& job) {
+                                 const HeldEntry* const entry = queue_.find(job.id);
+                                 return entry != nullptr &&
+                                        discretion_.hides(*entry, job.state, job.error);
+                             });
             break;
+        case Route::Job: {
+            // ComfyUI looks into its history before it looks at what runs.
+            const HeldEntry* const entry = queue_.find(request.argument);
+            const auto job = is_gone ? std::nullopt : parse_listed_job(upstream.body);
+            if (entry == nullptr || !job || !discretion_.hides(*entry, job->state, job->error))
+                return std::nullopt;
+            const Flight* const flight = flights_.find(request.argument);
+            body =
+                job_item(*entry, flight != nullptr && flight->started ? service::JobState::Running
+                                                                      : service::JobState::Pending);
+            break;
+        }
         case Route::GetHistory: {
             if (is_gone) return std::nullopt;
             body = has_latents_ ? without_our_output(upstream.body) : upstream.body;

@@ -21,15 +21,6 @@ using gateway::quote_json;
 using workflow::JsonScanner;
 using workflow::Span;
 
-std::string spliced(std::string_view text, const Span& span, std::string_view with) {
-    std::string out;
-    out.reserve(text.size() + with.size());
-    out += text.substr(0, span.begin);
-    out += with;
-    out += text.substr(span.end);
-    return out;
-}
-
 struct Member {
     std::string key;
     Span name;  // with its quotes
@@ -51,26 +42,12 @@ Result<std::vector<Member>> members_of(std::string_view text, std::size_t at) {
     return members;
 }
 
-// Where the value of the key lies; the last of its name, as Python reads it.
-std::optional<Span> find_member(std::string_view text, std::size_t at, std::string_view key) {
-    const auto members = members_of(text, at);
-    if (!members) return std::nullopt;
-    for (const Member& member : std::views::reverse(*members))
-        if (member.key == key) return member.value;
-    return std::nullopt;
-}
-
-// Puts items into an array, before or behind those that are there.
-enum class Place : std::uint8_t { Front, Back };
-std::string with_items(std::string_view text, const Span& array, Place place,
+// Puts items into an array, behind those that are there.
+std::string with_items(std::string_view text, const Span& array,
                        const std::vector<std::string>& items) {
     if (items.empty()) return std::string(text);
     const std::string joined = fmt::format("{}", fmt::join(items, ", "));
     const bool is_empty = trim(part(text, {array.begin + 1, array.end - 1})).empty();
-    if (place == Place::Front) {
-        const std::size_t at = array.begin + 1;
-        return spliced(text, {at, at}, is_empty ? joined : joined + ", ");
-    }
     const std::size_t at = array.end - 1;
     return spliced(text, {at, at}, is_empty ? joined : ", " + joined);
 }
@@ -99,6 +76,23 @@ std::optional<std::int64_t> whole_at(std::string_view text, const Span& span) {
 
 std::string_view part(std::string_view text, const Span& span) {
     return text.substr(span.begin, span.end - span.begin);
+}
+
+std::string spliced(std::string_view text, const Span& span, std::string_view with) {
+    std::string out;
+    out.reserve(text.size() + with.size());
+    out += text.substr(0, span.begin);
+    out += with;
+    out += text.substr(span.end);
+    return out;
+}
+
+std::optional<Span> find_member(std::string_view text, std::size_t at, std::string_view key) {
+    const auto members = members_of(text, at);
+    if (!members) return std::nullopt;
+    for (const Member& member : std::views::reverse(*members))
+        if (member.key == key) return member.value;
+    return std::nullopt;
 }
 
 std::string with_prompt_id(std::string_view body, const gateway::PromptBody& fields,
@@ -142,7 +136,7 @@ std::optional<std::string> with_pending(std::string_view answer,
     items.reserve(held.size());
     for (const HeldEntry* const entry : held)
         if (!answer.contains(entry->kept.prompt_id)) items.push_back(queue_item(*entry));
-    return with_items(answer, *pending, Place::Back, items);
+    return with_items(answer, *pending, items);
 }
 
 std::optional<std::string> with_remaining(std::string_view answer, std::int64_t more) {
@@ -152,32 +146,6 @@ std::optional<std::string> with_remaining(std::string_view answer, std::int64_t 
     const auto count = remaining ? whole_at(answer, *remaining) : std::nullopt;
     if (!count) return std::nullopt;
     return spliced(answer, *remaining, fmt::format("{}", *count + more));
-}
-
-std::string job_item(const HeldEntry& entry) {
-    return fmt::format(R"({{"id": {}, "status": "pending", "priority": {}, "create_time": {}, )"
-                       R"("outputs_count": 0}})",
-                       quote_json(entry.kept.prompt_id), entry.facts.number,
-                       entry.kept.accepted_ms);
-}
-
-std::optional<std::string> with_jobs(std::string_view answer,
-                                     const std::vector<const HeldEntry*>& held) {
-    std::vector<std::string> items;
-    for (const HeldEntry* const entry : held)
-        if (!answer.contains(entry->kept.prompt_id)) items.push_back(job_item(*entry));
-    // The later place first, so that the other's offsets hold.
-    const auto jobs = find_member(answer, 0, "jobs");
-    const auto pages = find_member(answer, 0, "pagination");
-    if (!jobs || answer[jobs->begin] != '[') return std::nullopt;
-    const auto total = pages ? find_member(answer, pages->begin, "total") : std::nullopt;
-    const auto count = total ? whole_at(answer, *total) : std::nullopt;
-    const std::string raised =
-        count ? fmt::format("{}", *count + static_cast<std::int64_t>(items.size())) : "";
-    if (!count) return with_items(answer, *jobs, Place::Front, items);
-    if (total->begin > jobs->begin)
-        return with_items(spliced(answer, *total, raised), *jobs, Place::Front, items);
-    return spliced(with_items(answer, *jobs, Place::Front, items), *total, raised);
 }
 
 std::optional<std::string> with_member(std::string_view object, std::string_view key,

@@ -20,6 +20,13 @@ namespace plimsoll::guard {
 
 [[nodiscard]] std::string_view part(std::string_view text, const workflow::Span& span);
 
+[[nodiscard]] std::string spliced(std::string_view text, const workflow::Span& span,
+                                  std::string_view with);
+// Where the value of the key lies in the object that begins there; the last of its name, as Python
+// reads it. nullopt: no object, or no such key.
+[[nodiscard]] std::optional<workflow::Span> find_member(std::string_view text, std::size_t at,
+                                                        std::string_view key);
+
 // The body with the id put in, or as it is where it names one already. The body has at least one
 // member: its prompt.
 [[nodiscard]] std::string with_prompt_id(std::string_view body, const gateway::PromptBody& fields,
@@ -40,10 +47,6 @@ namespace plimsoll::guard {
                                                       const std::vector<const HeldEntry*>& held);
 // {"exec_info": {"queue_remaining": N}} with `more` added.
 [[nodiscard]] std::optional<std::string> with_remaining(std::string_view answer, std::int64_t more);
-// ComfyUI's {"jobs": [...], "pagination": {...}} with these as pending jobs before its own.
-[[nodiscard]] std::optional<std::string> with_jobs(std::string_view answer,
-                                                   const std::vector<const HeldEntry*>& held);
-[[nodiscard]] std::string job_item(const HeldEntry& entry);
 // {"a": ..} with `"key": value` put in as its last member.
 [[nodiscard]] std::optional<std::string> with_member(std::string_view object, std::string_view key,
                                                      std::string_view value);

@@ -104,17 +104,21 @@ std::int64_t Discretion::count_pending() const {
     return count;
 }
 
-bool Discretion::hides_history(const HeldEntry& entry, const std::string& answer) const {
+bool Discretion::hides(const HeldEntry& entry, service::JobState state,
+                       const std::optional<service::NodeError>& error) const {
     const std::string& id = entry.kept.prompt_id;
-    const auto record = service::parse_history(answer, id);
-    if (!record || record->state == service::JobState::Succeeded) return false;
+    const bool failed = state == service::JobState::Failed;
+    if ((!failed && state != service::JobState::Interrupted) || closing_.contains(id)) return false;
     // ComfyUI still tells of the try before, until this one has ended.
     if (entry.kept.mark.attempts > 0) return true;
-    if (record->state == service::JobState::Failed && record->error)
-        return is_rescued(entry, *record->error);
+    if (failed) return error && is_rescued(entry, *error);
     const Flight* const flight = flights_.find(id);
-    return record->state == service::JobState::Interrupted && flight != nullptr &&
-           flight->comes_back();
+    return flight != nullptr && flight->comes_back();
+}
+
+bool Discretion::hides_history(const HeldEntry& entry, const std::string& answer) const {
+    const auto record = service::parse_history(answer, entry.kept.prompt_id);
+    return record && hides(entry, record->state, record->error);
 }
 
 }  // namespace plimsoll::guard

@@ -55,7 +55,10 @@ class Discretion {
     [[nodiscard]] std::vector<const HeldEntry*> pending() const;
     // How many ComfyUI's own count is short of.
     [[nodiscard]] std::int64_t count_pending() const;
-    // Whether ComfyUI's history (an answer of /history) tells of a try that was not the last.
+    // Whether what ComfyUI tells of an end is that of a try, and the job goes on.
+    [[nodiscard]] bool hides(const HeldEntry& entry, service::JobState state,
+                             const std::optional<service::NodeError>& error) const;
+    // The same of an answer of /history.
     [[nodiscard]] bool hides_history(const HeldEntry& entry, const std::string& answer) const;
 
   private:

@@ -212,6 +212,56 @@ TEST_F(Telling, a_try_that_failed_for_want_of_memory_is_not_told_nor_is_its_end)
     EXPECT_FALSE(withheld("executing", R"(, "node": null)"));
 }
 
+TEST_F(Telling, a_job_that_is_tried_again_is_one_job_in_comfyuis_list_and_its_failed_try_none) {
+    (void)post(prompt_text(512, 512), "job-a");
+    arrive("job-a");
+    (void)withheld("execution_start");
+    const std::string failed_try = R"({"id": "job-a", "status": "failed", "execution_error": {)"
+                                   R"("node_id": "8", "node_type": "VAEDecode", )"
+                                   R"("exception_type": "torch.OutOfMemoryError", )"
+                                   R"("exception_message": "Allocation on device "}})";
+    const std::string other = R"({"id": "job-z", "status": "failed"})";
+    const auto ask = [&](Route route, const std::string& target, const std::string& upstream) {
+        ClientRequest request;
+        request.route = route;
+        request.target = target;
+        if (route == Route::Job) request.argument = "job-a";
+        EXPECT_TRUE(guard_->wants(route));
+        if (const auto own = guard_->answer(request)) return own->body;
+        const auto amended =
+            guard_->amend(request, {.status = 200, .headers = {}, .body = upstream});
+        return amended ? amended->body : upstream;
+    };
+    const auto list = [&](const std::string& items, const std::string& query = "") {
+        return ask(Route::Jobs, "/api/jobs" + query,
+                   R"({"jobs": [)" + items + R"(], "pagination": {"total": 2}})");
+    };
+    const auto says = [](const std::string& state) {
+        return HasSubstr(R"("id": "job-a", "status": ")" + state + R"(")");
+    };
+    // Before anything is heard of it here, and once it is back in the queue.
+    comfyui_.fail("job-a", "torch.OutOfMemoryError", "Allocation on device ");
+    EXPECT_THAT(list(failed_try + ", " + other), testing::Not(says("failed")));
+    turn(2, 0);
+    EXPECT_THAT(
+        list(failed_try + ", " + other),
+        testing::AllOf(testing::Not(says("failed")), says("pending"), HasSubstr(R"("tries": 1)"),
+                       HasSubstr("out of memory"), HasSubstr(other), HasSubstr(R"("total": 2)")));
+    EXPECT_EQ(list(failed_try, "?status=failed"), R"({"jobs": [], "pagination": {"total": 1}})");
+    EXPECT_THAT(ask(Route::Job, "/api/jobs/job-a", failed_try), says("pending"));
+    // And while the second try runs.
+    turn(6);
+    ASSERT_THAT(comfyui_.posted, ElementsAre("job-a", "job-a"));
+    EXPECT_EQ(
+        list(R"({"id": "job-a", "status": "in_progress"}, )" + failed_try),
+        R"({"jobs": [{"id": "job-a", "status": "in_progress"}], "pagination": {"total": 1}})");
+    EXPECT_THAT(ask(Route::Job, "/api/jobs/job-a", failed_try), says("in_progress"));
+    // A failure of its own is its client's.
+    comfyui_.fail("job-a", "ValueError", "bad value");
+    turn();
+    EXPECT_FALSE(guard_->wants(Route::Jobs));  // ComfyUI's answer passes as it is
+}
+
 TEST_F(Telling, the_end_of_a_try_is_withheld_also_when_the_job_is_back_in_the_queue) {
     (void)post(prompt_text(512, 512), "job-a");
     arrive("job-a");

@@ -100,7 +100,8 @@ void Guard::put_back(const Flight& flight, const LadderStep& step) {
         if (entry == nullptr) return;
         history::HeldMark mark = entry->kept.mark;
         mark.sent = false;
-        if (flight.started) ++mark.attempts;
+        // A try that failed at once may not have been seen to begin.
+        if (flight.started || flight.error) ++mark.attempts;
         queue_.mark(flight.prompt_id, mark);
         entry->unclear = false;
         discretion_.clear_end(flight.prompt_id);
