@@ -136,12 +136,8 @@ std::vector<std::string> Guard::take_back(const std::vector<std::string>& ids) {
         announce();
         woken_ = true;
     }
-    const auto dropped = with_store([&](history::Store& store) { return store.drop_held(taken); });
-    if (!dropped) {
-        warn("history", "", dropped.error().message);
-        const std::lock_guard lock(mutex_);
-        undropped_.insert(undropped_.end(), taken.begin(), taken.end());
-    }
+    const auto dropped = ledger_.drop(taken);
+    if (!dropped) warn("history", "", dropped.error().message);
     wake_.notify_all();
     return taken;
 }
@@ -161,6 +157,7 @@ std::optional<Answer> Guard::answer(const ClientRequest& request) {
             QueueWish wish = read_wish(request.body, "delete");
             if (wish.clear) {
                 const std::lock_guard lock(mutex_);
+                flights_.cancel_waiting();
                 for (const HeldEntry* const entry : discretion_.pending())
                     wish.ids.push_back(entry->kept.prompt_id);
             }
@@ -178,7 +175,7 @@ std::optional<Answer> Guard::answer(const ClientRequest& request) {
             std::vector<std::string> rescued;
             {
                 const std::lock_guard lock(mutex_);
-                flights_.cancel_all();
+                flights_.cancel_running();
                 if (flights_.empty())
                     for (const HeldEntry* const entry : queue_.in_order())
                         if (entry->kept.mark.attempts > 0) rescued.push_back(entry->kept.prompt_id);

@@ -70,7 +70,7 @@ Result<void> Guard::accept_refused(const std::string& id) {
         entry.kept.accepted_ms = parts_.clock.unix_ms();
         entry.kept.facts_json = encode_facts(entry.facts);
     }
-    TRY_DO(with_store([&](history::Store& store) { return store.keep_held(entry.kept); }));
+    TRY_DO(ledger_.add(entry.kept));
     const std::lock_guard lock(mutex_);
     // Somebody else was quicker: it is in the queue already.
     if (!refused_.erase(id)) return {};
@@ -91,7 +91,7 @@ Result<HeldView> Guard::run_anyway(std::string_view prompt_id) {
         TRY_DO(accept_refused(id));
     } else if (now.state == HeldState::Waiting) {
         TRY_ASSIGN(const history::HeldJob kept, release_held(id));
-        TRY_DO(with_store([&](history::Store& store) { return store.keep_held(kept); }));
+        TRY_DO(ledger_.keep(kept));
     } else if (now.ended_ms != 0) {
         return fail(Errc::InvalidInput,
                     fmt::format("job '{}' has ended ({})", id, held_state_name(now.state)));

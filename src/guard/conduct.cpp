@@ -126,8 +126,19 @@ void Guard::turn() {
     look_at_flights();
     restart_where_gone();
     if (!is_clearing()) send_next();
+    pay_ledger();
     keep_clients_awake();
     flush();
+}
+
+void Guard::pay_ledger() {
+    const auto held = [&](const std::string& id) -> std::optional<history::HeldJob> {
+        const std::lock_guard lock(mutex_);
+        const HeldEntry* const entry = queue_.find(id);
+        return entry == nullptr ? std::nullopt : std::optional(entry->kept);
+    };
+    if (ledger_.pay(parts_.clock.unix_ms(), held))
+        warn("gateway_kept", "", "the history takes jobs again: all that are held are written");
 }
 
 service::Upstream* Guard::upstream() {

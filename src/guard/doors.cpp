@@ -103,7 +103,7 @@ Result<void> Guard::move(std::string_view prompt_id, std::string_view before) {
             changed_.push_back(view_of(*entry));
         }
     }
-    TRY_DO(with_store([&](history::Store& store) { return store.mark_held(changes); }));
+    TRY_DO(ledger_.mark(changes));
     flush();
     return {};
 }
@@ -126,7 +126,7 @@ Result<HeldView> Guard::set_priority(std::string_view prompt_id, std::int64_t pr
         changed_.push_back(view_of(*entry));
         woken_ = true;
     }
-    TRY_DO(with_store([&](history::Store& store) { return store.mark_held(changes); }));
+    TRY_DO(ledger_.mark(changes));
     wake_.notify_all();
     flush();
     return find(id);

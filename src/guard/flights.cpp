@@ -251,8 +251,15 @@ bool Flights::cancel(std::string_view prompt_id) {
     return true;
 }
 
-void Flights::cancel_all() {
-    for (auto& [id, flight] : all_) flight.cancelled = true;
+void Flights::cancel_running() {
+    const bool any =
+        std::ranges::any_of(all_, [](const auto& one) { return one.second.started.has_value(); });
+    for (auto& [id, flight] : all_) flight.cancelled = flight.cancelled || !any || flight.started;
+}
+
+void Flights::cancel_waiting() {
+    for (auto& [id, flight] : all_)
+        if (!flight.started && !flight.lost_contact) flight.cancelled = true;
 }
 
 void Flights::forget_history(const std::function<bool(const std::string&)>& of) {

@@ -92,7 +92,10 @@ class Flights {
               std::int64_t card_ms);
     // By its client. False: ComfyUI, which has to do it, has not got it.
     bool cancel(std::string_view prompt_id);
-    void cancel_all();
+    // By its client, who means what runs; where nothing is known to, any may.
+    void cancel_running();
+    // By its client, who means what ComfyUI has not begun.
+    void cancel_waiting();
     // What ComfyUI remembers of them is deleted by their clients.
     void forget_history(const std::function<bool(const std::string& prompt_id)>& of);
     // Whether one does not let go though it was interrupted for standing still; it is marked so.

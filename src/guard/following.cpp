@@ -235,7 +235,6 @@ void Guard::on_prompt_answered(std::uint64_t number, int status, const std::stri
 // It is told and forgotten: nothing of it will be sent again.
 void Guard::end_job(const Flight& flight, HeldState state, const std::string& why,
                     std::optional<std::string> history) {
-    std::vector<std::string> gone;
     {
         const std::lock_guard lock(mutex_);
         auto entry = queue_.take(flight.prompt_id);
@@ -246,15 +245,11 @@ void Guard::end_job(const Flight& flight, HeldState state, const std::string& wh
         discretion_.forget(flight.prompt_id);
         recount();
         woken_ = true;
-        gone = std::exchange(undropped_, {});
     }
-    gone.push_back(flight.prompt_id);
-    const auto dropped = with_store([&](history::Store& store) { return store.drop_held(gone); });
-    if (dropped) return;
-    // After a crash ComfyUI's history still tells that it has ended.
-    warn("history", flight.prompt_id, dropped.error().message);
-    const std::lock_guard lock(mutex_);
-    undropped_ = std::move(gone);
+    // Where it fails: after a crash ComfyUI's history still tells that it has ended.
+    const std::vector<std::string> gone{flight.prompt_id};
+    const auto dropped = ledger_.drop(gone);
+    if (!dropped) warn("history", flight.prompt_id, dropped.error().message);
 }
 
 void Guard::note_end(const HeldEntry& entry, HeldState state, Phrase why,
@@ -280,7 +275,7 @@ void Guard::record_run(Flight& flight, history::Outcome outcome, const std::stri
     record.observed_peak = flight.observed_peak;
     if (flight.started) record.observed_seconds = flight.ran_seconds(card_clock_.unix_ms());
     if (flight.throttled) service::keep_out_of_learning(record);
-    const auto kept = with_store([&](history::Store& store) { return store.record_run(record); });
+    const auto kept = ledger_.use([&](history::Store& store) { return store.record_run(record); });
     if (!kept) warn("history", flight.prompt_id, kept.error().message);
 }
 
@@ -295,7 +290,7 @@ void Guard::forget(const std::string& prompt_id) {
         announce();
     }
     const std::vector<std::string> gone{prompt_id};
-    const auto dropped = with_store([&](history::Store& store) { return store.drop_held(gone); });
+    const auto dropped = ledger_.drop(gone);
     if (!dropped) warn("history", prompt_id, dropped.error().message);
 }
 

@@ -59,6 +59,7 @@ Guard::Guard(Parts parts, Callbacks callbacks)
       callbacks_(std::move(callbacks)),
       card_clock_(parts_.clock),
       foresight_(parts_.forecaster),
+      ledger_(parts_.open_store),
       ids_(parts_.seed),
       heat_(parts_.options.target_c) {}
 
@@ -72,18 +73,10 @@ void Guard::detach() {
     door_ = nullptr;
 }
 
-Result<void> Guard::with_store(const std::function<Result<void>(history::Store&)>& use) {
-    const std::lock_guard lock(store_mutex_);
-    if (!store_) {
-        TRY_ASSIGN(store_, parts_.open_store());
-    }
-    return use(*store_);
-}
-
 void Guard::restore() {
     std::vector<history::HeldJob> jobs;
     std::vector<history::Wall> walls;
-    const auto read = with_store([&](history::Store& store) -> Result<void> {
+    const auto read = ledger_.use([&](history::Store& store) -> Result<void> {
         TRY_ASSIGN(jobs, store.list_held());
         TRY_ASSIGN(walls, store.list_walls());
         return {};
@@ -249,6 +242,22 @@ void Guard::save_latent_where_it_pays(Call& call) {
     facts.latent = std::move(*cut);
 }
 
+// The disk is full, most likely: a latent would not get onto it either.
+void Guard::go_unkept(HeldEntry& entry, const std::string& why) {
+    const auto cut = entry.facts.latent;
+    const auto bare = [&](std::string_view prompt) { return without_latent(prompt, *cut); };
+    if (cut && exchange_prompt(entry, bare)) {
+        entry.facts.latent.reset();
+        std::erase_if(entry.facts.edits,
+                      [](const Edit& edit) { return edit.knob == "save_latent"; });
+    }
+    entry.kept.mark.sent = true;
+    entry.facts.events.push_back("kept in memory only: the history could not be written");
+    entry.kept.facts_json = encode_facts(entry.facts);
+    warn("gateway_open", entry.kept.prompt_id,
+         fmt::format("forwarded at once and kept in memory only: {}", why));
+}
+
 PromptDecision Guard::accept(Call& call) {
     const std::string_view original = call.prompt.request().body;
     const gateway::PromptBody& fields = call.fields;
@@ -337,11 +346,12 @@ PromptDecision Guard::accept(Call& call) {
         forget();
         return Forward{};
     }
-    const auto kept =
-        with_store([&](history::Store& store) { return store.keep_held(entry.kept); });
+    const auto kept = ledger_.add(entry.kept);
     if (!kept) {
-        forget();
-        return go_on(kept.error().message);
+        // Sooner with ComfyUI, which keeps it where this process ends, than only here.
+        at_once = true;
+        go_unkept(entry, kept.error().message);
+        call.body = entry.body_to_send();
     }
     const std::string number = entry.facts.number;
     Result<void> added;
@@ -368,11 +378,11 @@ PromptDecision Guard::accept(Call& call) {
         woken_ = true;
     }
     wake_.notify_all();
+    if (added && !kept) ledger_.owe(call.id);
     if (!added) {
-        (void)with_store([&](history::Store& store) {
-            const std::vector<std::string> ids{call.id};
-            return store.drop_held(ids);
-        });
+        if (!kept) return go_on(added.error().message);
+        const std::vector<std::string> ids{call.id};
+        (void)ledger_.drop(ids);
         return Refusal{.status = 400,
                        .type = "plimsoll_queue_full",
                        .message = "The queue is full",

@@ -25,6 +25,7 @@
 #include "guard/held_queue.h"
 #include "guard/held_view.h"
 #include "guard/ladder.h"
+#include "guard/ledger.h"
 #include "guard/paced_clock.h"
 #include "guard/policy.h"
 #include "guard/refused_prompts.h"
@@ -66,8 +67,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     struct Parts {
         std::function<std::shared_ptr<const service::Place>()> place;
         service::ComfyAtHand& comfyui;
-        // Opened once; where it fails prompts go on as they came, and it is said.
-        std::function<Result<std::shared_ptr<history::Store>>()> open_store;
+        // Where it fails jobs go on without being kept, and it is said.
+        Ledger::Open open_store;
         const Clock& clock;
         std::uint64_t seed = 0;  // of ids
         GuardOptions options = {};
@@ -154,8 +155,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void check(Call& call);
     [[nodiscard]] gateway::PromptDecision accept(Call& call);
     void save_latent_where_it_pays(Call& call);
+    void go_unkept(HeldEntry& entry, const std::string& why);
     // and what is said afterwards, where no lock is held
-    [[nodiscard]] Result<void> with_store(const std::function<Result<void>(history::Store&)>& use);
     void recount();                                  // with the lock held
     void announce();                                 // how many wait; with the lock held
     void note_change(const std::string& prompt_id);  // for the doors; with the lock held
@@ -187,6 +188,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void note_contact(bool reachable, const std::string& why);
     [[nodiscard]] bool may_ask() const;  // ComfyUI, which may be gone
     void restart_where_gone();
+    void pay_ledger();
     void keep_clients_awake();
     [[nodiscard]] Times now() const { return {parts_.clock.unix_ms(), card_clock_.unix_ms()}; }
     // Milliseconds of ours that so many of the card's take.
@@ -250,8 +252,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     PacedClock card_clock_;  // jobs and heat are timed by it
     Foresight foresight_;
 
-    std::mutex store_mutex_;
-    std::shared_ptr<history::Store> store_;
+    Ledger ledger_;
     std::mutex hearing_;            // one message at a time, in order; before mutex_
     mutable std::mutex mutex_;      // guards what follows
     std::condition_variable wake_;  // of the thread
@@ -284,7 +285,6 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     std::deque<Note> notes_;
     std::deque<HeldView> changed_;
     std::optional<std::int64_t> to_broadcast_;
-    std::vector<std::string> undropped_;  // ended, but the store could not be written
 
     std::atomic<std::int64_t> held_ = 0;     // pending here and not with ComfyUI
     std::atomic<bool> has_history_ = false;  // of jobs that ended here

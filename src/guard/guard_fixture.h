@@ -193,6 +193,7 @@ class Guarding : public testing::Test {
                          .comfyui = at_hand_,
                          // It outlives the process, as a file does.
                          .open_store = [this]() -> Result<std::shared_ptr<history::Store>> {
+                             if (disk_is_full_) return fail(Errc::Unavailable, "no space left");
                              return std::shared_ptr<history::Store>(&store_,
                                                                     [](history::Store*) {});
                          },
@@ -267,6 +268,7 @@ class Guarding : public testing::Test {
     std::uint64_t requests_ = 0;
     int restarts_ = 0;
     bool busy_ = false;
+    bool disk_is_full_ = false;  // before the process opens its store
 };
 
 }  // namespace plimsoll::guard

@@ -62,7 +62,7 @@ void Guard::end_failed(Flight flight, Failure failure, const std::string& messag
             walls_.insert_or_assign(shape, reason);
         }
         const history::Wall wall{shape, parts_.clock.unix_ms(), reason};
-        (void)with_store([&](history::Store& store) { return store.keep_wall(wall); });
+        (void)ledger_.use([&](history::Store& store) { return store.keep_wall(wall); });
     }
     if (step.action == LadderAction::NextPlan) {
         HeldEntry changed;
@@ -122,7 +122,7 @@ void Guard::put_back(const Flight& flight, const LadderStep& step) {
         announce();
         woken_ = true;
     }
-    const auto written = with_store([&](history::Store& store) { return store.keep_held(kept); });
+    const auto written = ledger_.keep(kept);
     if (!written) warn("history", flight.prompt_id, written.error().message);
 }
 
@@ -232,8 +232,7 @@ void Guard::keep_changed(HeldEntry entry) {
         waiting->extra_data = entry.extra_data;
         waiting->facts = std::move(entry.facts);
     }
-    const auto written =
-        with_store([&](history::Store& store) { return store.keep_held(entry.kept); });
+    const auto written = ledger_.keep(entry.kept);
     if (!written) warn("history", entry.kept.prompt_id, written.error().message);
 }
 

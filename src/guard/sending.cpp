@@ -143,7 +143,7 @@ void Guard::send(const HeldEntry& entry, Flight flight) {
     mark.sent = true;
     const std::vector<history::HeldChange> changes{{id, mark}};
     // Before it is sent: whoever comes after a crash asks ComfyUI first.
-    const auto marked = with_store([&](history::Store& store) { return store.mark_held(changes); });
+    const auto marked = ledger_.mark(changes);
     if (!marked) warn("history", id, marked.error().message);
     {
         const std::lock_guard lock(mutex_);

@@ -15,6 +15,8 @@ inline constexpr std::int64_t kUnknownMs = 1'500;
 inline constexpr std::int64_t kUnansweredMs = 60'000;
 // Between two tries to reach ComfyUI where it is gone.
 inline constexpr std::int64_t kContactMs = 1'000;
+// Between two tries to write what the history did not take: a disk is full for minutes.
+inline constexpr std::int64_t kPayMs = 1'000;
 // Until the user's command starts ComfyUI anew: a supervisor of theirs would be faster.
 inline constexpr std::int64_t kGoneMs = 10'000;
 // Of the card's time, until a job that does not obey an interrupt hangs: a step of the largest

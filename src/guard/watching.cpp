@@ -105,8 +105,7 @@ void Guard::stop_flight(const std::string& prompt_id, const std::string& reason,
         }
     }
     if (kept) {
-        const auto written =
-            with_store([&](history::Store& store) { return store.keep_held(*kept); });
+        const auto written = ledger_.keep(*kept);
         if (!written) warn("history", prompt_id, written.error().message);
     }
     const auto cancelled = comfyui->cancel(prompt_id);

@@ -125,6 +125,23 @@ class Faults(FunctionalTest):
         self.finish(guarded, after)
         self.assertEqual(len(guarded.told("gateway_open")), 1)
 
+    def test_jobs_that_a_full_disk_does_not_take_are_sent_again_and_written_when_it_does(self):
+        guarded = self.guarded()
+        guarded.limit_files(1024)
+        first = self.post(guarded, steps=60, width=1024, height=1024)
+        second = self.post(guarded, seed=2)  # waits in ComfyUI, not here
+        self.assertEqual(len(guarded.told("gateway_open")), 2)
+        self.listener.until(lambda message: message["type"] == "progress" and message["data"]["value"] >= 2)
+        guarded.kill_comfyui()
+        guarded.limit_files()
+        self.wait_told(guarded, "gateway_kept")
+        # By now they survive the daemon, too.
+        guarded.kill_daemon()
+        guarded.start_daemon()
+        guarded.start_comfyui()
+        for prompt_id in (first, second):
+            self.finish(guarded, prompt_id)
+
     def test_comfyui_killed_in_the_decode_draws_the_decode_alone_again(self):
         # The load line so that the decode comes near it, and so many steps that they take over a minute of the card's time.
         guarded = self.guarded(MAX_VRAM_MB="3800")
