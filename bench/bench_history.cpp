@@ -14,6 +14,7 @@
 #include "advisor/resource_manager.h"
 #include "history/sqlite_store.h"
 #include "made_runs.h"
+#include "service/pace.h"
 #include "service/past_runs.h"
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -114,6 +115,7 @@ class Bench {
         ask_words();
         ask_runs();
         ask_stats();
+        ask_paces();
         ask_best();
         return all_met_;
     }
@@ -242,6 +244,18 @@ class Bench {
         judge("count", kViewSeconds, [&](int i) {
             return static_cast<std::size_t>(
                 must(store_->count_runs({.model = made_model(i), .outcome = Outcome::Done})));
+        });
+    }
+
+    // What a forecast's seconds are learned from, once after each run that is recorded.
+    void ask_paces() {
+        std::vector<std::string> cards;
+        for (const auto& card : must(store_->stats_of({}, StatsBy::Card)))
+            cards.push_back(card.key);
+        judge("paces of a card", kBestSeconds, [&](int i) {
+            const std::string& card = cards[static_cast<std::size_t>(i) % cards.size()];
+            (void)must(service::read_paces(*store_, card));
+            return timing::kPaceRunsMax;
         });
     }
 

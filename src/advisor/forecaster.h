@@ -12,6 +12,7 @@
 #include "memory/forecast.h"
 #include "memory/input_media.h"
 #include "memory/simulate.h"
+#include "timing/pace.h"
 #include "timing/roofline.h"
 
 #include <functional>
@@ -42,8 +43,14 @@ struct Surroundings {
     memory::Device device;
     timing::Card card;
     timing::Efficiency efficiency = timing::default_efficiency();
-    memory::InputMedia media = {};  // sizes of the images that workflows load, where known
+    memory::InputMedia media = {};        // sizes of the images that workflows load, where known
+    timing::SharedPaces paces = nullptr;  // of this machine; nullptr: the table alone
+    std::string family = {};              // of the workflow's network, for its pace
 };
+// `server` as the forecast was made for.
+[[nodiscard]] timing::ForecastSeconds price_forecast(const memory::Forecast& forecast,
+                                                     const memory::Server& server,
+                                                     const Surroundings& around);
 // Parses, lowers, simulates on an empty card, prices. Safe to call from several threads at once.
 [[nodiscard]] Forecaster make_forecaster(Surroundings surroundings);
 

@@ -9,6 +9,16 @@
 
 namespace plimsoll::advisor {
 
+timing::ForecastSeconds price_forecast(const memory::Forecast& forecast,
+                                       const memory::Server& server, const Surroundings& around) {
+    const auto offload = memory::copies_ahead(server, around.device) ? timing::Offload::Async
+                                                                     : timing::Offload::Blocking;
+    timing::ForecastSeconds seconds =
+        timing::estimate_forecast(forecast, around.card, around.efficiency, offload);
+    if (around.paces) timing::apply_paces(*around.paces, around.family, forecast, seconds);
+    return seconds;
+}
+
 Forecaster make_forecaster(Surroundings surroundings) {
     const auto around = std::make_shared<const Surroundings>(std::move(surroundings));
     const auto models =
@@ -20,11 +30,7 @@ Forecaster make_forecaster(Surroundings surroundings) {
         const memory::Program program = memory::lower_graph(graph, *models, around->media);
         PricedForecast out;
         out.memory = memory::simulate_program(program, server, around->device);
-        const auto offload = memory::copies_ahead(server, around->device)
-                                 ? timing::Offload::Async
-                                 : timing::Offload::Blocking;
-        out.seconds =
-            timing::estimate_forecast(out.memory, around->card, around->efficiency, offload);
+        out.seconds = price_forecast(out.memory, server, *around);
         return out;
     };
 }

@@ -233,6 +233,8 @@ void add_site_flags(CLI::App& command, ConfigFlags& into) {
                "as if ComfyUI were started with these (PLIMSOLL_COMFYUI_FLAGS)");
     add_config(command, into, "--memory-policy", "memory_policy", "NAME", kWhere,
                "estimate or dynamic; by version and card otherwise (PLIMSOLL_MEMORY_POLICY)");
+    add_config(command, into, "--learned", "learned", "on|off", kWhere,
+               "seconds by what own runs took; off: by the table alone (PLIMSOLL_LEARNED)");
     add_config(command, into, "--models-dir", "models_dir", "DIR[:DIR]", kWhere,
                "where model files lie on this machine (PLIMSOLL_MODELS_DIR)");
 }

@@ -3,6 +3,7 @@
 
 #include "base/utf8.h"
 #include "cli/text.h"
+#include "service/pace.h"
 #include "service/preset.h"
 #include "service/profiles.h"
 #include "wire/encode.h"
@@ -49,6 +50,20 @@ Result<service::Job> Session::resolve_job(const service::Config& config, JobFlag
     return service::resolve_job(flags.request, profiles, library, comfyui.get());
 }
 
+timing::SharedPaces Session::learned_paces(const service::Config& config,
+                                           const service::Site& site) {
+    if (!config.learned.value) return nullptr;
+    const auto store = world.open_history(config.history_file(), World::Access::Read);
+    auto paces = store ? service::read_paces(**store, site.card_in_history())
+                       : Result<timing::Paces>(std::unexpected(store.error()));
+    if (!paces) {
+        warn("seconds are those of the table alone: " + paces.error().message);
+        return nullptr;
+    }
+    if (!paces->learned()) return nullptr;
+    return std::make_shared<const timing::Paces>(std::move(*paces));
+}
+
 Result<Session::Question> Session::read_question(const ConfigFlags& flags, const JobFlags& job) {
     Question question;
     TRY_ASSIGN(question.config, read_config(flags));
@@ -57,6 +72,7 @@ Result<Session::Question> Session::read_question(const ConfigFlags& flags, const
     TRY_ASSIGN(question.site,
                service::find_site(question.config, {.vram_mb = flags.vram_mb, .ask_comfyui = true},
                                   comfyui.get()));
+    question.site.paces = learned_paces(question.config, question.site);
     TRY_ASSIGN(question.budget, service::budget_of(question.config));
     return question;
 }

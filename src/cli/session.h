@@ -49,6 +49,10 @@ class Session {
     };
     [[nodiscard]] Result<Question> read_question(const ConfigFlags& config, const JobFlags& job);
 
+    // What this machine's runs say of the card; nullptr: nothing, or nothing is to be learned.
+    [[nodiscard]] timing::SharedPaces learned_paces(const service::Config& config,
+                                                    const service::Site& site);
+
     // Prints the one JSON answer of a command.
     void answer(const json::object& object);
     void warn(std::string_view text);  // on standard error

@@ -124,11 +124,15 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
     const auto open_history = [path = config.history_file(), open = world_.open_history] {
         return open(path, cli::World::Access::Write);
     };
-    TRY_ASSIGN(lookout_,
-               service::Lookout::create(std::move(config), comfyui, world_.clock,
-                                        {.whose = simulated_ ? service::Lookout::Whose::Ours
-                                                             : service::Lookout::Whose::Theirs},
-                                        watch_card()));
+    paces_ = std::make_unique<service::PaceBook>(open_history);
+    TRY_ASSIGN(
+        lookout_,
+        service::Lookout::create(
+            std::move(config), comfyui, world_.clock,
+            {.whose = simulated_ ? service::Lookout::Whose::Ours : service::Lookout::Whose::Theirs,
+             .kind = simulated_ ? simulated_->kind() : "",
+             .paces = [this](const std::string& card) { return paces_->paces_of(card); }},
+            watch_card()));
     jobs_ = std::make_unique<service::JobQueue>(
         service::JobQueue::Parts{
             .place = [this] { return lookout_->place(); },
@@ -221,6 +225,7 @@ void Serving::make_guard(service::ComfyAtHand& comfyui, const OpenHistory& open_
         guard::Guard::Callbacks{
             .on_job =
                 [this](const guard::HeldView& job) {
+                    if (job.ended_ms != 0) paces_->note_run();
                     events_.publish("held", wire::encode_held_job(job));
                 },
             .on_warning = [this](std::string_view code, const std::string& prompt_id,
@@ -290,7 +295,10 @@ service::Lookout::Callbacks Serving::watch_card() {
 service::JobQueue::Callbacks Serving::watch_jobs() {
     return {.on_job =
                 [this](const service::QueuedJob& job) {
-                    if (service::has_ended(job.state)) metrics_.count_job(job);
+                    if (service::has_ended(job.state)) {
+                        metrics_.count_job(job);
+                        paces_->note_run();
+                    }
                     events_.publish("job", wire::encode_job(job));
                     lines_.job(job);
                 },

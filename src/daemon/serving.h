@@ -13,6 +13,7 @@
 #include "gateway/gateway.h"
 #include "guard/guard.h"
 #include "service/config.h"
+#include "service/pace.h"
 
 #include <atomic>
 #include <functional>
@@ -69,6 +70,7 @@ class Serving {
     api::Metrics metrics_;
     std::unique_ptr<SimulatedComfyUiAtHand> simulated_;
     std::unique_ptr<service::ComfyAtHand> theirs_;
+    std::unique_ptr<service::PaceBook> paces_;
     std::unique_ptr<service::Lookout> lookout_;
     std::unique_ptr<service::JobQueue> jobs_;
     std::unique_ptr<guard::Guard> guard_;

@@ -11,8 +11,10 @@
 #include "guard/watch.h"
 #include "history/run.h"
 #include "service/comfyui/answers.h"
+#include "service/comfyui/step_times.h"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -68,6 +70,8 @@ struct Flight {
     std::optional<Bytes> observed_peak = std::nullopt;
     std::set<std::string> outputs = {};  // nodes whose output it told
     bool throttled = false;
+    bool again = false;  // after a try that did not end well: its steps may be but a part
+    std::map<std::string, service::StepTimes> steps = {};  // by node
 
     // Its outcome is known, though ComfyUI may not have said that it is through with it.
     [[nodiscard]] bool is_over() const { return ended || succeeded || error || interrupted; }

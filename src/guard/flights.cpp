@@ -10,6 +10,17 @@ namespace plimsoll::guard {
 
 using service::JobState;
 
+namespace {
+
+void note_step(Flight& flight, const service::NodeProgress& step, std::int64_t card_ms) {
+    constexpr std::size_t kNodesMax = 1000;  // chosen: far above what a workflow has
+    const std::string& node = step.node_id.empty() ? flight.node_id : step.node_id;
+    if (flight.steps.size() >= kNodesMax && !flight.steps.contains(node)) return;
+    flight.steps[node].add(static_cast<double>(card_ms) / 1000, step.value, step.max);
+}
+
+}  // namespace
+
 FlightEnd end_of(const Flight& flight) {
     if (flight.succeeded) return FlightEnd::Done;
     if (flight.cancelled) return FlightEnd::TakenBack;
@@ -71,6 +82,7 @@ Flights::Heard Flights::hear(std::string_view prompt_id, const service::Message&
         flight->node_id = node->node_id;
         if (flight->watch) flight->watch->on_node(card_ms, node->node_id);
     } else if (const auto* const step = std::get_if<NodeProgress>(&said)) {
+        note_step(*flight, *step, card_ms);
         if (flight->watch)
             heard.alarms =
                 flight->watch->on_progress(card_ms, step->node_id, step->value, step->max);
@@ -197,6 +209,7 @@ void Flights::complete(Flight prepared) {
     if (flight == nullptr) return;
     flight->program = std::move(prepared.program);
     flight->record = std::move(prepared.record);
+    flight->again = prepared.again;
     // One that is watched already has seen something: that is not forgotten.
     if (!flight->watch)
         flight->watch = std::move(prepared.watch);

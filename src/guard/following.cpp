@@ -274,6 +274,10 @@ void Guard::record_run(Flight& flight, history::Outcome outcome, const std::stri
     if (flight.started) record.started_ms = flight.started->ms;
     record.observed_peak = flight.observed_peak;
     if (flight.started) record.observed_seconds = flight.ran_seconds(card_clock_.unix_ms());
+    if (!flight.again)
+        for (history::PhaseRecord& phase : record.phases)
+            if (const auto steps = flight.steps.find(phase.node_id); steps != flight.steps.end())
+                phase.observed_step_seconds = steps->second.all_seconds();
     if (flight.throttled) service::keep_out_of_learning(record);
     const auto kept = ledger_.use([&](history::Store& store) { return store.record_run(record); });
     if (!kept) warn("history", flight.prompt_id, kept.error().message);

@@ -12,19 +12,23 @@ advisor::Surroundings Foresight::surroundings_of(const service::Place& place,
                                                  std::string_view prompt) {
     memory::ModelFiles files;
     Phrases warnings;
+    std::string family;
     memory::Device device = place.site.device;
     if (const auto graph = workflow::parse_api_workflow(prompt)) {
         const std::lock_guard lock(models_mutex_);
         if (!models_ || models_->folders() != place.config.models_dirs.value)
             models_ = std::make_unique<service::ModelLibrary>(place.config.models_dirs.value);
         files = models_->files_of(*graph, warnings);
+        family = service::family_of(*graph, files);
     }
     const std::lock_guard lock(others_mutex_);
     if (others_least_) device.used_by_others = std::min(device.used_by_others, *others_least_);
     return {.files = std::move(files),
             .server = place.site.server,
             .device = std::move(device),
-            .card = place.site.card};
+            .card = place.site.card,
+            .paces = place.site.paces,
+            .family = std::move(family)};
 }
 
 advisor::Forecaster Foresight::forecaster(const service::Place& place, std::string_view prompt,
@@ -35,6 +39,10 @@ advisor::Forecaster Foresight::forecaster(const service::Place& place, std::stri
 
 Result<SharedProgram> Foresight::program(const service::Place& place, std::string_view prompt) {
     return program_of(prompt, surroundings_of(place, prompt));
+}
+
+std::string Foresight::family(const service::Place& place, std::string_view prompt) {
+    return surroundings_of(place, prompt).family;
 }
 
 bool Foresight::needs_clear(std::string_view prompt, const service::Place& place,

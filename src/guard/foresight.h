@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -36,6 +37,8 @@ class Foresight {
     // What it leaves on the card.
     [[nodiscard]] Result<SharedProgram> program(const service::Place& place,
                                                 std::string_view prompt);
+    // Of its network: "sdxl"; empty where it is not known.
+    [[nodiscard]] std::string family(const service::Place& place, std::string_view prompt);
     // Whether what is on the card lifts it over the line, and would not if it were cleared.
     [[nodiscard]] static bool needs_clear(std::string_view prompt, const service::Place& place,
                                           const advisor::Forecaster& ask);

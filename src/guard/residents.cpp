@@ -30,11 +30,7 @@ advisor::Forecaster forecaster_after(advisor::Surroundings surroundings,
         const memory::Program program = memory::lower_graph(graph, *models, around->media);
         advisor::PricedForecast out;
         out.memory = memory::simulate_program(program, server, around->device, &session);
-        const auto offload = memory::copies_ahead(server, around->device)
-                                 ? timing::Offload::Async
-                                 : timing::Offload::Blocking;
-        out.seconds =
-            timing::estimate_forecast(out.memory, around->card, around->efficiency, offload);
+        out.seconds = advisor::price_forecast(out.memory, server, *around);
         return out;
     };
 }

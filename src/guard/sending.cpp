@@ -107,9 +107,11 @@ bool Guard::prepare(const HeldEntry& entry, Flight& flight) {
         foresight_.forecaster(*place, prompt, clear ? std::vector<SharedProgram>{} : past)(
             {.workflow = prompt, .reserve_vram = std::nullopt});
     if (auto program = foresight_.program(*place, prompt)) flight.program = std::move(*program);
+    flight.again = entry.kept.mark.attempts > 0;
     service::Job job;
     job.model = entry.facts.model;
     job.checkpoint = entry.facts.model;
+    job.family = foresight_.family(*place, prompt);
     const std::string run_id = flight.record.run_id;
     if (forecast) {
         flight.record = service::make_run_record(job, prompt, *forecast, place->budget);
@@ -127,7 +129,7 @@ bool Guard::prepare(const HeldEntry& entry, Flight& flight) {
     flight.record.run_id = run_id;
     flight.record.prompt_id = entry.kept.prompt_id;
     flight.record.started_ms = parts_.clock.unix_ms();
-    flight.record.card = place->site.card_name;
+    flight.record.card = place->site.card_in_history();
     if (place->stats) flight.record.comfyui_version = place->stats->comfyui_version;
     for (const Edit& edit : entry.facts.edits)
         flight.record.changes.push_back(

@@ -40,6 +40,13 @@ struct PhaseRecord {
     double forecast_seconds = 0;
     std::optional<Bytes> observed_peak = std::nullopt;  // nullopt: no sample fell into the phase
     std::optional<double> observed_seconds = std::nullopt;
+    // What the forecast was multiplied by, all but its loading (timing/pace.h), and the loading;
+    // nullopt: of before this was recorded.
+    double pace = 1;
+    std::optional<double> forecast_load_seconds = std::nullopt;
+    // All steps at the pace of those that were seen: without loading, and what else came before the
+    // first; nullopt: too few steps were told.
+    std::optional<double> observed_step_seconds = std::nullopt;
     friend bool operator==(const PhaseRecord&, const PhaseRecord&) = default;
 };
 

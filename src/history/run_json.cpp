@@ -33,6 +33,9 @@ std::string phases_to_text(const std::vector<PhaseRecord>& phases) {
                          {"forecastSeconds", phase.forecast_seconds}};
         if (phase.observed_peak) one["observedPeakBytes"] = phase.observed_peak->count;
         if (phase.observed_seconds) one["observedSeconds"] = *phase.observed_seconds;
+        if (phase.pace != 1) one["pace"] = phase.pace;
+        if (phase.forecast_load_seconds) one["forecastLoadSeconds"] = *phase.forecast_load_seconds;
+        if (phase.observed_step_seconds) one["observedStepSeconds"] = *phase.observed_step_seconds;
         list.emplace_back(std::move(one));
     }
     return json::serialize(list);
@@ -62,7 +65,10 @@ Result<std::vector<PhaseRecord>> parse_phases(std::string_view text) {
                           .forecast_peak = bytes_of(one, "forecastPeakBytes"),
                           .forecast_seconds = find_number(one, "forecastSeconds").value_or(0),
                           .observed_peak = std::nullopt,
-                          .observed_seconds = find_number(one, "observedSeconds")};
+                          .observed_seconds = find_number(one, "observedSeconds"),
+                          .pace = find_number(one, "pace").value_or(1),
+                          .forecast_load_seconds = find_number(one, "forecastLoadSeconds"),
+                          .observed_step_seconds = find_number(one, "observedStepSeconds")};
         if (const auto peak = find_int(one, "observedPeakBytes"))
             phase.observed_peak = Bytes(*peak);
         phases.push_back(std::move(phase));

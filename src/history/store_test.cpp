@@ -49,7 +49,8 @@ RunRecord sample_run(const std::string& id, std::int64_t started_ms) {
     run.card_total = Bytes::from_mib(6144);
     run.observed_seconds = 58.5;
     run.phases = {{"text_encode", "6", Bytes(1'800'000'000), 0.4, Bytes(1'790'000'000), 0.5},
-                  {"vae_decode", "8", Bytes(4'000'000'000), 2.5, std::nullopt, std::nullopt}};
+                  {"vae_decode", "8", Bytes(4'000'000'000), 2.5, std::nullopt, std::nullopt, 1.25,
+                   0.125, 2.75}};
     run.changes = {{"vae", "whole", "tiles of 512", Bytes(900'000'000), 1.5}};
     run.images = {"/out/ComfyUI_00001_.png"};
     run.outcome = Outcome::OutOfMemory;

@@ -50,6 +50,8 @@ struct Config {
     Setting<std::string> comfyui_version;  // PLIMSOLL_COMFYUI_VERSION; empty: ask ComfyUI
     Setting<std::string> comfyui_flags;  // PLIMSOLL_COMFYUI_FLAGS; used where ComfyUI is not asked
     Setting<std::string> memory_policy;  // PLIMSOLL_MEMORY_POLICY: "", "estimate", "dynamic"
+    // PLIMSOLL_LEARNED: seconds by what this machine's own runs took; off: by the table alone
+    Setting<bool> learned{true};
 
     Setting<std::string> listen{"127.0.0.1:8190"};  // PLIMSOLL_LISTEN; of the daemon
     // PLIMSOLL_GATEWAY_LISTEN; where ComfyUI's clients may come instead; "off": nowhere

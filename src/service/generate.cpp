@@ -5,6 +5,7 @@
 #include "service/comfyui/checkpoints.h"
 #include "service/ends.h"
 #include "service/launch.h"
+#include "service/pace.h"
 #include "service/pictures.h"
 #include "service/quality/findings.h"
 #include "service/run_record.h"
@@ -91,9 +92,21 @@ class Generator {
         TRY_ASSIGN(const ServerStats stats, upstream_->read_stats());
         TRY_ASSIGN(site_, site_of_stats(config_, {}, stats, upstream_->address()));
         version_ = stats.comfyui_version;
+        if (parts_.own != nullptr) site_.kind = parts_.own->kind();
+        learn_pace();
         forecaster_ =
             parts_.forecaster ? parts_.forecaster(site_, job_) : forecaster_of(site_, job_);
         return {};
+    }
+
+    // Without a history that can be read the table alone is asked, and it is said.
+    void learn_pace() {
+        if (parts_.store == nullptr || !config_.learned.value) return;
+        auto paces = read_paces(*parts_.store, site_.card_in_history());
+        if (!paces)
+            without_paces_ = "seconds are those of the table alone: " + paces.error().message;
+        else if (paces->learned())
+            site_.paces = std::make_shared<const timing::Paces>(std::move(*paces));
     }
 
     Result<void> name_checkpoint() {
@@ -122,7 +135,8 @@ class Generator {
         }
         TRY_ASSIGN(generation_.plan, plan_job(job_, site_, budget, wishes, forecaster_));
         generation_.warnings = generation_.plan.warnings;
-        if (!without_evidence.empty()) generation_.warnings.push_back(without_evidence);
+        for (const std::string& without : {without_evidence, without_paces_})
+            if (!without.empty()) generation_.warnings.push_back(without);
         if (options_.on_plan) options_.on_plan(generation_.plan, site_);
         return {};
     }
@@ -185,9 +199,7 @@ class Generator {
         record.run_id = parts_.random.next_uuid();
         record.prompt_id = parts_.random.next_uuid();
         record.started_ms = parts_.clock.unix_ms();
-        record.card = parts_.own == nullptr
-                          ? site_.card_name
-                          : fmt::format("{} ({})", site_.card_name, parts_.own->kind());
+        record.card = site_.card_in_history();
         record.comfyui_version = version_;
         if (options_.run_anyway) return record;
         const advisor::Plan& plan = generation_.plan.plan;
@@ -273,6 +285,7 @@ class Generator {
     Upstream* upstream_ = nullptr;
     std::vector<std::string> own_flags_;
     Site site_;
+    std::string without_paces_;  // why; empty where they were read
     std::string version_;
     advisor::Forecaster forecaster_;
     Generation generation_;

@@ -244,6 +244,70 @@ TEST_F(GenerateTest, a_picture_that_cannot_be_fetched_is_told_and_the_run_is_kep
     EXPECT_EQ(store_.list_runs({}, {})->runs[0].outcome, history::Outcome::Done);
 }
 
+// A machine that takes 1.4 times what the table says, on which the same job is run again and again.
+// The forecaster is the real one; what is told of the work comes from the first run's table.
+TEST_F(GenerateTest, after_three_runs_a_machine_1_4_times_slower_is_forecast_within_7_percent) {
+    constexpr double kSlower = 1.4;
+    constexpr int kSteps = 20;
+    const Job asked = job(512, 512, 1);
+    timing::ForecastSeconds seconds;
+    options_.on_plan = [&](const PlanAnswer& plan, const Site&) {
+        seconds = plan.plan.before.seconds;
+    };
+    const auto run_slower = [&](double sample, double decode) {
+        const auto told = [](double of_work) {
+            return milliseconds(static_cast<std::int64_t>(1000 * kSlower * of_work));
+        };
+        auto& socket = upstream_.sockets.emplace_back();
+        socket.push_back({milliseconds(0), Started{}});
+        socket.push_back({milliseconds(0), NodeStarted{"3"}});
+        for (int step = 1; step <= kSteps; ++step)  // before the first one it loads: for 3 s
+            socket.push_back({told(sample / kSteps) + milliseconds(step == 1 ? 3000 : 0),
+                              NodeProgress{"3", static_cast<double>(step), kSteps}});
+        socket.push_back({milliseconds(0), NodeStarted{"8"}});
+        socket.push_back({told(decode), Ended{}});
+        return generate(
+            asked, config_, options_,
+            {.upstream = &upstream_, .store = &store_, .clock = clock_, .random = random_});
+    };
+    upstream_.sockets.clear();
+    const auto work_of = [&](std::string_view node) {
+        const auto phases = store_.list_runs({}, {})->runs[0].phases;
+        for (const history::PhaseRecord& phase : phases)
+            if (phase.node_id == node)
+                return (phase.forecast_seconds - *phase.forecast_load_seconds) / phase.pace;
+        return 0.0;
+    };
+    // What the table says of the work: of a run that teaches nothing.
+    upstream_.sockets.push_back({{milliseconds(0), Started{}}, {milliseconds(10), Ended{}}});
+    (void)generate(asked, config_, options_,
+                   {.upstream = &upstream_, .store = &store_, .clock = clock_, .random = random_});
+    const double sample = work_of("3");
+    const double decode = work_of("8");
+    ASSERT_GT(sample, 1);
+    const auto error = [&] {  // of the forecast that was made, on what it is to forecast
+        return std::abs(seconds.without_load / (kSlower * (sample + decode)) - 1);
+    };
+    std::vector<double> errors;
+    for (int i = 0; i < 8; ++i) {
+        upstream_.sockets.clear();
+        ASSERT_EQ(run_slower(sample, decode)->end, GenerateEnd::Done);
+        errors.push_back(error());
+    }
+    EXPECT_FALSE(errors.empty());
+    EXPECT_NEAR(errors[0], 1 - 1 / kSlower, 0.02);  // the table alone
+    EXPECT_LT(errors[3], 0.07);                     // after three runs
+    EXPECT_LT(errors[5], 0.04);
+    ASSERT_TRUE(seconds.learned);
+    EXPECT_EQ(seconds.learned->runs, 7);
+
+    config_.learned.value = false;
+    upstream_.sockets.clear();
+    ASSERT_EQ(run_slower(sample, decode)->end, GenerateEnd::Done);
+    EXPECT_FALSE(seconds.learned);
+    EXPECT_NEAR(error(), 1 - 1 / kSlower, 0.02);
+}
+
 // Fail the Nth call of the store for every N until none fails: the picture is always made.
 TEST_F(GenerateTest, a_history_that_fails_at_any_call_costs_no_picture) {
     for (int call = 0;; ++call) {
@@ -255,13 +319,18 @@ TEST_F(GenerateTest, a_history_that_fails_at_any_call_costs_no_picture) {
         store_.fail_at(-1);
         const std::string warnings =
             fmt::format("{}", fmt::join(messages_of(generation.warnings), "\n"));
-        if (call == 0) {  // what the lab measured
+        if (call == 0) {  // what earlier runs took
+            EXPECT_TRUE(generation.recorded);
+            EXPECT_THAT(warnings, HasSubstr("of the table alone"));
+            continue;
+        }
+        if (call == 1) {  // what the lab measured
             EXPECT_TRUE(generation.recorded);
             EXPECT_THAT(warnings, HasSubstr("priced by priors"));
             continue;
         }
         if (generation.recorded) {
-            EXPECT_EQ(call, 3);  // written before and after the run
+            EXPECT_EQ(call, 4);  // written before and after the run
             break;
         }
         EXPECT_THAT(warnings, HasSubstr("the run is not in the history"));

@@ -45,9 +45,7 @@ Result<Job> job_of_workflow(std::string text, std::string name, ModelLibrary& li
     for (const workflow::Node& node : graph->nodes)
         if (const auto checkpoint = node.text_of("ckpt_name"); checkpoint && job.checkpoint.empty())
             job.checkpoint = *checkpoint;
-    const auto contents = job.files.by_name.find(job.checkpoint);
-    if (contents != job.files.by_name.end())
-        job.family = modelfile::family_name(contents->second->family);
+    job.family = family_of(*graph, job.files);
     job.from_catalogue = !library.find(job.checkpoint).has_value();
     job.model = name.empty() ? job.checkpoint : std::move(name);
     job.workflow = std::move(text);

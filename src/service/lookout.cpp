@@ -13,8 +13,13 @@ namespace {
 // Until then the last answer counts: ComfyUI is slow to answer while it loads a model.
 constexpr int kMissesUntilGone = 3;
 
+timing::SharedPaces paces_of(const Place& place, const Lookout::Options& options) {
+    if (!options.paces || !place.config.learned.value) return nullptr;
+    return options.paces(place.site.card_in_history());
+}
+
 Result<std::shared_ptr<const Place>> place_without_server(Config config, std::string address,
-                                                          Lookout::Whose whose) {
+                                                          const Lookout::Options& options) {
     Place place;
     TRY_ASSIGN(place.profiles, read_profiles(config));
     TRY_ASSIGN(place.scorers, read_scorers(config));
@@ -22,8 +27,9 @@ Result<std::shared_ptr<const Place>> place_without_server(Config config, std::st
     TRY_ASSIGN(place.site, find_site(config, {}, nullptr));
     place.config = std::move(config);
     place.address = std::move(address);
-    place.control = whose == Lookout::Whose::Ours ? advisor::ServerControl::Ours
-                                                  : advisor::ServerControl::Theirs;
+    place.control = options.whose == Lookout::Whose::Ours ? advisor::ServerControl::Ours
+                                                          : advisor::ServerControl::Theirs;
+    place.site.kind = options.kind;
     return std::make_shared<const Place>(std::move(place));
 }
 
@@ -34,7 +40,7 @@ Result<std::unique_ptr<Lookout>> Lookout::create(Config config, ComfyAtHand& com
                                                  Callbacks callbacks) {
     std::unique_ptr<Lookout> lookout(new Lookout(comfyui, clock, options, std::move(callbacks)));
     TRY_ASSIGN(lookout->place_,
-               place_without_server(std::move(config), comfyui.address(), options.whose));
+               place_without_server(std::move(config), comfyui.address(), options));
     return lookout;
 }
 
@@ -87,6 +93,7 @@ void Lookout::look() {
     if (stats && stats->devices.empty())
         stats = fail(Errc::Unavailable, comfyui_.address() + " names no device");
     if (!stats) {
+        take_paces();
         ++misses_;
         const bool gone = answers_ != true || misses_ >= kMissesUntilGone;
         if (gone) note_contact(false, stats.error().message);
@@ -119,6 +126,17 @@ void Lookout::note_contact(bool answers, const std::string& why) {
     if (callbacks_.on_contact && !(first && answers)) callbacks_.on_contact(answers, why);
 }
 
+// Of a place that no server tells about.
+void Lookout::take_paces() {
+    const std::shared_ptr<const Place> before = place();
+    timing::SharedPaces paces = paces_of(*before, options_);
+    if (paces == before->site.paces) return;
+    auto after = std::make_shared<Place>(*before);
+    after->site.paces = std::move(paces);
+    const std::lock_guard lock(mutex_);
+    if (place_ == before) place_ = std::move(after);
+}
+
 void Lookout::take_stats(const ServerStats& stats) {
     const std::shared_ptr<const Place> before = place();
     auto after = std::make_shared<Place>(*before);
@@ -138,13 +156,14 @@ void Lookout::take_stats(const ServerStats& stats) {
                 after->site.warnings = {site.error().message};
         }
     }
+    after->site.kind = options_.kind;
+    after->site.paces = paces_of(*after, options_);
     const std::lock_guard lock(mutex_);
     if (place_ == before) place_ = std::move(after);  // else it was reloaded meanwhile
 }
 
 Result<void> Lookout::reload(Config config) {
-    TRY_ASSIGN(auto place,
-               place_without_server(std::move(config), comfyui_.address(), options_.whose));
+    TRY_ASSIGN(auto place, place_without_server(std::move(config), comfyui_.address(), options_));
     {
         const std::lock_guard lock(mutex_);
         place_ = std::move(place);

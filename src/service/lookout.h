@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "service/comfy_at_hand.h"
 #include "service/place.h"
+#include "timing/pace.h"
 
 #include <atomic>
 #include <chrono>
@@ -47,6 +48,9 @@ class Lookout {
         std::chrono::milliseconds idle_pause{5000};  // chosen: half a per mille of a core
         // A simulated card that is faster than ours is looked at more often, but no more than so.
         std::chrono::milliseconds least_pause{100};
+        std::string kind = {};  // Site::kind
+        // What was learned of a card, by its name in the history; null: nothing ever is.
+        std::function<timing::SharedPaces(const std::string& card)> paces = nullptr;
     };
     struct Callbacks {
         std::function<void(const CardSample&)> on_sample;
@@ -88,6 +92,7 @@ class Lookout {
     [[nodiscard]] std::chrono::milliseconds pause() const;  // with the lock held
     void note_contact(bool answers, const std::string& why);
     void take_stats(const ServerStats& stats);
+    void take_paces();
     [[nodiscard]] CardSample sample_of(const ServerStats& stats, telemetry::Attention attention);
 
     ComfyAtHand& comfyui_;

@@ -155,4 +155,17 @@ memory::ModelFiles ModelLibrary::files_of(const workflow::Graph& graph, Phrases&
     return files;
 }
 
+std::string family_of(const workflow::Graph& graph, const memory::ModelFiles& files) {
+    for (const std::string_view input : {"ckpt_name", "unet_name"})
+        for (const workflow::Node& node : graph.nodes) {
+            const auto name = node.text_of(input);
+            if (!name) continue;
+            const auto file = files.by_name.find(std::string(*name));
+            return file == files.by_name.end()
+                       ? std::string()
+                       : std::string(modelfile::family_name(file->second->family));
+        }
+    return {};
+}
+
 }  // namespace plimsoll::service

@@ -64,4 +64,8 @@ class ModelLibrary {
     std::map<std::filesystem::path, Cached> cache_;
 };
 
+// Of the first checkpoint that the graph names, else of its first diffusion model: "sdxl"; empty
+// where neither is known.
+[[nodiscard]] std::string family_of(const workflow::Graph& graph, const memory::ModelFiles& files);
+
 }  // namespace plimsoll::service

@@ -47,6 +47,11 @@ Result<Where> where_of(const Place& place, const Overrides& overrides) {
     } else {
         TRY_ASSIGN(where.site, find_site(config, wishes, nullptr));
     }
+    // What this machine taught holds for its own card alone.
+    if (where.site.card_name == place.site.card_name) {
+        where.site.kind = place.site.kind;
+        where.site.paces = place.site.paces;
+    }
     return where;
 }
 

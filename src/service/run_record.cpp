@@ -96,7 +96,10 @@ history::RunRecord make_run_record(const Job& job, std::string_view workflow,
             {.kind = std::string(memory::phase_kind_name(phase.kind)),
              .node_id = phase.node_id,
              .forecast_peak = phase.peak,
-             .forecast_seconds = priced ? forecast.seconds.phases[i].total : 0});
+             .forecast_seconds = priced ? forecast.seconds.phases[i].total : 0,
+             .pace = priced ? forecast.seconds.phases[i].pace : 1,
+             .forecast_load_seconds =
+                 priced ? std::optional(forecast.seconds.phases[i].load) : std::nullopt});
     }
     return record;
 }
@@ -123,7 +126,10 @@ void add_report(const JobReport& report, Durations durations, history::RunRecord
     for (history::PhaseRecord& phase : record.phases) {
         const auto node = report.nodes.find(phase.node_id);
         if (node == report.nodes.end()) continue;
-        if (timed) phase.observed_seconds = node->second.seconds;
+        if (timed) {
+            phase.observed_seconds = node->second.seconds;
+            phase.observed_step_seconds = node->second.step_seconds;
+        }
         if (node->second.samples > 0) phase.observed_peak = node->second.allocated_peak;
     }
 }
@@ -134,6 +140,7 @@ void keep_out_of_learning(history::RunRecord& record) {
     record.observed_used.reset();
     for (history::PhaseRecord& phase : record.phases) {
         phase.observed_seconds.reset();
+        phase.observed_step_seconds.reset();
         phase.observed_peak.reset();
     }
     if (record.error.empty())

@@ -65,6 +65,10 @@ Result<Site> site_of_card(const Config& config, const SiteWishes& wishes, const 
 
 }  // namespace
 
+std::string Site::card_in_history() const {
+    return kind.empty() ? card_name : fmt::format("{} ({})", card_name, kind);
+}
+
 Result<Site> site_of_stats(const Config& config, const SiteWishes& wishes, const ServerStats& stats,
                            const std::string& address) {
     Site site;
@@ -137,7 +141,9 @@ advisor::Forecaster forecaster_of(const Site& site, const Job& job) {
                                      .server = site.server,
                                      .device = site.device,
                                      .card = site.card,
-                                     .media = job.media});
+                                     .media = job.media,
+                                     .paces = site.paces,
+                                     .family = job.family});
 }
 
 }  // namespace plimsoll::service

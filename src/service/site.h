@@ -33,7 +33,12 @@ struct Site {
     // "card rtx3050-6gb of the catalogue", "ComfyUI 0.3.64 at http://localhost:8188"
     Phrase where;
     bool from_comfyui = false;
-    Phrases warnings;  // dead flags, a card that the catalogue lacks...
+    std::string kind;                     // "simulated"; empty: a real one
+    timing::SharedPaces paces = nullptr;  // learned on this machine; nullptr: none
+    Phrases warnings;                     // dead flags, a card that the catalogue lacks...
+
+    // "rtx3060-12gb", "rtx3060-12gb (simulated)": nothing is learned of one from the other.
+    [[nodiscard]] std::string card_in_history() const;
 };
 
 // Without a named card the server's own is taken; without a server, or with nothing but a size of

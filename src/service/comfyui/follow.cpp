@@ -2,6 +2,7 @@
 #include "service/comfyui/follow.h"
 
 #include "base/say.h"
+#include "service/comfyui/step_times.h"
 
 #include <fmt/format.h>
 
@@ -165,6 +166,7 @@ class Follower {
             if (!progress->node_id.empty()) begin_node(progress->node_id);
             progress_.value = progress->value;
             progress_.max = progress->max;
+            steps_.add(seconds_of(measured()), progress->value, progress->max);
         }
         if (const auto* const output = std::get_if<NodeOutput>(&message))
             add_images(output->images);
@@ -261,13 +263,16 @@ class Follower {
         progress_.value = 0;
         progress_.max = 0;
         node_started_ = measured();
+        steps_ = {};
         next_sample_ = clock_.steady();
         show_progress();  // a short node is seen too
     }
 
     void end_node() {
         if (progress_.node_id.empty()) return;
-        report_.nodes[progress_.node_id].seconds += seconds_of(measured() - node_started_);
+        NodeObservation& node = report_.nodes[progress_.node_id];
+        node.seconds += seconds_of(measured() - node_started_);
+        if (const auto all = steps_.all_seconds()) node.step_seconds = all;
     }
 
     Ending sample_when_due() {
@@ -352,6 +357,7 @@ class Follower {
     int misses_ = 0;
     bool heard_ = false;  // the last listen() brought a message
     JobProgress progress_;
+    StepTimes steps_;  // of the node that runs
     JobReport report_;
 };
 

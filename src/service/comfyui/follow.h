@@ -39,7 +39,8 @@ enum class JobEnd : std::uint8_t {
 // peak. A sample during which the node changed belongs to neither node, only to the job.
 struct NodeObservation {
     double seconds = 0;
-    Bytes allocated_peak;  // torch's allocated bytes
+    std::optional<double> step_seconds = std::nullopt;  // of all its steps: step_times.h
+    Bytes allocated_peak;                               // torch's allocated bytes
     int samples = 0;
 };
 
