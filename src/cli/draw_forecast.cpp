@@ -175,6 +175,14 @@ void draw_phases(Screen& screen, const advisor::PricedForecast& forecast,
                 2);
 }
 
+void draw_learned(Screen& screen, const timing::ForecastSeconds& seconds) {
+    if (!seconds.learned) return;
+    draw_field(screen, "seconds",
+               fmt::format("{:.1f} s, learned from {} run{} here ({:.2f} x the table)",
+                           seconds.total, seconds.learned->runs,
+                           seconds.learned->runs == 1 ? "" : "s", seconds.learned->factor));
+}
+
 void draw_host(Screen& screen, const memory::Forecast& forecast) {
     if (forecast.host_mapped == Bytes(0)) return;
     std::string text = fmt::format("{} held in the machine's memory", to_text(forecast.host));

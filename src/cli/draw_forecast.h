@@ -27,6 +27,8 @@ namespace plimsoll::cli {
 // job, place and load line, one line each.
 void draw_job(Screen& screen, const service::Job& job, const std::string& where,
               const service::Config& config, const advisor::Budget& budget);
+// "12.3 s, learned from 14 runs here (1.18 x the table)"; nothing where it is the table's.
+void draw_learned(Screen& screen, const timing::ForecastSeconds& seconds);
 void draw_phases(Screen& screen, const advisor::PricedForecast& forecast,
                  const advisor::Budget& budget);
 // What the job holds in the machine's memory.

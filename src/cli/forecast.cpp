@@ -33,6 +33,7 @@ Result<Exit> forecast(Session& session, const Flags& flags) {
         Screen& out = session.out;
         draw_job(out, question.job, answer.where.message(), question.config, answer.budget);
         draw_phases(out, answer.forecast, answer.budget);
+        draw_learned(out, answer.forecast.seconds);
         draw_host(out, answer.forecast.memory);
         draw_verdict(out, answer.verdict, answer.judged);
         draw_warnings(out, answer.warnings);

@@ -253,6 +253,7 @@ void add_history(Commands& commands) {
         ->type_name("NAME");
     add_filter_flags(trends, *flags);
     add_home_flags(trends, flags->config);
+    add_history_paces(commands, history, flags);
     add_history_care(commands, history, flags);
 }
 

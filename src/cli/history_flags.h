@@ -38,4 +38,8 @@ class Commands;
 void add_history_care(Commands& commands, CLI::App& history,
                       const std::shared_ptr<HistoryFlags>& flags);
 
+// history paces: what was learned of each card.
+void add_history_paces(Commands& commands, CLI::App& history,
+                       const std::shared_ptr<HistoryFlags>& flags);
+
 }  // namespace plimsoll::cli

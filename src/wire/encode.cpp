@@ -165,6 +165,11 @@ json::object encode_priced(const advisor::PricedForecast& priced, const advisor:
                      {"phases", encode_phases(priced)},
                      {"unknownNodes", texts(forecast.unknown_nodes)},
                      {"unknownNodePhrases", encode_phrases(forecast.unknown_nodes)}};
+    if (const auto& learned = priced.seconds.learned)
+        out["secondsFrom"] = json::object{{"runs", learned->runs},
+                                          {"factor", learned->factor},
+                                          {"low", learned->low},
+                                          {"high", learned->high}};
     if (forecast.bound)
         out["bound"] = encode_bound(forecast.bound->lower, forecast.bound->upper, {});
     return out;

@@ -69,6 +69,28 @@ bool is_compared(std::string_view column) {
 
 }  // namespace
 
+namespace {
+
+json::object encode_pace(const timing::Pace& pace) {
+    return {{"runs", pace.runs}, {"factor", pace.factor}, {"low", pace.low}, {"high", pace.high}};
+}
+
+}  // namespace
+
+json::object encode_paces(std::string_view card, const timing::Paces& paces) {
+    json::array works;
+    for (const timing::PaceOfWork& work : paces.works) {
+        json::object one = encode_pace(work.pace);
+        one["kind"] = work.kind;
+        one["family"] = work.family;
+        works.emplace_back(std::move(one));
+    }
+    json::object out = encode_pace(paces.card);
+    out["card"] = card;
+    out["works"] = std::move(works);
+    return out;
+}
+
 json::object encode_stats_group(const history::RunStats& group, std::string_view key) {
     return {{"key", key},
             {"runs", group.runs},

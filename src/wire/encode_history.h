@@ -11,6 +11,7 @@
 #include "history/run.h"
 #include "service/retention.h"
 #include "service/trends.h"
+#include "timing/pace.h"
 
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@
 
 namespace plimsoll::wire {
 
+[[nodiscard]] json::object encode_paces(std::string_view card, const timing::Paces& paces);
 [[nodiscard]] json::object encode_stats_group(const history::RunStats& group, std::string_view key);
 [[nodiscard]] json::object encode_trends(std::string_view by,
                                          const std::vector<service::Trend>& trends);

@@ -95,7 +95,7 @@ class Doctor(FunctionalTest):
         self.assertIn("version 0.3.64", out)
         self.assertIn("rtx3050-6gb", out)
         self.assertIn("profile anime-sprite: ComfyUI lacks animagine-xl-3.1.safetensors", out.replace("\n         ", " "))
-        self.assertEqual(len(checkup["settings"]), 24)
+        self.assertEqual(len(checkup["settings"]), 25)
         for line in out.splitlines():
             self.assertLessEqual(len(line), 80, line)
 

@@ -12,6 +12,7 @@ export const generate = {
   'generate.runPlan': '采纳方案并生成',
   'generate.anyway': '仍然运行',
   'generate.anywayWarn': '若仍然运行：',
+  'generate.learned': '时间由本机 {runs} 次运行学得：为表值的 {factor} 倍',
   'generate.unknownNode': '未知节点，未计入：{name}',
   'generate.between': '无法预测：至少 {lower}，至多 {upper}',
   'generate.atLeast': '无法预测：至少 {lower}',
