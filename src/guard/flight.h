@@ -73,6 +73,10 @@ struct Flight {
     bool again = false;  // after a try that did not end well: its steps may be but a part
     std::map<std::string, service::StepTimes> steps = {};  // by node
 
+    // Its client's own request is still carrying it, as far as anybody knows.
+    [[nodiscard]] bool is_on_its_way() const {
+        return request_number != 0 && !confirmed && !lost_contact;
+    }
     // Its outcome is known, though ComfyUI may not have said that it is through with it.
     [[nodiscard]] bool is_over() const { return ended || succeeded || error || interrupted; }
     // Interrupted by us, and sent again.

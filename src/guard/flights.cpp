@@ -144,11 +144,9 @@ Flights::Heard Flights::note_look(std::string_view prompt_id, const service::Job
                 break;
             }
             if (!flight->unknown_since_ms) flight->unknown_since_ms = now.ms;
-            const bool is_on_its_way =
-                flight->request_number != 0 && !flight->confirmed && !flight->lost_contact;
-            const std::int64_t patience = is_on_its_way          ? kUnansweredMs
-                                          : flight->lost_contact ? 0
-                                                                 : kUnknownMs;
+            const std::int64_t patience = flight->is_on_its_way() ? kUnansweredMs
+                                          : flight->lost_contact  ? 0
+                                                                  : kUnknownMs;
             flight->ended = now.ms - *flight->unknown_since_ms >= patience;
             break;
         }

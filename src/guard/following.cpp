@@ -57,7 +57,7 @@ void Guard::complete_flights() {
         const std::lock_guard lock(mutex_);
         for (const auto& [id, flight] : flights_.all())
             if (const HeldEntry* const entry = queue_.find(id);
-                entry != nullptr && flight.record.run_id.empty())
+                entry != nullptr && flight.record.run_id.empty() && !flight.is_on_its_way())
                 bare.emplace_back(*entry, flight);
     }
     for (auto& [entry, flight] : bare) {

@@ -46,12 +46,16 @@ std::string Foresight::family(const service::Place& place, std::string_view prom
 }
 
 bool Foresight::needs_clear(std::string_view prompt, const service::Place& place,
-                            const advisor::Forecaster& ask) {
+                            const advisor::Forecaster& ask, std::optional<Bytes> cleared_peak) {
     const auto as_is = ask({.workflow = prompt, .reserve_vram = std::nullopt});
     if (!as_is || as_is->memory.peak <= place.budget.load_line) return false;
-    const auto cleared =
-        ask({.workflow = prompt, .reserve_vram = std::nullopt, .free_models_first = true});
-    return cleared && as_is->memory.peak - cleared->memory.peak > kWorthClearing;
+    if (!cleared_peak) {
+        const auto cleared =
+            ask({.workflow = prompt, .reserve_vram = std::nullopt, .free_models_first = true});
+        if (!cleared) return false;
+        cleared_peak = cleared->memory.peak;
+    }
+    return as_is->memory.peak - *cleared_peak > kWorthClearing;
 }
 
 void Foresight::note_others(Bytes used) {

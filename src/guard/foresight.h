@@ -40,8 +40,10 @@ class Foresight {
     // Of its network: "sdxl"; empty where it is not known.
     [[nodiscard]] std::string family(const service::Place& place, std::string_view prompt);
     // Whether what is on the card lifts it over the line, and would not if it were cleared.
+    // `cleared_peak`: its forecast on a cleared card, where there is one already.
     [[nodiscard]] static bool needs_clear(std::string_view prompt, const service::Place& place,
-                                          const advisor::Forecaster& ask);
+                                          const advisor::Forecaster& ask,
+                                          std::optional<Bytes> cleared_peak = std::nullopt);
 
     // What other programs hold now. The least that they have held counts: more than that goes away
     // again, so a job waits for it rather than being made smaller.

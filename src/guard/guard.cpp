@@ -158,7 +158,8 @@ void Guard::check(Call& call) {
             return ask(scenario);
         });
         if (checked && !past.empty())
-            call.needs_clear = Foresight::needs_clear(checked->prompt, *place, ask);
+            call.needs_clear =
+                Foresight::needs_clear(checked->prompt, *place, ask, checked->priced.memory.peak);
     }
     if (checked) {
         call.checked = std::move(*checked);
@@ -375,9 +376,11 @@ PromptDecision Guard::accept(Call& call) {
         }
         recount();
         if (!at_once) announce();
-        woken_ = true;
+        // What the client's own request carries needs no turn of the thread before ComfyUI has
+        // answered it, and that wakes it: its forecast would be in the way of the forwarding.
+        woken_ = woken_ || !at_once;
     }
-    wake_.notify_all();
+    if (!at_once) wake_.notify_all();
     if (added && !kept) ledger_.owe(call.id);
     if (!added) {
         if (!kept) return go_on(added.error().message);

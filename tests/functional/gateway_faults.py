@@ -130,7 +130,7 @@ class Faults(FunctionalTest):
         guarded.limit_files(1024)
         first = self.post(guarded, steps=60, width=1024, height=1024)
         second = self.post(guarded, seed=2)  # waits in ComfyUI, not here
-        self.assertEqual(len(guarded.told("gateway_open")), 2)
+        wait_until(lambda: len(guarded.told("gateway_open")) == 2)
         self.listener.until(lambda message: message["type"] == "progress" and message["data"]["value"] >= 2)
         guarded.kill_comfyui()
         guarded.limit_files()
