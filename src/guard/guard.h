@@ -10,7 +10,6 @@
 // through: prompts, answers, callbacks.   Threads: one of its own talks to ComfyUI; everything else
 // from any. Callbacks come without a lock held.
 #pragma once
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "gateway/prompt_hook.h"
@@ -21,20 +20,17 @@
 #include "guard/ended_jobs.h"
 #include "guard/flights.h"
 #include "guard/foresight.h"
+#include "guard/guard_parts.h"
 #include "guard/heat.h"
 #include "guard/held_queue.h"
 #include "guard/held_view.h"
 #include "guard/ladder.h"
 #include "guard/ledger.h"
 #include "guard/paced_clock.h"
-#include "guard/policy.h"
 #include "guard/refused_prompts.h"
 #include "guard/residents.h"
-#include "guard/watch.h"
 #include "history/store.h"
-#include "service/comfy_at_hand.h"
 #include "service/lookout.h"
-#include "service/place.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -56,34 +52,10 @@ namespace plimsoll::guard {
 
 struct Call;  // call.h
 
-struct GuardOptions {
-    Policy policy = Policy::Fit;
-    std::map<std::string, Policy> policy_of_client;  // by client_id
-    std::optional<double> target_c;                  // for quiet nights
-};
-
 class Guard final : public gateway::PromptHook, public gateway::GatewayObserver {
   public:
-    struct Parts {
-        std::function<std::shared_ptr<const service::Place>()> place;
-        service::ComfyAtHand& comfyui;
-        // Where it fails jobs go on without being kept, and it is said.
-        Ledger::Open open_store;
-        const Clock& clock;
-        std::uint64_t seed = 0;  // of ids
-        GuardOptions options = {};
-        // Starts ComfyUI anew; empty: nobody may.
-        std::function<Result<void>()> restart_comfyui = nullptr;
-        // Tests' law; nullptr: the real forecaster on the model files of this machine.
-        Foresight::Make forecaster = nullptr;
-    };
-    struct Callbacks {
-        std::function<void(const HeldView&)> on_job;  // something changed
-        std::function<void(std::string_view code, const std::string& prompt_id,
-                           const std::string& message)>
-            on_warning;
-        std::function<void(bool)> on_busy;  // a job is with ComfyUI, or none is any more
-    };
+    using Parts = GuardParts;
+    using Callbacks = GuardCallbacks;
     Guard(Parts parts, Callbacks callbacks);
     ~Guard() override { stop(); }
     Guard(const Guard&) = delete;
@@ -135,10 +107,6 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     [[nodiscard]] GuardView view() const;
 
   private:
-    struct Clearing {  // POST /free was sent, memory comes to rest
-        MemorySettles settles;
-        std::int64_t looked_ms = 0;
-    };
     struct Note {
         std::string code;
         std::string prompt_id;
@@ -295,7 +263,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
 
     // Of the thread alone.
     std::unique_ptr<service::Upstream> upstream_;
-    std::optional<Clearing> clearing_;
+    std::optional<MemorySettles> clearing_;  // POST /free was sent, memory comes to rest
     std::int64_t woke_clients_ms_ = 0;
     bool is_busy_ = false;
     std::thread thread_;

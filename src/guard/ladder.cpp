@@ -2,6 +2,7 @@
 #include "guard/ladder.h"
 
 #include "base/text.h"
+#include "guard/waits.h"
 
 #include <algorithm>
 
@@ -106,7 +107,12 @@ LadderStep climb(Failure failure, const Tries& tries, bool may_change) {
     return {.action = LadderAction::Pass, .reason = "not for want of memory"};
 }
 
+bool MemorySettles::is_due(std::int64_t now_ms) const {
+    return now_ms - looked_ms_ >= kPollMs;
+}
+
 bool MemorySettles::add(std::int64_t at_ms, Bytes free) {
+    looked_ms_ = at_ms;
     seen_.push_back(free);
     if (seen_.size() > kLooksAtRest) seen_.pop_front();
     const auto [least, most] = std::ranges::minmax(seen_);

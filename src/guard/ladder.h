@@ -65,12 +65,15 @@ struct LadderStep {
 class MemorySettles {
   public:
     explicit MemorySettles(std::int64_t began_ms) : began_ms_(began_ms) {}
+    // Whether it is time for another look.
+    [[nodiscard]] bool is_due(std::int64_t now_ms) const;
     // A look at what the card has free. True once it rests, or once nobody waits any longer.
     [[nodiscard]] bool add(std::int64_t at_ms, Bytes free);
     [[nodiscard]] bool gave_up() const { return gave_up_; }
 
   private:
     std::int64_t began_ms_;
+    std::int64_t looked_ms_ = 0;
     std::deque<Bytes> seen_;
     bool gave_up_ = false;
 };

@@ -119,6 +119,14 @@ TEST(MemorySettles, waits_until_three_looks_agree) {
     EXPECT_FALSE(settles.gave_up());
 }
 
+TEST(MemorySettles, is_looked_at_four_times_a_second) {
+    MemorySettles settles(0);
+    EXPECT_TRUE(settles.is_due(1'000));
+    (void)settles.add(1'000, Bytes(0));
+    EXPECT_FALSE(settles.is_due(1'249));
+    EXPECT_TRUE(settles.is_due(1'250));
+}
+
 TEST(MemorySettles, does_not_wait_for_ever) {
     MemorySettles settles(0);
     std::int64_t at = 0;

@@ -22,7 +22,7 @@ void Guard::clear_card(bool reset_caches) {
         warn("free", "", freed.error().message);
         return;
     }
-    clearing_.emplace(Clearing{.settles = MemorySettles(parts_.clock.unix_ms())});
+    clearing_.emplace(parts_.clock.unix_ms());
     clearing_now_ = true;
     const std::lock_guard lock(mutex_);
     residents_.forget();
@@ -34,11 +34,10 @@ bool Guard::is_clearing() {
     if (!clearing_) return false;
     service::Upstream* const comfyui = upstream();
     const std::int64_t now = parts_.clock.unix_ms();
-    if (comfyui == nullptr || now - clearing_->looked_ms < kPollMs) return true;
-    clearing_->looked_ms = now;
+    if (comfyui == nullptr || !clearing_->is_due(now)) return true;
     const auto stats = comfyui->read_stats();
-    const bool rests = !stats || stats->devices.empty() ||
-                       clearing_->settles.add(now, stats->devices.front().vram_free);
+    const bool rests =
+        !stats || stats->devices.empty() || clearing_->add(now, stats->devices.front().vram_free);
     if (!rests) return true;
     clearing_.reset();
     clearing_now_ = false;
