@@ -161,7 +161,8 @@ class Held(FunctionalTest):
     def test_another_programs_memory_is_waited_for(self):
         guarded = self.guarded()
         guarded.faults(outside_bytes=5200 << 20)
-        wait_until(lambda: guarded.daemon.get("/api/devices")[1]["devices"][0]["usedBytes"] > 5000 << 20)
+        # Nothing has looked at the card yet where the daemon has just started.
+        wait_until(lambda: any(card["usedBytes"] > 5000 << 20 for card in guarded.daemon.get("/api/devices")[1]["devices"]))
         prompt_id = new_id()
         status, _ = guarded.prompt(graph(width=1024, height=1024), prompt_id)
         self.assertEqual(status, 200)
