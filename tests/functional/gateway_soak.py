@@ -263,7 +263,8 @@ class Soak(FunctionalTest):
         view, failed = self.guarded.gateway(), self.failed
         drawn = self.count_pictures()
         told = [line for line in self.guarded.lines() if line["event"] == "warning"]
-        # Forwarded with a warning because they could not be kept: ComfyUI alone has them, and they go with it.
+        # Kept in memory only, with a warning, because the disk was full: where the gateway is killed before they are written, and ComfyUI
+        # too, nobody has them.
         unkept = {line["jobId"] for line in told if line["code"] == "gateway_open"}
         gone = [one for one in self.accepted if not drawn[one] and one not in failed]
         lost = [one for one in gone if one not in unkept]
@@ -287,7 +288,7 @@ class Soak(FunctionalTest):
               f"accepted {len(self.accepted)}, done {len(self.accepted) - len(gone) - len(failed)}, "
               f"retried {codes['job_retried']}, refused {self.refused}, "
               f"failed {len(failed)}, lost {len(lost)}, run twice {len(twice)}; "
-              f"forwarded unkept {len(unkept)}, of which lost with ComfyUI {len(unkept_lost)}\n"
+              f"kept in memory only {len(unkept)}, of which lost with both {len(unkept_lost)}\n"
               f"since the gateway's last start: {view['counts']}\n"
               f"told: {dict(codes)}\n"
               f"time above the line {self.over_seconds:.1f} s, most allocated {self.highest >> 20} MiB of {int(LINE) >> 20} MiB\n"
