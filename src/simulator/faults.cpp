@@ -10,7 +10,7 @@ void FaultBoard::set(Faults faults) {
     const std::lock_guard lock(mutex_);
     faults_ = std::move(faults);
     progress_ = 0;
-    spilled_ = false;
+    spilled_ = creeps_ = overheats_ = false;
 }
 
 Faults FaultBoard::get() const {
@@ -39,6 +39,7 @@ void FaultBoard::begin_job(double now) {
     const std::lock_guard lock(mutex_);
     job_began_ = now;
     progress_ = 0;
+    creeps_ = overheats_ = false;
 }
 
 void FaultBoard::tick(double now, GpuMemory& memory) {
@@ -57,6 +58,21 @@ double FaultBoard::drag(const GpuMemory& memory) const {
     return drags ? faults_.drag : 1;
 }
 
+bool FaultBoard::creep(GpuMemory& memory) const {
+    const std::lock_guard lock(mutex_);
+    return !creeps_ || memory.leave_behind(faults_.creep_bytes);
+}
+
+double FaultBoard::drift(const std::string& node_id) const {
+    const std::lock_guard lock(mutex_);
+    return faults_.drift_at_node.value_or(node_id) == node_id ? faults_.drift : 1;
+}
+
+std::optional<double> FaultBoard::overheat() const {
+    const std::lock_guard lock(mutex_);
+    return overheats_ ? std::optional(faults_.overheat_c) : std::nullopt;
+}
+
 bool FaultBoard::count_progress(GpuMemory& memory) {
     {
         const std::lock_guard lock(mutex_);
@@ -66,6 +82,13 @@ bool FaultBoard::count_progress(GpuMemory& memory) {
             spilled_ = true;
             memory.spill(faults_.spill_bytes);
         }
+        const auto reaches = [&](std::optional<int>& at) {
+            if (!at || progress_ < *at) return false;
+            at.reset();
+            return true;
+        };
+        creeps_ = reaches(faults_.creep_at_progress) || creeps_;
+        overheats_ = reaches(faults_.overheat_at_progress) || overheats_;
         if (!faults_.restart_at_progress || progress_ < *faults_.restart_at_progress) return false;
         faults_.restart_at_progress.reset();
     }

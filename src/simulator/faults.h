@@ -54,6 +54,18 @@ struct Faults {
     // takes `drag` times as long.
     std::optional<int> spill_at_progress;
     std::int64_t spill_bytes = 0;
+    // Networks take so many times the activations that they should: all, or those that this node
+    // runs.
+    double drift = 1;
+    std::optional<std::string> drift_at_node;
+    // The job that gets so far in progress messages leaves `creep_bytes` on the card with each one
+    // from there on, once. They stay until POST /free or a restart.
+    std::optional<int> creep_at_progress;
+    std::int64_t creep_bytes = 0;
+    // The job that gets so far in progress messages loses its fan for as long as it runs, once: at
+    // full power the card would get `overheat_c` warmer than its air. Idle it cools.
+    std::optional<int> overheat_at_progress;
+    double overheat_c = 200;  // chosen: 95 C at 30 C of air, above where the hardware throttles
 };
 
 class FaultBoard {
@@ -70,6 +82,12 @@ class FaultBoard {
     void tick(double now, GpuMemory& memory);
     // True when the server dies here: from then on nobody is answered, until `revive`.
     [[nodiscard]] bool count_progress(GpuMemory& memory);
+    // What a step leaves behind. False: there is no room for it on the card.
+    [[nodiscard]] bool creep(GpuMemory& memory) const;
+    // How many times the activations that they should a node's networks take.
+    [[nodiscard]] double drift(const std::string& node_id) const;
+    // How many degrees the card would get warmer than its air at full power; nullopt: as it is.
+    [[nodiscard]] std::optional<double> overheat() const;
     // How many times as long the work of the job takes now.
     [[nodiscard]] double drag(const GpuMemory& memory) const;
     [[nodiscard]] bool is_dead() const { return dead_; }
@@ -81,6 +99,8 @@ class FaultBoard {
     double job_began_ = 0;
     int progress_ = 0;
     bool spilled_ = false;
+    bool creeps_ = false;
+    bool overheats_ = false;
     std::atomic<bool> dead_ = false;
 };
 

@@ -6,8 +6,9 @@
 //   auto comfyui = simulator::SimulatedComfyUi::start({.card = "rtx3050-6gb", .speed = 0});
 //   ... (*comfyui)->url() ...
 //
-// Besides ComfyUI's own routes there are two that no real server has: GET /plimsoll/card
-// (temperature, power, clock and the memory as the card knows it) and POST /plimsoll/faults.
+// Besides ComfyUI's own routes there are three that no real server has: GET /plimsoll/card
+// (temperature, power, clock and the memory as the card knows it), POST /plimsoll/faults and POST
+// /plimsoll/time (docs/gateway.md).
 //
 // Threads: an instance owns its threads and shares nothing with others; its functions may be called
 // from any thread.

@@ -132,25 +132,33 @@ TEST(SimulatedComfyUi, keeps_of_sdxl_what_the_real_loader_kept_on_6_gb) {
               card.total_bytes - card.outside_bytes - card.active_bytes);
 }
 
-TEST(SimulatedComfyUi, memory_can_be_watched_while_a_job_runs) {
-    SimulatorOptions options;
-    options.speed = 60;
-    const Server server(options);
+struct Most {
+    std::int64_t active = 0;
+    std::int64_t reserved = 0;
+};
+// What is seen of the card while a job runs to its end.
+Most watch(const Server& server, const Job& job) {
     WireSocket socket(server.simulator->port(), "/ws?clientId=test", {});
-    ASSERT_EQ(server.call("POST", "/prompt", Job{}.body()).status, 200);
-    std::int64_t peak = 0;
-    std::int64_t most_reserved = 0;
+    EXPECT_EQ(server.call("POST", "/prompt", job.body()).status, 200);
+    Most most;
     bool done = false;
     while (!done) {
         const CardReading card = server.simulator->card();
-        peak = std::max(peak, card.active_bytes);
-        most_reserved = std::max(most_reserved, card.reserved_bytes);
+        most.active = std::max(most.active, card.active_bytes);
+        most.reserved = std::max(most.reserved, card.reserved_bytes);
         const auto frame = socket.read(milliseconds(1));
         done = frame && frame->bytes.contains("\"node\": null");
     }
+    return most;
+}
+
+TEST(SimulatedComfyUi, memory_can_be_watched_while_a_job_runs) {
+    SimulatorOptions options;
+    options.speed = 60;
+    const Most most = watch(Server(options), {});
     // 4378.8 MiB of weights, one joint forward of 319 MiB, the largest streamed module.
-    EXPECT_NEAR(static_cast<double>(peak) / 1048576, 4378.8 + 319 + 3 + 8, 25);
-    EXPECT_GE(most_reserved, peak);
+    EXPECT_NEAR(static_cast<double>(most.active) / 1048576, 4378.8 + 319 + 3 + 8, 25);
+    EXPECT_GE(most.reserved, most.active);
 }
 
 TEST(SimulatedComfyUi, a_batch_that_cannot_fit_ends_with_comfyuis_own_error_and_the_next_job_runs) {
@@ -326,6 +334,69 @@ TEST(SimulatedComfyUi, a_spill_makes_a_job_crawl_and_fails_nothing) {
                       R"({"spill_at_progress": 1, "spill_bytes": 5368709120, "drag": 10})");
     ASSERT_TRUE(heard(server.run({.seed = 32}), "execution_success"));
     EXPECT_GT(server.simulator->card().simulated_seconds - before - usual, 3 * usual);
+}
+
+TEST(SimulatedComfyUi, a_job_can_be_made_to_take_more_than_it_should) {
+    SimulatorOptions options;
+    options.speed = 60;
+    const Server server(options);
+    (void)server.call("POST", "/plimsoll/faults", R"({"drift": 2, "drift_at_node": "3"})");
+    // As above, with the activations of the forward twice.
+    EXPECT_NEAR(static_cast<double>(watch(server, {}).active) / 1048576, 4378.8 + 2 * 319 + 3 + 8,
+                25);
+    (void)server.call("POST", "/plimsoll/faults", R"({"drift": 20})");
+    EXPECT_TRUE(heard(server.run({.seed = 41}), "torch.OutOfMemoryError"));
+    (void)server.call("POST", "/plimsoll/faults", R"({"drift": 20, "drift_at_node": "99"})");
+    EXPECT_TRUE(heard(server.run({.seed = 42}), "execution_success"));
+}
+
+TEST(SimulatedComfyUi, steps_that_leave_something_behind_do_so_until_it_is_freed) {
+    const Server server(fast());
+    const auto left_behind = [&] {
+        const auto card = parse_python_json(server.call("GET", "/plimsoll/card").body).value();
+        return *card.get("left_behind_bytes");
+    };
+    (void)server.call("POST", "/plimsoll/faults",
+                      R"({"creep_at_progress": 3, "creep_bytes": 16777216})");
+    ASSERT_TRUE(heard(server.run({.steps = 8, .seed = 51}), "execution_success"));
+    constexpr std::int64_t kLeft = 6 * (16LL << 20U);  // by the third step and those after it
+    EXPECT_EQ(left_behind(), Value(kLeft));
+    // Once: the next job leaves nothing, and does not take away what is there.
+    ASSERT_TRUE(heard(server.run({.steps = 8, .seed = 52}), "execution_success"));
+    EXPECT_EQ(left_behind(), Value(kLeft));
+    EXPECT_GT(server.simulator->card().active_bytes, kLeft);
+    ASSERT_EQ(server.call("POST", "/free", R"({"unload_models": true})").status, 200);
+    for (int i = 0; i < 400 && server.simulator->card().active_bytes > 0; ++i)
+        std::this_thread::sleep_for(milliseconds(5));
+    EXPECT_EQ(server.simulator->card().active_bytes, 0);
+    // More than there is room for ends as torch ends it.
+    (void)server.call("POST", "/plimsoll/faults",
+                      R"({"creep_at_progress": 1, "creep_bytes": 1073741824})");
+    EXPECT_TRUE(heard(server.run({.steps = 8, .seed = 53}), "torch.OutOfMemoryError"));
+}
+
+TEST(SimulatedComfyUi, a_fan_that_stands_still_overheats_the_card_for_one_job) {
+    const Server server(fast());
+    const Job long_job{.steps = 120, .seed = 61};
+    (void)server.call("POST", "/plimsoll/faults", R"({"overheat_at_progress": 20})");
+    ASSERT_TRUE(heard(server.run(long_job), "execution_success"));
+    const CardReading hot = server.simulator->card();
+    EXPECT_GT(hot.temperature_c, hot.slowdown_c);
+    EXPECT_LT(hot.temperature_c, hot.shutdown_c);
+    ASSERT_TRUE(heard(server.run({.steps = 120, .seed = 62}), "execution_success"));
+    EXPECT_LT(server.simulator->card().temperature_c, hot.limit_c);
+}
+
+TEST(SimulatedComfyUi, time_can_be_granted_over_http) {
+    const Server server(fast());
+    ASSERT_EQ(server.call("POST", "/plimsoll/time", R"({"grant_seconds": 0})").status, 200);
+    WireSocket socket(server.simulator->port(), "/ws?clientId=test", {});
+    ASSERT_EQ(server.call("POST", "/prompt", Job{}.body()).status, 200);
+    EXPECT_EQ(server.simulator->card().simulated_seconds, 0);
+    ASSERT_EQ(server.call("POST", "/plimsoll/time", R"({"grant_seconds": null})").status, 200);
+    EXPECT_TRUE(heard(Server::hear(socket), "execution_success"));
+    for (const char* const wrong : {"{}", "no json", R"({"grant_seconds": -1})"})
+        EXPECT_EQ(server.call("POST", "/plimsoll/time", wrong).status, 400) << wrong;
 }
 
 TEST(SimulatedComfyUi, the_air_can_be_made_hot_and_the_card_tells_its_thresholds) {

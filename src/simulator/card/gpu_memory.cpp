@@ -86,6 +86,19 @@ void GpuMemory::spill(std::int64_t bytes) {
     settle();
 }
 
+bool GpuMemory::leave_behind(std::int64_t bytes) {
+    if (!take(bytes)) return false;
+    const std::lock_guard lock(mutex_);
+    use_.left += bytes;
+    return true;
+}
+
+void GpuMemory::collect_left_behind() {
+    const std::lock_guard lock(mutex_);
+    use_.active = std::max<std::int64_t>(0, use_.active - use_.left);
+    use_.left = 0;
+}
+
 OutOfMemory GpuMemory::out_of_memory(std::int64_t requested) const {
     const MemoryUse now = use();
     return {fmt::format(

@@ -27,6 +27,7 @@ struct MemoryUse {
     std::int64_t reserved = 0;  // torch's pool
     std::int64_t active = 0;    // live tensors in it
     std::int64_t spilled = 0;   // of the pool, in the machine's memory
+    std::int64_t left = 0;      // of the active ones those that nobody refers to
 
     [[nodiscard]] std::int64_t driver_free() const { return total - outside - reserved + spilled; }
     // What ComfyUI calls free: its own cache counts as free.
@@ -58,6 +59,10 @@ class GpuMemory {
     // Another program takes memory from under torch: the driver moves what no longer fits into the
     // machine's memory, and goes on so until memory is given back.
     void spill(std::int64_t bytes);
+    // Tensors that nobody refers to any more and nobody gives back. False when they do not fit.
+    [[nodiscard]] bool leave_behind(std::int64_t bytes);
+    // POST /free collects them, whatever else it frees.
+    void collect_left_behind();
     // Whether tensors were moved there since the cache was emptied last: each step does so again.
     [[nodiscard]] bool has_spilled() const;
     // The text that torch shows when `requested` more bytes did not fit.

@@ -41,6 +41,9 @@ class Machine {
     Pace pace;
     ModelManager manager;
 
+    // How many times the recorded activations networks take: 1, unless a fault says otherwise.
+    double activation_factor = 1;
+
     [[nodiscard]] bool has_gpu() const { return flags.vram_state != VramState::Cpu; }
     [[nodiscard]] std::int64_t host_total_bytes() const;
     [[nodiscard]] std::int64_t host_free_bytes() const;

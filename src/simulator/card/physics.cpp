@@ -40,7 +40,7 @@ double CardSpeed::upload_seconds(std::int64_t bytes) const {
     return static_cast<double>(bytes) / pcie_bytes_per_second_;
 }
 
-Heat::Heat(double tdp_w, double ambient_c) : tdp_w_(tdp_w), ambient_c_(ambient_c) {
+Heat::Heat(double tdp_w, double ambient_c) : tdp_w_(tdp_w), ambient_c_(ambient_c), rise_c_(kRiseC) {
     now_ = {.temperature_c = ambient_c + kRiseC * kIdleShare,
             .power_w = tdp_w * kIdleShare,
             .clock_share = 1,
@@ -55,6 +55,11 @@ void Heat::set_ambient(double ambient_c) {
     ambient_c_ = ambient_c;
 }
 
+void Heat::set_rise(std::optional<double> rise_c) {
+    const std::lock_guard lock(mutex_);
+    rise_c_ = rise_c.value_or(kRiseC);
+}
+
 void Heat::advance(double seconds, double utilization) {
     const std::lock_guard lock(mutex_);
     // In pieces much shorter than the time constant, so that the clock can react.
@@ -63,7 +68,7 @@ void Heat::advance(double seconds, double utilization) {
         seconds -= piece;
         const double full = tdp_w_ * (kIdleShare + (1 - kIdleShare) * utilization);
         now_.power_w = full * std::pow(now_.clock_share, 2);  // voltage falls with the clock
-        const double target = ambient_c_ + kRiseC * now_.power_w / tdp_w_;
+        const double target = ambient_c_ + rise_c_ * now_.power_w / tdp_w_;
         now_.temperature_c +=
             (target - now_.temperature_c) * (1 - std::exp(-piece / kTimeConstantS));
         const double over = std::max(0.0, now_.temperature_c - kLimitC);

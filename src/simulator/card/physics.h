@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <optional>
 
 namespace plimsoll::simulator {
 
@@ -53,6 +54,8 @@ class Heat {
     void advance(double seconds, double utilization);
     // A fan that fails, a summer's day: the air that the card gets from now on.
     void set_ambient(double ambient_c);
+    // A fan that stands still: degrees above the air, at full power for ever; nullopt: it turns.
+    void set_rise(std::optional<double> rise_c);
     [[nodiscard]] HeatReading read() const;
     [[nodiscard]] double clock_share() const { return read().clock_share; }
 
@@ -60,6 +63,7 @@ class Heat {
     mutable std::mutex mutex_;
     double tdp_w_;
     double ambient_c_;
+    double rise_c_;
     HeatReading now_;
 };
 

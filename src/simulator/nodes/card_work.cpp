@@ -40,10 +40,11 @@ NodeStep run_network(NodeContext& context, const NetworkRun& run) {
         return {};
     }
     Held held(machine.memory);
-    const std::int64_t peak =
-        run.activation.peak_bytes + run.activation.cast_bytes + run.streamed_peak_bytes;
-    const auto workspace = static_cast<std::int64_t>(
-        static_cast<double>(run.activation.peak_bytes) * run.workspace_share);
+    const double activations =
+        static_cast<double>(run.activation.peak_bytes) * machine.activation_factor;
+    const std::int64_t peak = static_cast<std::int64_t>(activations) + run.activation.cast_bytes +
+                              run.streamed_peak_bytes;
+    const auto workspace = static_cast<std::int64_t>(activations * run.workspace_share);
     const std::int64_t base = run.activation.input_bytes + run.kept_bytes;
     if (!held.take(base, 0)) return raise_out_of_memory(machine.memory.out_of_memory(base).text);
     // Memory climbs in the first part of a run, and stands at its height for most of the rest.

@@ -95,6 +95,7 @@ void Executor::obey_flags() {
     const PromptQueue::Flags flags = queue_.take_flags();
     if (flags.unload_models || flags.free_memory) {
         machine_.manager.unload_all();
+        machine_.memory.collect_left_behind();
         last_collect_ = -kCollectEveryS;
     }
     if (flags.free_memory) cache_.clear();
@@ -112,6 +113,7 @@ void Executor::execute(const QueuedPrompt& queued) {
                                                             : std::optional(python_str(*client)));
     faults_.begin_job(machine_.pace.now());
     machine_.pace.set_drag(1);
+    const AtExit fan_turns([&] { machine_.heat.set_rise(std::nullopt); });
     Job job{.queued = queued, .progress = ProgressState(queued.id), .executed = {}, .messages = {}};
     const Value id(queued.id);
     const Dict& prompt = *queued.prompt.as_dict();
@@ -270,6 +272,7 @@ NodeOutcome Executor::call_node(Job& job, const std::string& id, const NodeInput
                                 payload += text;
                                 hub_.send_binary(BinaryEvent::Text, payload, std::nullopt);
                             }};
+    machine_.activation_factor = faults_.drift(id);
     machine_.pace.on_tick = [&](double now) { faults_.tick(now, machine_.memory); };
     const AtExit reset([&] { machine_.pace.on_tick = nullptr; });
     faults_.tick(machine_.pace.now(), machine_.memory);
@@ -299,6 +302,9 @@ NodeStep Executor::report_progress(Job& job, const std::string& id, const Value&
         send_preview(job, id, *preview, encoded, BinaryEvent::PreviewImage);
     if (faults_.count_progress(machine_.memory)) return stopped();
     machine_.pace.set_drag(faults_.drag(machine_.memory));
+    machine_.heat.set_rise(faults_.overheat());
+    if (!faults_.creep(machine_.memory))
+        return raise_out_of_memory(machine_.memory.out_of_memory(faults_.get().creep_bytes).text);
     return {};
 }
 

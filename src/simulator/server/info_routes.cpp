@@ -177,6 +177,7 @@ net::Response get_card(App& app, const RouteRequest&) {
                             {"reserved_bytes", Value(use.reserved)},
                             {"active_bytes", Value(use.active)},
                             {"spilled_bytes", Value(use.spilled)},
+                            {"left_behind_bytes", Value(use.left)},
                             {"temperature_c", Value(heat.temperature_c)},
                             {"limit_c", Value(heat.limit_c)},
                             {"slowdown_c", Value(heat.slowdown_c)},
@@ -209,6 +210,16 @@ net::Response post_faults(App& app, const RouteRequest& request) {
         faults.spill_at_progress = static_cast<int>(*at);
     if (const auto bytes = number("spill_bytes"))
         faults.spill_bytes = static_cast<std::int64_t>(*bytes);
+    if (const auto drift = number("drift")) faults.drift = *drift;
+    if (const Value* const node = wish->get("drift_at_node"); node != nullptr && node->as_str())
+        faults.drift_at_node = *node->as_str();
+    if (const auto at = number("creep_at_progress"))
+        faults.creep_at_progress = static_cast<int>(*at);
+    if (const auto bytes = number("creep_bytes"))
+        faults.creep_bytes = static_cast<std::int64_t>(*bytes);
+    if (const auto at = number("overheat_at_progress"))
+        faults.overheat_at_progress = static_cast<int>(*at);
+    if (const auto rise = number("overheat_c")) faults.overheat_c = *rise;
     app.faults.set(std::move(faults));
     if (const auto bytes = number("outside_bytes"))
         app.machine.memory.take_outside(static_cast<std::int64_t>(*bytes));
@@ -216,10 +227,21 @@ net::Response post_faults(App& app, const RouteRequest& request) {
     return empty_answer(200);
 }
 
+// From now on simulated time stands still but for so many seconds; null: it passes freely.
+net::Response post_time(App& app, const RouteRequest& request) {
+    const auto wish = parse_python_json(request.body);
+    const Value* const seconds = wish ? wish->get("grant_seconds") : nullptr;
+    const bool is_free = seconds != nullptr && seconds->is_none();
+    if (seconds == nullptr || !(is_free || seconds->number().value_or(-1) >= 0))
+        return text_answer(400, "grant_seconds, please: a number from 0, or null");
+    app.machine.pace.grant(seconds->number());
+    return empty_answer(200);
+}
+
 constexpr auto kRead = Route::Body::Read;
 constexpr auto kNone = Route::Body::Ignored;
 constexpr auto kBare = Route::Prefix::Bare;
-constexpr std::array<Route, 20> kRoutes{{
+constexpr std::array<Route, 21> kRoutes{{
     {"GET", "/system_stats", get_system_stats},
     {"GET", "/features", get_features},
     {"GET", "/object_info", get_object_info},
@@ -240,6 +262,7 @@ constexpr std::array<Route, 20> kRoutes{{
     {"PATCH", "/internal/logs/subscribe", patch_log_subscription, kRead, kBare},
     {"GET", "/plimsoll/card", get_card, kNone, kBare},
     {"POST", "/plimsoll/faults", post_faults, kRead, kBare},
+    {"POST", "/plimsoll/time", post_time, kRead, kBare},
 }};
 
 }  // namespace
