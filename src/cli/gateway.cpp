@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +56,15 @@ void draw_job(Screen& out, const json::value& job) {
                     text_of(job, "clientId").empty() ? "-" : text_of(job, "clientId"), needs(job));
     out.line(line);
     if (const std::string why = text_of(job, "why"); !why.empty()) out.paragraph("    ", why, 4);
+    // What happened to it, the latest: how it goes wrong, what was done about it.
+    constexpr std::size_t kEventsShown = 3;  // chosen
+    const json::value* const events = find(job, "events");
+    if (events != nullptr && events->is_array()) {
+        const json::array& all = events->get_array();
+        for (std::size_t i = all.size() - std::min(all.size(), kEventsShown); i < all.size(); ++i)
+            if (all[i].is_string())
+                out.paragraph("    ", plain(std::string(all[i].get_string())), 4);
+    }
     if (find_bool(job, "mayRunAnyway").value_or(false))
         out.line("    plimsoll gateway run-anyway " + text_of(job, "promptId"));
 }
@@ -67,6 +78,9 @@ Result<Exit> list(Session& session, const Flags& flags) {
     const json::value* const jobs = find(gateway, "jobs");
     session.out.line(fmt::format("policy {}{}", text_of(gateway, "policy"),
                                  find_bool(gateway, "paused").value_or(false) ? ", paused" : ""));
+    const std::string heat = text_of(gateway, "heat");
+    if (heat == "warm" || heat == "hot" || heat == "critical")
+        session.out.line(fmt::format("the card is {}: {}", heat, text_of(gateway, "heatWhy")));
     if (jobs == nullptr || !jobs->is_array() || jobs->get_array().empty()) {
         session.out.line("nothing came through the gateway yet");
         return Exit::Done;

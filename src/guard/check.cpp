@@ -184,6 +184,7 @@ class Checker {
         for (std::size_t i = 0; known && i < phases.size(); ++i) {
             NodeForecast& node = checked_.forecast.nodes[phases[i].node_id];
             node.peak = std::max(node.peak, phases[i].peak);
+            node.activations = std::max(node.activations, phases[i].activations);
             if (i < checked_.priced.seconds.phases.size())
                 node.seconds += checked_.priced.seconds.phases[i].total;
         }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace plimsoll::guard {
 
@@ -75,13 +76,15 @@ std::string_view stop_cause_name(StopCause cause) {
             return "stalled";
         case StopCause::Drifted:
             return "drifted";
+        case StopCause::Crept:
+            return "crept";
     }
     return "time";
 }
 
 std::optional<StopCause> parse_stop_cause(std::string_view name) {
     for (const StopCause cause : {StopCause::Heat, StopCause::Time, StopCause::Spilled,
-                                  StopCause::Stalled, StopCause::Drifted})
+                                  StopCause::Stalled, StopCause::Drifted, StopCause::Crept})
         if (stop_cause_name(cause) == name) return cause;
     return std::nullopt;
 }
@@ -97,8 +100,15 @@ std::optional<Failure> failure_of(StopCause cause) {
             return Failure::Stalled;
         case StopCause::Drifted:
             return Failure::Drifted;
+        case StopCause::Crept:
+            return Failure::Crept;
     }
     return std::nullopt;
+}
+
+void note_event(Facts& facts, std::string event) {
+    facts.events.push_back(std::move(event));
+    if (facts.events.size() > kEventsMax) facts.events.erase(facts.events.begin());
 }
 
 std::string encode_facts(const Facts& facts) {
@@ -134,6 +144,7 @@ std::string encode_facts(const Facts& facts) {
                                                  : json::value(nullptr)},
                      {"stopReason", facts.stop_reason},
                      {"latent", latent_or_null(facts.latent)},
+                     {"drift", facts.drift},
                      {"events", array_of(facts.events)}});
 }
 
@@ -172,6 +183,8 @@ Facts decode_facts(std::string_view text) {
     facts.stopping = parse_stop_cause(text_at(*parsed, "stopping"));
     facts.stop_reason = text_at(*parsed, "stopReason");
     facts.latent = latent_at(*parsed);
+    constexpr double kDriftMax = 1'000;  // chosen: above any card's bytes over a forecast's
+    facts.drift = std::clamp(find_number(*parsed, "drift").value_or(1), 1.0, kDriftMax);
     facts.events = texts_at(*parsed, "events");
     return facts;
 }

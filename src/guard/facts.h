@@ -35,6 +35,7 @@ enum class StopCause : std::uint8_t {
     Spilled,  // these come back smaller, or once more
     Stalled,
     Drifted,
+    Crept,  // this one as it was, on a card that was freed
 };
 [[nodiscard]] std::string_view stop_cause_name(StopCause cause);  // "heat", ...
 [[nodiscard]] std::optional<StopCause> parse_stop_cause(std::string_view name);
@@ -75,9 +76,12 @@ struct Facts {
     std::optional<StopCause> stopping;
     std::string stop_reason;
     std::optional<LatentCut> latent;
+    // Activations that a run took, times those that were forecast: the next plan leaves room.
+    double drift = 1;
     std::vector<std::string> events;  // for people: "out of memory: freed the card, once more"
 };
-inline constexpr std::size_t kEventsMax = 20;  // chosen: the ladder has under ten steps
+inline constexpr std::size_t kEventsMax = 20;      // chosen: the ladder has under ten steps
+void note_event(Facts& facts, std::string event);  // the oldest make room
 
 [[nodiscard]] std::string encode_facts(const Facts& facts);
 // A field that is missing or of another type is left at its default: a file of another version.

@@ -306,10 +306,10 @@ TEST_F(Telling, what_comfyui_has_just_put_down_is_still_listed) {
 // A job in the sampler that goes wrong in one of the ways that are watched.
 class Watched : public Telling {
   protected:
-    void begin(GuardOptions options = {}) {
+    void begin(GuardOptions options = {}, const std::string& prompt = prompt_text()) {
         open(std::move(options));
         guard_->on_client("krita", true);
-        (void)post(prompt_text(), "job-a");
+        (void)post(prompt, "job-a");
         arrive("job-a");
         turn();
         say(R"({"type": "execution_start", "data": {"prompt_id": "job-a"}})");
@@ -451,6 +451,68 @@ TEST_F(Watched, a_comfyui_that_does_not_let_go_of_a_stalled_job_is_started_anew)
     turn(20);
     EXPECT_EQ(comfyui_.posted.size(), 2U);
     EXPECT_EQ(guard_->counts().failed, 0);
+}
+
+TEST_F(Watched, a_creep_is_interrupted_and_drawn_again_as_it_is_on_a_freed_card) {
+    law_.unet_mib = 2'000;  // under the line also with all weights on the card
+    begin();
+    const auto creep_to_step = [&](int last) {
+        for (int i = 1; i < last && comfyui_.cancels == 0; ++i) {
+            sample(Bytes::from_mib(2'300 + 150 * i), Bytes::from_mib(4'500));
+            step(i, 3);
+        }
+    };
+    creep_to_step(7);
+    EXPECT_TRUE(was_told("job_creep")) << testing::PrintToString(warnings_);
+    ASSERT_EQ(comfyui_.cancels, 1);
+    turn(8);
+    EXPECT_EQ(comfyui_.frees, 1);
+    ASSERT_EQ(comfyui_.posted.size(), 2U);
+    const HeldView held = view("job-a");
+    ASSERT_FALSE(held.facts.events.empty());
+    EXPECT_THAT(held.facts.events, testing::Contains(HasSubstr("every step leaves more")));
+    EXPECT_EQ(held.facts.tries.plan_level, 0);
+    EXPECT_THAT(held.facts.edits, IsEmpty());
+}
+
+TEST_F(Watched, a_drift_is_planned_anew_with_room_for_what_it_took_more) {
+    law_.unet_mib = 2'000;
+    begin({}, prompt_text(1'792, 1'792));
+    const Bytes line = place_->budget.load_line;
+    // 2.9 GiB are forecast for the sampler, 4.0 for the decode.
+    for (int i = 1; i < 6 && comfyui_.cancels == 0; ++i) {
+        sample(Bytes::from_mib(3'600), Bytes::from_mib(4'500));
+        step(i, 3);
+    }
+    EXPECT_TRUE(was_told("job_drift")) << testing::PrintToString(warnings_);
+    ASSERT_EQ(comfyui_.cancels, 1);
+    turn(8);
+    ASSERT_EQ(comfyui_.bodies.size(), 1U);  // the first went with its client's own request
+    EXPECT_THAT(comfyui_.bodies[0], HasSubstr("VAEDecodeTiled"));
+    const HeldView held = view("job-a");
+    EXPECT_GT(held.facts.drift, 1.5);
+    const auto fields = gateway::parse_prompt_body(comfyui_.bodies[0]).value();
+    const auto again = law_({.workflow = std::string(part(comfyui_.bodies[0], *fields.prompt)),
+                             .reserve_vram = std::nullopt});
+    for (const memory::Phase& phase : again.value().memory.phases)
+        EXPECT_LE(phase.peak.mib() + (held.facts.drift - 1) * phase.activations.mib(), line.mib());
+}
+
+TEST_F(Watched, under_advise_heat_is_said_and_what_runs_goes_on) {
+    GuardOptions options;
+    options.policy = Policy::Advise;
+    begin(std::move(options));
+    for (int i = 0; i < 40; ++i) {
+        clock_.advance(milliseconds(1000));
+        service::CardSample sample;
+        sample.at_ms = clock_.unix_ms();
+        sample.look.heat.temperature_c = 99;
+        sample.look.limits = {.max_operating_c = 89, .slowdown_c = 97};
+        guard_->on_sample(sample);
+    }
+    turn();
+    EXPECT_TRUE(was_told("heat_critical"));
+    EXPECT_EQ(comfyui_.cancels, 0);
 }
 
 TEST_F(Watched, under_advise_it_is_said_and_nothing_else) {

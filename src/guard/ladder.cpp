@@ -47,6 +47,8 @@ std::string_view failure_name(Failure failure) {
             return "stalled";
         case Failure::Drifted:
             return "drifted";
+        case Failure::Crept:
+            return "crept";
         case Failure::Other:
             return "other";
     }
@@ -80,6 +82,15 @@ LadderStep climb(Failure failure, const Tries& tries, bool may_change) {
             return smaller_or_again(
                 tries, may_change,
                 "it took more memory than forecast and would have gone over the line");
+        case Failure::Crept:
+            // What nobody refers to goes with /free, and what ComfyUI's cache refers to, too: no
+            // smaller picture is of any help.
+            return {.action = LadderAction::Again,
+                    .unload_models = true,
+                    .reset_caches = true,
+                    .reason =
+                        "every step left more in memory, which would have gone over the "
+                        "line: freed all of it, once more as it is"};
         case Failure::HostMemory:
             if (tries.as_it_is <= 1)
                 return {.action = LadderAction::Again,

@@ -27,6 +27,7 @@ enum class Failure : std::uint8_t {
     Spilled,  // the driver moved it into the machine's memory
     Stalled,  // nothing moved any more
     Drifted,  // it took more memory than forecast and would have gone over the line
+    Crept,    // every step left more behind, and it would have gone over the line
     Other,    // nothing that another try would help
 };
 [[nodiscard]] std::string_view failure_name(Failure failure);  // "card_memory", ...

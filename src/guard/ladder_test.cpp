@@ -105,6 +105,14 @@ TEST(Climb, what_we_stopped_comes_back_smaller_or_as_it_is_and_is_never_put_asid
     }
 }
 
+TEST(Climb, what_leaves_something_behind_comes_back_as_it_is_on_a_card_without_it) {
+    const LadderStep step = climb(Failure::Crept, {.stops = 1}, true);
+    EXPECT_EQ(step.action, LadderAction::Again);
+    EXPECT_TRUE(step.unload_models);
+    EXPECT_TRUE(step.reset_caches);
+    EXPECT_FALSE(step.meets_wall);
+}
+
 TEST(Climb, other_errors_are_the_clients) {
     EXPECT_EQ(climb(Failure::Other, {}, true).action, LadderAction::Pass);
 }

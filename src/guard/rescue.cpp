@@ -7,9 +7,38 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 
 namespace plimsoll::guard {
+
+namespace {
+
+// Forecasts as a run has shown them to be: with so many times the activations.
+advisor::Forecaster with_drift(advisor::Forecaster ask, double drift) {
+    if (drift <= 1) return ask;
+    return [ask = std::move(ask),
+            drift](const advisor::Scenario& scenario) -> Result<advisor::PricedForecast> {
+        TRY_ASSIGN(advisor::PricedForecast out, ask(scenario));
+        memory::Forecast& whole = out.memory;
+        for (memory::Phase& phase : whole.phases) {
+            const auto more = Bytes(static_cast<std::int64_t>(
+                static_cast<double>(phase.activations.count) * (drift - 1)));
+            const auto raise = [&](Bytes& part, Bytes& of_all) {
+                part += more;
+                of_all = std::max(of_all, part);
+            };
+            raise(phase.peak, whole.peak);
+            raise(phase.floor, whole.floor);
+            raise(phase.comfort, whole.comfort);
+            raise(phase.working_set, whole.working_set);
+        }
+        return out;
+    };
+}
+
+}  // namespace
 
 void Guard::end_failed(Flight flight, Failure failure, const std::string& message) {
     Tries tries;
@@ -31,7 +60,8 @@ void Guard::end_failed(Flight flight, Failure failure, const std::string& messag
         tries = entry->facts.tries;
         may_change = entry->facts.may_change;
         // Its cache is gone with it, or is dropped to make room.
-        if (entry->facts.latent && (lost || failure == Failure::HostMemory) &&
+        if (entry->facts.latent &&
+            (lost || failure == Failure::HostMemory || failure == Failure::Crept) &&
             entry->facts.latent->state == LatentCut::State::Saving)
             entry->facts.latent->state = LatentCut::State::Wanted;
     }
@@ -108,9 +138,7 @@ void Guard::put_back(const Flight& flight, const LadderStep& step) {
         entry->facts.stopping.reset();
         entry->facts.stop_reason.clear();
         if (!step.reason.empty()) {
-            entry->facts.events.push_back(step.reason);
-            if (entry->facts.events.size() > kEventsMax)
-                entry->facts.events.erase(entry->facts.events.begin());
+            note_event(entry->facts, step.reason);
             ++counts_.retried;
             notes_.push_back({"job_retried", flight.prompt_id, step.reason});
             tell_of_retry(*entry, step.reason);
@@ -147,15 +175,23 @@ bool Guard::make_next_plan(HeldEntry& entry) {
     }
     Wishes wishes{.policy = Policy::Fit, .run_anyway = false, .pins = {}, .priority = 0};
     wishes.pins.insert(entry.facts.pins.begin(), entry.facts.pins.end());
-    // Less than before: what it took itself, where that was under the line already.
-    advisor::Budget budget = place->budget;
-    if (entry.facts.peak && *entry.facts.peak < budget.load_line)
-        budget.load_line = budget.vram_max = *entry.facts.peak;
-    const auto checked = check_prompt({.prompt = prompt,
-                                       .wishes = wishes,
-                                       .budget = budget,
-                                       .plan_level = entry.facts.tries.plan_level + 1},
-                                      walls, foresight_.forecaster(*place, prompt, {}));
+    const auto plan = [&](const advisor::Budget& budget, double drift) {
+        return check_prompt({.prompt = prompt,
+                             .wishes = wishes,
+                             .budget = budget,
+                             .plan_level = entry.facts.tries.plan_level + 1},
+                            walls, with_drift(foresight_.forecaster(*place, prompt, {}), drift));
+    };
+    Result<Checked> checked = fail(Errc::NotFound, "no plan");
+    // What a run took more than forecast the next one may take, too: it is not stopped twice.
+    if (entry.facts.drift > 1) checked = plan(place->budget, entry.facts.drift);
+    if (!checked || checked->outcome != Outcome::Changed) {
+        // Less than before: what it took itself, where that was under the line already.
+        advisor::Budget budget = place->budget;
+        if (entry.facts.peak && *entry.facts.peak < budget.load_line)
+            budget.load_line = budget.vram_max = *entry.facts.peak;
+        checked = plan(budget, 1);
+    }
     if (!checked || checked->outcome != Outcome::Changed) return false;
     if (cut) cut->state = LatentCut::State::Saving;
     if (!exchange_prompt(entry, [&](std::string_view) {
@@ -171,6 +207,7 @@ bool Guard::make_next_plan(HeldEntry& entry) {
     facts.stop_late = entry.facts.stop_late;
     facts.may_change = true;
     facts.events = entry.facts.events;
+    facts.drift = entry.facts.drift;
     facts.latent = std::move(cut);
     facts.digest = entry.facts.digest;
     facts.tries.servers_lost = entry.facts.tries.servers_lost;

@@ -120,6 +120,7 @@ bool Guard::prepare(const HeldEntry& entry, Flight& flight) {
                 const memory::Phase& phase = forecast->memory.phases[i];
                 NodeForecast& node = watched.nodes[phase.node_id];
                 node.peak = std::max(node.peak, phase.peak);
+                node.activations = std::max(node.activations, phase.activations);
                 if (i < forecast->seconds.phases.size())
                     node.seconds += forecast->seconds.phases[i].total;
             }

@@ -24,6 +24,14 @@ constexpr double kDriftShare = 0.1;
 constexpr int kDriftLooks = 3;  // until it is a threat: ComfyUI makes room only when it needs it
 constexpr Bytes kDriftBytes = Bytes(128LL << 20U);
 
+// Weights are what their files say: what is more than forecast is activations.
+double drift_of(const NodeForecast& node, Bytes allocated) {
+    const Bytes drifts = node.activations > Bytes(0) ? node.activations : node.peak;
+    if (drifts <= Bytes(0)) return 1;
+    return 1 +
+           static_cast<double>((allocated - node.peak).count) / static_cast<double>(drifts.count);
+}
+
 }  // namespace
 
 std::string_view alarm_name(AlarmKind kind) {
@@ -62,13 +70,14 @@ bool asks_for_more(const Alarm& alarm, const Alarm& other) {
     return weight(alarm) > weight(other);
 }
 
-void JobWatch::raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat,
-                     std::string sentence) {
+void JobWatch::raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat, std::string sentence,
+                     double drift) {
     if (said_.contains({kind, Threat::ToTheJob}) || !said_.insert({kind, threat}).second) return;
     into.push_back({.kind = kind,
                     .node_id = node_id_,
                     .sentence = std::move(sentence),
-                    .threatens = threat == Threat::ToTheJob});
+                    .threatens = threat == Threat::ToTheJob,
+                    .drift = drift});
 }
 
 JobWatch::Threat JobWatch::threat_of(Bytes more) const {
@@ -123,7 +132,7 @@ bool JobWatch::count_step(std::int64_t at_ms, double value, double max) {
         step_seconds_.push_back(static_cast<double>(at_ms - *step_ms_) / 1000 / (value - steps_));
     step_ms_ = at_ms;
     steps_ = value;
-    if (peak_now_ > Bytes(0)) step_peaks_.push_back(std::exchange(peak_now_, Bytes(0)));
+    if (peak_now_ > Bytes(0)) step_peaks_.push_back({steps_, std::exchange(peak_now_, Bytes(0))});
     return true;
 }
 
@@ -143,16 +152,18 @@ void JobWatch::look_for_spill(std::vector<Alarm>& into) {
 void JobWatch::look_for_creep(std::vector<Alarm>& into) {
     if (step_peaks_.size() <= kCreepSteps) return;
     for (std::size_t i = step_peaks_.size() - kCreepSteps; i < step_peaks_.size(); ++i)
-        if (step_peaks_[i] - step_peaks_[i - 1] < kCreepBytes) return;
-    const Bytes grown = step_peaks_.back() - step_peaks_[step_peaks_.size() - 1 - kCreepSteps];
-    const double left = std::max(0.0, steps_max_ - steps_) / static_cast<double>(kCreepSteps);
-    const auto ahead = Bytes(static_cast<std::int64_t>(static_cast<double>(grown.count) * left));
-    raise(
-        into, AlarmKind::Creep,
-        step_peaks_.back() + ahead > forecast_.load_line ? threat_of(forecast_.load_line)
-                                                         : Threat::None,
-        fmt::format("every step leaves more in memory: {} at step {}, {} at the first",
-                    to_text(step_peaks_.back()), step_peaks_.size(), to_text(step_peaks_.front())));
+        if (step_peaks_[i].allocated - step_peaks_[i - 1].allocated < kCreepBytes) return;
+    const StepPeak& last = step_peaks_.back();
+    const StepPeak& first = step_peaks_[step_peaks_.size() - 1 - kCreepSteps];
+    // Steps may be faster than the looks at the card.
+    const double left = std::max(0.0, steps_max_ - steps_) / (last.step - first.step);
+    const auto grown = static_cast<double>((last.allocated - first.allocated).count);
+    const auto ahead = Bytes(static_cast<std::int64_t>(grown * left));
+    raise(into, AlarmKind::Creep,
+          last.allocated + ahead > forecast_.load_line ? threat_of(forecast_.load_line)
+                                                       : Threat::None,
+          fmt::format("every step leaves more in memory: {} at step {:.0f}, {} at step {:.0f}",
+                      to_text(last.allocated), last.step, to_text(first.allocated), first.step));
 }
 
 std::vector<Alarm> JobWatch::on_progress(std::int64_t at_ms, const std::string& node_id,
@@ -194,7 +205,8 @@ std::vector<Alarm> JobWatch::on_card(std::int64_t at_ms, const CardUse& use) {
                 raise(alarms, AlarmKind::Drift,
                       ++drifts_ >= kDriftLooks ? threat_of(*use.allocated - peak) : Threat::None,
                       fmt::format("{} are allocated, {} were forecast for this node",
-                                  to_text(*use.allocated), to_text(peak)));
+                                  to_text(*use.allocated), to_text(peak)),
+                      drift_of(found->second, *use.allocated));
         }
     }
     if (heard_ && still_seconds(at_ms) > patience_seconds())

@@ -30,6 +30,7 @@ struct Alarm {
     std::string sentence;  // for people, with the numbers
     // Left alone it would crawl, stand still or go over the line; else it is only said.
     bool threatens = false;
+    double drift = 1;  // of its node: activations that it takes, times those that were forecast
 };
 
 // Whether it asks for more than another: a job that stands still gets nowhere, one that spilled
@@ -38,8 +39,9 @@ struct Alarm {
 
 // What was forecast of one node.
 struct NodeForecast {
-    Bytes peak;          // allocated
-    double seconds = 0;  // of the whole node
+    Bytes peak;                    // allocated
+    Bytes activations = Bytes(0);  // of these; 0: not known
+    double seconds = 0;            // of the whole node
 };
 struct JobForecast {
     std::map<std::string, NodeForecast, std::less<>> nodes = {};  // empty: nothing is known
@@ -92,7 +94,8 @@ class JobWatch {
     [[nodiscard]] double patience_seconds() const;
     [[nodiscard]] std::optional<double> usual_step_seconds() const;
     enum class Threat : std::uint8_t { None, ToTheJob };
-    void raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat, std::string sentence);
+    void raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat, std::string sentence,
+               double drift = 1);
     // Whether the job's highest forecast, which was under the line, and so much more would be over.
     [[nodiscard]] Threat threat_of(Bytes more) const;
 
@@ -107,7 +110,11 @@ class JobWatch {
     std::optional<CardUse> card_;       // as it was seen last
     int drifts_ = 0;                    // of these more than forecast
     int looks_ = 0;                     // at the card, in this node
-    std::vector<Bytes> step_peaks_;     // most that was allocated, by step
+    struct StepPeak {
+        double step = 0;
+        Bytes allocated;  // most within it
+    };
+    std::vector<StepPeak> step_peaks_;  // of the steps in which the card was looked at
     Bytes peak_now_;
     std::set<std::pair<AlarmKind, Threat>> said_;
 };

@@ -122,6 +122,37 @@ TEST_F(Watching, memory_that_creeps_up_is_said_within_five_steps) {
     EXPECT_GE(steps_until(AlarmKind::Creep, 1, 3.0, 4, 0.05), 4);
 }
 
+TEST_F(Watching, a_creep_counts_the_steps_between_two_looks) {
+    // The card is looked at in every third of 60 steps, in which it grows by 60 MiB.
+    const auto look_and_step = [&](double allocated) {
+        auto alarms = look(allocated, 4);
+        now_ += 1000;
+        step_ += 3;
+        for (Alarm& alarm : watch_.on_progress(now_, "3", step_, 60))
+            alarms.push_back(std::move(alarm));
+        return alarms;
+    };
+    std::vector<Alarm> said;
+    for (int i = 0; i < 6; ++i)
+        for (Alarm& alarm : look_and_step(3.0 + 0.06 * i)) said.push_back(std::move(alarm));
+    ASSERT_EQ(said.size(), 1U);
+    EXPECT_EQ(said[0].kind, AlarmKind::Creep);
+    // 45 steps are left: 0.9 GiB more and not 2.7. The line is 1.26 away.
+    EXPECT_FALSE(said[0].threatens) << said[0].sentence;
+}
+
+TEST_F(Watching, a_drift_says_by_how_much) {
+    watch_ =
+        JobWatch({.nodes = {{"3", {.peak = Bytes::from_gib(4), .activations = Bytes::from_gib(1)}}},
+                  .load_line = Bytes::from_gib(4.5)},
+                 now_);
+    watch_.on_node(now_, "3");
+    (void)look(4.5, 5);
+    const auto drift = look(4.5, 5);
+    ASSERT_EQ(drift.size(), 1U);
+    EXPECT_DOUBLE_EQ(drift[0].drift, 1.5);
+}
+
 TEST_F(Watching, more_memory_than_forecast_is_said_at_the_second_look) {
     watch_.on_node(now_, "3");
     EXPECT_EQ(steps_until(AlarmKind::Drift, 1, 4.45, 5), 2);

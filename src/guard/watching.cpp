@@ -6,7 +6,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace plimsoll::guard {
 
@@ -45,6 +47,10 @@ void Guard::on_sample(const service::CardSample& sample) {
 }
 
 void Guard::note_alarm(const std::string& prompt_id, const Alarm& alarm) {
+    if (HeldEntry* const entry = queue_.find(prompt_id)) {
+        note_event(entry->facts, alarm.sentence);
+        changed_.push_back(view_of(*entry));
+    }
     notes_.push_back({fmt::format("job_{}", alarm_name(alarm.kind)), prompt_id, alarm.sentence});
 }
 
@@ -60,8 +66,10 @@ void Guard::act_on_watch() {
     {
         const std::lock_guard lock(mutex_);
         for (const Flights::AlarmOf& one : flights_.take_alarms()) {
-            const HeldEntry* const entry = queue_.find(one.prompt_id);
-            if (entry != nullptr && entry->facts.may_change && entry->facts.tries.stops < kStopsMax)
+            HeldEntry* const entry = queue_.find(one.prompt_id);
+            if (entry == nullptr) continue;
+            entry->facts.drift = std::max(entry->facts.drift, one.alarm.drift);
+            if (entry->facts.may_change && entry->facts.tries.stops < kStopsMax)
                 all.push_back({*entry, one.alarm});
         }
     }
@@ -69,6 +77,7 @@ void Guard::act_on_watch() {
         const std::string id = due.entry.kept.prompt_id;
         const StopCause cause = due.alarm.kind == AlarmKind::Spill   ? StopCause::Spilled
                                 : due.alarm.kind == AlarmKind::Stall ? StopCause::Stalled
+                                : due.alarm.kind == AlarmKind::Creep ? StopCause::Crept
                                                                      : StopCause::Drifted;
         if (cause != StopCause::Drifted || make_next_plan(due.entry))
             stop_flight(id, due.alarm.sentence, cause);
@@ -85,6 +94,10 @@ void Guard::act_on_heat() {
         if (heat_.state() != HeatState::Critical) return;
         why = heat_.why();
         hot = flights_.running();
+        std::erase_if(hot, [&](const std::string& id) {
+            const HeldEntry* const entry = queue_.find(id);
+            return entry == nullptr || !entry->facts.may_change;
+        });
     }
     for (const std::string& id : hot)
         stop_flight(id, fmt::format("the card is too hot: {}", why), StopCause::Heat);

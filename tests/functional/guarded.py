@@ -58,7 +58,7 @@ class GuardedComfyUi:
 
     def outside(self):
         """Bytes of the card that other programs have."""
-        return self.ask_comfyui("GET", "/plimsoll/card")[1]["outside_bytes"]
+        return self.card_itself()["outside_bytes"]
 
     def give_back(self):
         """Other programs leave the card."""
@@ -82,6 +82,22 @@ class GuardedComfyUi:
     def faults(self, **faults):
         status, _ = self._ask(self.comfyui_port, "POST", "/plimsoll/faults", faults)
         assert status == 200, status
+
+    def grant(self, seconds=None):
+        """From now on the card's time passes by so much and no further; None: freely."""
+        status, _ = self._ask(self.comfyui_port, "POST", "/plimsoll/time", {"grant_seconds": seconds})
+        assert status == 200, status
+
+    def celsius(self):
+        """The card's temperature, once the daemon has looked at it."""
+        def seen():
+            devices = self.daemon.get("/api/devices")[1]["devices"]
+            return devices[0].get("temperatureC") if devices else None
+        return wait_until(seen, what="the card was not looked at")
+
+    def card_itself(self):
+        """The card as it really is."""
+        return self.ask_comfyui("GET", "/plimsoll/card")[1]
 
     @staticmethod
     def _ask(port, method, path, body=None, headers=None, timeout=30, edits=None):
