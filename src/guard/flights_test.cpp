@@ -78,6 +78,20 @@ TEST_F(Flying, the_first_message_says_that_it_runs_and_the_next_is_no_news) {
     EXPECT_FALSE(flights_.hear("b", service::Started{}, now_.card_ms, {}, now_).is_news);
 }
 
+TEST_F(Flying, times_the_steps_of_a_node_and_not_what_it_loads_before_them) {
+    (void)hear(service::NodeStarted{.node_id = "3"});
+    pass(8'000);
+    for (int step = 1; step <= 20; ++step) {
+        pass(500);
+        // Told twice, once without the node's name.
+        (void)hear(service::NodeProgress{.node_id = "3", .value = 1.0 * step, .max = 20});
+        (void)hear(service::NodeProgress{.node_id = "", .value = 1.0 * step, .max = 20});
+    }
+    ASSERT_TRUE(a().steps.contains("3"));
+    ASSERT_TRUE(a().steps.at("3").all_seconds());
+    EXPECT_NEAR(*a().steps.at("3").all_seconds(), 10, 1e-6);
+}
+
 TEST_F(Flying, with_the_last_output_it_has_succeeded_though_nobody_says_so) {
     outputs_ = {"9", "12"};
     (void)hear(service::NodeOutput{.node_id = "9", .images = {}});

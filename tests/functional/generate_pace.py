@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seconds learned from own runs, on a simulated card that is quicker than the table: its physics come from measurements, not from ours."""
+import http.client
+import json
 import unittest
 
 from daemon import Daemon
+from guarded import Socket, wait_until
 from support import FunctionalTest, text_to_image
 
 CARD = "rtx3060-12gb"
@@ -65,6 +68,34 @@ class LearnedSeconds(FunctionalTest):
         status, elsewhere = daemon.post("/api/forecast", {"workflow": text_to_image(512, 512), "card": "rtx4090"})
         self.assertEqual(status, 200)
         self.assertNotIn("secondsFrom", elsewhere)
+
+    def test_jobs_through_the_gateway_teach_too_where_their_client_listens(self):
+        daemon = Daemon(self.home, "--simulate", "--card", CARD, "--speed", 20, PLIMSOLL_POLICY="advise", MAX_VRAM_MB=11000)
+        self.addCleanup(daemon.stop)
+        port = daemon.start["gatewayPort"]
+        client = Socket(port, "client")
+        self.addCleanup(client.close)
+
+        def done():
+            runs = daemon.get("/api/history?limit=10")[1]["runs"]
+            return [run for run in runs if run["outcome"] == "done"]
+        for number in range(4):
+            graph = text_to_image(512, 512)
+            graph["3"]["inputs"]["seed"] = number
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("POST", "/prompt", json.dumps({"prompt": graph, "client_id": "client"}), {"Content-Type": "application/json"})
+            self.assertEqual(connection.getresponse().status, 200)
+            connection.close()
+            client.until(lambda message: message["type"] == "execution_success")
+            wait_until(lambda: len(done()) == number + 1, what="the run is not recorded")
+        newest = done()[0]
+        self.assertEqual((newest["card"], newest["family"]), (LEARNED_CARD, "sdxl"))
+        cards = {card["card"]: card for card in self.run_json("history", "paces")["cards"]}
+        sample = next(work for work in cards[LEARNED_CARD]["works"] if work["kind"] == "sample")
+        # Measured: steps take 1.17 to 1.19 times what the table says.
+        self.assertEqual(sample["runs"], 4)
+        self.assertGreater(sample["factor"], 1.1)
+        self.assertLess(sample["factor"], 1.3)
 
 
 if __name__ == "__main__":
