@@ -92,10 +92,10 @@ class LearnedSeconds(FunctionalTest):
         self.assertEqual((newest["card"], newest["family"]), (LEARNED_CARD, "sdxl"))
         cards = {card["card"]: card for card in self.run_json("history", "paces")["cards"]}
         sample = next(work for work in cards[LEARNED_CARD]["works"] if work["kind"] == "sample")
-        # Measured: steps take 1.17 to 1.19 times what the table says.
+        # Steps take 1.17 to 1.19 times what the table says on an idle machine. The gateway times them by the clock on the wall, times
+        # the speed: a busy machine makes them longer, none shorter.
         self.assertEqual(sample["runs"], 4)
         self.assertGreater(sample["factor"], 1.1)
-        self.assertLess(sample["factor"], 1.3)
 
 
 if __name__ == "__main__":
