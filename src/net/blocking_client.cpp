@@ -156,7 +156,10 @@ Result<HttpReply> call_http(const Endpoint& endpoint, const HttpCall& call,
     http::response<http::string_body> response = parser.release();
     HttpReply reply{.status = static_cast<int>(response.result_int()),
                     .content_type = std::string(response[http::field::content_type]),
-                    .body = {}};
+                    .body = {},
+                    .content_range = std::string(response[http::field::content_range]),
+                    .last_modified = std::string(response[http::field::last_modified]),
+                    .date = std::string(response[http::field::date])};
     reply.body = std::move(response.body());
     return reply;
 }

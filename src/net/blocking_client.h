@@ -41,12 +41,18 @@ struct HttpCall {
     std::string content_type = "application/json";
     // "Bearer ..."; empty: the header is not sent.
     std::string authorization = {};  // NOLINT(readability-redundant-member-init): as above
+    // "bytes=0-99"; empty: the header is not sent.
+    std::string range = {};  // NOLINT(readability-redundant-member-init): as above
 };
 
 struct HttpReply {
     int status = 0;
     std::string content_type;
     std::string body;
+    // As sent; empty where they were not.
+    std::string content_range = {};  // NOLINT(readability-redundant-member-init): as above
+    std::string last_modified = {};  // NOLINT(readability-redundant-member-init): as above
+    std::string date = {};           // NOLINT(readability-redundant-member-init): as above
 };
 
 // Any status is a reply. Fails with Unavailable (refused, timed out, cut off; the message says

@@ -70,6 +70,7 @@ http::request<http::string_body> request_of(const Endpoint& endpoint, const Http
     request.set(http::field::user_agent, "plimsoll/" PLIMSOLL_VERSION);
     request.set(http::field::connection, "close");
     if (!call.authorization.empty()) request.set(http::field::authorization, call.authorization);
+    if (!call.range.empty()) request.set(http::field::range, call.range);
     if (!call.body.empty()) request.set(http::field::content_type, call.content_type);
     request.body() = call.body;
     request.prepare_payload();

@@ -58,12 +58,16 @@ std::string_view reason_phrase(int status) {
     return boost::beast::http::obsolete_reason(known);
 }
 
+namespace {
+
+// Not strftime and strptime: their names follow the locale.
+constexpr std::array<std::string_view, 7> kDays{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+constexpr std::array<std::string_view, 12> kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
+}  // namespace
+
 std::string http_date(std::int64_t unix_seconds) {
-    // Not strftime: its names follow the locale.
-    constexpr std::array<std::string_view, 7> kDays{"Sun", "Mon", "Tue", "Wed",
-                                                    "Thu", "Fri", "Sat"};
-    constexpr std::array<std::string_view, 12> kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     const std::time_t seconds = unix_seconds;
     std::tm parts{};
     gmtime_r(&seconds, &parts);
@@ -71,6 +75,29 @@ std::string http_date(std::int64_t unix_seconds) {
                        kDays.at(static_cast<std::size_t>(parts.tm_wday)), parts.tm_mday,
                        kMonths.at(static_cast<std::size_t>(parts.tm_mon)), parts.tm_year + 1900,
                        parts.tm_hour, parts.tm_min, parts.tm_sec);
+}
+
+std::optional<std::int64_t> parse_http_date(std::string_view text) {
+    // "Mon, 23 Nov 2026 08:51:13 GMT": every part has its place.
+    constexpr std::size_t kLength = 29;
+    if (text.size() != kLength || !text.ends_with(" GMT")) return std::nullopt;
+    const auto number = [&](std::size_t at, std::size_t digits) {
+        return static_cast<int>(parse_integer(text.substr(at, digits)).value_or(-1));
+    };
+    const auto* const month = std::ranges::find(kMonths, text.substr(8, 3));
+    std::tm parts{};
+    parts.tm_mday = number(5, 2);
+    parts.tm_mon = static_cast<int>(month - kMonths.begin());
+    parts.tm_year = number(12, 4) - 1900;
+    parts.tm_hour = number(17, 2);
+    parts.tm_min = number(20, 2);
+    parts.tm_sec = number(23, 2);
+    const bool sound = month != kMonths.end() && parts.tm_mday >= 1 && parts.tm_mday <= 31 &&
+                       parts.tm_year >= 0 && parts.tm_hour >= 0 && parts.tm_hour < 24 &&
+                       parts.tm_min >= 0 && parts.tm_min < 60 && parts.tm_sec >= 0 &&
+                       parts.tm_sec <= 60;
+    if (!sound || http_date(timegm(&parts)) != text) return std::nullopt;
+    return timegm(&parts);
 }
 
 std::string decode_percent(std::string_view text, bool plus_is_space) {

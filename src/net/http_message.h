@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -61,6 +62,8 @@ struct Response {
 [[nodiscard]] std::string_view reason_phrase(int status);
 // "Mon, 23 Nov 2026 08:51:13 GMT"
 [[nodiscard]] std::string http_date(std::int64_t unix_seconds);
+// The other way round; nullopt for any other form.
+[[nodiscard]] std::optional<std::int64_t> parse_http_date(std::string_view text);
 // %XX decoded; a plus sign becomes a space only when `plus_is_space`. Broken escapes stay as they
 // are.
 [[nodiscard]] std::string decode_percent(std::string_view text, bool plus_is_space = false);

@@ -269,6 +269,11 @@ TEST(HttpMessage, queries_dates_and_escapes_are_read) {
     EXPECT_EQ(fields[2].name, "c");
     EXPECT_EQ(decode_percent("%2Fa%zz%"), "/a%zz%");
     EXPECT_EQ(http_date(1795423873), "Mon, 23 Nov 2026 08:51:13 GMT");
+    EXPECT_EQ(parse_http_date("Mon, 23 Nov 2026 08:51:13 GMT"), 1795423873);
+    for (const char* const none :
+         {"", "Mon, 23 Nov 2026 08:51:13 CET", "Mon, 23 Nov 2026 08:61:13 GMT",
+          "Tue, 23 Nov 2026 08:51:13 GMT", "Mon, 31 Feb 2026 08:51:13 GMT"})
+        EXPECT_FALSE(parse_http_date(none)) << none;
     EXPECT_EQ(reason_phrase(404), "Not Found");
 }
 

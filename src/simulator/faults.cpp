@@ -92,9 +92,23 @@ bool FaultBoard::count_progress(GpuMemory& memory) {
         if (!faults_.restart_at_progress || progress_ < *faults_.restart_at_progress) return false;
         faults_.restart_at_progress.reset();
     }
+    die();
+    return true;
+}
+
+bool FaultBoard::dies_after(const std::string& node_id) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (faults_.restart_after_node != node_id) return false;
+        faults_.restart_after_node.reset();
+    }
+    die();
+    return true;
+}
+
+void FaultBoard::die() {
     dead_ = true;
     if (on_restart) on_restart();
-    return true;
 }
 
 }  // namespace plimsoll::simulator

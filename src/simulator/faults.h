@@ -42,6 +42,9 @@ struct Faults {
     // caches are lost, the port refuses connections in between.
     std::optional<int> restart_at_progress;
     std::chrono::milliseconds restart_takes{50};
+    // It dies so, once, when this node has done its work and nobody has heard of it: what a node
+    // that saves has written is there.
+    std::optional<std::string> restart_after_node;
     // This node runs out of memory, whatever it does, so many times.
     std::optional<std::string> oom_at_node;
     int oom_times = 1;
@@ -82,6 +85,8 @@ class FaultBoard {
     void tick(double now, GpuMemory& memory);
     // True when the server dies here: from then on nobody is answered, until `revive`.
     [[nodiscard]] bool count_progress(GpuMemory& memory);
+    // The same where a node is done.
+    [[nodiscard]] bool dies_after(const std::string& node_id);
     // What a step leaves behind. False: there is no room for it on the card.
     [[nodiscard]] bool creep(GpuMemory& memory) const;
     // How many times the activations that they should a node's networks take.
@@ -94,6 +99,8 @@ class FaultBoard {
     void revive() { dead_ = false; }
 
   private:
+    void die();
+
     mutable std::mutex mutex_;
     Faults faults_;
     double job_began_ = 0;

@@ -13,7 +13,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <thread>
 
 namespace plimsoll::simulator {
@@ -272,6 +275,30 @@ TEST(SimulatedComfyUi, a_restart_in_the_midst_of_a_job_loses_queue_and_history) 
     }
     EXPECT_EQ(history, "{}");
     EXPECT_TRUE(heard(server.run({.seed = 10}), "execution_success"));
+}
+
+TEST(SimulatedComfyUi, it_can_die_between_a_picture_and_the_news_of_it) {
+    const std::filesystem::path pictures =
+        std::filesystem::path(testing::TempDir()) / fmt::format("plimsoll-unheard-{}", getpid());
+    std::filesystem::create_directories(pictures);
+    SimulatorOptions options = fast();
+    options.output_directory = pictures;
+    options.faults.restart_after_node = "9";
+    const Server server(options);
+    const auto messages = server.run({});
+    EXPECT_FALSE(heard(messages, "executed"));
+    EXPECT_FALSE(heard(messages, "execution_success"));
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(pictures), {}), 1);
+    std::string history;
+    for (int i = 0; i < 400 && history.empty(); ++i) {
+        history = server.call("GET", "/history").body;
+        std::this_thread::sleep_for(milliseconds(5));
+    }
+    EXPECT_EQ(history, "{}");
+    EXPECT_TRUE(server.call("GET", "/system_stats").body.contains(pictures.string()));
+    // Once: the next job ends as always.
+    EXPECT_TRUE(heard(server.run({.seed = 10}), "execution_success"));
+    std::filesystem::remove_all(pictures);
 }
 
 TEST(SimulatedComfyUi, a_named_node_can_be_made_to_run_out_of_memory_once) {

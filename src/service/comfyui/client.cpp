@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/comfyui/client.h"
 
+#include "base/text.h"
+#include "net/http_message.h"
+#include "service/comfyui/output_folder.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,6 +38,23 @@ Error with_way_out(Error error) {
     if (error.code == Errc::Unavailable)
         error.message += ": is ComfyUI running? its address is COMFYUI_SERVER_URL and COMFYUI_PORT";
     return error;
+}
+
+// Chosen: what a server without ranges may send besides.
+constexpr std::uint64_t kPieceSlack = 16ULL << 20U;
+
+std::string view_target(const ImageRef& file) {
+    return fmt::format("/view?filename={}&subfolder={}&type={}",
+                       net::encode_component(file.filename), net::encode_component(file.subfolder),
+                       net::encode_component(file.type));
+}
+
+// Of "bytes 0-99/1234".
+std::optional<std::uint64_t> size_of_range(std::string_view content_range) {
+    const auto slash = content_range.rfind('/');
+    if (slash == std::string_view::npos) return std::nullopt;
+    const auto size = parse_integer(content_range.substr(slash + 1));
+    return size && *size >= 0 ? std::optional(static_cast<std::uint64_t>(*size)) : std::nullopt;
 }
 
 net::HttpCall get_call(std::string target) {
@@ -176,10 +197,62 @@ Result<void> ComfyClient::unload_models() {
 }
 
 Result<std::string> ComfyClient::download(const ImageRef& image) {
-    return get(
-        fmt::format("/view?filename={}&subfolder={}&type={}", net::encode_component(image.filename),
-                    net::encode_component(image.subfolder), net::encode_component(image.type)),
-        kImagePatience);
+    return get(view_target(image), kImagePatience);
+}
+
+Result<std::vector<std::string>> ComfyClient::list_output_files() {
+    const std::string target = "/internal/files/output";
+    TRY_ASSIGN(const std::string body, get(target));
+    return parse_names(body, target);
+}
+
+Result<FilePiece> ComfyClient::read_piece(const ImageRef& file, std::uint64_t begin,
+                                          std::uint64_t count) {
+    const std::string target = view_target(file);
+    net::HttpCall call = get_call(target);
+    call.range = fmt::format("bytes={}-{}", begin, begin + count - 1);
+    net::Patience patience = kPatience;
+    // A proxy that takes no ranges is not to send a whole video.
+    patience.body_bytes_max = count + kPieceSlack;
+    auto reply = net::call_http(endpoint_, call, patience);
+    if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
+    constexpr int kOk = 200;
+    constexpr int kPartial = 206;
+    constexpr int kNotFound = 404;
+    constexpr int kOutOfRange = 416;
+    if (reply->status == kNotFound || reply->status == kOutOfRange)
+        return fail(Errc::NotFound, fmt::format("{} has no such file", address()));
+    if (reply->status != kOk && reply->status != kPartial)
+        return fail(Errc::Unavailable,
+                    fmt::format("{} answers {} to /view", address(), reply->status));
+    FilePiece piece{.bytes = std::move(reply->body)};
+    if (reply->status == kOk) {
+        piece.whole_bytes = piece.bytes.size();
+        piece.bytes.erase(
+            0, static_cast<std::size_t>(std::min<std::uint64_t>(begin, piece.bytes.size())));
+        piece.bytes.resize(std::min<std::size_t>(piece.bytes.size(), count));
+    } else if (const auto size = size_of_range(reply->content_range)) {
+        piece.whole_bytes = *size;
+    } else {
+        return fail(Errc::Unavailable,
+                    fmt::format("{} does not tell how long a file is", address()));
+    }
+    const auto written = net::parse_http_date(reply->last_modified);
+    const auto now = net::parse_http_date(reply->date);
+    if (written && now) piece.age_ms = (*now - *written) * 1000;
+    return piece;
+}
+
+Result<std::vector<std::string>> ComfyClient::guess_output_folders() {
+    std::vector<std::string> folders;
+    // Either may be missing: a proxy, another version.
+    if (const auto stats = read_stats()) folders = output_folders_of_argv(stats->argv);
+    const auto paths = get("/internal/folder_paths");
+    if (!paths && paths.error().code != Errc::NotFound) return std::unexpected(paths.error());
+    for (std::string& folder : paths ? output_folders_of_paths(*paths) : std::vector<std::string>())
+        if (std::ranges::find(folders, folder) == folders.end())
+            folders.push_back(std::move(folder));
+    return folders;
 }
 
 }  // namespace plimsoll::service

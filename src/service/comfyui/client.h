@@ -36,6 +36,10 @@ class ComfyClient final : public Upstream {
     [[nodiscard]] Result<void> free_models() override;
     [[nodiscard]] Result<void> unload_models() override;
     [[nodiscard]] Result<std::string> download(const ImageRef& image) override;
+    [[nodiscard]] Result<std::vector<std::string>> list_output_files() override;
+    [[nodiscard]] Result<FilePiece> read_piece(const ImageRef& file, std::uint64_t begin,
+                                               std::uint64_t count) override;
+    [[nodiscard]] Result<std::vector<std::string>> guess_output_folders() override;
 
   private:
     explicit ComfyClient(net::Endpoint endpoint) : endpoint_(std::move(endpoint)) {}

@@ -155,5 +155,43 @@ TEST(ComfyClient, cancel_names_the_prompt_so_that_no_other_is_touched) {
     EXPECT_EQ(requests[1].body, fmt::format(R"({{"prompt_id": "{}"}})", kPrompt));
 }
 
+TEST(ComfyClient, pieces_of_a_file_come_with_its_size_and_age) {
+    const ScriptedServer server([](const auto& request) {
+        ScriptedServer::Reply reply;
+        if (request.target.contains("ranged"))
+            reply.raw =
+                "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-4/10\r\n"
+                "Date: Mon, 23 Nov 2026 08:51:13 GMT\r\n"
+                "Last-Modified: Mon, 23 Nov 2026 08:51:03 GMT\r\nContent-Length: 3\r\n\r\ncde";
+        else if (request.target.contains("whole"))
+            reply.body = "abcdefghij";  // a proxy that takes no ranges
+        else if (request.target.contains("odd"))
+            reply.raw = "HTTP/1.1 206 Partial Content\r\nContent-Length: 3\r\n\r\ncde";
+        else if (request.target == "/internal/files/output")
+            reply.body = R"(["b.png", 7, "a.png"])";
+        else
+            reply.status = request.target.contains("short") ? 416 : 404;
+        return reply;
+    });
+    const auto client = client_of(server);
+    const auto read = [&](const char* name) {
+        return client->read_piece({.filename = name, .subfolder = "a b", .type = "output"}, 2, 3);
+    };
+    const auto ranged = read("ranged").value();
+    EXPECT_EQ(ranged.bytes, "cde");
+    EXPECT_EQ(ranged.whole_bytes, 10U);
+    EXPECT_EQ(ranged.age_ms, 10'000);
+    EXPECT_THAT(server.requests().front().target,
+                HasSubstr("/view?filename=ranged&subfolder=a%20b&type=output"));
+    const auto whole = read("whole").value();
+    EXPECT_EQ(whole.bytes, "cde");
+    EXPECT_EQ(whole.whole_bytes, 10U);
+    EXPECT_EQ(whole.age_ms, std::nullopt);
+    EXPECT_EQ(read("odd").error().code, Errc::Unavailable);
+    EXPECT_EQ(read("short").error().code, Errc::NotFound);
+    EXPECT_EQ(read("missing").error().code, Errc::NotFound);
+    EXPECT_EQ(client->list_output_files().value(), (std::vector<std::string>{"b.png", "a.png"}));
+}
+
 }  // namespace
 }  // namespace plimsoll::service

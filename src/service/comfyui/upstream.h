@@ -10,6 +10,7 @@
 #include "service/comfyui/messages.h"
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,16 @@ struct PromptReply {
     int status = 0;
     std::string body;
 };
+
+// A piece of a file that ComfyUI has.
+struct FilePiece {
+    std::string bytes;              // fewer than asked for where the file ends
+    std::uint64_t whole_bytes = 0;  // of the file
+    // Since it was written, by ComfyUI's own clock. Whole seconds: the one moment is rounded down,
+    // the other up, so the file is up to kAgeErrorMs older. nullopt: not said.
+    std::optional<std::int64_t> age_ms = std::nullopt;
+};
+inline constexpr std::int64_t kAgeErrorMs = 2000;  // Date rounds down, Last-Modified up
 
 class Upstream {
   public:
@@ -67,6 +78,21 @@ class Upstream {
     // Takes them off the card; what was computed stays in ComfyUI's cache.
     [[nodiscard]] virtual Result<void> unload_models() = 0;
     [[nodiscard]] virtual Result<std::string> download(const ImageRef& image) = 0;
+    // The names of the files in ComfyUI's folder "output" itself, newest first; not of those in
+    // folders below it. NotFound, as by this default: it does not tell.
+    [[nodiscard]] virtual Result<std::vector<std::string>> list_output_files() {
+        return fail(Errc::NotFound, "ComfyUI does not tell what it has written");
+    }
+    // `count` bytes, at least one, from `begin` on. NotFound: no such file, or it ends before.
+    [[nodiscard]] virtual Result<FilePiece> read_piece(const ImageRef& /*file*/,
+                                                       std::uint64_t /*begin*/,
+                                                       std::uint64_t /*count*/) {
+        return fail(Errc::NotFound, "ComfyUI does not tell what it has written");
+    }
+    // Where ComfyUI's folder "output" may lie, in its own file system. Empty: it does not tell.
+    [[nodiscard]] virtual Result<std::vector<std::string>> guess_output_folders() {
+        return std::vector<std::string>{};
+    }
 };
 
 }  // namespace plimsoll::service

@@ -144,6 +144,7 @@ void Executor::execute(const QueuedPrompt& queued) {
         if (machine_.pace.stopped()) return;
         list.complete(*node);
     }
+    if (faults_.is_dead()) return;  // whoever is dead says nothing more
     if (success) add_message(job, "execution_success", {{"prompt_id", id}}, false);
     hub_.set_last_node(std::nullopt);
     if (!machine_.flags.smart_memory) machine_.manager.unload_all();
@@ -203,6 +204,7 @@ bool Executor::execute_node(Job& job, const std::string& id) {
             fail_node(job, id, inputs, outcome.error());
         return false;
     }
+    if (faults_.dies_after(id)) return false;
     NodeCache::Entry entry{.outputs = std::move(outcome->outputs), .ui = {}, .meta = {}};
     if (outcome->ui && !outcome->ui->empty()) {
         entry.ui = outcome->ui;

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <ctime>
 #include <optional>
 #include <utility>
 
@@ -50,14 +49,6 @@ net::Response with_body(int status, net::Headers headers, std::string body) {
     net::Response response = finish(status, std::move(headers));
     response.body = std::move(body);
     return response;
-}
-
-std::optional<std::int64_t> parse_date(std::string_view text) {
-    std::tm parts{};
-    if (text.empty() ||
-        strptime(std::string(text).c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts) == nullptr)
-        return std::nullopt;
-    return timegm(&parts);
 }
 
 bool has_tag(std::string_view header, std::string_view tag) {
@@ -162,7 +153,7 @@ net::Response file_answer(const net::RequestHead& request, const std::filesystem
     if (!net::has_header(first, "Content-Type"))
         first.push_back({"Content-Type", std::string(guess_type(path.filename().string()))});
     const std::string_view none_match = request.header("If-None-Match");
-    const auto modified_since = parse_date(request.header("If-Modified-Since"));
+    const auto modified_since = net::parse_http_date(request.header("If-Modified-Since"));
     const bool unchanged =
         !none_match.empty()
             ? has_tag(none_match, tag)
@@ -173,7 +164,7 @@ net::Response file_answer(const net::RequestHead& request, const std::filesystem
     if (unchanged) return finish(304, std::move(headers));
     Span span{0, facts->bytes};
     int status = 200;
-    const auto if_range = parse_date(request.header("If-Range"));
+    const auto if_range = net::parse_http_date(request.header("If-Range"));
     const bool range_applies = request.header("If-Range").empty() ||
                                (if_range && facts->modified_ns <= *if_range * 1'000'000'000);
     if (const std::string_view range = request.header("Range"); !range.empty() && range_applies) {

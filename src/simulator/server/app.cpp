@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include <ctime>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace plimsoll::simulator {
@@ -99,6 +101,12 @@ Dict App::queue_status() const {
 
 std::vector<std::string> App::argv() const {
     std::vector<std::string> words{"main.py", "--port", fmt::format("{}", port)};
+    if (options.output_directory) {
+        std::error_code ignored;  // then it stays as it was given
+        const auto whole = std::filesystem::absolute(*options.output_directory, ignored);
+        words.emplace_back("--output-directory");
+        words.push_back((ignored ? *options.output_directory : whole).string());
+    }
     words.insert(words.end(), machine.flags.argv.begin(), machine.flags.argv.end());
     return words;
 }

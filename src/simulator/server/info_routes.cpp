@@ -204,6 +204,11 @@ net::Response post_faults(App& app, const RouteRequest& request) {
     if (const auto times = number("oom_times")) faults.oom_times = static_cast<int>(*times);
     if (const auto at = number("restart_at_progress"))
         faults.restart_at_progress = static_cast<int>(*at);
+    if (const Value* const node = wish->get("restart_after_node");
+        node != nullptr && node->as_str())
+        faults.restart_after_node = *node->as_str();
+    if (const auto takes = number("restart_takes_ms"))
+        faults.restart_takes = std::chrono::milliseconds(static_cast<std::int64_t>(*takes));
     if (const auto at = number("drag_at_progress")) faults.drag_at_progress = static_cast<int>(*at);
     if (const auto drag = number("drag")) faults.drag = *drag;
     if (const auto at = number("spill_at_progress"))
