@@ -127,6 +127,7 @@ void Guard::turn() {
     restart_where_gone();
     if (!is_clearing()) send_next();
     pay_ledger();
+    delete_spent_latents();
     keep_clients_awake();
     flush();
 }
@@ -156,6 +157,7 @@ service::Upstream* Guard::upstream() {
 
 void Guard::note_contact(bool reachable, const std::string& why) {
     const std::lock_guard lock(mutex_);
+    has_met_comfyui_ = has_met_comfyui_ || reachable;
     const bool is_news = contact_.note(reachable, parts_.clock.unix_ms());
     if (!reachable) flights_.lose_contact();
     recount();

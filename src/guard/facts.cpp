@@ -140,6 +140,7 @@ std::string encode_facts(const Facts& facts) {
                      {"planLevel", facts.tries.plan_level},
                      {"serversLost", facts.tries.servers_lost},
                      {"stops", facts.tries.stops},
+                     {"sentMs", facts.sent_ms},
                      {"stopping", facts.stopping ? json::value(stop_cause_name(*facts.stopping))
                                                  : json::value(nullptr)},
                      {"stopReason", facts.stop_reason},
@@ -180,6 +181,7 @@ Facts decode_facts(std::string_view text) {
                    .plan_level = count_at(*parsed, "planLevel"),
                    .servers_lost = count_at(*parsed, "serversLost"),
                    .stops = count_at(*parsed, "stops")};
+    facts.sent_ms = find_int(*parsed, "sentMs").value_or(0);
     facts.stopping = parse_stop_cause(text_at(*parsed, "stopping"));
     facts.stop_reason = text_at(*parsed, "stopReason");
     facts.latent = latent_at(*parsed);

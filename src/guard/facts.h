@@ -71,6 +71,7 @@ struct Facts {
     double load_seconds = 0;  // part of them that falls away where the models are loaded
     std::vector<Edit> edits;
     Tries tries;
+    std::int64_t sent_ms = 0;  // when it last went to ComfyUI; 0: it has not
     // While we interrupt it: what for, and what is said of it. Kept, so that a gateway that dies
     // meanwhile does not take it for its client's wish.
     std::optional<StopCause> stopping;

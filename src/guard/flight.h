@@ -7,6 +7,7 @@
 #pragma once
 #include "base/units.h"
 #include "guard/facts.h"
+#include "guard/node_files.h"
 #include "guard/residents.h"
 #include "guard/watch.h"
 #include "history/run.h"
@@ -16,8 +17,8 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
+#include <vector>
 
 namespace plimsoll::guard {
 
@@ -44,7 +45,8 @@ struct Flight {
     std::string prompt_id;
     std::uint64_t request_number = 0;  // where the client's own request carried it
     std::int64_t sent_ms = 0;
-    bool confirmed = false;  // ComfyUI said that it has it
+    bool of_earlier = false;  // an earlier process sent it
+    bool confirmed = false;   // ComfyUI said that it has it
     std::optional<Times> started = std::nullopt;
     bool succeeded = false;
     bool interrupted = false;
@@ -68,7 +70,10 @@ struct Flight {
     SharedProgram program = nullptr;
     history::RunRecord record = {};
     std::optional<Bytes> observed_peak = std::nullopt;
-    std::set<std::string> outputs = {};  // nodes whose output it told
+    NodeFiles outputs = {};                      // of the nodes whose output it told
+    std::vector<service::ImageRef> images = {};  // that ComfyUI's history tells of
+    bool untold = false;  // it succeeded, and ComfyUI knows nothing of it any more
+    int looks = 0;        // in vain, for what it has left in the output folder
     bool throttled = false;
     bool again = false;  // after a try that did not end well: its steps may be but a part
     std::map<std::string, service::StepTimes> steps = {};  // by node

@@ -94,7 +94,7 @@ Flights::Heard Flights::hear(std::string_view prompt_id, const service::Message&
     } else if (const auto* const output = std::get_if<NodeOutput>(&said)) {
         // With the last of them nothing is left to compute: a ComfyUI that is killed before it
         // says so has done the job all the same, and is not to do it twice.
-        flight->outputs.insert(output->node_id);
+        flight->outputs.insert_or_assign(output->node_id, output->images);
         const auto is_there = [&](const auto& one) { return flight->outputs.contains(one); };
         if (!outputs.empty() && std::ranges::all_of(outputs, is_there)) flight->succeeded = true;
     } else if (std::holds_alternative<Succeeded>(said)) {
@@ -127,6 +127,7 @@ Flights::Heard Flights::note_look(std::string_view prompt_id, const service::Job
         case JobState::Succeeded:
             flight->succeeded = true;
             flight->ended = true;
+            flight->images = record.images;
             break;
         case JobState::Failed:
             if (!flight->error) flight->error = record.error.value_or(service::NodeError{});
@@ -139,6 +140,7 @@ Flights::Heard Flights::note_look(std::string_view prompt_id, const service::Job
         case JobState::Unknown: {
             // Its owner deletes only what it has seen the end of.
             if (flight->history_gone || flight->succeeded) {
+                flight->untold = !flight->history_gone;
                 flight->succeeded = true;
                 flight->ended = true;
                 break;

@@ -152,6 +152,12 @@ void Guard::end_flight(const std::string& prompt_id) {
     }
     if (end_of(flight) == FlightEnd::Done) {
         settled_.notify_all();
+        claimed_.add(flight.images);
+        if (flight.untold) {
+            end_untold(std::move(flight));
+            return;
+        }
+        claimed_.add(flight.outputs);
         record_run(flight, history::Outcome::Done, "");
         end_job(flight, HeldState::Done, "", std::nullopt);
         return;
@@ -165,7 +171,12 @@ void Guard::end_flight(const std::string& prompt_id) {
 }
 
 void Guard::end_unsuccessful(Flight flight) {
-    switch (end_of(flight)) {
+    const FlightEnd end = end_of(flight);
+    if ((end == FlightEnd::Unstarted || end == FlightEnd::Lost) && has_left_its_work(flight))
+        return;
+    // A try that comes after it makes files of its own.
+    claimed_.add(flight.outputs);
+    switch (end) {
         case FlightEnd::Done:
             return;  // not here
         case FlightEnd::TakenBack:
@@ -254,6 +265,7 @@ void Guard::end_job(const Flight& flight, HeldState state, const std::string& wh
 
 void Guard::note_end(const HeldEntry& entry, HeldState state, Phrase why,
                      std::optional<std::string> history) {
+    spend_latent(entry.facts);
     HeldView view = view_of(entry);
     view.state = state;
     view.why = std::move(why);
@@ -286,7 +298,9 @@ void Guard::record_run(Flight& flight, history::Outcome outcome, const std::stri
 void Guard::forget(const std::string& prompt_id) {
     {
         const std::lock_guard lock(mutex_);
-        if (!queue_.take(prompt_id)) return;
+        const auto entry = queue_.take(prompt_id);
+        if (!entry) return;
+        spend_latent(entry->facts);
         discretion_.clear_end(prompt_id);
         --counts_.accepted;
         ++counts_.refused;

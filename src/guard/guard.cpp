@@ -94,6 +94,8 @@ void Guard::restore() {
         if (entry.unclear) {
             Flight flight;
             flight.prompt_id = id;
+            flight.of_earlier = true;
+            flight.sent_ms = entry.facts.sent_ms > 0 ? entry.facts.sent_ms : entry.kept.accepted_ms;
             flight.lost_contact = true;
             flight.stop = entry.facts.stopping;
             flight.stop_reason = entry.facts.stop_reason;
@@ -253,6 +255,7 @@ void Guard::go_unkept(HeldEntry& entry, const std::string& why) {
                       [](const Edit& edit) { return edit.knob == "save_latent"; });
     }
     entry.kept.mark.sent = true;
+    entry.facts.sent_ms = parts_.clock.unix_ms();
     entry.facts.events.push_back("kept in memory only: the history could not be written");
     entry.kept.facts_json = encode_facts(entry.facts);
     warn("gateway_open", entry.kept.prompt_id,
@@ -336,7 +339,10 @@ PromptDecision Guard::accept(Call& call) {
                   hindrance_of(alone, moment()) == WaitsFor::Nothing && !call.needs_clear &&
                   !clearing_now_;
         if (!at_once && flights_.empty() && queue_.size() == 0) woken_ = true;
-        if (at_once) entry.kept.mark.sent = true;
+        if (at_once) {
+            entry.kept.mark.sent = true;
+            entry.facts.sent_ms = parts_.clock.unix_ms();
+        }
     }
     entry.kept.facts_json = encode_facts(entry.facts);
     const auto forget = [&] {
@@ -363,7 +369,7 @@ PromptDecision Guard::accept(Call& call) {
             Flight flight;
             flight.prompt_id = call.id;
             flight.request_number = call.prompt.request().number;
-            flight.sent_ms = parts_.clock.unix_ms();
+            flight.sent_ms = entry.facts.sent_ms;
             flight.watch.emplace(call.checked.forecast, card_clock_.unix_ms());
             flights_.add(std::move(flight));
         }

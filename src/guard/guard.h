@@ -29,6 +29,7 @@
 #include "guard/paced_clock.h"
 #include "guard/refused_prompts.h"
 #include "guard/residents.h"
+#include "guard/written_work.h"
 #include "history/store.h"
 #include "service/lookout.h"
 
@@ -199,6 +200,18 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     // Nothing is known to be on the card any more.
     void forget_card();
 
+    // untold.cpp: jobs that ComfyUI did and cannot tell of any more.
+    // ComfyUI does not know it, and it did not end well: whether its pictures are there all the
+    // same. True: it is dealt with, as done, or to be asked after again.
+    [[nodiscard]] bool has_left_its_work(Flight& flight);
+    // It is done, and what it has put out is known from elsewhere: it is told as ComfyUI would
+    // have.
+    void end_untold(Flight flight);
+
+    // latents.cpp: the files of latents that nobody will read any more.
+    void spend_latent(const Facts& facts);  // with the lock held
+    void delete_spent_latents();
+
     // rescue.cpp: what did not end well
     void end_failed(Flight flight, Failure failure, const std::string& message);
     void end_quarantined(const Flight& flight, const std::string& reason);
@@ -253,6 +266,8 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     std::deque<Note> notes_;
     std::deque<HeldView> changed_;
     std::optional<std::int64_t> to_broadcast_;
+    std::vector<std::string> spent_latents_;  // stems of files that may go
+    bool has_met_comfyui_ = false;            // in this process
 
     std::atomic<std::int64_t> held_ = 0;     // pending here and not with ComfyUI
     std::atomic<bool> has_history_ = false;  // of jobs that ended here
@@ -263,6 +278,13 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
 
     // Of the thread alone.
     std::unique_ptr<service::Upstream> upstream_;
+    ClaimedFiles claimed_;   // of jobs that ended, and of tries before the last
+    bool is_swept_ = false;  // of latents that earlier processes left
+    struct {
+        std::size_t files = 0;
+        std::uint64_t bytes = 0;
+        std::uint64_t told_bytes = 0;
+    } latents_left_;  // that cannot be deleted from here
     std::optional<MemorySettles> clearing_;  // POST /free was sent, memory comes to rest
     std::int64_t woke_clients_ms_ = 0;
     bool is_busy_ = false;

@@ -13,11 +13,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <ranges>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,8 +32,47 @@ using gateway::Route;
 using service::JobState;
 using std::chrono::milliseconds;
 
-// What ComfyUI has in its queue and its history.
+// A PNG as ComfyUI writes it, but for its pixels: with the prompt in a text chunk.
+inline std::string png_with(std::string_view prompt) {
+    const auto big_endian = [](std::uint32_t value) {
+        std::string bytes;
+        for (const unsigned shift : {24U, 16U, 8U, 0U}) bytes += static_cast<char>(value >> shift);
+        return bytes;
+    };
+    const auto chunk = [&](const std::string& type, const std::string& data) {
+        std::uint32_t crc = 0xffffffff;  // PNG specification, annex D
+        for (const char c : type + data) {
+            crc ^= static_cast<unsigned char>(c);
+            for (int bit = 0; bit < 8; ++bit)
+                crc = (crc & 1U) != 0 ? 0xedb88320U ^ (crc >> 1U) : crc >> 1U;
+        }
+        return big_endian(static_cast<std::uint32_t>(data.size())) + type + data + big_endian(~crc);
+    };
+    return "\x89PNG\r\n\x1a\n" + chunk("IHDR", std::string(13, 'x')) +
+           chunk("tEXt", "prompt" + std::string(1, '\0') + std::string(prompt)) +
+           chunk("IDAT", std::string(100'000, 'p')) + chunk("IEND", "");
+}
+
+// What ComfyUI has in its queue and its history, and has written.
 struct FakeComfyUi {
+    struct Written {
+        service::ImageRef file;
+        std::string bytes;
+        std::int64_t at_ms = 0;
+    };
+    std::vector<Written> output;              // oldest first
+    std::vector<std::string> output_folders;  // that it may write to
+    bool lists_output = true;
+    int pieces_until_gone = -1;  // that are read until it goes down; -1: never
+    std::function<std::int64_t()> now_ms = [] { return std::int64_t{0}; };
+
+    void write(const std::string& name, std::string_view prompt,
+               const std::string& subfolder = "") {
+        output.push_back({{.filename = name, .subfolder = subfolder, .type = "output"},
+                          png_with(prompt),
+                          now_ms()});
+    }
+
     std::vector<std::string> posted;  // ids, in order
     std::vector<std::string> bodies;
     std::map<std::string, service::JobRecord> jobs;
@@ -128,6 +171,34 @@ class FakeUpstream final : public service::Upstream {
     [[nodiscard]] Result<std::string> download(const service::ImageRef&) override {
         return fail(Errc::NotFound, "none");
     }
+    [[nodiscard]] Result<std::vector<std::string>> list_output_files() override {
+        TRY_DO(there());
+        if (!comfyui_.lists_output) return fail(Errc::NotFound, "404");
+        std::vector<std::string> names;
+        for (const auto& one : std::views::reverse(comfyui_.output))
+            if (one.file.subfolder.empty()) names.push_back(one.file.filename);
+        return names;
+    }
+    [[nodiscard]] Result<service::FilePiece> read_piece(const service::ImageRef& file,
+                                                        std::uint64_t begin,
+                                                        std::uint64_t count) override {
+        TRY_DO(there());
+        if (comfyui_.pieces_until_gone == 0) comfyui_.is_there = false;
+        TRY_DO(there());
+        if (comfyui_.pieces_until_gone > 0) --comfyui_.pieces_until_gone;
+        const auto found = std::ranges::find(comfyui_.output, file, &FakeComfyUi::Written::file);
+        if (found == comfyui_.output.end() || begin >= found->bytes.size())
+            return fail(Errc::NotFound, "404");
+        // Down and up, as in its headers.
+        const std::int64_t written = (found->at_ms + 999) / 1000;
+        return service::FilePiece{.bytes = found->bytes.substr(begin, count),
+                                  .whole_bytes = found->bytes.size(),
+                                  .age_ms = (comfyui_.now_ms() / 1000 - written) * 1000};
+    }
+    [[nodiscard]] Result<std::vector<std::string>> guess_output_folders() override {
+        TRY_DO(there());
+        return comfyui_.output_folders;
+    }
 
   private:
     [[nodiscard]] Result<void> there() const {
@@ -182,6 +253,7 @@ class Guarding : public testing::Test {
         auto place = std::make_shared<service::Place>();
         place->budget = advisor::make_budget(5120, 0.15, 30).value();
         place->config.card.value = "rtx3050-6gb";
+        comfyui_.now_ms = [this] { return clock_.unix_ms(); };
         place_ = place;
         open();
     }

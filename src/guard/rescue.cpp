@@ -262,6 +262,10 @@ void Guard::keep_changed(HeldEntry entry) {
         const std::lock_guard lock(mutex_);
         HeldEntry* const waiting = queue_.find(entry.kept.prompt_id);
         if (waiting == nullptr) return;
+        // Another form has another latent.
+        if (waiting->facts.latent &&
+            (!entry.facts.latent || entry.facts.latent->stem != waiting->facts.latent->stem))
+            spend_latent(waiting->facts);
         waiting->kept.body = entry.kept.body;
         waiting->kept.facts_json = entry.kept.facts_json;
         waiting->secret_body = std::move(entry.secret_body);

@@ -141,18 +141,31 @@ void Guard::send(const HeldEntry& entry, Flight flight) {
     const std::string id = flight.prompt_id;
     service::Upstream* const comfyui = upstream();
     if (comfyui == nullptr) return;
-    history::HeldMark mark = entry.kept.mark;
-    mark.sent = true;
-    const std::vector<history::HeldChange> changes{{id, mark}};
-    // Before it is sent: whoever comes after a crash asks ComfyUI first.
-    const auto marked = ledger_.mark(changes);
+    history::HeldJob kept = entry.kept;
+    kept.mark.sent = true;
+    Facts facts = entry.facts;
+    facts.sent_ms = flight.sent_ms;
+    kept.facts_json = encode_facts(facts);
+    // Before it is sent: whoever comes after a crash asks ComfyUI first, and knows since when
+    // pictures can be its own.
+    const auto marked = ledger_.keep(kept);
     if (!marked) warn("history", id, marked.error().message);
+    bool is_there = false;
     {
         const std::lock_guard lock(mutex_);
-        if (queue_.find(id) == nullptr) return;  // taken back meanwhile
-        queue_.mark(id, mark);
-        flights_.add(flight);
-        recount();
+        if (HeldEntry* const waiting = queue_.find(id)) {
+            is_there = true;
+            waiting->facts.sent_ms = flight.sent_ms;
+            waiting->kept.facts_json = encode_facts(waiting->facts);
+            queue_.mark(id, kept.mark);
+            flights_.add(flight);
+            recount();
+        }
+    }
+    if (!is_there) {  // taken back meanwhile, and perhaps out of the store before it was written
+        const std::vector<std::string> gone{id};
+        (void)ledger_.drop(gone);
+        return;
     }
     const auto reply = comfyui->post_prompt(entry.body_to_send());
     if (!reply) {
