@@ -157,6 +157,9 @@ class Faults(FunctionalTest):
         # Its client sees what it asked for, and no node of ours among what was put out.
         self.assertEqual(list(guarded.ask("GET", f"/history/{prompt_id}")[1][prompt_id]["outputs"]), ["9"])
         self.assertEqual(list(guarded.ask("GET", "/history")[1][prompt_id]["outputs"]), ["9"])
+        # Nobody will read that latent again, and the folder is on this machine.
+        wait_until(lambda: not list((self.home / "pictures" / "plimsoll").iterdir()))
+        self.assertEqual(guarded.told("latents_left"), [])
 
 
 if __name__ == "__main__":

@@ -111,6 +111,35 @@ class Rescue(FunctionalTest):
         for name, (outcome, pictures) in outcomes.items():
             self.assertEqual((outcome, len(pictures)), ("done", 1), name)
 
+    def test_a_picture_that_was_written_before_comfyui_died_is_not_drawn_again(self):
+        """ComfyUI dies between the file and its message; its history is empty when it is back. Whole batches and folders below the
+        output are found, and a job that died before its picture is drawn again."""
+        pictures = self.home / "pictures"
+        pictures.mkdir()
+        guarded = self.guarded(simulator_flags=("--output-dir", str(pictures)))
+        for number, (folder, batch) in enumerate((("", 1), ("", 2), ("below/", 1))):
+            with self.subTest(folder=folder, batch=batch):
+                prompt_id = new_id()
+                made = graph(seed=number, batch=batch)
+                made["9"]["inputs"]["filename_prefix"] = folder + prompt_id
+                guarded.faults(restart_after_node="9")
+                outcome, told = poller(guarded, made, prompt_id)
+                self.assertEqual(outcome, "done")
+                there = sorted(file.name for file in (pictures / folder).glob(f"{prompt_id}_*"))
+                self.assertEqual(len(there), batch)
+                self.assertEqual(sorted(image["filename"] for image in told), there)
+                self.assertEqual(guarded.ask_comfyui("GET", "/history")[1], {})
+                self.assertEqual(guarded.held(prompt_id)["state"], "done")
+        self.assertEqual(len(guarded.told("job_untold")), 3)
+        self.assertEqual(guarded.gateway()["counts"]["retried"], 0)
+        prompt_id = new_id()
+        made = graph(seed=9)
+        made["9"]["inputs"]["filename_prefix"] = prompt_id
+        guarded.faults(restart_after_node="8")
+        self.assertEqual(poller(guarded, made, prompt_id)[0], "done")
+        self.assertEqual(len(list(pictures.glob(f"{prompt_id}_*"))), 1)
+        self.assertEqual(len(guarded.told("job_untold")), 3)
+
 
 if __name__ == "__main__":
     unittest.main()

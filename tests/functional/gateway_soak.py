@@ -24,6 +24,7 @@ LINE = 5120 * 0.85 * (1 << 20)
 SAID = {"oom": ("job_retried",), "oom_decode": ("job_retried",), "spill": ("job_spill",), "stall": ("job_stall",),
         "drift": ("job_drift",), "creep": ("job_creep",), "overheat": ("heat_critical",),
         "heat": ("heat_hot", "heat_critical"), "kill_comfyui": ("comfyui_gone",), "comfyui_dies": ("comfyui_gone", "job_retried"),
+        "comfyui_dies_untold": ("job_untold",),
         "disk_full": ("gateway_open", "history")}
 # What is done about those that would go over the line, or hotter than the card may be: the reason of the next try.
 ACTED = {"creep": "every step left more in memory", "overheat": "the card is too hot"}
@@ -140,8 +141,8 @@ class Soak(FunctionalTest):
     def inject(self):
         """One thing after another goes wrong until the clients are done."""
         until = time.monotonic() + SECONDS
-        kinds = ["oom", "spill", "drift", "other_program", "kill_comfyui", "heat", "kill_gateway", "stall", "creep", "comfyui_dies", "overheat",
-                 "disk_full", "oom_decode"]
+        kinds = ["oom", "spill", "drift", "other_program", "kill_comfyui", "heat", "kill_gateway", "stall", "creep", "comfyui_dies",
+                 "overheat", "comfyui_dies_untold", "disk_full", "oom_decode"]
         turn = 0
         while time.monotonic() < until or turn < len(kinds):
             time.sleep(self.random.uniform(*PAUSE))
@@ -239,8 +240,15 @@ class Soak(FunctionalTest):
         self.until_said("comfyui_dies", 6)
         self.guarded.faults()
 
+    def inject_comfyui_dies_untold(self):
+        """Between a picture and the news of it."""
+        self.post_large()
+        self.guarded.faults(restart_after_node="9")
+        self.until_said("comfyui_dies_untold", 10)
+        self.guarded.faults()
+
     def inject_kill_comfyui(self):
-        # Between two jobs: whether one that was killed in its last millisecond had ended nobody can tell.
+        # Between two jobs: of one that was killed while it wrote half a picture would be left beside the whole one.
         self.guarded.daemon.post("/api/gateway/pause", {})
         wait_until(lambda: not any(job["state"] in ("sent", "running") for job in self.guarded.gateway()["jobs"]), 30)
         self.guarded.kill_comfyui()
