@@ -18,7 +18,9 @@ Result<advisor::PricedForecast> ResourceDesk::forecast(const advisor::Scenario& 
         advisor::Surroundings around{.files = models_.files_of(graph, warnings_[checkpoint]),
                                      .server = site_.server,
                                      .device = site_.device,
-                                     .card = site_.card};
+                                     .card = site_.card,
+                                     .paces = site_.paces};
+        around.family = family_of(graph, around.files);
         known = forecasters_.emplace(checkpoint, advisor::make_forecaster(std::move(around))).first;
     }
     return known->second(scenario);
