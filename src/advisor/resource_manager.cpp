@@ -105,9 +105,9 @@ Result<Optimal> ResourceManager::calculate_optimal(int width, int height, Qualit
         out.notes.push_back(say<"taken.size">(s.width, s.height, width, height, why));
     }
     if (!fits(now, parts_.budget))
-        return fail(Errc::LimitExceeded,
-                    fmt::format("no settings of '{}' fit: {}", model.substr(0, 80),
-                                judge(now, parts_.budget).sentence.message()));
+        return fail(
+            Errc::LimitExceeded,
+            say<"error.nothing_fits">(model.substr(0, 80), judge(now, parts_.budget).sentence));
     return out;
 }
 

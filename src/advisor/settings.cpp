@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "advisor/settings.h"
 
+#include "base/say.h"
 #include "base/text.h"
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -31,8 +30,7 @@ bool looks_like_file(std::string_view name) {
 Result<void> check_side(std::string_view name, int value) {
     if (value < kSideMin || value > kSideMax || value % kSideStep != 0)
         return fail(Errc::InvalidInput,
-                    fmt::format("{} {} is out of range: {} to {} in steps of {}", name, value,
-                                kSideMin, kSideMax, kSideStep));
+                    say<"error.side">(name, value, kSideMin, kSideMax, kSideStep));
     return {};
 }
 
@@ -46,26 +44,21 @@ Result<Quality> parse_quality(std::string_view name) {
     const std::string lower = to_lower_ascii(trim(name));
     for (const QualityRow& row : kQualities)
         if (row.name == lower) return row.quality;
-    return fail(Errc::InvalidInput,
-                fmt::format("quality '{}' is not one of draft, optimized, high, ultra",
-                            name.substr(0, 40)));
+    return fail(Errc::InvalidInput, say<"error.quality_name">(name.substr(0, 40)));
 }
 
 Result<void> check_ranges(const Settings& s) {
     TRY_DO(check_side("width", s.width));
     TRY_DO(check_side("height", s.height));
     if (s.steps < kStepsMin || s.steps > kStepsMax)
-        return fail(Errc::InvalidInput, fmt::format("steps {} is out of range: {} to {}", s.steps,
-                                                    kStepsMin, kStepsMax));
+        return fail(Errc::InvalidInput, say<"error.steps">(s.steps, kStepsMin, kStepsMax));
     if (!std::isfinite(s.cfg) || s.cfg < kCfgMin || s.cfg > kCfgMax)
-        return fail(Errc::InvalidInput, fmt::format("cfg {} is out of range: {:.1f} to {:.1f}",
-                                                    s.cfg, kCfgMin, kCfgMax));
+        return fail(Errc::InvalidInput, say<"error.cfg">(s.cfg, kCfgMin, kCfgMax));
     if (s.batch < 1 || s.batch > kBatchMax)
-        return fail(Errc::InvalidInput,
-                    fmt::format("batch {} is out of range: 1 to {}", s.batch, kBatchMax));
-    if (s.model.empty()) return fail(Errc::InvalidInput, "model is empty");
+        return fail(Errc::InvalidInput, say<"error.batch">(s.batch, kBatchMax));
+    if (s.model.empty()) return fail(Errc::InvalidInput, say<"error.no_model">());
     if (s.sampler.empty() || s.scheduler.empty())
-        return fail(Errc::InvalidInput, "sampler or scheduler is empty");
+        return fail(Errc::InvalidInput, say<"error.no_sampler">());
     return {};
 }
 
@@ -114,9 +107,7 @@ Result<ModelProfile> find_profile(std::string_view name, std::span<const ModelPr
     std::string list;
     for (const auto& nearest : nearest_names(name, names, 3))
         list += (list.empty() ? "" : ", ") + nearest;
-    return fail(Errc::NotFound,
-                fmt::format("no model profile '{}'; nearest: {}; a checkpoint file name works too",
-                            name.substr(0, 80), list));
+    return fail(Errc::NotFound, say<"error.profile">(name.substr(0, 80), list));
 }
 
 int steps_of(Quality quality, const ModelProfile& profile) {

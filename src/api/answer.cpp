@@ -3,6 +3,7 @@
 
 #include "base/utf8.h"
 #include "wire/encode.h"
+#include "wire/encode_phrase.h"
 
 #include <array>
 #include <utility>
@@ -38,12 +39,13 @@ Answer answer_error(const Error& error, json::value details) {
                        error_door(error.code).http_status);
 }
 
-Answer refuse(Refusal why, std::string_view message) {
+Answer refuse(Refusal why, const Phrase& message) {
     const RefusalDoor& door = kRefusals.at(static_cast<std::size_t>(why));
-    Answer answer = answer_json(
-        {{"error",
-          json::object{{"code", door.json_name}, {"message", message}, {"details", nullptr}}}},
-        door.status);
+    Answer answer = answer_json({{"error", json::object{{"code", door.json_name},
+                                                        {"message", message.message()},
+                                                        {"phrase", wire::coded_or_null(message)},
+                                                        {"details", nullptr}}}},
+                                door.status);
     if (why == Refusal::Unauthorized) answer.headers.push_back({"WWW-Authenticate", "Bearer"});
     if (why == Refusal::Busy) answer.headers.push_back({"Retry-After", "5"});
     return answer;

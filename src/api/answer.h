@@ -4,6 +4,7 @@
 #pragma once
 #include "base/error.h"
 #include "base/json.h"
+#include "base/phrase.h"
 #include "net/http_message.h"
 
 #include <string>
@@ -33,6 +34,6 @@ enum class Refusal : std::uint8_t {
 [[nodiscard]] Answer answer_json(const json::object& object, int status = 200);
 // {"error":{"code","message","details"}} with the status of the code.
 [[nodiscard]] Answer answer_error(const Error& error, json::value details = nullptr);
-[[nodiscard]] Answer refuse(Refusal why, std::string_view message);
+[[nodiscard]] Answer refuse(Refusal why, const Phrase& message);
 
 }  // namespace plimsoll::api

@@ -3,10 +3,9 @@
 
 #include "api/routes.h"
 #include "base/log.h"
+#include "base/say.h"
 #include "base/text.h"
 #include "base/utf8.h"
-
-#include <fmt/format.h>
 
 #include <utility>
 
@@ -109,12 +108,12 @@ Answer App::answer_unrouted(const net::RequestHead& head, const std::string& all
     const bool is_api = is_of_api(head.path());
     const bool reads = head.method == "GET" || head.method == "HEAD";
     if (!allow.empty() || (!is_api && !reads)) {
-        Answer answer = refuse(Refusal::MethodNotAllowed,
-                               fmt::format("{} is not for this path", valid_utf8(head.method)));
+        Answer answer =
+            refuse(Refusal::MethodNotAllowed, say<"error.wrong_method">(valid_utf8(head.method)));
         answer.headers.push_back({"Allow", allow.empty() ? "GET, HEAD" : allow});
         return answer;
     }
-    return is_api ? refuse(Refusal::NotFound, "no such path, see /openapi.json") : page_.find(head);
+    return is_api ? refuse(Refusal::NotFound, say<"error.no_path">()) : page_.find(head);
 }
 
 // nullopt: the client is gone.
@@ -135,7 +134,7 @@ net::Task<std::optional<Answer>> App::answer_routed(net::Exchange& exchange, con
     if (route.runs == Runs::Here) co_return route.answer(call);
     Answer answer;
     const bool ran = co_await workers_->run([&] { answer = route.answer(call); });
-    if (!ran) co_return refuse(Refusal::Busy, "too many requests wait already");
+    if (!ran) co_return refuse(Refusal::Busy, say<"error.many_requests">());
     co_return answer;
 }
 
@@ -192,7 +191,7 @@ net::Task<std::optional<Answer>> App::stream_export(net::Exchange& exchange, Que
             });
             if (used.status != 200) failed = used;
         });
-        if (!ran) failed = refuse(Refusal::Busy, "too many requests wait already");
+        if (!ran) failed = refuse(Refusal::Busy, say<"error.many_requests">());
         if (failed && !has_begun) co_return failed;
         if (failed || exchange.is_ending()) {
             exchange.hang_up();
@@ -228,9 +227,8 @@ net::Task<void> App::stream_events(net::Exchange& exchange, std::string last_id)
     }
     const auto stream = parts_.events.subscribe(last_id, exchange.waker());
     if (!stream) {
-        (void)co_await exchange.respond(response_of(
-            refuse(Refusal::Busy, fmt::format("{} event streams are open already", kStreamsMax)),
-            true));
+        (void)co_await exchange.respond(
+            response_of(refuse(Refusal::Busy, say<"error.streams">(kStreamsMax)), true));
         parts_.metrics.count_request("/api/events", 429, 0);
         co_return;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/guard.h"
 
+#include "base/say.h"
 #include "base/text.h"
 
 #include <fmt/format.h>
@@ -85,22 +86,17 @@ std::optional<Answer> check_request(const net::RequestHead& head, const GuardRul
         return to_lower_ascii(header.name) == "host";
     });
     if (hosts != 1 || !is_own_host(host, rules.hosts))
-        return refuse(Refusal::Forbidden,
-                      fmt::format("host '{}' is not this daemon's: start it with --allow-host NAME "
-                                  "if it is",
-                                  host.substr(0, 100)));
+        return refuse(Refusal::Forbidden, say<"error.wrong_host">(host.substr(0, 100)));
     const std::string_view origin = head.header("Origin");
     if (!origin.empty() && to_lower_ascii(authority_of_origin(origin)) != to_lower_ascii(host))
-        return refuse(Refusal::Forbidden, "another site's page may not ask this daemon");
+        return refuse(Refusal::Forbidden, say<"error.other_site">());
     const std::string_view site = head.header("Sec-Fetch-Site");
     const bool visits = head.header("Sec-Fetch-Mode") == "navigate" && !needs_token(head.path()) &&
                         (head.method == "GET" || head.method == "HEAD");
     if ((site == "cross-site" || site == "same-site") && !visits)
-        return refuse(Refusal::Forbidden, "another site's page may not ask this daemon");
+        return refuse(Refusal::Forbidden, say<"error.other_site">());
     if (!rules.token.empty() && needs_token(head.path()) && !shows_token(head, rules.token))
-        return refuse(Refusal::Unauthorized,
-                      "this daemon asks for its token: Authorization: Bearer TOKEN, or visit "
-                      "/?token=TOKEN once");
+        return refuse(Refusal::Unauthorized, say<"error.token">());
     return std::nullopt;
 }
 
@@ -110,7 +106,7 @@ std::optional<Answer> take_token(const net::RequestHead& head, const GuardRules&
     for (const net::QueryField& field : net::parse_query(head.query())) {
         if (field.name != "token") continue;
         if (!is_same_secret(field.value, rules.token))
-            return refuse(Refusal::Unauthorized, "that is not the token of this daemon");
+            return refuse(Refusal::Unauthorized, say<"error.wrong_token">());
         // A token is set by its owner and may hold any byte: only plain ones go unescaped.
         std::string escaped;
         for (const char c : rules.token)

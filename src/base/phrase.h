@@ -81,7 +81,6 @@ class Phrase {
     friend bool operator==(const Phrase& a, const Text& b) {
         return a.message() == std::string_view(b);
     }
-    friend std::string format_as(const Phrase& phrase) { return phrase.message(); }
 
   private:
     const PhraseEntry* entry_ = nullptr;  // of the catalogue, which lives for ever

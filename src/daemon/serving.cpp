@@ -2,6 +2,7 @@
 #include "daemon/serving.h"
 
 #include "api/question.h"
+#include "base/say.h"
 #include "daemon/restart_command.h"
 #include "daemon/simulated_card.h"
 #include "service/comfyui/client.h"
@@ -154,7 +155,7 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
         .seed = os_seed(),
         .card_is_busy = [this] { return jobs_->running().has_value() || guard_busy_; },
         .on_warning = [this](std::string_view code,
-                             const std::string& message) { warn(code, "", message); },
+                             const Phrase& message) { warn(code, "", message); },
         .on_proposal =
             [this](const service::QualityView& view) {
                 events_.publish("proposal", wire::encode_proposal(view));
@@ -201,7 +202,7 @@ Result<void> Serving::wire(service::Config config, ServingOptions options) {
         .on_problem = [this](const std::string& text) { warn("history", "", text); }});
     // Everything else goes on without it.
     if (const auto opened = open_gateway(lookout_->place()->config); !opened)
-        gateway_problem_ = "there is no gateway: " + opened.error().message;
+        gateway_problem_ = say<"warning.no_gateway">(opened.error().message);
     return {};
 }
 
@@ -229,7 +230,7 @@ void Serving::make_guard(service::ComfyAtHand& comfyui, const OpenHistory& open_
                     events_.publish("held", wire::encode_held_job(job));
                 },
             .on_warning = [this](std::string_view code, const std::string& prompt_id,
-                                 const std::string& message) { warn(code, prompt_id, message); },
+                                 const Phrase& message) { warn(code, prompt_id, message); },
             .on_busy =
                 [this](bool busy) {
                     guard_busy_ = busy;
@@ -288,7 +289,7 @@ service::Lookout::Callbacks Serving::watch_card() {
                 [this](bool answers, const std::string& why) {
                     metrics_.set_comfyui_up(answers);
                     warn(answers ? "comfyui_back" : "comfyui_gone", "",
-                         answers ? "ComfyUI answers again at " + why : why);
+                         answers ? say<"warning.comfyui_back">(why) : Phrase(why));
                 }};
 }
 

@@ -7,6 +7,8 @@
 #include "guard/call.h"
 #include "guard/guard.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <mutex>
@@ -44,7 +46,7 @@ void Guard::keep_refused(Call& call) {
 Result<history::HeldJob> Guard::release_held(const std::string& id) {
     const std::lock_guard lock(mutex_);
     HeldEntry* const entry = queue_.find(id);
-    if (entry == nullptr) return fail(Errc::NotFound, fmt::format("no job '{}' waits", id));
+    if (entry == nullptr) return fail(Errc::NotFound, say<"error.not_waiting">(id));
     entry->facts.anyway = true;
     entry->facts.stop_late = false;
     entry->not_before_ms = 0;
@@ -59,8 +61,7 @@ Result<void> Guard::accept_refused(const std::string& id) {
     {
         const std::lock_guard lock(mutex_);
         const HeldEntry* const found = refused_.find(id);
-        if (found == nullptr)
-            return fail(Errc::NotFound, fmt::format("no job '{}' waits or was refused lately", id));
+        if (found == nullptr) return fail(Errc::NotFound, say<"error.not_refused">(id));
         entry = *found;
         const auto counter = next_number_++;
         entry.facts.number = fmt::format("{}", counter);
@@ -93,8 +94,7 @@ Result<HeldView> Guard::run_anyway(std::string_view prompt_id) {
         TRY_ASSIGN(const history::HeldJob kept, release_held(id));
         TRY_DO(ledger_.keep(kept));
     } else if (now.ended_ms != 0) {
-        return fail(Errc::InvalidInput,
-                    fmt::format("job '{}' has ended ({})", id, held_state_name(now.state)));
+        return fail(Errc::InvalidInput, say<"error.has_ended">(id, held_state_name(now.state)));
     }
     wake_.notify_all();
     flush();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/check.h"
 
+#include "base/say.h"
 #include "guard/shape.h"
 #include "workflow/parse.h"
 
@@ -55,9 +56,7 @@ class Checker {
                              (judged.standing == advisor::Standing::Under && judged.in_time);
         const bool met_wall = wall != walls_.end();
         if ((is_well && !met_wall && request_.plan_level == 0) || anyway) return finish();
-        checked_.sentence = met_wall
-                                ? Phrase("this very form ran out of memory before: " + wall->second)
-                                : judged.sentence;
+        checked_.sentence = met_wall ? say<"held.wall">(wall->second) : judged.sentence;
         if (may_change()) {
             const int first = std::max(request_.plan_level, met_wall ? 1 : 0);
             for (int level = first; level <= kPlanLevelMax; ++level) {
@@ -252,7 +251,7 @@ std::vector<Edit> edits_of(const advisor::Plan& plan) {
 
 std::string edit_line(const Edit& edit) {
     return header_text(fmt::format("{}.{}: {} -> {} ({})", edit.node_id, edit.input, edit.from,
-                                   edit.to, edit.what));
+                                   edit.to, edit.what.message()));
 }
 
 Result<Checked> check_prompt(const CheckRequest& request, const Walls& walls,

@@ -25,7 +25,7 @@
 namespace plimsoll::guard {
 
 // Shapes that met their wall, with the reason.
-using Walls = std::map<std::string, std::string, std::less<>>;
+using Walls = std::map<std::string, Phrase, std::less<>>;
 
 enum class Outcome : std::uint8_t { AsItIs, Warned, Changed, Refused };
 [[nodiscard]] std::string_view outcome_name(Outcome outcome);  // "as_it_is", ...

@@ -4,9 +4,8 @@
 // Also what the gateway sees.
 #include "guard/guard.h"
 
+#include "base/say.h"
 #include "guard/waits.h"
-
-#include <fmt/format.h>
 
 #include <chrono>
 #include <utility>
@@ -162,8 +161,7 @@ void Guard::note_contact(bool reachable, const std::string& why) {
     if (!reachable) flights_.lose_contact();
     recount();
     if (is_news && !reachable)
-        notes_.push_back(
-            {"comfyui_gone", "", fmt::format("jobs wait until ComfyUI is back: {}", why)});
+        notes_.push_back({"comfyui_gone", "", say<"warning.comfyui_gone">(why)});
 }
 
 bool Guard::may_ask() const {
@@ -184,9 +182,9 @@ void Guard::restart_where_gone() {
     }
     const auto restarted = parts_.restart_comfyui();
     warn(restarted ? "comfyui_restarted" : "comfyui_restart_failed", "",
-         restarted ? fmt::format("ComfyUI {}: it was started anew",
-                                 is_gone ? "did not answer" : "did not let go of a job that hangs")
-                   : restarted.error().message);
+         !restarted ? Phrase(restarted.error().message)
+         : is_gone  ? say<"warning.restarted_gone">()
+                    : say<"warning.restarted_hung">());
 }
 
 void Guard::keep_clients_awake() {

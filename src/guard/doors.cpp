@@ -3,6 +3,8 @@
 // The doors of the daemon: what it says of the jobs, and what people do with them.
 #include "guard/guard.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -71,7 +73,7 @@ std::vector<HeldView> Guard::list() const {
 Result<HeldView> Guard::find(std::string_view prompt_id) const {
     for (HeldView& view : list())
         if (view.prompt_id == prompt_id) return std::move(view);
-    return fail(Errc::NotFound, fmt::format("the gateway has no job '{}'", prompt_id));
+    return fail(Errc::NotFound, say<"error.not_held">(prompt_id));
 }
 
 Result<HeldView> Guard::cancel(std::string_view prompt_id) {
@@ -117,8 +119,7 @@ Result<HeldView> Guard::set_priority(std::string_view prompt_id, std::int64_t pr
     {
         const std::lock_guard lock(mutex_);
         const HeldEntry* const entry = queue_.find(id);
-        if (entry == nullptr)
-            return fail(Errc::NotFound, fmt::format("no job '{}' waits", prompt_id));
+        if (entry == nullptr) return fail(Errc::NotFound, say<"error.not_waiting">(prompt_id));
         history::HeldMark mark = entry->kept.mark;
         mark.priority = priority;
         queue_.mark(id, mark);

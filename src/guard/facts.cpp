@@ -2,6 +2,7 @@
 #include "guard/facts.h"
 
 #include "base/json.h"
+#include "base/phrase_json.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -38,6 +39,24 @@ int count_at(const json::value& object, std::string_view key) {
 json::array array_of(const std::vector<std::string>& texts) {
     json::array list;
     for (const std::string& text : texts) list.emplace_back(text);
+    return list;
+}
+
+// A version before this one wrote the sentence alone.
+Phrase phrase_at(const json::value& object, std::string_view key) {
+    const json::value* const value = find(object, key);
+    return value == nullptr ? Phrase() : phrase_from_json(*value);
+}
+Phrases phrases_at(const json::value& object, std::string_view key) {
+    Phrases phrases;
+    const json::value* const list = find(object, key);
+    if (list == nullptr || !list->is_array()) return phrases;
+    for (const json::value& one : list->get_array()) phrases.push_back(phrase_from_json(one));
+    return phrases;
+}
+json::array array_of(const Phrases& phrases) {
+    json::array list;
+    for (const Phrase& phrase : phrases) list.emplace_back(phrase_to_json(phrase));
     return list;
 }
 
@@ -106,7 +125,7 @@ std::optional<Failure> failure_of(StopCause cause) {
     return std::nullopt;
 }
 
-void note_event(Facts& facts, std::string event) {
+void note_event(Facts& facts, Phrase event) {
     facts.events.push_back(std::move(event));
     if (facts.events.size() > kEventsMax) facts.events.erase(facts.events.begin());
 }
@@ -119,7 +138,7 @@ std::string encode_facts(const Facts& facts) {
                                      {"input", edit.input},
                                      {"from", edit.from},
                                      {"to", edit.to},
-                                     {"what", edit.what}});
+                                     {"what", phrase_to_json(edit.what)}});
     return json::serialize(
         json::object{{"client", facts.client},
                      {"number", facts.number},
@@ -143,7 +162,7 @@ std::string encode_facts(const Facts& facts) {
                      {"sentMs", facts.sent_ms},
                      {"stopping", facts.stopping ? json::value(stop_cause_name(*facts.stopping))
                                                  : json::value(nullptr)},
-                     {"stopReason", facts.stop_reason},
+                     {"stopReason", phrase_to_json(facts.stop_reason)},
                      {"latent", latent_or_null(facts.latent)},
                      {"drift", facts.drift},
                      {"events", array_of(facts.events)}});
@@ -176,18 +195,18 @@ Facts decode_facts(std::string_view text) {
                                    .input = text_at(edit, "input"),
                                    .from = text_at(edit, "from"),
                                    .to = text_at(edit, "to"),
-                                   .what = text_at(edit, "what")});
+                                   .what = phrase_at(edit, "what")});
     facts.tries = {.as_it_is = count_at(*parsed, "asItIs"),
                    .plan_level = count_at(*parsed, "planLevel"),
                    .servers_lost = count_at(*parsed, "serversLost"),
                    .stops = count_at(*parsed, "stops")};
     facts.sent_ms = find_int(*parsed, "sentMs").value_or(0);
     facts.stopping = parse_stop_cause(text_at(*parsed, "stopping"));
-    facts.stop_reason = text_at(*parsed, "stopReason");
+    facts.stop_reason = phrase_at(*parsed, "stopReason");
     facts.latent = latent_at(*parsed);
     constexpr double kDriftMax = 1'000;  // chosen: above any card's bytes over a forecast's
     facts.drift = std::clamp(find_number(*parsed, "drift").value_or(1), 1.0, kDriftMax);
-    facts.events = texts_at(*parsed, "events");
+    facts.events = phrases_at(*parsed, "events");
     return facts;
 }
 

@@ -6,6 +6,7 @@
 // Leaves through: Facts, JSON text.   Threads: plain values.
 #pragma once
 #include "base/error.h"
+#include "base/phrase.h"
 #include "base/units.h"
 #include "guard/ladder.h"
 
@@ -24,7 +25,7 @@ struct Edit {
     std::string input;
     std::string from;
     std::string to;
-    std::string what;  // "decode in tiles of 512"
+    Phrase what;  // "decode in tiles of 512"
     friend bool operator==(const Edit&, const Edit&) = default;
 };
 
@@ -75,14 +76,14 @@ struct Facts {
     // While we interrupt it: what for, and what is said of it. Kept, so that a gateway that dies
     // meanwhile does not take it for its client's wish.
     std::optional<StopCause> stopping;
-    std::string stop_reason;
+    Phrase stop_reason;
     std::optional<LatentCut> latent;
     // Activations that a run took, times those that were forecast: the next plan leaves room.
     double drift = 1;
-    std::vector<std::string> events;  // for people: "out of memory: freed the card, once more"
+    Phrases events;  // for people: "out of memory: freed the card, once more"
 };
-inline constexpr std::size_t kEventsMax = 20;      // chosen: the ladder has under ten steps
-void note_event(Facts& facts, std::string event);  // the oldest make room
+inline constexpr std::size_t kEventsMax = 20;  // chosen: the ladder has under ten steps
+void note_event(Facts& facts, Phrase event);   // the oldest make room
 
 [[nodiscard]] std::string encode_facts(const Facts& facts);
 // A field that is missing or of another type is left at its default: a file of another version.

@@ -5,6 +5,7 @@
 //
 // Leaves through: plain values.   Threads: no shared state.
 #pragma once
+#include "base/phrase.h"
 #include "base/units.h"
 #include "guard/facts.h"
 #include "guard/node_files.h"
@@ -58,7 +59,7 @@ struct Flight {
     bool disowned = false;      // its client was told that ComfyUI is not there
     bool history_gone = false;  // its client deletes what ComfyUI remembers of it
     std::optional<StopCause> stop = std::nullopt;  // by us, not by its client
-    std::string stop_reason = {};
+    Phrase stop_reason = {};
     std::int64_t stop_card_ms = 0;
     bool cancelled = false;                     // by its client, through a door
     std::optional<Alarm> alarm = std::nullopt;  // the strongest that nobody has acted on

@@ -246,7 +246,7 @@ std::vector<std::string> Flights::running() const {
     return running;
 }
 
-bool Flights::stop(std::string_view prompt_id, StopCause cause, const std::string& reason,
+bool Flights::stop(std::string_view prompt_id, StopCause cause, const Phrase& reason,
                    std::int64_t card_ms) {
     Flight* const flight = find(prompt_id);
     if (flight == nullptr) return false;

@@ -88,7 +88,7 @@ class Flights {
     // What runs, and is not being stopped.
     [[nodiscard]] std::vector<std::string> running() const;
     // False: there is none.
-    bool stop(std::string_view prompt_id, StopCause cause, const std::string& reason,
+    bool stop(std::string_view prompt_id, StopCause cause, const Phrase& reason,
               std::int64_t card_ms);
     // By its client. False: ComfyUI, which has to do it, has not got it.
     bool cancel(std::string_view prompt_id);

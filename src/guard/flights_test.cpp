@@ -6,7 +6,6 @@
 
 #include "guard/waits.h"
 
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -5,10 +5,9 @@
 #include "guard/guard.h"
 
 #include "base/json.h"
+#include "base/say.h"
 #include "guard/waits.h"
 #include "service/run_record.h"
-
-#include <fmt/format.h>
 
 #include <tuple>
 #include <utility>
@@ -83,9 +82,7 @@ void Guard::look_at_flights() {
         due = flights_.due(now.ms);
     }
     for (const std::string& id : late)
-        stop_flight(id,
-                    fmt::format("it took longer than {}", seconds_text(place->budget.seconds_max)),
-                    StopCause::Time);
+        stop_flight(id, say<"held.too_long">(place->budget.seconds_max), StopCause::Time);
     const auto has_ended = [&](const std::string& id) {
         const std::lock_guard lock(mutex_);
         const Flight* const flight = flights_.find(id);
@@ -181,14 +178,14 @@ void Guard::end_unsuccessful(Flight flight) {
             return;  // not here
         case FlightEnd::TakenBack:
             record_run(flight, history::Outcome::Cancelled, "");
-            end_job(flight, HeldState::Cancelled, "taken back by its client", std::nullopt);
+            end_job(flight, HeldState::Cancelled, say<"held.taken_back">(), std::nullopt);
             return;
         case FlightEnd::Stopped:
             end_stopped(std::move(flight));
             return;
         case FlightEnd::Interrupted:
             record_run(flight, history::Outcome::Cancelled, "");
-            end_job(flight, HeldState::Cancelled, "interrupted by its client", std::nullopt);
+            end_job(flight, HeldState::Cancelled, say<"held.interrupted">(), std::nullopt);
             return;
         case FlightEnd::Failed: {
             if (drop_latent(flight, flight.error->node_id)) return;
@@ -211,7 +208,7 @@ void Guard::end_unsuccessful(Flight flight) {
         case FlightEnd::Lost: {
             forget_card();
             const Failure failure = flight.hung ? Failure::ServerHung : Failure::ServerLost;
-            record_run(flight, history::Outcome::Lost, "ComfyUI went down meanwhile");
+            record_run(flight, history::Outcome::Lost, say<"held.went_down">());
             end_failed(std::move(flight), failure, "");
             return;
         }
@@ -244,7 +241,7 @@ void Guard::on_prompt_answered(std::uint64_t number, int status, const std::stri
 }
 
 // It is told and forgotten: nothing of it will be sent again.
-void Guard::end_job(const Flight& flight, HeldState state, const std::string& why,
+void Guard::end_job(const Flight& flight, HeldState state, const Phrase& why,
                     std::optional<std::string> history) {
     {
         const std::lock_guard lock(mutex_);

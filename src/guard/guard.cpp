@@ -2,6 +2,8 @@
 #include "guard/guard.h"
 
 #include "base/log.h"
+#include "base/parse_phrase.h"
+#include "base/say.h"
 #include "base/text.h"
 #include "guard/body_text.h"
 #include "guard/call.h"
@@ -81,9 +83,10 @@ void Guard::restore() {
         TRY_ASSIGN(walls, store.list_walls());
         return {};
     });
-    if (!read) warn("history", "", "held jobs could not be read: " + read.error().message);
+    if (!read) warn("history", "", say<"warning.held_unread">(read.error().message));
     const std::lock_guard lock(mutex_);
-    for (history::Wall& wall : walls) walls_.insert_or_assign(wall.shape, std::move(wall.reason));
+    for (history::Wall& wall : walls)
+        walls_.insert_or_assign(wall.shape, parse_phrase(wall.reason));
     for (history::HeldJob& job : jobs) {
         HeldEntry entry = read_entry(std::move(job));
         const bool readable = entry.prompt != workflow::Span{};
@@ -102,7 +105,7 @@ void Guard::restore() {
             flights_.add(std::move(flight));
         }
         if (const auto added = queue_.add(std::move(entry)); !added || !readable)
-            notes_.push_back({"history", id, "a held job could not be taken up again"});
+            notes_.push_back({"history", id, say<"warning.held_lost">()});
     }
     counts_.accepted += static_cast<std::int64_t>(queue_.size());
     recount();
@@ -241,7 +244,7 @@ void Guard::save_latent_where_it_pays(Call& call) {
                            .input = "samples",
                            .from = "",
                            .to = std::string(kLatentNode),
-                           .what = "its latent is saved before it is decoded"});
+                           .what = say<"held.latent_saved">()});
     facts.latent = std::move(*cut);
 }
 
@@ -280,7 +283,7 @@ PromptDecision Guard::accept(Call& call) {
         call.checked.marks.empty() ? "{}" : gateway::encode_node_errors(call.checked.marks);
     // What cannot be kept goes on at once, and is said.
     const auto go_on = [&](std::string_view why) {
-        warn("gateway_open", call.id, fmt::format("forwarded without being kept: {}", why));
+        warn("gateway_open", call.id, say<"warning.gateway_open">(why));
         flush();
         std::optional<std::string> fitted;
         if (call.checked.outcome == Outcome::Changed) fitted = call.body;
@@ -413,9 +416,9 @@ void Guard::note_change(const std::string& prompt_id) {
     if (const HeldEntry* const entry = queue_.find(prompt_id)) changed_.push_back(view_of(*entry));
 }
 
-void Guard::warn(std::string_view code, const std::string& prompt_id, const std::string& text) {
+void Guard::warn(std::string_view code, const std::string& prompt_id, Phrase text) {
     const std::lock_guard lock(mutex_);
-    notes_.push_back({std::string(code), prompt_id, text});
+    notes_.push_back({std::string(code), prompt_id, std::move(text)});
 }
 
 void Guard::flush() {

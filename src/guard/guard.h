@@ -11,6 +11,7 @@
 // from any. Callbacks come without a lock held.
 #pragma once
 #include "base/error.h"
+#include "base/phrase.h"
 #include "base/random.h"
 #include "gateway/prompt_hook.h"
 #include "guard/body_text.h"
@@ -111,7 +112,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     struct Note {
         std::string code;
         std::string prompt_id;
-        std::string text;
+        Phrase text;
     };
     struct Heard {
         gateway::UpstreamMessage message;
@@ -129,7 +130,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void recount();                                  // with the lock held
     void announce();                                 // how many wait; with the lock held
     void note_change(const std::string& prompt_id);  // for the doors; with the lock held
-    void warn(std::string_view code, const std::string& prompt_id, const std::string& text);
+    void warn(std::string_view code, const std::string& prompt_id, Phrase text);
     void flush();  // callbacks and broadcasts that were put off
 
     // anyway.cpp: what was refused, and what its user sends all the same
@@ -179,7 +180,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void note_alarm(const std::string& prompt_id, const Alarm& alarm);  // with the lock held
     void act_on_heat();
     void act_on_watch();
-    void stop_flight(const std::string& prompt_id, const std::string& reason, StopCause cause);
+    void stop_flight(const std::string& prompt_id, const Phrase& reason, StopCause cause);
 
     // following.cpp: jobs with ComfyUI, to their end
     void take_message(const Heard& heard);
@@ -189,7 +190,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void end_flight(const std::string& prompt_id);
     void end_unsuccessful(Flight flight);
     void end_stopped(Flight flight);
-    void end_job(const Flight& flight, HeldState state, const std::string& why,
+    void end_job(const Flight& flight, HeldState state, const Phrase& why,
                  std::optional<std::string> history);
     // By whoever took it out of the queue; with the lock held.
     void note_end(const HeldEntry& entry, HeldState state, Phrase why,
@@ -214,7 +215,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
 
     // rescue.cpp: what did not end well
     void end_failed(Flight flight, Failure failure, const std::string& message);
-    void end_quarantined(const Flight& flight, const std::string& reason);
+    void end_quarantined(const Flight& flight, const Phrase& reason);
     void put_back(const Flight& flight, const LadderStep& step);
     [[nodiscard]] bool make_next_plan(HeldEntry& entry);
     // Reads the saved latent in the sampler's place, where ComfyUI has lost what it had computed
@@ -226,7 +227,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
     void keep_changed(HeldEntry entry);
     // What clients hear from us. After end_job: whoever hears of it asks the history at once.
     void tell_failure(const LateFailure& failure, const std::string& client);
-    void tell_of_retry(const HeldEntry& entry, const std::string& reason);  // with the lock held
+    void tell_of_retry(const HeldEntry& entry, const Phrase& reason);  // with the lock held
 
     Parts parts_;
     Callbacks callbacks_;

@@ -4,6 +4,7 @@
 #pragma once
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/phrase.h"
 #include "guard/foresight.h"
 #include "guard/held_view.h"
 #include "guard/ledger.h"
@@ -45,7 +46,7 @@ struct GuardParts {
 struct GuardCallbacks {
     std::function<void(const HeldView&)> on_job;  // something changed
     std::function<void(std::string_view code, const std::string& prompt_id,
-                       const std::string& message)>
+                       const Phrase& message)>
         on_warning;
     std::function<void(bool)> on_busy;  // a job is with ComfyUI, or none is any more
 };

@@ -3,8 +3,6 @@
 
 #include "base/say.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/held_queue.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -125,13 +127,12 @@ void HeldQueue::mark(const std::string& prompt_id, const history::HeldMark& mark
 Result<std::vector<history::HeldChange>> HeldQueue::move_before(const std::string& prompt_id,
                                                                 const std::string& before) {
     HeldEntry* const moved = find(prompt_id);
-    if (moved == nullptr) return fail(Errc::NotFound, fmt::format("no job '{}' waits", prompt_id));
+    if (moved == nullptr) return fail(Errc::NotFound, say<"error.not_waiting">(prompt_id));
     const HeldEntry* const border = before.empty() ? nullptr : find(before);
     if (!before.empty() && border == nullptr)
-        return fail(Errc::NotFound, fmt::format("no job '{}' waits", before));
+        return fail(Errc::NotFound, say<"error.not_waiting">(before));
     if (border != nullptr && border->kept.mark.priority != moved->kept.mark.priority)
-        return fail(Errc::InvalidInput,
-                    "jobs of different priorities cannot change places: set the priority first");
+        return fail(Errc::InvalidInput, say<"error.priorities">());
     if (border == moved) return std::vector<history::HeldChange>{};
 
     // The others of its priority, in order, and where it goes among them.

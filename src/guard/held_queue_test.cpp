@@ -138,7 +138,7 @@ TEST(Facts, come_back_from_their_json) {
     facts.seconds = 2.5;
     facts.edits = {{"tile_vae", "8", "class_type", "VAEDecode", "VAEDecodeTiled", "tiles"}};
     facts.tries = {.as_it_is = 1, .plan_level = 2, .servers_lost = 3};
-    facts.events = {"freed"};
+    facts.events = {Phrase("freed")};
     const Facts back = decode_facts(encode_facts(facts));
     EXPECT_EQ(encode_facts(back), encode_facts(facts));
     EXPECT_EQ(back.edits, facts.edits);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/ladder.h"
 
+#include "base/say.h"
 #include "base/text.h"
 #include "guard/waits.h"
 
@@ -13,7 +14,7 @@ namespace {
 constexpr std::size_t kLooksAtRest = 3;           // chosen
 constexpr Bytes kRestBytes = Bytes(64LL << 20U);  // chosen: a desktop moves more seldom
 
-LadderStep change_or_quarantine(const Tries& tries, bool may_change, std::string reason) {
+LadderStep change_or_quarantine(const Tries& tries, bool may_change, Phrase reason) {
     LadderStep step{.unload_models = true, .meets_wall = true, .reason = std::move(reason)};
     step.action = may_change && tries.plan_level < kPlanLevelMax ? LadderAction::NextPlan
                                                                  : LadderAction::Quarantine;
@@ -21,7 +22,7 @@ LadderStep change_or_quarantine(const Tries& tries, bool may_change, std::string
 }
 
 // What was stopped by us is not the job's fault for certain: it is not put aside for it.
-LadderStep smaller_or_again(const Tries& tries, bool may_change, std::string reason) {
+LadderStep smaller_or_again(const Tries& tries, bool may_change, Phrase reason) {
     const bool smaller = may_change && tries.plan_level < kPlanLevelMax;
     return {.action = smaller ? LadderAction::NextPlan : LadderAction::Again,
             .unload_models = true,
@@ -69,19 +70,14 @@ LadderStep climb(Failure failure, const Tries& tries, bool may_change) {
             if (tries.as_it_is <= 1)
                 return {.action = LadderAction::Again,
                         .unload_models = true,
-                        .reason = "out of memory: freed the card, once more as it is"};
-            return change_or_quarantine(tries, may_change,
-                                        "out of memory again after the card was freed");
+                        .reason = say<"held.freed">()};
+            return change_or_quarantine(tries, may_change, say<"held.freed_in_vain">());
         case Failure::Spilled:
-            return smaller_or_again(
-                tries, may_change,
-                "the driver moved it into the machine's memory, where it would have crawled");
+            return smaller_or_again(tries, may_change, say<"held.spilled">());
         case Failure::Stalled:
-            return smaller_or_again(tries, may_change, "nothing moved any more");
+            return smaller_or_again(tries, may_change, say<"held.stalled">());
         case Failure::Drifted:
-            return smaller_or_again(
-                tries, may_change,
-                "it took more memory than forecast and would have gone over the line");
+            return smaller_or_again(tries, may_change, say<"held.drifted">());
         case Failure::Crept:
             // What nobody refers to goes with /free, and what ComfyUI's cache refers to, too: no
             // smaller picture is of any help.
@@ -96,26 +92,25 @@ LadderStep climb(Failure failure, const Tries& tries, bool may_change) {
                 return {.action = LadderAction::Again,
                         .unload_models = true,
                         .reset_caches = true,
-                        .reason = "the machine's memory was full: caches freed, once more"};
+                        .reason = say<"held.caches_freed">()};
             return {.action = LadderAction::Quarantine,
                     .unload_models = true,
                     .reset_caches = true,
                     .meets_wall = true,
-                    .reason = "the machine's memory is too small for it"};
+                    .reason = say<"held.machine_small">()};
         case Failure::ServerLost:
         case Failure::ServerHung:
             if (tries.servers_lost < kServersLostMax)
                 return {.action = LadderAction::Again,
-                        .reason = failure == Failure::ServerLost
-                                      ? "ComfyUI went down while it ran: sent again"
-                                      : "ComfyUI stopped answering while it ran: sent again"};
+                        .reason = failure == Failure::ServerLost ? say<"held.server_lost">()
+                                                                 : say<"held.server_hung">()};
             return {.action = LadderAction::Quarantine,
                     .meets_wall = true,
-                    .reason = "ComfyUI went down each time that it ran this job"};
+                    .reason = say<"held.server_lost_often">()};
         case Failure::Other:
             break;
     }
-    return {.action = LadderAction::Pass, .reason = "not for want of memory"};
+    return {.action = LadderAction::Pass};
 }
 
 bool MemorySettles::is_due(std::int64_t now_ms) const {

@@ -7,6 +7,7 @@
 // Enters through: what went wrong, what was tried.   Leaves through: LadderStep.   Threads: one at
 // a time.
 #pragma once
+#include "base/phrase.h"
 #include "base/units.h"
 #include "service/comfyui/answers.h"
 
@@ -57,7 +58,7 @@ struct LadderStep {
     bool reset_caches = false;   // with free_memory: what ComfyUI has computed already goes, too
     bool meets_wall = false;     // the form that was sent is not to be sent again
     bool else_again = false;     // NextPlan: where there is none, the same bytes
-    std::string reason = {};     // for people
+    Phrase reason = {};          // for people
 };
 // `may_change`: the policy allows another form.
 [[nodiscard]] LadderStep climb(Failure failure, const Tries& tries, bool may_change);

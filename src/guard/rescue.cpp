@@ -5,6 +5,8 @@
 #include "guard/guard.h"
 #include "guard/saved_latent.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -84,8 +86,7 @@ void Guard::end_failed(Flight flight, Failure failure, const std::string& messag
         if (const HeldEntry* const entry = queue_.find(flight.prompt_id))
             shape = entry->facts.shape;
     }
-    const std::string reason =
-        message.empty() ? step.reason : fmt::format("{} ({})", step.reason, message);
+    const Phrase reason = message.empty() ? step.reason : say<"held.because">(step.reason, message);
     if (step.meets_wall && !shape.empty()) {
         {
             const std::lock_guard lock(mutex_);
@@ -109,7 +110,7 @@ void Guard::end_failed(Flight flight, Failure failure, const std::string& messag
                 ++counts_.changed;
             }
             LadderStep again = step;
-            again.reason = step.reason + ": changed and sent again";
+            again.reason = say<"held.changed_again">(step.reason);
             put_back(flight, again);
             return;
         }
@@ -136,7 +137,7 @@ void Guard::put_back(const Flight& flight, const LadderStep& step) {
         entry->unclear = false;
         discretion_.clear_end(flight.prompt_id);
         entry->facts.stopping.reset();
-        entry->facts.stop_reason.clear();
+        entry->facts.stop_reason = {};
         if (!step.reason.empty()) {
             note_event(entry->facts, step.reason);
             ++counts_.retried;
@@ -231,8 +232,7 @@ void Guard::load_latent(HeldEntry& entry) {
                          });
     // Else it was not reached: it is drawn again, and saved again.
     cut.state = is_read ? LatentCut::State::Loaded : LatentCut::State::Saving;
-    if (is_read)
-        entry.facts.events.emplace_back("only the decode is computed again: the latent was saved");
+    if (is_read) entry.facts.events.push_back(say<"held.latent_used">());
     keep_changed(entry);
 }
 
@@ -251,8 +251,7 @@ bool Guard::drop_latent(const Flight& flight, std::string_view node_id) {
         return false;
     std::erase_if(entry.facts.edits, [](const Edit& edit) { return edit.knob == "save_latent"; });
     keep_changed(entry);
-    put_back(flight, {.action = LadderAction::Again,
-                      .reason = "its latent could not be kept: sent again without that"});
+    put_back(flight, {.action = LadderAction::Again, .reason = say<"held.latent_dropped">()});
     return true;
 }
 
@@ -277,11 +276,11 @@ void Guard::keep_changed(HeldEntry entry) {
     if (!written) warn("history", entry.kept.prompt_id, written.error().message);
 }
 
-void Guard::end_quarantined(const Flight& flight, const std::string& reason) {
+void Guard::end_quarantined(const Flight& flight, const Phrase& reason) {
     LateFailure failure{.prompt_id = flight.prompt_id,
                         .node_id = flight.error ? flight.error->node_id : flight.node_id,
                         .class_type = flight.error ? flight.error->node_type : "",
-                        .message = fmt::format("Plimsoll: {}", reason),
+                        .message = fmt::format("Plimsoll: {}", reason.message()),
                         .at_ms = parts_.clock.unix_ms()};
     std::optional<std::string> history;
     std::string client;
@@ -308,13 +307,13 @@ void Guard::tell_failure(const LateFailure& failure, const std::string& client) 
 }
 
 // Only our own page and whoever cares reads it: clients pass over types that they do not know.
-void Guard::tell_of_retry(const HeldEntry& entry, const std::string& reason) {
+void Guard::tell_of_retry(const HeldEntry& entry, const Phrase& reason) {
     if (door_ == nullptr || entry.facts.client.empty()) return;
-    door_->send_to(
-        entry.facts.client,
-        fmt::format(R"({{"type": "plimsoll_retry", "data": {{"prompt_id": {}, )"
-                    R"("reason": {}}}}})",
-                    gateway::quote_json(entry.kept.prompt_id), gateway::quote_json(reason)));
+    door_->send_to(entry.facts.client,
+                   fmt::format(R"({{"type": "plimsoll_retry", "data": {{"prompt_id": {}, )"
+                               R"("reason": {}}}}})",
+                               gateway::quote_json(entry.kept.prompt_id),
+                               gateway::quote_json(reason.message())));
 }
 
 }  // namespace plimsoll::guard

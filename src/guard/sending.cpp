@@ -4,10 +4,9 @@
 #include "guard/guard.h"
 
 #include "base/json.h"
+#include "base/say.h"
 #include "guard/waits.h"
 #include "service/run_record.h"
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
@@ -183,9 +182,7 @@ void Guard::send(const HeldEntry& entry, Flight flight) {
     const std::lock_guard lock(mutex_);
     if (given && *given != id) {
         ids_are_kept_ = false;
-        notes_.push_back({"comfyui_old", id,
-                          "ComfyUI gives jobs ids of its own: prompts are forwarded as they come; "
-                          "update ComfyUI to 0.3.64 or later"});
+        notes_.push_back({"comfyui_old", id, say<"warning.comfyui_old">()});
     }
     if (Flight* const sent = flights_.find(id)) sent->confirmed = true;
     note_change(id);

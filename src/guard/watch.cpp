@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/watch.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -70,7 +72,7 @@ bool asks_for_more(const Alarm& alarm, const Alarm& other) {
     return weight(alarm) > weight(other);
 }
 
-void JobWatch::raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat, std::string sentence,
+void JobWatch::raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat, Phrase sentence,
                      double drift) {
     if (said_.contains({kind, Threat::ToTheJob}) || !said_.insert({kind, threat}).second) return;
     into.push_back({.kind = kind,
@@ -144,9 +146,7 @@ void JobWatch::look_for_spill(std::vector<Alarm>& into) {
     const double least = *std::min_element(last, step_seconds_.end());
     if (least > kSpillFactor * *usual)
         raise(into, AlarmKind::Spill, Threat::ToTheJob,
-              fmt::format("steps take {} instead of {} and the card is full to {}: the driver "
-                          "has moved tensors into the machine's memory",
-                          seconds_text(least), seconds_text(*usual), to_text(*card_->used)));
+              say<"held.slow_steps">(least, *usual, *card_->used));
 }
 
 void JobWatch::look_for_creep(std::vector<Alarm>& into) {
@@ -191,8 +191,7 @@ std::vector<Alarm> JobWatch::on_card(std::int64_t at_ms, const CardUse& use) {
         peak_now_ = std::max(peak_now_, *use.allocated);
         if (*use.allocated > forecast_.load_line)
             raise(alarms, AlarmKind::OverLine, threat_of(forecast_.load_line),
-                  fmt::format("{} are allocated, the load line is at {}", to_text(*use.allocated),
-                              to_text(forecast_.load_line)));
+                  say<"held.over_line">(*use.allocated, forecast_.load_line));
         const auto found = forecast_.nodes.find(node_id_);
         // The first look may still show what the node before has left.
         ++looks_;
@@ -204,14 +203,12 @@ std::vector<Alarm> JobWatch::on_card(std::int64_t at_ms, const CardUse& use) {
             if (*use.allocated > peak + slack)
                 raise(alarms, AlarmKind::Drift,
                       ++drifts_ >= kDriftLooks ? threat_of(*use.allocated - peak) : Threat::None,
-                      fmt::format("{} are allocated, {} were forecast for this node",
-                                  to_text(*use.allocated), to_text(peak)),
+                      say<"held.over_forecast">(*use.allocated, peak),
                       drift_of(found->second, *use.allocated));
         }
     }
     if (heard_ && still_seconds(at_ms) > patience_seconds())
-        raise(alarms, AlarmKind::Stall, Threat::ToTheJob,
-              fmt::format("nothing has moved for {}", seconds_text(still_seconds(at_ms))));
+        raise(alarms, AlarmKind::Stall, Threat::ToTheJob, say<"held.still">(still_seconds(at_ms)));
     return alarms;
 }
 

@@ -8,6 +8,7 @@
 // Enters through: progress and looks at the card, with their time.   Leaves through: Alarm.
 // Threads: one at a time.
 #pragma once
+#include "base/phrase.h"
 #include "base/units.h"
 
 #include <cstdint>
@@ -27,7 +28,7 @@ enum class AlarmKind : std::uint8_t { Spill, Stall, Creep, Drift, OverLine };
 struct Alarm {
     AlarmKind kind = AlarmKind::Drift;
     std::string node_id;
-    std::string sentence;  // for people, with the numbers
+    Phrase sentence;  // for people, with the numbers
     // Left alone it would crawl, stand still or go over the line; else it is only said.
     bool threatens = false;
     double drift = 1;  // of its node: activations that it takes, times those that were forecast
@@ -94,7 +95,7 @@ class JobWatch {
     [[nodiscard]] double patience_seconds() const;
     [[nodiscard]] std::optional<double> usual_step_seconds() const;
     enum class Threat : std::uint8_t { None, ToTheJob };
-    void raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat, std::string sentence,
+    void raise(std::vector<Alarm>& into, AlarmKind kind, Threat threat, Phrase sentence,
                double drift = 1);
     // Whether the job's highest forecast, which was under the line, and so much more would be over.
     [[nodiscard]] Threat threat_of(Bytes more) const;

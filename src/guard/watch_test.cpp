@@ -138,7 +138,7 @@ TEST_F(Watching, a_creep_counts_the_steps_between_two_looks) {
     ASSERT_EQ(said.size(), 1U);
     EXPECT_EQ(said[0].kind, AlarmKind::Creep);
     // 45 steps are left: 0.9 GiB more and not 2.7. The line is 1.26 away.
-    EXPECT_FALSE(said[0].threatens) << said[0].sentence;
+    EXPECT_FALSE(said[0].threatens) << said[0].sentence.message();
 }
 
 TEST_F(Watching, a_drift_says_by_how_much) {

@@ -4,6 +4,8 @@
 // hot.
 #include "guard/guard.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -82,13 +84,13 @@ void Guard::act_on_watch() {
         if (cause != StopCause::Drifted || make_next_plan(due.entry))
             stop_flight(id, due.alarm.sentence, cause);
         else
-            warn("job_goes_on", id, "there is nothing smaller to change it to: it goes on");
+            warn("job_goes_on", id, say<"held.goes_on">());
     }
 }
 
 void Guard::act_on_heat() {
     std::vector<std::string> hot;
-    std::string why;
+    Phrase why;
     {
         const std::lock_guard lock(mutex_);
         if (heat_.state() != HeatState::Critical) return;
@@ -99,11 +101,10 @@ void Guard::act_on_heat() {
             return entry == nullptr || !entry->facts.may_change;
         });
     }
-    for (const std::string& id : hot)
-        stop_flight(id, fmt::format("the card is too hot: {}", why), StopCause::Heat);
+    for (const std::string& id : hot) stop_flight(id, say<"held.too_hot">(why), StopCause::Heat);
 }
 
-void Guard::stop_flight(const std::string& prompt_id, const std::string& reason, StopCause cause) {
+void Guard::stop_flight(const std::string& prompt_id, const Phrase& reason, StopCause cause) {
     service::Upstream* const comfyui = upstream();
     if (comfyui == nullptr) return;
     std::optional<history::HeldJob> kept;
@@ -122,7 +123,7 @@ void Guard::stop_flight(const std::string& prompt_id, const std::string& reason,
         if (!written) warn("history", prompt_id, written.error().message);
     }
     const auto cancelled = comfyui->cancel(prompt_id);
-    warn("job_stopped", prompt_id, cancelled ? reason : cancelled.error().message);
+    warn("job_stopped", prompt_id, cancelled ? reason : Phrase(cancelled.error().message));
 }
 
 }  // namespace plimsoll::guard

@@ -8,6 +8,8 @@
 #include "history/sqlite_rows.h"
 #include "history/sqlite_store.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -201,11 +203,10 @@ Result<RunRecord> SqliteStore::read_run(std::string_view run_id) {
         select->bind(1, std::string(run_id));
         select->bind(2, after_prefix(std::string(run_id)));
         if (run_id.empty() || !select->executeStep())
-            return fail(Errc::NotFound, fmt::format("no run '{}', see plimsoll history", run_id));
+            return fail(Errc::NotFound, say<"error.no_run">(run_id));
         TRY_ASSIGN(RunRecord run, read_row(*select));
         if (run.run_id != run_id && select->executeStep())
-            return fail(Errc::InvalidInput,
-                        fmt::format("more than one run begins with '{}'", run_id));
+            return fail(Errc::InvalidInput, say<"error.many_runs">(run_id));
         return run;
     });
 }
@@ -255,8 +256,7 @@ Result<void> SqliteStore::forget_pictures(std::string_view run_id) {
     return connection_->within_write([&]() -> Result<void> {
         Prepared update = connection_->prepared("UPDATE runs SET images = '[]' WHERE run_id = ?");
         update->bind(1, std::string(run_id));
-        if (update->exec() == 0)
-            return fail(Errc::NotFound, fmt::format("no run '{}', see plimsoll history", run_id));
+        if (update->exec() == 0) return fail(Errc::NotFound, say<"error.no_run">(run_id));
         return {};
     });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "history/store.h"
 
+#include "base/say.h"
 #include "base/text.h"
 #include "history/search_words.h"
 #include "history/sums.h"
@@ -58,13 +59,10 @@ SettingsStats settings_of(const RunRecord& run) {
 
 std::unexpected<Error> preset_not_found(std::string_view name,
                                         const std::vector<std::string>& known) {
-    if (known.empty())
-        return fail(
-            Errc::NotFound,
-            fmt::format("no preset '{}': none is saved yet, see plimsoll presets save", name));
+    if (known.empty()) return fail(Errc::NotFound, say<"error.no_preset">(name));
     return fail(Errc::NotFound,
-                fmt::format("no preset '{}'; there {}: {}", name, known.size() == 1 ? "is" : "are",
-                            fmt::join(nearest_names(name, known, 5), ", ")));
+                say<"error.other_presets">(
+                    name, fmt::format("{}", fmt::join(nearest_names(name, known, 5), ", "))));
 }
 
 Result<void> check_page(const Page& page) {
@@ -122,10 +120,8 @@ Result<RunRecord> MemoryStore::read_run(std::string_view run_id) {
     std::vector<const RunRecord*> found;
     for (const RunRecord& run : runs_)
         if (!run_id.empty() && run.run_id.starts_with(run_id)) found.push_back(&run);
-    if (found.size() > 1)
-        return fail(Errc::InvalidInput, fmt::format("more than one run begins with '{}'", run_id));
-    if (found.empty())
-        return fail(Errc::NotFound, fmt::format("no run '{}', see plimsoll history", run_id));
+    if (found.size() > 1) return fail(Errc::InvalidInput, say<"error.many_runs">(run_id));
+    if (found.empty()) return fail(Errc::NotFound, say<"error.no_run">(run_id));
     return *found.front();
 }
 
@@ -219,8 +215,7 @@ Result<std::vector<OldPictures>> MemoryStore::pictures_before(std::int64_t befor
 Result<void> MemoryStore::forget_pictures(std::string_view run_id) {
     TRY_DO(take_call());
     const auto run = std::ranges::find(runs_, run_id, &RunRecord::run_id);
-    if (run == runs_.end())
-        return fail(Errc::NotFound, fmt::format("no run '{}', see plimsoll history", run_id));
+    if (run == runs_.end()) return fail(Errc::NotFound, say<"error.no_run">(run_id));
     run->images.clear();
     return {};
 }

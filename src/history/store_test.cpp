@@ -190,7 +190,7 @@ TEST_P(EveryStore, an_unknown_preset_names_the_nearest_ones) {
               "no preset 'x': none is saved yet, see plimsoll presets save");
     ASSERT_TRUE(store().save_preset({"portrait", "{}", 1}));
     EXPECT_EQ(store().load_preset("portrat").error().message,
-              "no preset 'portrat'; there is: portrait");
+              "no preset 'portrat'; saved are: portrait");
     EXPECT_EQ(store().remove_preset("portrat").error().code, Errc::NotFound);
     EXPECT_EQ(store().list_presets().value().size(), 1U);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/blocking_steps.h"
 
+#include "base/say.h"
+
 #include <fmt/format.h>
 
 namespace plimsoll::net {
@@ -14,17 +16,13 @@ std::unexpected<Error> lost(const Endpoint& endpoint, std::string_view doing,
         return fail(Errc::LimitExceeded,
                     fmt::format("{}: the answer is larger than allowed", endpoint.text()));
     if (error == beast::error::timeout)
-        return fail(Errc::Unavailable,
-                    fmt::format("{}: no answer in time while {}", endpoint.text(), doing));
+        return fail(Errc::Unavailable, say<"error.slow">(endpoint.text(), doing));
     if (error == asio::error::connection_refused)
-        return fail(Errc::Unavailable,
-                    fmt::format("{}: connection refused, nothing listens there", endpoint.text()));
+        return fail(Errc::Unavailable, say<"error.refused_connection">(endpoint.text()));
     if (error == http::error::end_of_stream || error == http::error::partial_message)
-        return fail(Errc::Unavailable,
-                    fmt::format("{}: the connection was cut off while {}", endpoint.text(), doing));
+        return fail(Errc::Unavailable, say<"error.cut_off">(endpoint.text(), doing));
     if (error.category() == http::make_error_code(http::error::bad_version).category())
-        return fail(Errc::Corrupt, fmt::format("{}: what answers there does not speak HTTP ({})",
-                                               endpoint.text(), error.message()));
+        return fail(Errc::Corrupt, say<"error.no_http">(endpoint.text(), error.message()));
     return fail(Errc::Unavailable,
                 fmt::format("{}: {} while {}", endpoint.text(), error.message(), doing));
 }
@@ -45,8 +43,7 @@ Result<void> connect(asio::io_context& io, beast::tcp_stream& stream, const Endp
         resolver.cancel();
         io.run();  // the handler refers to this frame
         return fail(Errc::Unavailable,
-                    fmt::format("{}: the name {} cannot be resolved: {}", endpoint.text(),
-                                endpoint.host, error.message()));
+                    say<"error.unresolved">(endpoint.text(), endpoint.host, error.message()));
     }
     stream.expires_after(patience);
     error = wait_for(io, [&](auto done) { stream.async_connect(addresses, std::move(done)); });

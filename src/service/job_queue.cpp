@@ -3,8 +3,6 @@
 
 #include "base/say.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -137,9 +135,9 @@ Result<QueuedJob> JobQueue::submit(JobOrder order) {
     entry->order = std::make_shared<const JobOrder>(std::move(order));
     {
         const std::lock_guard lock(mutex_);
-        if (stopping_) return fail(Errc::Unavailable, "the daemon stops: send the job again later");
+        if (stopping_) return fail(Errc::Unavailable, say<"error.daemon_stops">());
         if (waiting_.size() >= kJobsWaitingMax)
-            return fail(Errc::LimitExceeded, fmt::format("{} jobs wait already", waiting_.size()));
+            return fail(Errc::LimitExceeded, say<"error.jobs_wait">(waiting_.size()));
         view.job_id = ids_.next_uuid();
     }
     // Before it is acknowledged.
@@ -175,10 +173,7 @@ JobQueue::Shared JobQueue::entry_of(std::string_view job_id) const {
 
 namespace {
 std::unexpected<Error> no_such_job(std::string_view job_id) {
-    return fail(Errc::NotFound,
-                fmt::format("no job '{}': the newest {} that ended are remembered, older ones are "
-                            "in the history",
-                            job_id.substr(0, 64), kJobsEndedMax));
+    return fail(Errc::NotFound, say<"error.no_job">(job_id.substr(0, 64), kJobsEndedMax));
 }
 }  // namespace
 
@@ -209,10 +204,7 @@ Result<std::string> JobQueue::read_preview(std::string_view job_id) const {
     const std::lock_guard lock(mutex_);
     const Shared entry = entry_of(job_id);
     if (!entry) return no_such_job(job_id);
-    if (entry->preview.empty())
-        return fail(Errc::NotFound,
-                    "there is no preview: ComfyUI sends some when it is started with "
-                    "--preview-method auto");
+    if (entry->preview.empty()) return fail(Errc::NotFound, say<"error.no_preview">());
     return entry->preview;
 }
 

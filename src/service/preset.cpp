@@ -122,11 +122,7 @@ Result<std::string> encode_wishes(const JobRequest& request) {
     for (const Field& field : kFields)
         if (json::value value = field.write(request); !value.is_null())
             settings[field.name] = std::move(value);
-    if (settings.empty())
-        return fail(Errc::InvalidInput,
-                    "a preset without settings: name at least one of --model, --width, --height, "
-                    "--batch, --steps, --cfg, --sampler, --scheduler, --quality, --seed, "
-                    "--negative, --vae-tiling");
+    if (settings.empty()) return fail(Errc::InvalidInput, say<"error.preset_empty">());
     return json::serialize(settings);
 }
 
@@ -142,7 +138,7 @@ Result<Phrases> apply_preset(const history::Preset& preset, JobRequest& request)
             warnings.push_back(say<"note.preset_field">(preset.name, name));
         else if (!field->take(value, request))
             return fail(Errc::InvalidInput,
-                        fmt::format("preset {}: {} must be {}", preset.name, name, field->type));
+                        say<"error.preset_field">(preset.name, name, field->type));
     }
     return warnings;
 }

@@ -2,6 +2,7 @@
 #include "service/run_record.h"
 
 #include "advisor/levers.h"
+#include "base/say.h"
 #include "service/ends.h"
 #include "workflow/parse.h"
 
@@ -143,8 +144,7 @@ void keep_out_of_learning(history::RunRecord& record) {
         phase.observed_step_seconds.reset();
         phase.observed_peak.reset();
     }
-    if (record.error.empty())
-        record.error = "the card slowed itself down for heat: nothing is learned from this run";
+    if (record.error.empty()) record.error = say<"end.slowed">();
 }
 
 }  // namespace plimsoll::service

@@ -2,6 +2,7 @@
 #include "timing/cards.h"
 
 #include "base/check.h"
+#include "base/say.h"
 #include "base/text.h"
 
 #include <fmt/format.h>
@@ -261,8 +262,7 @@ Result<const Card*> find_card(std::string_view name, std::optional<Bytes> total)
     std::string list;
     for (const std::string& key : nearest_keys(wanted.words.empty() ? lower : joined(wanted.words)))
         list += (list.empty() ? "" : ", ") + key;
-    return fail(Errc::NotFound, fmt::format("no card named '{}' among {} known; nearest: {}", name,
-                                            card_catalogue().size(), list));
+    return fail(Errc::NotFound, say<"error.card">(name, card_catalogue().size(), list));
 }
 
 Bytes context_bytes(const Card& card) {

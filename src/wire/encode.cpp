@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/encode.h"
 
+#include "base/parse_phrase.h"
 #include "wire/encode_parts.h"
 
 #include <cmath>
@@ -178,6 +179,7 @@ json::object encode_priced(const advisor::PricedForecast& priced, const advisor:
 json::object encode_error(const Error& error, json::value details) {
     return {{"error", json::object{{"code", error_door(error.code).json_name},
                                    {"message", error.message},
+                                   {"phrase", coded_or_null(parse_phrase(error.message))},
                                    {"details", std::move(details)}}}};
 }
 
@@ -309,7 +311,8 @@ json::object encode_run(const history::RunRecord& run) {
             {"changes", std::move(changes)},
             {"images", texts(run.images)},
             {"outcome", history::outcome_name(run.outcome)},
-            {"error", run.error.empty() ? json::value(nullptr) : json::value(run.error)}};
+            {"error", run.error.empty() ? json::value(nullptr) : json::value(run.error)},
+            {"errorPhrase", phrase_or_null(parse_phrase(run.error))}};
 }
 
 json::object encode_generation(const service::Generation& generation) {

@@ -15,7 +15,8 @@ json::object encode_held_job(const guard::HeldView& job) {
                                         {"input", edit.input},
                                         {"from", edit.from},
                                         {"to", edit.to},
-                                        {"what", edit.what}});
+                                        {"what", edit.what.message()},
+                                        {"whatPhrase", phrase_or_null(edit.what)}});
     return {{"promptId", job.prompt_id},
             {"state", guard::held_state_name(job.state)},
             {"clientId", job.facts.client},
@@ -31,7 +32,8 @@ json::object encode_held_job(const guard::HeldView& job) {
             {"endedMs", job.ended_ms == 0 ? json::value(nullptr) : json::value(job.ended_ms)},
             {"planLevel", job.facts.tries.plan_level},
             {"edits", std::move(edits)},
-            {"events", texts(job.facts.events)},
+            {"events", texts(messages_of(job.facts.events))},
+            {"eventPhrases", encode_phrases(job.facts.events)},
             {"why", message_or_null(job.why)},
             {"whyPhrase", phrase_or_null(job.why)},
             {"runAnyway", job.facts.anyway},

@@ -19,4 +19,8 @@ json::value phrase_or_null(const Phrase& phrase) {
     return phrase.empty() ? json::value(nullptr) : json::value(encode_phrase(phrase));
 }
 
+json::value coded_or_null(const Phrase& phrase) {
+    return phrase.code().empty() ? json::value(nullptr) : json::value(encode_phrase(phrase));
+}
+
 }  // namespace plimsoll::wire

@@ -14,5 +14,7 @@ namespace plimsoll::wire {
 [[nodiscard]] json::array encode_phrases(const Phrases& phrases);
 // null where nothing is said.
 [[nodiscard]] json::value phrase_or_null(const Phrase& phrase);
+// null also where it is in somebody else's words.
+[[nodiscard]] json::value coded_or_null(const Phrase& phrase);
 
 }  // namespace plimsoll::wire

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/parse.h"
 
+#include "base/say.h"
 #include "base/text.h"
 #include "workflow/json_scanner.h"
 
@@ -125,7 +126,7 @@ Result<Node> scan_node(JsonScanner& scanner, std::string id, std::size_t& inputs
     Node node;
     node.id = std::move(id);
     if (scanner.peek() != '{')
-        return fail(Errc::InvalidInput, fmt::format("node {} is not an object", shown(node.id)));
+        return fail(Errc::InvalidInput, say<"error.no_node_object">(shown(node.id)));
     bool has_class_type = false;
     TRY_ASSIGN(node.span, scanner.scan_object([&](const std::string& key, Span) -> Result<void> {
         if (key == "class_type") has_class_type = scanner.peek() == '"';  // the last one counts
@@ -150,18 +151,13 @@ Result<Node> scan_node(JsonScanner& scanner, std::string id, std::size_t& inputs
         TRY_DO(scanner.skip_value());
         return {};
     }));
-    if (!has_class_type)
-        return fail(Errc::InvalidInput,
-                    fmt::format("node {} has no class_type; this is no workflow in API format",
-                                shown(node.id)));
+    if (!has_class_type) return fail(Errc::InvalidInput, say<"error.no_class">(shown(node.id)));
     return node;
 }
 
 // A first pass over the top level, which checks the whole text and tells the three forms apart.
 Result<TopLevel> scan_top_level(JsonScanner scanner) {
-    if (scanner.peek() != '{')
-        return fail(Errc::InvalidInput,
-                    "a workflow in API format is a JSON object of nodes, this is something else");
+    if (scanner.peek() != '{') return fail(Errc::InvalidInput, say<"error.no_workflow_object">());
     TopLevel top;
     TRY_DO(scanner.scan_object([&](const std::string& key, Span) -> Result<void> {
         const char first = scanner.peek();
@@ -181,8 +177,7 @@ Result<TopLevel> scan_top_level(JsonScanner scanner) {
         return {};
     }));
     if (!scanner.is_at_end())
-        return fail(Errc::Corrupt, fmt::format("not JSON: more text after the document at byte {}",
-                                               scanner.position()));
+        return fail(Errc::Corrupt, say<"error.more_text">(scanner.position()));
     return top;
 }
 
@@ -244,18 +239,15 @@ void find_cycles(Graph& graph) {
 
 Result<Graph> parse_api_workflow(std::string_view bytes) {
     if (bytes.size() > kWorkflowBytesMax)
-        return fail(Errc::LimitExceeded, fmt::format("workflow has {} bytes, limit {}",
-                                                     bytes.size(), kWorkflowBytesMax));
+        return fail(Errc::LimitExceeded,
+                    say<"error.workflow_bytes">(bytes.size(), kWorkflowBytesMax));
     if (!simdjson::validate_utf8(bytes.data(), bytes.size()))
-        return fail(Errc::Corrupt, "workflow is not valid UTF-8");
+        return fail(Errc::Corrupt, say<"error.no_unicode">());
     JsonScanner scanner(bytes);
     if (bytes.starts_with("\xEF\xBB\xBF")) scanner.move_to(3);
     TRY_ASSIGN(const TopLevel top, scan_top_level(scanner));
     if (top.has_ui_nodes && !top.prompt_at)
-        return fail(
-            Errc::InvalidInput,
-            "this workflow is in ComfyUI's UI format; give it in API format (plimsoll convert, "
-            "or in ComfyUI: Workflow, Export (API)) or as a PNG that ComfyUI saved");
+        return fail(Errc::InvalidInput, say<"error.ui_format">());
     if (top.prompt_at) scanner.move_to(*top.prompt_at);
 
     Graph graph;
@@ -274,7 +266,7 @@ Result<Graph> parse_api_workflow(std::string_view bytes) {
             graph.nodes[at->second] = std::move(node);
         return {};
     }));
-    if (graph.nodes.empty()) return fail(Errc::InvalidInput, "workflow has no nodes");
+    if (graph.nodes.empty()) return fail(Errc::InvalidInput, say<"error.no_nodes">());
     graph.index();
     find_dangling_links(graph);
     find_cycles(graph);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/png_text.h"
 
+#include "base/say.h"
 #include "workflow/parse.h"
 
 #include <fmt/format.h>
@@ -158,7 +159,7 @@ Result<EmbeddedWorkflow> read_png_workflow(ByteSource& source) {
     std::array<unsigned char, 8> signature{};
     if (size < signature.size()) return fail(Errc::Corrupt, fmt::format("no PNG: {} bytes", size));
     TRY_DO(source.read_at(0, std::as_writable_bytes(std::span(signature))));
-    if (signature != kSignature) return fail(Errc::Corrupt, "no PNG: its signature is missing");
+    if (signature != kSignature) return fail(Errc::Corrupt, say<"error.no_png">());
 
     TextReader texts(source);
     std::uint64_t offset = signature.size();
@@ -181,10 +182,7 @@ Result<EmbeddedWorkflow> read_png_workflow(ByteSource& source) {
         offset += std::uint64_t{length} + 12;
     }
     if (!texts.found().prompt && !texts.found().workflow)
-        return fail(Errc::NotFound,
-                    "this PNG holds no workflow; ComfyUI stores one unless metadata is switched "
-                    "off, and image "
-                    "hosts strip it");
+        return fail(Errc::NotFound, say<"error.png_bare">());
     return texts.found();
 }
 

@@ -70,13 +70,11 @@ Bound bound_of(const SessionPlan& plan) {
 Result<void> fit_blocks(SessionPlan& plan) {
     if (plan.reference >= plan.entrants.size() || !plan.entrants[plan.reference].left_out.empty())
         return fail(Errc::InvalidInput,
-                    fmt::format("the reference setting cannot be drawn: {}",
-                                plan.reference < plan.entrants.size()
-                                    ? plan.entrants[plan.reference].left_out.message()
-                                    : std::string("there is none")));
+                    say<"error.no_reference">(plan.reference < plan.entrants.size()
+                                                  ? plan.entrants[plan.reference].left_out
+                                                  : Phrase("there is none")));
     if (taking_part(plan).size() < 2)
-        return fail(Errc::InvalidInput,
-                    "nothing to compare: no other setting than the reference can be drawn");
+        return fail(Errc::InvalidInput, say<"error.nothing_to_compare">());
     if (plan.prompts.empty() || plan.prompts.size() > kPromptsMax)
         return fail(Errc::InvalidInput, fmt::format("{} prompts, 1 to {} can be tested",
                                                     plan.prompts.size(), kPromptsMax));
@@ -84,10 +82,8 @@ Result<void> fit_blocks(SessionPlan& plan) {
     while (bound_of(plan).seconds > plan.seconds_max && plan.rules.blocks_max > kPairsMin)
         plan.rules.blocks_max = std::max(plan.rules.blocks_max / 2, kPairsMin);
     if (const Bound bound = bound_of(plan); bound.seconds > plan.seconds_max)
-        return fail(
-            Errc::LimitExceeded,
-            fmt::format("the test would take up to {} ({} pictures), the limit is {}",
-                        seconds_text(bound.seconds), bound.images, seconds_text(plan.seconds_max)));
+        return fail(Errc::LimitExceeded,
+                    say<"error.test_long">(bound.seconds, bound.images, plan.seconds_max));
     return {};
 }
 
@@ -253,8 +249,7 @@ Result<void> Session::pause(Phrase why, PauseCause cause) {
     }
     if (progress_.state != SessionState::Running)
         return fail(Errc::InvalidInput,
-                    fmt::format("the session is {}, only a running one can be paused",
-                                session_state_name(progress_.state)));
+                    say<"error.not_running">(session_state_name(progress_.state)));
     if (cause == PauseCause::ServerGone && ++progress_.times_gone > kTimesGoneMax)
         why = say<"lab.gone_often">(std::move(why), progress_.times_gone);
     end(SessionState::Paused, std::move(why));
@@ -265,8 +260,7 @@ Result<void> Session::pause(Phrase why, PauseCause cause) {
 Result<void> Session::resume() {
     if (progress_.state != SessionState::Paused)
         return fail(Errc::InvalidInput,
-                    fmt::format("the session is {}, only a paused one can go on",
-                                session_state_name(progress_.state)));
+                    say<"error.not_paused">(session_state_name(progress_.state)));
     if (progress_.times_gone > kTimesGoneMax) progress_.times_gone = 0;  // a person says so
     end(SessionState::Running, "");
     return {};
@@ -275,7 +269,7 @@ Result<void> Session::resume() {
 Result<void> Session::cancel() {
     if (is_over(progress_.state))
         return fail(Errc::InvalidInput,
-                    fmt::format("the session is {} already", session_state_name(progress_.state)));
+                    say<"error.over_already">(session_state_name(progress_.state)));
     end(SessionState::Cancelled, say<"lab.cancelled">());
     return {};
 }
@@ -288,8 +282,7 @@ void Session::propose() {
 Result<void> Session::accept() {
     if (progress_.state != SessionState::Proposed)
         return fail(Errc::InvalidInput,
-                    fmt::format("the session is {}, only a proposed one can be accepted",
-                                session_state_name(progress_.state)));
+                    say<"error.not_proposed">(session_state_name(progress_.state)));
     end(SessionState::Running, "");
     return {};
 }

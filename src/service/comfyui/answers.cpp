@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/comfyui/answers.h"
 
+#include "base/say.h"
 #include "base/text.h"
 
 #include <fmt/format.h>
@@ -50,15 +51,8 @@ bool NodeError::out_of_memory() const {
 
 Result<json::value> parse_answer(std::string_view body, std::string_view what) {
     const std::string_view start = trim(body.substr(0, std::min<std::size_t>(body.size(), 256)));
-    if (start.empty())
-        return fail(Errc::Unavailable,
-                    fmt::format("{}: the answer is empty: is this address a ComfyUI?", what));
-    if (start.starts_with('<'))
-        return fail(
-            Errc::Unavailable,
-            fmt::format("{}: the answer is a web page, not JSON: another program or a login page "
-                        "answers at this address, check COMFYUI_SERVER_URL and COMFYUI_PORT",
-                        what));
+    if (start.empty()) return fail(Errc::Unavailable, say<"error.empty_answer">(what));
+    if (start.starts_with('<')) return fail(Errc::Unavailable, say<"error.web_page">(what));
     auto value = parse_python_json(body);
     if (!value) return fail_at(what, std::move(value).error());
     return value;

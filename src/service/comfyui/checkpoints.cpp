@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/comfyui/checkpoints.h"
 
+#include "base/say.h"
 #include "base/text.h"
 
 #include <fmt/format.h>
@@ -22,15 +23,11 @@ Result<std::string> name_on_server(Upstream& upstream, const std::string& checkp
     });
     if (found != names->end()) return *found;
     if (names->empty())
-        return fail(
-            Errc::NotFound,
-            fmt::format(
-                "ComfyUI at {} has no checkpoint at all: put {} into its folder models/checkpoints",
-                upstream.address(), checkpoint));
+        return fail(Errc::NotFound, say<"error.no_checkpoint">(upstream.address(), checkpoint));
     return fail(Errc::NotFound,
-                fmt::format("ComfyUI at {} has no checkpoint {}; the nearest of its {} are: {}",
-                            upstream.address(), checkpoint, names->size(),
-                            fmt::join(nearest_names(checkpoint, *names, 3), ", ")));
+                say<"error.checkpoint">(
+                    upstream.address(), checkpoint, names->size(),
+                    fmt::format("{}", fmt::join(nearest_names(checkpoint, *names, 3), ", "))));
 }
 
 }  // namespace plimsoll::service

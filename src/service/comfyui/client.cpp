@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/comfyui/client.h"
 
+#include "base/say.h"
 #include "base/text.h"
 #include "net/http_message.h"
 #include "service/comfyui/output_folder.h"
@@ -102,11 +103,11 @@ Result<std::string> ComfyClient::get(const std::string& target, const net::Patie
     auto reply = net::call_http(endpoint_, get_call(target), patience);
     if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
     if (reply->status == 404)
-        return fail(Errc::NotFound, fmt::format("{} has no {}", address(), target));
+        return fail(Errc::NotFound, say<"error.comfyui_lacks">(address(), target));
     if (reply->status != 200)
         return fail(Errc::Unavailable,
-                    fmt::format("{} answers {} to {}: see ComfyUI's own log", address(),
-                                reply->status, target.substr(0, target.find('?'))));
+                    say<"error.comfyui_answers">(address(), reply->status,
+                                                 target.substr(0, target.find('?'))));
     return std::move(reply->body);
 }
 
@@ -115,8 +116,8 @@ Result<void> ComfyClient::post(const std::string& target, std::string body,
     auto reply = net::call_http(endpoint_, post_call(target, std::move(body)), patience);
     if (!reply) return std::unexpected(with_way_out(std::move(reply).error()));
     if (reply->status != 200)
-        return fail(Errc::Unavailable, fmt::format("{} answers {} to {}: see ComfyUI's own log",
-                                                   address(), reply->status, target));
+        return fail(Errc::Unavailable,
+                    say<"error.comfyui_answers">(address(), reply->status, target));
     return {};
 }
 

@@ -327,10 +327,9 @@ Result<Session> load_session(history::Store& store, std::string_view session_id)
         std::string list;
         for (std::size_t i = 0; i < std::min<std::size_t>(known.size(), 5); ++i)
             list += (list.empty() ? "" : ", ") + known[i].session_id;
-        return fail(
-            Errc::NotFound,
-            fmt::format("no quality session '{}'; {}", session_id.substr(0, 80),
-                        list.empty() ? "there is none yet" : "known, newest first: " + list));
+        return fail(Errc::NotFound,
+                    list.empty() ? say<"error.no_session">(session_id.substr(0, 80))
+                                 : say<"error.no_such_session">(session_id.substr(0, 80), list));
     }
     TRY_ASSIGN(quality::SessionPlan plan, quality::parse_plan(found->plan_json));
     TRY_ASSIGN(quality::SessionProgress progress, quality::parse_progress(found->progress_json));

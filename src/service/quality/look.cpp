@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/quality/look.h"
 
+#include "base/say.h"
 #include "quality/compare.h"
 #include "quality/encode_jpeg.h"
 #include "quality/encode_png.h"
@@ -22,7 +23,7 @@ using quality::Session;
 Result<const quality::Picture*> drawn(const Session& session, const Cell& cell) {
     const quality::Picture* const picture = session.picture(cell);
     if (picture == nullptr || picture->state != quality::PictureState::Drawn)
-        return fail(Errc::NotFound, "the session has no picture of that setting and block");
+        return fail(Errc::NotFound, say<"error.no_picture">());
     return picture;
 }
 
@@ -45,8 +46,7 @@ std::string worst_of(const Session& session, const Cell& cell) {
 // Its path is nobody's business who sees only pictures.
 Result<quality::Image> read_session_picture(const std::filesystem::path& file) {
     auto decoded = read_picture_file(file);
-    if (!decoded)
-        return fail(Errc::NotFound, "the picture's file is gone, or is no picture any more");
+    if (!decoded) return fail(Errc::NotFound, say<"error.picture_gone">());
     return std::move(decoded->image);
 }
 
@@ -60,8 +60,7 @@ Result<std::string> draw_map(const Session& session, const Cell& cell, int side_
     if (cell.candidate == session.plan().reference)
         return fail(Errc::NotFound, "it is the reference itself: nothing differs");
     if (!picture->seen.distance)
-        return fail(Errc::NotFound, fmt::format("a map would say nothing: {}",
-                                                picture->seen.why_no_distance.message()));
+        return fail(Errc::NotFound, say<"error.no_map">(picture->seen.why_no_distance));
     TRY_ASSIGN(const quality::Picture* const beside,
                drawn(session, {session.plan().reference, cell.block}));
     TRY_ASSIGN(const quality::Image reference, read_session_picture(beside->file));

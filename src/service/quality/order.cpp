@@ -107,17 +107,14 @@ class Assessor {
 
 Result<void> check_order(const QualityOrder& order) {
     if (order.prompts.size() > quality::kPromptsMax)
-        return fail(Errc::InvalidInput, fmt::format("{} prompts, at most {} can be tested",
-                                                    order.prompts.size(), quality::kPromptsMax));
+        return fail(Errc::InvalidInput,
+                    say<"error.prompts">(order.prompts.size(), quality::kPromptsMax));
     for (const std::string& prompt : order.prompts)
         if (trim(prompt).empty() || prompt.size() > kPromptBytesMax)
-            return fail(Errc::InvalidInput, fmt::format("a prompt must have 1 to {} bytes, this "
-                                                        "one has {}",
-                                                        kPromptBytesMax, prompt.size()));
+            return fail(Errc::InvalidInput,
+                        say<"error.prompt_bytes">(kPromptBytesMax, prompt.size()));
     if (order.minutes_max && !(*order.minutes_max > 0 && *order.minutes_max <= kMinutesMax))
-        return fail(Errc::InvalidInput,
-                    fmt::format("minutes {} is out of range: above 0, up to {:.0f}",
-                                *order.minutes_max, kMinutesMax));
+        return fail(Errc::InvalidInput, say<"error.minutes">(*order.minutes_max, kMinutesMax));
     if (order.margin && !(*order.margin >= 0.5 && *order.margin <= 50))
         return fail(Errc::InvalidInput,
                     fmt::format("margin {} is out of range: 0.5 to 50 points", *order.margin));
@@ -194,9 +191,7 @@ Result<quality::SessionPlan> plan_session(const QualityOrder& order, const Order
     const quality::Candidates made = quality::make_candidates(order.kind, around);
     if (made.settings.empty())
         return fail(Errc::InvalidInput,
-                    fmt::format("this ComfyUI has neither the sampler nor the scheduler of '{}' "
-                                "({}, {})",
-                                profile.name, profile.sampler, profile.scheduler));
+                    say<"error.neither_sampler">(profile.name, profile.sampler, profile.scheduler));
     plan.reference = made.reference;
     plan.second_reference = made.second_reference;
     Assessor assessor(parts, plan.prompts.front(), plan.negative);

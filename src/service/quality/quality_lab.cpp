@@ -4,8 +4,6 @@
 #include "base/say.h"
 #include "service/picture_comparison.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -40,7 +38,7 @@ void QualityLab::start() {
     if (auto installed = read_brisque(std::nullopt))
         brisque_ = std::move(*installed);
     else if (parts_.on_warning)
-        parts_.on_warning("quality", "no BRISQUE: " + installed.error().message);
+        parts_.on_warning("quality", say<"warning.no_brisque">(installed.error().message));
     const std::lock_guard lock(mutex_);
     if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
@@ -189,9 +187,7 @@ bool QualityLab::draw_one(const std::string& session_id) {
         if (session->progress().resumes_itself()) {
             (void)session->resume();
             if (parts_.on_warning)
-                parts_.on_warning(
-                    "quality",
-                    fmt::format("ComfyUI is back: quality session {} goes on", session_id));
+                parts_.on_warning("quality", say<"warning.session_goes_on">(session_id));
         }
         const auto drawn = draw_next(*session, draw_parts(session_id, **upstream, **store));
         granted = drawn ? grant_wish(*session, **store) : std::unexpected(drawn.error());
@@ -284,8 +280,7 @@ Result<QualityView> QualityLab::plan_and_keep(const QualityOrder& order, bool is
             return one.second.session.progress().state != quality::SessionState::Proposed;
         });
         if (static_cast<std::size_t>(open) >= kSessionsOpenMax)
-            return fail(Errc::LimitExceeded,
-                        fmt::format("{} quality sessions are open already: cancel one", open));
+            return fail(Errc::LimitExceeded, say<"error.sessions_open">(open));
         id = ids_.next_uuid();
         seed = ids_.next_u64();
     }
@@ -354,9 +349,7 @@ Result<std::vector<history::QualitySession>> QualityLab::list() {
 Result<void> QualityLab::check_owner(const Session& session) const {
     const std::string& drawn_by = session.plan().drawn_by;
     if (drawn_by == parts_.drawn_by) return {};
-    if (drawn_by == kDrawnByCommand)
-        return fail(Errc::InvalidInput,
-                    "the session was begun by the command line: plimsoll quality resume");
+    if (drawn_by == kDrawnByCommand) return fail(Errc::InvalidInput, say<"error.command_line">());
     return fail(Errc::InvalidInput, drawn_by == kDrawnByLibrary
                                         ? "the session was begun by a program with the library"
                                         : "the session was begun in a daemon");
@@ -395,7 +388,7 @@ Result<QualityView> QualityLab::change(std::string_view session_id, Wish wish,
     {
         const std::lock_guard lock(mutex_);
         const auto open = open_.find(session_id);
-        if (open == open_.end()) return fail(Errc::InvalidInput, "the session has ended meanwhile");
+        if (open == open_.end()) return fail(Errc::InvalidInput, say<"error.ended_meanwhile">());
         if (drawing_ == session_id && wish != Wish::None) {
             open->second.wish = wish;
             if (wish == Wish::Cancel) cancelled_ = true;
@@ -479,7 +472,7 @@ Result<std::filesystem::path> QualityLab::picture_file(std::string_view session_
     TRY_ASSIGN(const Session session, read(session_id));
     const quality::Picture* const picture = session.picture(cell);
     if (picture == nullptr || picture->state != quality::PictureState::Drawn)
-        return fail(Errc::NotFound, "the session has no picture of that setting and block");
+        return fail(Errc::NotFound, say<"error.no_picture">());
     return std::filesystem::path(picture->file);
 }
 

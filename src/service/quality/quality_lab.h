@@ -72,7 +72,7 @@ class QualityLab {
         std::function<advisor::Forecaster(const Site&, const Job&)> forecaster = nullptr;
         std::function<void(std::chrono::milliseconds)> sleep = nullptr;  // see FollowOptions
         std::chrono::milliseconds look_again{1000};  // while ComfyUI is away or a job runs; chosen
-        std::function<void(std::string_view code, const std::string& message)> on_warning = nullptr;
+        std::function<void(std::string_view code, const Phrase& message)> on_warning = nullptr;
         // Tells of a test that was proposed; nullptr: none is.
         std::function<void(const QualityView&)> on_proposal = nullptr;
         std::chrono::milliseconds idle_after{60'000};   // the card counts as idle; chosen

@@ -9,7 +9,6 @@
 #include "history/sqlite_store.h"
 #include "service/quality/findings.h"
 
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -241,7 +240,7 @@ class QualityLabTest : public testing::Test {
             .sleep = [](milliseconds) {},
             .look_again = milliseconds(1),
             .on_warning =
-                [this](std::string_view, const std::string& message) {
+                [this](std::string_view, const Phrase& message) {
                     const std::lock_guard lock(server_.mutex);
                     warnings_.push_back(message);
                 }};

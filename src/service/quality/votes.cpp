@@ -2,6 +2,7 @@
 #include "service/quality/votes.h"
 
 #include "base/json.h"
+#include "base/say.h"
 
 #include <fmt/format.h>
 
@@ -91,12 +92,12 @@ Result<BlindPair> blind_pair(const Session& session, std::span<const quality::Vo
     const quality::SessionPlan& plan = session.plan();
     const auto pair =
         quality::next_pair(quality::stand(plan.entrants.size(), votes), votable(session), votes);
-    if (!pair) return fail(Errc::NotFound, "no block has pictures of two settings yet");
+    if (!pair) return fail(Errc::NotFound, say<"error.no_pair">());
     std::vector<std::size_t> shared;
     for (std::size_t b = 0; b < plan.rules.blocks_max; ++b)
         if (is_drawn(session, {pair->first, b}) && is_drawn(session, {pair->second, b}))
             shared.push_back(b);
-    if (shared.empty()) return fail(Errc::NotFound, "no block has pictures of both settings");
+    if (shared.empty()) return fail(Errc::NotFound, say<"error.no_shared">());
     // Side and block by chance, the same until the vote is cast.
     Random chance(plan.seed + votes.size());
     const std::size_t block = shared[chance.next_u64() % shared.size()];
@@ -114,7 +115,7 @@ Result<void> check_ballot(const Session& session, const Ballot& ballot) {
     if (ballot.left.block != ballot.right.block || ballot.left.candidate == ballot.right.candidate)
         return fail(Errc::InvalidInput, "a vote is between two settings of one block");
     if (!is_drawn(session, ballot.left) || !is_drawn(session, ballot.right))
-        return fail(Errc::InvalidInput, "a vote is between two pictures that were drawn");
+        return fail(Errc::InvalidInput, say<"error.not_drawn">());
     if (ballot.voter.size() > kVoterBytesMax)
         return fail(Errc::InvalidInput,
                     fmt::format("the voter's name has {} bytes, at most {} are kept",
@@ -170,11 +171,11 @@ Result<VoteCount> cast_votes(const Session& session, history::Store& store,
                              std::span<const Ballot> ballots, std::int64_t now_ms, Random& ids) {
     if (ballots.size() > kBallotsAtOnceMax)
         return fail(Errc::LimitExceeded,
-                    fmt::format("{} votes at once, at most {}", ballots.size(), kBallotsAtOnceMax));
+                    say<"error.votes_at_once">(ballots.size(), kBallotsAtOnceMax));
     for (std::size_t i = 0; i < ballots.size(); ++i)
         if (const auto right = check_ballot(session, ballots[i]); !right)
             return fail(right.error().code,
-                        fmt::format("vote {}: {}", i + 1, right.error().message));
+                        say<"error.vote">(i + 1, Phrase(right.error().message)));
     for (const Ballot& ballot : ballots)
         TRY_DO(
             store.keep_vote({.vote_id = ballot.vote_id.empty() ? ids.next_uuid() : ballot.vote_id,
@@ -188,11 +189,10 @@ Result<std::vector<Ballot>> parse_ballots(std::string_view text) {
     TRY_ASSIGN(const json::value value, parse_json(text));
     const json::value* list = find(value, "ballots");
     if (list == nullptr) list = find(value, "pairs");
-    if (list == nullptr || !list->is_array())
-        return fail(Errc::Corrupt, "a file of votes has a list named ballots or pairs");
+    if (list == nullptr || !list->is_array()) return fail(Errc::Corrupt, say<"error.no_votes">());
     if (list->get_array().size() > kBallotsAtOnceMax)
-        return fail(Errc::LimitExceeded, fmt::format("{} votes at once, at most {}",
-                                                     list->get_array().size(), kBallotsAtOnceMax));
+        return fail(Errc::LimitExceeded,
+                    say<"error.votes_at_once">(list->get_array().size(), kBallotsAtOnceMax));
     std::vector<Ballot> ballots;
     for (std::size_t i = 0; i < list->get_array().size(); ++i) {
         const json::value& one = list->get_array()[i];

@@ -10,7 +10,7 @@
 // daemon's own code and message. Nothing is retried silently: the caller decides.
 import type {
   CardEntry, Checkup, Comparison, Device, ErrorBody, ExportQuery, Forecast, ForecastRequest, Gateway, GenerateRequest, Health, HeldJob, HeldJobChange, HistoryPage, HistoryQuery, Job,
-  JobDetail, Largest, LargestRequest, Models, Optimal, OptimalRequest, Plan, PlanRequest, Preset, PresetSettings, QualityScore, ResourceSummary,
+  JobDetail, Largest, LargestRequest, Models, Optimal, OptimalRequest, Phrase, Plan, PlanRequest, Preset, PresetSettings, QualityScore, ResourceSummary,
   Run, Safety, Settings, SettingsRequest, Stats, StatsQuery, Trends, TrendsQuery,
 } from './types'
 
@@ -30,10 +30,17 @@ export class PlimsollError extends Error {
     message: string,
     readonly status: number,
     readonly details: unknown = null,
+    /** The message as a code with its values, to be worded in another language; null: the words are somebody else's. */
+    readonly phrase: Phrase | null = null,
   ) {
     super(message)
     this.name = 'PlimsollError'
   }
+}
+
+// What the client itself finds out.
+function ours(code: string, phraseCode: string, message: string, status: number, details: unknown = null): PlimsollError {
+  return new PlimsollError(code, message, status, details, { code: phraseCode, params: {}, message })
 }
 
 function isErrorBody(value: unknown): value is ErrorBody {
@@ -43,8 +50,8 @@ function isErrorBody(value: unknown): value is ErrorBody {
 }
 
 function errorFrom(status: number, value: unknown): PlimsollError {
-  if (isErrorBody(value)) return new PlimsollError(value.error.code, value.error.message, status, value.error.details)
-  return new PlimsollError('internal', `the daemon answered ${status} without a reason`, status)
+  if (isErrorBody(value)) return new PlimsollError(value.error.code, value.error.message, status, value.error.details, value.error.phrase ?? null)
+  return ours('internal', 'client.no_reason', `the daemon answered ${status} without a reason`, status)
 }
 
 // What the daemon said with a status of 400 and above.
@@ -160,7 +167,7 @@ export class ResourceManager {
       }
     } catch (error) {
       if (error instanceof PlimsollError || signal?.aborted) throw error
-      throw new PlimsollError('unavailable', 'the daemon broke off: this is not the whole history', 0, String(error))
+      throw ours('unavailable', 'client.broke_off', 'the daemon broke off: this is not the whole history', 0, String(error))
     } finally {
       signal?.removeEventListener('abort', abort)
       stop.abort()
@@ -209,8 +216,8 @@ export class ResourceManager {
       return value as T // the contract (docs/openapi.yaml) is checked against the running daemon by its own tests
     } catch (error) {
       if (error instanceof PlimsollError || signal?.aborted) throw error
-      if (deadline.aborted) throw new PlimsollError('unavailable', `no answer within ${this.timeoutMs / 1000} s`, 0)
-      throw new PlimsollError('unavailable', 'the daemon does not answer', 0, String(error))
+      if (deadline.aborted) throw ours('unavailable', 'client.slow', `no answer within ${this.timeoutMs / 1000} s`, 0)
+      throw ours('unavailable', 'client.away', 'the daemon does not answer', 0, String(error))
     } finally {
       deadline.removeEventListener('abort', abort)
       signal?.removeEventListener('abort', abort)
@@ -222,6 +229,6 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw new PlimsollError('internal', 'the answer is not JSON', 0)
+    throw ours('internal', 'client.no_json', 'the answer is not JSON', 0)
   }
 }
