@@ -139,12 +139,14 @@ Answer get_quality_report(Call& call) {
         if (!view) return answer_session_error(call, view.error());
         const auto votes = call.app.parts().quality.count_votes(id);
         if (!votes) return answer_session_error(call, votes.error());
+        const auto language = call.query.word("lang", {"en", "zh"});
+        if (!language) return answer_error(language.error(), {{"field", "lang"}});
         Answer answer;
         answer.content_type = "text/html; charset=utf-8";
         answer.headers.push_back(
             {"Content-Disposition",
              fmt::format("attachment; filename=\"plimsoll-quality-{}.html\"", id.substr(0, 8))});
-        answer.body = service::write_report(view->session, *votes);
+        answer.body = service::write_report(view->session, *votes, language->value_or("en"));
         return answer;
     });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/routes.h"
 
+#include "base/say.h"
 #include "base/text.h"
 #include "base/utf8.h"
 
@@ -28,6 +29,7 @@ constexpr std::array<std::string_view, 1> kPreviewQuery{"n"};
 constexpr std::array<std::string_view, 1> kEventsQuery{"lastEventId"};
 constexpr std::array<std::string_view, 1> kQualityQuery{"sessionId"};
 constexpr std::array<std::string_view, 1> kSideQuery{"side"};
+constexpr std::array<std::string_view, 1> kReportQuery{"lang"};
 constexpr std::array<std::string_view, 1> kPairsQuery{"count"};
 
 // In the order of docs/openapi.yaml.
@@ -84,7 +86,8 @@ constexpr std::array kRoutes{
           Runs::OnWorker, false, kSideQuery},
     Route{"GET", "/api/quality-test/{sessionId}/marks/{candidate}/{block}", get_quality_mark,
           Runs::OnWorker},
-    Route{"GET", "/api/quality-test/{sessionId}/report", get_quality_report, Runs::OnWorker},
+    Route{"GET", "/api/quality-test/{sessionId}/report", get_quality_report, Runs::OnWorker, false,
+          kReportQuery},
     Route{"GET", "/api/quality-test/{sessionId}/pair", get_quality_pair, Runs::OnWorker},
     Route{"GET", "/api/quality-test/{sessionId}/pairs", list_quality_pairs, Runs::OnWorker, false,
           kPairsQuery},
@@ -114,7 +117,7 @@ std::optional<std::vector<std::string>> params_of(std::string_view pattern, std:
 }
 
 std::unexpected<Error> bad_field(std::string_view name, std::string_view range) {
-    return fail(Errc::InvalidInput, fmt::format("{} must be {}", name, range));
+    return fail(Errc::InvalidInput, say<"error.must_be">(name, range));
 }
 
 }  // namespace

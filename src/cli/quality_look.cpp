@@ -10,12 +10,14 @@
 #include "service/quality/draw.h"
 #include "service/quality/look.h"
 #include "service/quality/report.h"
+#include "service/quality/report_words.h"
 #include "service/quality/votes.h"
 #include "wire/encode_quality.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,6 +36,7 @@ struct Flags {
     ConfigFlags config;
     std::string session_id;
     std::optional<std::string> output;
+    std::optional<std::string> language;
     std::optional<std::string> import;
     std::optional<std::string> map;
     std::optional<int> candidate;
@@ -60,7 +63,12 @@ Result<void> write_text(const std::string& path, const std::string& text) {
 Result<Exit> report(Session& session, const Flags& flags) {
     TRY_ASSIGN(const Known known, open_session(session, flags, World::Access::Read));
     TRY_ASSIGN(const service::VoteCount votes, service::count_votes(known.session, *known.store));
-    const std::string html = service::write_report(known.session, votes);
+    const std::string language = flags.language.value_or("en");
+    if (std::ranges::find(service::report_languages(), language, &service::ReportWords::code) ==
+        service::report_languages().end())
+        return fail(Errc::InvalidInput, fmt::format("--language '{}' is none of {}", language,
+                                                    service::report_language_names()));
+    const std::string html = service::write_report(known.session, votes, language);
     const std::string path = flags.output.value_or(
         fmt::format("plimsoll-quality-{}.html", flags.session_id.substr(0, 8)));
     TRY_DO(write_text(path, html));
@@ -205,6 +213,8 @@ void add_quality_look(Commands& commands, CLI::App& quality) {
     add_session_id(reporting, *flags);
     add_text(reporting, "--output", flags->output, "FILE",
              "where it is written; built-in plimsoll-quality-SESSION.html here");
+    add_text(reporting, "--language", flags->language, "CODE",
+             "of what it says: " + service::report_language_names() + "; built-in en");
     CLI::App& looking = commands.add_below(
         quality, "look", "what a picture lost for, and where that is to be seen",
         "plimsoll quality look SESSION --candidate 2 --block 0 --map difference.png", bound(look));

@@ -8,6 +8,7 @@
 #include "quality/shrink.h"
 #include "service/quality/findings.h"
 #include "service/quality/look.h"
+#include "service/quality/report_words.h"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -28,6 +29,7 @@ namespace {
 
 using quality::Cell;
 using quality::Session;
+using namespace fmt::literals;  // NOLINT(google-build-using-namespace): "name"_a
 
 // Paper first: dark ink on white, tables that break between rows, pictures that do not break.
 constexpr std::string_view kStyle = R"(
@@ -94,18 +96,17 @@ std::string day_text(std::int64_t unix_ms) {
                        fmt::gmtime(static_cast<std::time_t>(unix_ms / 1000)));
 }
 
-std::string_view grade_words(quality::Grade grade) {
-    constexpr std::array<std::string_view, 4> kWords{
-        "A: the answer is resolved to half of what may be lost", "B: resolved to what may be lost",
-        "C: resolved to twice what may be lost, or only defects could be compared",
-        "D: not resolved; more pictures or votes would tell"};
-    return kWords.at(static_cast<std::size_t>(grade));
+ReportText grade_text(quality::Grade grade) {
+    constexpr std::array<ReportText, 4> kTexts{ReportText::GradeA, ReportText::GradeB,
+                                               ReportText::GradeC, ReportText::GradeD};
+    return kTexts.at(static_cast<std::size_t>(grade));
 }
 
 class Report {
   public:
-    Report(const Session& session, const VoteCount& votes)
-        : session_(session),
+    Report(const Session& session, const VoteCount& votes, const ReportWords& words)
+        : words_(words),
+          session_(session),
           plan_(session.plan()),
           votes_(votes),
           answer_(session.answer()),
@@ -129,8 +130,75 @@ class Report {
     void add(fmt::format_string<Args...> text, Args&&... args) {
         fmt::format_to(std::back_inserter(out_), text, std::forward<Args>(args)...);
     }
+    [[nodiscard]] std::string_view text(ReportText what) const { return words_.of(what); }
     [[nodiscard]] std::string words_of(std::size_t candidate) const {
-        return quality::setting_words(plan_.entrants[candidate].setting);
+        const quality::Setting& one = plan_.entrants[candidate].setting;
+        return words_.fill(ReportText::SettingWords, "sampler"_a = one.sampler,
+                           "scheduler"_a = one.scheduler, "steps"_a = one.steps, "cfg"_a = one.cfg,
+                           "width"_a = one.width, "height"_a = one.height) +
+               (one.vae_tiling ? std::string(text(ReportText::Tiled)) : "");
+    }
+    // Where the lab's own English sentences are wanted.
+    [[nodiscard]] bool is_english() const { return words_.codes.empty(); }
+    [[nodiscard]] std::string span_of(const quality::Estimate& estimate) const {
+        return words_.fill(ReportText::Span, "points"_a = shown(estimate.points),
+                           "low"_a = shown(estimate.interval.low),
+                           "high"_a = shown(estimate.interval.high));
+    }
+    // What rounds to nothing has no sign.
+    static double shown(double points) { return std::abs(points) < 0.05 ? 0.0 : points; }
+    [[nodiscard]] std::string answer_text() const {
+        if (is_english()) return answer_.words;
+        if (!answer_.chosen) return std::string(text(ReportText::AnswerNone));
+        const std::size_t chosen = *answer_.chosen;
+        if (chosen == answer_.best)
+            return words_.fill(ReportText::AnswerBest, "setting"_a = words_of(chosen));
+        return words_.fill(ReportText::AnswerChosen, "setting"_a = words_of(chosen),
+                           "time"_a = seconds_text(costs_[chosen].seconds),
+                           "best_time"_a = seconds_text(costs_[answer_.best].seconds),
+                           "points"_a = span_of(answer_.verdicts[chosen].to_best));
+    }
+    // Why it was not chosen.
+    [[nodiscard]] std::string why_not(const quality::Verdict& verdict) const {
+        if (is_english()) return verdict.why;
+        const std::string defect =
+            verdict.worst_defect.empty()
+                ? ""
+                : words_.fill(ReportText::Mostly, "defect"_a = words_.word(verdict.worst_defect));
+        switch (verdict.finding) {
+            case quality::Finding::TooFew:
+                return std::string(text(ReportText::TooFew)) + defect;
+            case quality::Finding::Worse:
+                return words_.fill(ReportText::Worse, "points"_a = span_of(verdict.to_best)) +
+                       defect;
+            case quality::Finding::Undecided:
+                return words_.fill(ReportText::Undecided, "points"_a = span_of(verdict.to_best)) +
+                       defect;
+            case quality::Finding::NotWorse:
+            case quality::Finding::Best:
+                break;
+        }
+        return words_.fill(
+            ReportText::AsGood, "time"_a = seconds_text(costs_[verdict.candidate].seconds),
+            "chosen_time"_a = seconds_text(costs_[answer_.chosen.value_or(answer_.best)].seconds));
+    }
+    [[nodiscard]] std::string mark_text(const DefectMark& mark) const {
+        if (mark.defect.empty()) return std::string(text(ReportText::NoDefect));
+        const std::string defect = words_.word(mark.defect);
+        if (!mark.place) return words_.fill(ReportText::NoPlace, "defect"_a = defect);
+        if (mark.defect == quality::kDifference)
+            return std::string(text(ReportText::MarkDifference));
+        const auto amount = [&](double value) {
+            return mark.defect == "burn"
+                       ? words_.fill(ReportText::MarkShare, "share"_a = 100 * value)
+                       : words_.fill(ReportText::MarkLevels, "levels"_a = value);
+        };
+        if (!mark.place->in_reference)
+            return words_.fill(ReportText::Mark, "defect"_a = defect,
+                               "here"_a = amount(mark.place->here));
+        return words_.fill(ReportText::MarkBeside, "defect"_a = defect,
+                           "here"_a = amount(mark.place->here),
+                           "reference"_a = amount(*mark.place->in_reference));
     }
     [[nodiscard]] const MeasuredQuality* measured(std::size_t candidate) const {
         const auto found = std::ranges::find(measured_, plan_.entrants[candidate].setting,
@@ -139,36 +207,41 @@ class Report {
     }
 
     void begin() {
+        add("<!doctype html>\n<html lang=\"{}\">\n", words_.code);
         out_ +=
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+            "<head>\n<meta charset=\"utf-8\">\n"
             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
             "img-src data:; style-src 'unsafe-inline'\">\n";
-        add("<title>Quality of {}: Plimsoll report</title>\n<style>{}</style>\n</head>\n<body>\n",
-            escaped(plan_.model), kStyle);
+        const std::string model = escaped(plan_.model);
+        add("<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n",
+            words_.fill(ReportText::Title, "model"_a = model), kStyle);
         const Session::Count count = session_.count();
-        add("<h1>Which cheaper setting of {} is as good?</h1>\n"
-            "<p class=\"soft\">{} test of {}, {}: {} pictures of {} prompts, {} of drawing{}. "
-            "Session {}.</p>\n",
-            escaped(plan_.model), quality::test_kind_name(plan_.kind), day_text(plan_.created_ms),
-            quality::session_state_name(session_.progress().state), count.drawn,
-            plan_.prompts.size(), seconds_text(count.seconds_spent),
-            session_.progress().why.empty() ? ""
-                                            : ", " + escaped(session_.progress().why.message()),
-            escaped(plan_.session_id));
+        const Phrase& why = session_.progress().why;
+        const std::string after =
+            why.empty() ? "" : words_.fill(ReportText::Why, "why"_a = escaped(words_.say(why)));
+        add("<h1>{}</h1>\n<p class=\"soft\">{}</p>\n",
+            words_.fill(ReportText::Heading, "model"_a = model),
+            words_.fill(
+                ReportText::Summary, "kind"_a = words_.word(quality::test_kind_name(plan_.kind)),
+                "day"_a = day_text(plan_.created_ms),
+                "state"_a = words_.word(quality::session_state_name(session_.progress().state)),
+                "drawn"_a = count.drawn, "prompts"_a = plan_.prompts.size(),
+                "spent"_a = seconds_text(count.seconds_spent), "why"_a = after,
+                "session"_a = escaped(plan_.session_id)));
     }
 
     void write_answer() {
         add("<section class=\"answer\"><span class=\"grade\" aria-hidden=\"true\">{}</span>"
-            "<p><strong>{}</strong></p><p>Grade {}. \"As good\" means at most {:.1f} points of 100 "
-            "below the best, with 95 % confidence.</p>",
-            quality::grade_name(answer_.grade), escaped(answer_.words), grade_words(answer_.grade),
-            answer_.margin);
+            "<p><strong>{}</strong></p><p>{}</p>",
+            quality::grade_name(answer_.grade), escaped(answer_text()),
+            words_.fill(ReportText::Grade, "grade"_a = text(grade_text(answer_.grade)),
+                        "margin"_a = answer_.margin));
         std::string tied;
         for (const quality::Verdict& verdict : answer_.verdicts)
             if (verdict.tied)
                 tied += (tied.empty() ? "#" : ", #") + std::to_string(verdict.candidate);
-        if (!tied.empty()) add("<p>Not to be told from the best: {}.</p>", tied);
+        if (!tied.empty()) add("<p>{}</p>", words_.fill(ReportText::Tied, "settings"_a = tied));
         out_ += "</section>\n";
     }
 
@@ -205,10 +278,8 @@ class Report {
             return kTop +
                    (kHeight - kTop - kBottom) * (high - std::max(points, low)) / (high - low);
         };
-        add("<h2>Quality against seconds</h2>\n<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" "
-            "aria-label=\"Points of quality with their 95 % intervals against seconds a picture; "
-            "the table below has the same numbers\">\n",
-            kWidth, kHeight);
+        add("<h2>{}</h2>\n<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">\n",
+            text(ReportText::PlotHeading), kWidth, kHeight, text(ReportText::PlotLabel));
         for (int i = 0; i <= 4; ++i) {
             const double points = low + (high - low) * i / 4;
             const double seconds = seconds_most * i / 4;
@@ -219,9 +290,10 @@ class Report {
                 kLeft, kWidth - kRight, y_of(points), y_of(points), kLeft - 8, y_of(points) + 4,
                 points, high - low < 8 ? 1 : 0, x_of(seconds), kHeight - kBottom + 20, seconds);
         }
-        add("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">seconds a picture</text>"
-            "<text x=\"4\" y=\"14\">points</text>\n",
-            kWidth - kRight, kHeight - 6);
+        add("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>"
+            "<text x=\"4\" y=\"14\">{}</text>\n",
+            kWidth - kRight, kHeight - 6, text(ReportText::PlotSeconds),
+            text(ReportText::PlotPoints));
         for (const quality::Verdict& verdict : answer_.verdicts) {
             const MeasuredQuality* const one = measured(verdict.candidate);
             if (one == nullptr) continue;
@@ -232,50 +304,52 @@ class Report {
             const bool chosen = answer_.chosen == verdict.candidate;
             const double x = x_of(one->seconds);
             const double y = y_of(one->quality);
-            add("<g><title>#{} {}: {:.1f} points ({:.1f} to {:.1f}), {:.1f} s, {}</title>"
+            add("<g><title>{}</title>"
                 "<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" "
                 "stroke=\"currentColor\" stroke-width=\"1.5\"/><circle cx=\"{:.1f}\" cy=\"{:.1f}\" "
                 "r=\"{:.1f}\" fill=\"{}\" stroke=\"currentColor\" stroke-width=\"{}\"/>"
                 "<text x=\"{:.1f}\" y=\"{:.1f}\">#{}{}</text></g>\n",
-                verdict.candidate, escaped(words_of(verdict.candidate)), one->quality,
-                one->interval.low, one->interval.high, one->seconds,
-                to_gib_text(Bytes(one->peak_bytes)), x, x, y_of(one->interval.low),
-                y_of(one->interval.high), x, y, 5 + 6 * share,
+                words_.fill(ReportText::PlotSpoken, "number"_a = verdict.candidate,
+                            "setting"_a = escaped(words_of(verdict.candidate)),
+                            "points"_a = one->quality, "low"_a = one->interval.low,
+                            "high"_a = one->interval.high, "seconds"_a = one->seconds,
+                            "peak"_a = to_gib_text(Bytes(one->peak_bytes))),
+                x, x, y_of(one->interval.low), y_of(one->interval.high), x, y, 5 + 6 * share,
                 chosen             ? "var(--mark)"
                 : verdict.on_front ? "var(--good)"
                                    : "var(--paper)",
                 chosen ? 3 : 1.5, x + 13, y - 6, verdict.candidate,
-                chosen             ? " chosen"
-                : verdict.on_front ? " front"
-                                   : "");
+                chosen             ? text(ReportText::PlotChosen)
+                : verdict.on_front ? text(ReportText::PlotFront)
+                                   : std::string_view());
         }
-        out_ +=
-            "</svg>\n<p class=\"soft\">Lines are 95 % intervals; a larger dot takes more memory. "
-            "Filled: nothing is surely as good, as fast and as small.</p>\n";
+        add("</svg>\n<p class=\"soft\">{}</p>\n", text(ReportText::PlotLegend));
     }
 
     void write_table() {
-        out_ +=
-            "<h2>The settings</h2>\n<div class=\"scroll\"><table><thead><tr><th>#</th>"
-            "<th>setting</th><th class=\"n\">s</th><th class=\"n\">peak</th>"
-            "<th class=\"n\">quality</th><th class=\"n\">to the best, 95 %</th>"
-            "<th class=\"n\">pairs</th><th>compared by</th><th>finding</th></tr></thead><tbody>\n";
+        add("<h2>{}</h2>\n<div class=\"scroll\"><table><thead><tr><th>#</th>"
+            "<th>{}</th><th class=\"n\">{}</th><th class=\"n\">{}</th>"
+            "<th class=\"n\">{}</th><th class=\"n\">{}</th>"
+            "<th class=\"n\">{}</th><th>{}</th><th>{}</th></tr></thead><tbody>\n",
+            text(ReportText::TableHeading), text(ReportText::Setting), text(ReportText::Seconds),
+            text(ReportText::Peak), text(ReportText::Quality), text(ReportText::ToBest),
+            text(ReportText::Pairs), text(ReportText::ComparedBy), text(ReportText::Finding));
         for (const quality::Verdict& verdict : answer_.verdicts) {
             const bool chosen = answer_.chosen == verdict.candidate;
             const bool stated = verdict.to_best.pairs >= quality::kPairsMin;
             const quality::Cost& cost = costs_[verdict.candidate];
-            std::string finding = chosen ? "chosen" : verdict.why;
-            if (verdict.candidate == plan_.reference) finding += "; the reference";
-            if (verdict.on_front && !chosen) finding += "; on the front";
+            std::string finding = chosen ? std::string(text(ReportText::Chosen)) : why_not(verdict);
+            if (verdict.candidate == plan_.reference) finding += text(ReportText::Reference);
+            if (verdict.on_front && !chosen) finding += text(ReportText::OnFront);
             add("<tr{}><td>{}</td><td>{}</td><td class=\"n\">{:.1f}</td><td class=\"n\">{}</td>"
                 "<td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td>"
                 "<td>{}</td></tr>\n",
                 chosen ? " class=\"chosen\"" : "", verdict.candidate,
                 escaped(words_of(verdict.candidate)), cost.seconds, to_gib_text(cost.peak),
                 verdict.to_reference.pairs > 0 ? fmt::format("{:.1f}", verdict.quality) : "–",
-                stated ? quality::points_text(verdict.to_best) : "–", verdict.to_best.pairs,
-                verdict.basis == quality::Basis::RetentionAndDefects ? "pixels and defects"
-                                                                     : "defects only",
+                stated ? span_of(verdict.to_best) : "–", verdict.to_best.pairs,
+                text(verdict.basis == quality::Basis::RetentionAndDefects ? ReportText::ByPixels
+                                                                          : ReportText::ByDefects),
                 escaped(finding));
         }
         out_ += "</tbody></table></div>\n";
@@ -288,10 +362,11 @@ class Report {
         for (std::size_t b = 0; b < blocks.size() && !full; ++b) {
             const quality::Picture* const reference = session_.picture({plan_.reference, b});
             if (reference == nullptr || reference->state != quality::PictureState::Drawn) continue;
-            if (b == 0) out_ += "<h2>The pictures</h2>\n";
-            add("<section class=\"block\"><h3>Prompt {}, seed {}</h3><p class=\"words\">{}</p>"
+            if (b == 0) add("<h2>{}</h2>\n", text(ReportText::PicturesHeading));
+            add("<section class=\"block\"><h3>{}</h3><p class=\"words\">{}</p>"
                 "<div class=\"pictures\">\n",
-                blocks[b].prompt + 1, quality::seed_of(plan_, blocks[b]),
+                words_.fill(ReportText::Block, "prompt"_a = blocks[b].prompt + 1,
+                            "seed"_a = quality::seed_of(plan_, blocks[b])),
                 escaped(plan_.prompts[blocks[b].prompt]));
             full = !write_picture({plan_.reference, b});
             for (std::size_t k = 0; k < plan_.entrants.size() && !full; ++k)
@@ -299,25 +374,31 @@ class Report {
             out_ += "</div></section>\n";
         }
         if (full)
-            add("<p class=\"soft\">{} of {} pictures are shown: the report is kept small.</p>\n",
-                pictures_, session_.count().drawn);
+            add("<p class=\"soft\">{}</p>\n", words_.fill(ReportText::NotAll, "shown"_a = pictures_,
+                                                          "all"_a = session_.count().drawn));
     }
 
+    [[nodiscard]] std::string caption_of(std::size_t candidate) const {
+        const std::string setting = words_of(candidate);
+        if (candidate == plan_.reference)
+            return words_.fill(ReportText::ReferencePicture, "number"_a = candidate,
+                               "setting"_a = setting);
+        if (answer_.chosen == candidate)
+            return words_.fill(ReportText::ChosenPicture, "number"_a = candidate,
+                               "setting"_a = setting);
+        return fmt::format("#{}: {}", candidate, setting);
+    }
     // false: no more pictures have room.
     bool write_picture(const Cell& cell) {
         const quality::Picture* const picture = session_.picture(cell);
         if (picture == nullptr || picture->state != quality::PictureState::Drawn) return true;
         if (pictures_ >= kReportPictures || picture_bytes_ >= kReportPictureBytes) return false;
-        const std::string caption = fmt::format("#{}{} {}", cell.candidate,
-                                                cell.candidate == plan_.reference  ? " reference:"
-                                                : answer_.chosen == cell.candidate ? " chosen:"
-                                                                                   : ":",
-                                                words_of(cell.candidate));
+        const std::string caption = caption_of(cell.candidate);
         auto image = read_session_picture(picture->file);
         if (cell.candidate == plan_.reference) reference_ = image ? *image : quality::Image();
         if (!image) {
             add("<figure><p class=\"soft\">{}</p><figcaption>{}</figcaption></figure>\n",
-                escaped(image.error().message), escaped(caption));
+                text(ReportText::PictureGone), escaped(caption));
             return true;
         }
         const std::string jpeg =
@@ -335,7 +416,7 @@ class Report {
                 "height:{:.2f}%\"></span>",
                 share(mark->place->x, mark->width), share(mark->place->y, mark->height),
                 share(mark->place->width, mark->width), share(mark->place->height, mark->height));
-            words = mark_words(*mark);
+            words = mark_text(*mark);
         }
         add("<figure><div class=\"frame\"><img alt=\"{}\" "
             "src=\"data:image/jpeg;base64,{}\">{}</div>"
@@ -348,37 +429,38 @@ class Report {
     void write_votes() {
         const std::size_t count = votes_.standings.votes;
         if (count == 0) return;
-        add("<h2>Votes</h2>\n<p>{} blind votes{}.</p>\n", count,
+        const std::string few =
             votes_.standings.enough()
                 ? ""
-                : fmt::format(": not enough to say anything before {}", quality::kVotesMin));
-        out_ +=
-            "<div class=\"scroll\"><table><thead><tr><th>setting</th><th class=\"n\">strength"
-            "</th><th class=\"n\">95 %</th><th class=\"n\">wins</th></tr></thead><tbody>\n";
+                : words_.fill(ReportText::VotesFew, "least"_a = quality::kVotesMin);
+        add("<h2>{}</h2>\n<p>{}</p>\n", text(ReportText::VotesHeading),
+            words_.fill(ReportText::Votes, "votes"_a = count, "few"_a = few));
+        add("<div class=\"scroll\"><table><thead><tr><th>{}</th><th class=\"n\">{}"
+            "</th><th class=\"n\">95 %</th><th class=\"n\">{}</th></tr></thead><tbody>\n",
+            text(ReportText::Setting), text(ReportText::Strength), text(ReportText::Wins));
         for (const std::size_t candidate : votes_.candidates) {
             const quality::Strength& one = votes_.standings.strengths[candidate];
-            add("<tr><td>#{} {}</td><td class=\"n\">{:+.2f}</td><td class=\"n\">{:+.2f} to "
-                "{:+.2f}</td><td class=\"n\">{:.0f} %</td></tr>\n",
-                candidate, escaped(words_of(candidate)), one.value, one.interval.low,
-                one.interval.high, 100 * one.wins_against_all);
+            add("<tr><td>#{} {}</td><td class=\"n\">{:+.2f}</td><td class=\"n\">{}</td>"
+                "<td class=\"n\">{:.0f} %</td></tr>\n",
+                candidate, escaped(words_of(candidate)), one.value,
+                words_.fill(ReportText::Interval, "low"_a = one.interval.low,
+                            "high"_a = one.interval.high),
+                100 * one.wins_against_all);
         }
         out_ += "</tbody></table></div>\n";
     }
 
     void write_facts() {
-        out_ +=
-            "<h2>How it was found</h2>\n<p>All settings draw the same prompts and seeds. Where "
-            "two settings solve for one picture, its pixels are compared with the reference's "
-            "(HaarPSI at three scales); noise, blur, grids and burn are measured in every "
-            "picture. Points are means over prompts, with intervals of a bootstrap over whole "
-            "prompts.</p>\n<ol>\n";
+        add("<h2>{}</h2>\n<p>{}</p>\n<ol>\n", text(ReportText::HowHeading), text(ReportText::How));
         for (const std::string& prompt : plan_.prompts)
             add("<li class=\"words\">{}</li>\n", escaped(prompt));
         out_ += "</ol>\n";
         if (!plan_.negative.empty())
-            add("<p class=\"words\">Negative: {}</p>\n", escaped(plan_.negative));
+            add("<p class=\"words\">{}</p>\n",
+                words_.fill(ReportText::Negative, "negative"_a = escaped(plan_.negative)));
     }
 
+    const ReportWords& words_;
     const Session& session_;
     const quality::SessionPlan& plan_;
     const VoteCount& votes_;
@@ -393,8 +475,9 @@ class Report {
 
 }  // namespace
 
-std::string write_report(const Session& session, const VoteCount& votes) {
-    return Report(session, votes).write();
+std::string write_report(const Session& session, const VoteCount& votes,
+                         std::string_view language) {
+    return Report(session, votes, report_words(language)).write();
 }
 
 }  // namespace plimsoll::service

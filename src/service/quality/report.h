@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace plimsoll::service {
 
@@ -19,7 +20,9 @@ inline constexpr std::size_t kReportPictures = 48;
 inline constexpr std::size_t kReportPictureBytes = std::size_t{6} << 20;
 inline constexpr int kReportPictureSide = 384;
 
-// Pictures whose file is gone are said to be; it never fails.
-[[nodiscard]] std::string write_report(const quality::Session& session, const VoteCount& votes);
+// Pictures whose file is gone are said to be; it never fails. `language` is the code of one that
+// report_words.h has; English for any other.
+[[nodiscard]] std::string write_report(const quality::Session& session, const VoteCount& votes,
+                                       std::string_view language = "en");
 
 }  // namespace plimsoll::service

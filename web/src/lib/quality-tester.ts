@@ -8,7 +8,7 @@
 import { ResourceManager } from './resource-manager'
 import type {
   QualityBallot, QualityBallotList, QualityBallots, QualityMark, QualityPair, QualityPairs, QualityPlan, QualityProposal, QualityRequest, QualitySession, QualitySessionRow,
-  QualityVotes,
+  QualityVotes, ReportLanguage,
 } from './types'
 
 const kPollMs = 2_000 // chosen: a picture takes ten seconds and more
@@ -20,6 +20,7 @@ export function isOver(session: QualitySession): boolean {
 const addressOf = (sessionId: string): string => `/api/quality-test/${encodeURIComponent(sessionId)}`
 const sideOf = (side?: number): string => (side === undefined ? '' : `?side=${side}`)
 
+export const reportLanguages: readonly ReportLanguage[] = ['en', 'zh']
 export type QualityWishes = Omit<QualityRequest, 'model' | 'testType'>
 
 export class QualityTester extends ResourceManager {
@@ -96,8 +97,8 @@ export class QualityTester extends ResourceManager {
   mapUrl(sessionId: string, candidate: number, block: number, side?: number): string {
     return this.url(`${addressOf(sessionId)}/maps/${candidate}/${block}${sideOf(side)}`)
   }
-  /** ... and the whole test as one HTML file. */
-  reportUrl(sessionId: string): string { return this.url(`${addressOf(sessionId)}/report`) }
+  /** ... and the whole test as one HTML file, in English or another language that the daemon writes it in. */
+  reportUrl(sessionId: string, language: ReportLanguage = 'en'): string { return this.url(`${addressOf(sessionId)}/report${language === 'en' ? '' : `?lang=${language}`}`) }
 
   private change(sessionId: string, what: 'accept' | 'pause' | 'resume' | 'cancel', signal?: AbortSignal): Promise<QualitySession> {
     return this.post(`${addressOf(sessionId)}/${what}`, undefined, signal)

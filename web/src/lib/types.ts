@@ -36,6 +36,7 @@ export type HistoryPage = Schemas['History']
 export type HistoryQuery = NonNullable<operations['listHistory']['parameters']['query']>
 export type Stats = Schemas['Stats']
 export type StatsGroup = Schemas['StatsGroup']
+export type ReportLanguage = NonNullable<NonNullable<operations['getQualityReport']['parameters']['query']>['lang']>
 export type ExportQuery = NonNullable<operations['exportHistory']['parameters']['query']>
 export type Trends = Schemas['Trends']
 export type TrendsQuery = NonNullable<operations['getTrends']['parameters']['query']>
