@@ -23,6 +23,7 @@ export const generate = {
   'generate.forecast': 'Forecast',
   'generate.plan': 'The plan',
   'generate.noPlan': 'Nothing has to change: this job stays under the line.',
+  'generate.quality': 'quality: {price}',
   'generate.saves': 'saves {size}',
   'generate.restart': 'needs ComfyUI to start again',
   'generate.composition': 'changes the composition',

@@ -23,6 +23,7 @@ export const generate = {
   'generate.forecast': '预测',
   'generate.plan': '方案',
   'generate.noPlan': '无需更改：任务保持在载重线之下。',
+  'generate.quality': '画质：{price}',
   'generate.saves': '节省 {size}',
   'generate.restart': '需要重启 ComfyUI',
   'generate.composition': '会改变构图',

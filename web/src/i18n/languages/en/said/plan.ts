@@ -7,5 +7,7 @@ export const plan = {
   'judge.floor': '{needed} cannot be paged, the line is at {line}.',
   'judge.workspaces': 'Computing would hold {held} with its kernels’ workspaces, {allowed} are allowed: the card fills up to its edge.',
   'judge.unknown': 'A part of the workflow is not understood, the forecast covers the rest.',
+  'price.none': 'unchanged',
+  'price.same_picture': 'the same picture',
   'judge.late': '{judged} It takes {time}, which is above the limit of {limit}.',
 }
