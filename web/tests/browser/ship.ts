@@ -76,3 +76,23 @@ export async function violations(page: Page): Promise<string[]> {
   const found = await page.evaluate(() => (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run())
   return found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(' ').slice(0, 300)}`)
 }
+
+// English on a page of another language: four words of Latin letters in a row are a sentence, wherever a reader meets them (also in
+// drawings, hints, names for screen readers). `allowed` are names and the words of others, which stay as they are. What stands in
+// <code> is code.
+export async function englishOn(page: Page, allowed: readonly (string | RegExp)[] = []): Promise<string[]> {
+  const texts = await page.evaluate(() => {
+    const found: string[] = []
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+    for (let node = walker.nextNode(); node; node = walker.nextNode())
+      if (node.parentElement && !node.parentElement.closest('code, script, style')) found.push(node.textContent ?? '')
+    for (const element of document.querySelectorAll('*'))
+      for (const name of ['aria-label', 'aria-valuetext', 'title', 'alt', 'placeholder']) found.push(element.getAttribute(name) ?? '')
+    return [...found, document.title]
+  })
+  return englishIn(texts, allowed)
+}
+export function englishIn(texts: readonly string[], allowed: readonly (string | RegExp)[] = []): string[] {
+  const without = (text: string): string => allowed.reduce<string>((rest, one) => rest.replaceAll(typeof one === 'string' ? one : new RegExp(one, 'g'), '·'), text)
+  return [...new Set(texts.map((text) => text.trim()))].filter((text) => /(?:[A-Za-z][A-Za-z'’-]*[\s,;:]+){3}[A-Za-z]/.test(without(text)))
+}
