@@ -79,7 +79,8 @@ std::string job_item(const HeldEntry& entry, JobState state) {
     std::string tried;
     if (entry.kept.mark.attempts > 0) {
         std::vector<std::string> events;
-        for (const std::string& event : entry.facts.events) events.push_back(quote_json(event));
+        for (const Phrase& event : entry.facts.events)
+            events.push_back(quote_json(event.message()));
         tried = fmt::format(R"(, "plimsoll": {{"tries": {}, "events": [{}]}})",
                             entry.kept.mark.attempts, fmt::join(events, ", "));
     }

@@ -4,7 +4,9 @@
 import { afterEach, expect, test } from 'vitest'
 import { chooseLanguage } from '../../src/i18n'
 import { say, sayAll } from '../../src/i18n/say'
+import { PlimsollError } from '../../src/lib/resource-manager'
 import type { Phrase } from '../../src/lib/types'
+import { sentenceOf } from '../../src/state/client'
 
 const kGib = 1024 ** 3
 const under: Phrase = { code: 'judge.under', params: { peak: { unit: 'bytes', value: 4 * kGib }, line: { unit: 'bytes', value: 4.25 * kGib } }, message: 'peak 4096 MiB is under the line of 4352 MiB' }
@@ -41,4 +43,12 @@ test('every kind of value is written as the page writes it', async () => {
   expect(say(phrase('price.smaller', { share: { unit: 'share', value: 0.8 } }))).toBe('图像变小，边长为原来的 80 %')
   expect(say(phrase('unknown.no_role', { file: { unit: 'text', value: 'a.gguf' }, role: { unit: 'word', value: 'text encoder' } }))).toBe('a.gguf 中没有已知的文本编码器')
   expect(say(phrase('time.copying', { size: { unit: 'bytes', value: kGib }, rate: { unit: 'number', value: 6.25 }, time: { unit: 'seconds', value: 0.16 } }))).toBe('把权重复制到显卡：1.00 GiB，6.25 GB/s = 0.2 s')
+})
+test('an error is worded by its code, and in the daemon’s English only where the words are somebody else’s', async () => {
+  const message = 'no run \'ab12\', see plimsoll history'
+  const gone = new PlimsollError('not_found', message, 404, null, { code: 'error.no_run', params: { id: { unit: 'text', value: 'ab12' } }, message })
+  expect(sentenceOf(gone)).toBe(`Not found: ${message}`)
+  await chooseLanguage('zh')
+  expect(sentenceOf(gone)).toBe('未找到：没有运行“ab12”')
+  expect(sentenceOf(new PlimsollError('unavailable', 'disk full', 503))).toBe('暂不可用：disk full')
 })
