@@ -5,6 +5,7 @@
 #include "base/parse_phrase.h"
 
 #include "base/phrase_catalogue.h"
+#include "base/phrase_json.h"
 #include "base/say.h"
 
 #include <gtest/gtest.h>
@@ -80,6 +81,19 @@ TEST(ParsePhrase, leaves_the_words_of_others_as_they_are) {
 TEST(ParsePhrase, keeps_what_is_within_in_the_words_of_others) {
     const Phrase phrase = parse_phrase("this very form ran out of memory before: CUDA said so");
     EXPECT_EQ(phrase, say<"held.wall">(Phrase("CUDA said so")));
+}
+
+TEST(ParsePhrase, words_a_reason_that_an_error_gave_within_a_phrase) {
+    const Phrase gone = say<"warning.comfyui_gone">(
+        say<"error.refused_connection">("http://127.0.0.1:8188").message());
+    const json::object sent = phrase_to_json(gone);
+    const json::value& why = sent.at("params").at("why");
+    EXPECT_EQ(why.at("unit"), "phrase");
+    EXPECT_EQ(why.at("value").at("code"), "error.refused_connection");
+    EXPECT_EQ(phrase_from_json(sent), gone);
+    EXPECT_EQ(
+        phrase_to_json(say<"warning.comfyui_gone">("it sleeps")).at("params").at("why").at("unit"),
+        "text");
 }
 
 TEST(ParsePhrase, gives_up_on_a_text_that_is_all_look_alikes) {

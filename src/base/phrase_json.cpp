@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/phrase_json.h"
 
+#include "base/parse_phrase.h"
 #include "base/phrase_catalogue.h"
 
 #include <algorithm>
@@ -36,6 +37,7 @@ std::optional<PhraseValue> value_from_json(const json::value& param, PhraseUnit 
     switch (unit) {
         case PhraseUnit::Text:
         case PhraseUnit::Word:
+            if (value->is_object()) return phrase_from_json(*value).message();
             if (!value->is_string()) return std::nullopt;
             return std::string(value->get_string());
         case PhraseUnit::Count:
@@ -83,13 +85,24 @@ std::optional<Phrase> coded(const json::value& value) {
     return Phrase(*entry, std::move(values));
 }
 
+// A reason that was handed on as an error's text may be a sentence of ours all the same.
+Phrase reason_of(const Phrase::Param& param) {
+    const auto* const text = std::get_if<std::string>(param.value);
+    return text != nullptr && param.name == "why" ? parse_phrase(*text) : Phrase();
+}
+
 }  // namespace
 
 json::object phrase_to_json(const Phrase& phrase) {
     json::object params;
-    for (const Phrase::Param& param : phrase.params())
-        params[param.name] = json::object{{"unit", phrase_unit_name(param.unit)},
-                                          {"value", value_to_json(*param.value, param.unit)}};
+    for (const Phrase::Param& param : phrase.params()) {
+        if (const Phrase reason = reason_of(param); !reason.code().empty())
+            params[param.name] =
+                json::object{{"unit", "phrase"}, {"value", phrase_to_json(reason)}};
+        else
+            params[param.name] = json::object{{"unit", phrase_unit_name(param.unit)},
+                                              {"value", value_to_json(*param.value, param.unit)}};
+    }
     return {{"code", phrase.code()}, {"params", std::move(params)}, {"message", phrase.message()}};
 }
 

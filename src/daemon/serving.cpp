@@ -2,6 +2,7 @@
 #include "daemon/serving.h"
 
 #include "api/question.h"
+#include "base/parse_phrase.h"
 #include "base/say.h"
 #include "daemon/restart_command.h"
 #include "daemon/simulated_card.h"
@@ -318,7 +319,8 @@ service::JobQueue::Callbacks Serving::watch_jobs() {
 }
 
 void Serving::warn(std::string_view code, const std::string& job_id, const Phrase& phrase) {
-    events_.publish("warning", encode_warning(world_.clock.unix_ms(), code, job_id, phrase));
+    const Phrase said = phrase.code().empty() ? parse_phrase(phrase.message()) : phrase;
+    events_.publish("warning", encode_warning(world_.clock.unix_ms(), code, job_id, said));
     lines_.warning(code, job_id, phrase.message());
 }
 
