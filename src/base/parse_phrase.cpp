@@ -19,9 +19,10 @@ namespace {
 // Of the catalogue's groups: what is said whole. Parts of sentences ("session {id}") would be found
 // in the words of others.
 constexpr std::array<std::string_view, 4> kGroups{"error.", "end.", "held.", "judge."};
-constexpr std::size_t kOwnLeast = 8;  // bytes; chosen: " has no " is the least that says something
-constexpr int kDepthMax = 3;          // of sentences within sentences; chosen: ours have two
-constexpr int kTriesMax = 20'000;     // chosen: names in a text may look like our own words
+constexpr std::size_t kOwnLeast =
+    9;  // bytes; chosen: " must be " says something, " has no " is in any text
+constexpr int kDepthMax = 3;       // of sentences within sentences; chosen: ours have two
+constexpr int kTriesMax = 20'000;  // chosen: names in a text may look like our own words
 
 template <class Number>
 std::optional<Number> number_of(std::string_view text) {

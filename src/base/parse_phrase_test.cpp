@@ -50,6 +50,8 @@ TEST(ParsePhrase, finds_every_error_and_every_end_again_with_its_values) {
         if (!entry.code.starts_with("error.") && !entry.code.starts_with("end.") &&
             !entry.code.starts_with("held."))
             continue;
+        if (entry.code == "error.comfyui_lacks")
+            continue;  // "{address} has no {target}": see below
         std::vector<PhraseValue> values;
         std::string_view rest = entry.english;
         while (!rest.empty())
@@ -66,12 +68,13 @@ TEST(ParsePhrase, finds_every_error_and_every_end_again_with_its_values) {
 
 TEST(ParsePhrase, takes_the_sentence_with_the_most_of_its_own_words) {
     EXPECT_EQ(parse_phrase("workflow has no nodes").code(), "error.no_nodes");
-    EXPECT_EQ(parse_phrase("http://127.0.0.1:8188 has no /prompt").code(), "error.comfyui_lacks");
+    EXPECT_EQ(parse_phrase("preset a: steps must be a number").code(), "error.preset_field");
 }
 
 TEST(ParsePhrase, leaves_the_words_of_others_as_they_are) {
-    for (const std::string text : {"", "mat1 and mat2 shapes cannot be multiplied (77x2048)",
-                                   "session 3 of the editor", "none", "vote 3: for whom"}) {
+    for (const std::string text :
+         {"", "mat1 and mat2 shapes cannot be multiplied (77x2048)", "session 3 of the editor",
+          "none", "vote 3: for whom", "the disk has no space that could be used"}) {
         const Phrase phrase = parse_phrase(text);
         EXPECT_EQ(phrase.code(), "") << text;
         EXPECT_EQ(phrase.message(), text);

@@ -121,7 +121,7 @@ class Report {
         write_pictures();
         write_votes();
         write_facts();
-        out_ += "</body>\n</html>\n";
+        out_ += "</main>\n</body>\n</html>\n";
         return std::move(out_);
     }
 
@@ -214,7 +214,7 @@ class Report {
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
             "img-src data:; style-src 'unsafe-inline'\">\n";
         const std::string model = escaped(plan_.model);
-        add("<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n",
+        add("<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",
             words_.fill(ReportText::Title, "model"_a = model), kStyle);
         const Session::Count count = session_.count();
         const Phrase& why = session_.progress().why;
@@ -327,13 +327,15 @@ class Report {
     }
 
     void write_table() {
-        add("<h2>{}</h2>\n<div class=\"scroll\"><table><thead><tr><th>#</th>"
+        add("<h2>{}</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+            "aria-label=\"{}\"><table><thead><tr><th>#</th>"
             "<th>{}</th><th class=\"n\">{}</th><th class=\"n\">{}</th>"
             "<th class=\"n\">{}</th><th class=\"n\">{}</th>"
             "<th class=\"n\">{}</th><th>{}</th><th>{}</th></tr></thead><tbody>\n",
-            text(ReportText::TableHeading), text(ReportText::Setting), text(ReportText::Seconds),
-            text(ReportText::Peak), text(ReportText::Quality), text(ReportText::ToBest),
-            text(ReportText::Pairs), text(ReportText::ComparedBy), text(ReportText::Finding));
+            text(ReportText::TableHeading), text(ReportText::TableHeading),
+            text(ReportText::Setting), text(ReportText::Seconds), text(ReportText::Peak),
+            text(ReportText::Quality), text(ReportText::ToBest), text(ReportText::Pairs),
+            text(ReportText::ComparedBy), text(ReportText::Finding));
         for (const quality::Verdict& verdict : answer_.verdicts) {
             const bool chosen = answer_.chosen == verdict.candidate;
             const bool stated = verdict.to_best.pairs >= quality::kPairsMin;
@@ -435,9 +437,11 @@ class Report {
                 : words_.fill(ReportText::VotesFew, "least"_a = quality::kVotesMin);
         add("<h2>{}</h2>\n<p>{}</p>\n", text(ReportText::VotesHeading),
             words_.fill(ReportText::Votes, "votes"_a = count, "few"_a = few));
-        add("<div class=\"scroll\"><table><thead><tr><th>{}</th><th class=\"n\">{}"
+        add("<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+            "aria-label=\"{}\"><table><thead><tr><th>{}</th><th class=\"n\">{}"
             "</th><th class=\"n\">95 %</th><th class=\"n\">{}</th></tr></thead><tbody>\n",
-            text(ReportText::Setting), text(ReportText::Strength), text(ReportText::Wins));
+            text(ReportText::VotesHeading), text(ReportText::Setting), text(ReportText::Strength),
+            text(ReportText::Wins));
         for (const std::size_t candidate : votes_.candidates) {
             const quality::Strength& one = votes_.standings.strengths[candidate];
             add("<tr><td>#{} {}</td><td class=\"n\">{:+.2f}</td><td class=\"n\">{}</td>"
