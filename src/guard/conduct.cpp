@@ -138,7 +138,7 @@ void Guard::pay_ledger() {
         return entry == nullptr ? std::nullopt : std::optional(entry->kept);
     };
     if (ledger_.pay(parts_.clock.unix_ms(), held))
-        warn("gateway_kept", "", "the history takes jobs again: all that are held are written");
+        warn("gateway_kept", "", say<"warning.gateway_kept">());
 }
 
 service::Upstream* Guard::upstream() {

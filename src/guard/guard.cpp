@@ -259,10 +259,9 @@ void Guard::go_unkept(HeldEntry& entry, const std::string& why) {
     }
     entry.kept.mark.sent = true;
     entry.facts.sent_ms = parts_.clock.unix_ms();
-    entry.facts.events.push_back("kept in memory only: the history could not be written");
+    note_event(entry.facts, say<"held.in_memory">());
     entry.kept.facts_json = encode_facts(entry.facts);
-    warn("gateway_open", entry.kept.prompt_id,
-         fmt::format("forwarded at once and kept in memory only: {}", why));
+    warn("gateway_open", entry.kept.prompt_id, say<"warning.gateway_open_kept">(why));
 }
 
 PromptDecision Guard::accept(Call& call) {

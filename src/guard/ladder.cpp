@@ -84,9 +84,7 @@ LadderStep climb(Failure failure, const Tries& tries, bool may_change) {
             return {.action = LadderAction::Again,
                     .unload_models = true,
                     .reset_caches = true,
-                    .reason =
-                        "every step left more in memory, which would have gone over the "
-                        "line: freed all of it, once more as it is"};
+                    .reason = say<"held.crept">()};
         case Failure::HostMemory:
             if (tries.as_it_is <= 1)
                 return {.action = LadderAction::Again,

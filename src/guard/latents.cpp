@@ -3,14 +3,14 @@
 // Files of saved latents whose jobs have ended: deleted where ComfyUI's output folder is on this
 // machine, counted and said where it is not.
 #include "base/log.h"
+#include "base/say.h"
 #include "base/units.h"
 #include "guard/guard.h"
 #include "guard/latent_files.h"
 #include "guard/saved_latent.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 namespace plimsoll::guard {
@@ -65,11 +65,8 @@ void Guard::delete_spent_latents() {
     if (latents_left_.files == 0 || latents_left_.bytes < latents_left_.told_bytes) return;
     latents_left_.told_bytes = std::max<std::uint64_t>(1, latents_left_.bytes) * kToldAgain;
     warn("latents_left", "",
-         fmt::format("latents of jobs that have ended lie in ComfyUI's output folder, which "
-                     "cannot be written from here: {} in its folder {}, {:.1f} MiB; it may be "
-                     "emptied whenever nothing runs",
-                     latents_left_.files, kLatentFolder,
-                     static_cast<double>(latents_left_.bytes) / (1U << 20U)));
+         say<"warning.latents_left">(latents_left_.files, kLatentFolder,
+                                     Bytes(static_cast<std::int64_t>(latents_left_.bytes))));
 }
 
 }  // namespace plimsoll::guard

@@ -232,7 +232,7 @@ void Guard::load_latent(HeldEntry& entry) {
                          });
     // Else it was not reached: it is drawn again, and saved again.
     cut.state = is_read ? LatentCut::State::Loaded : LatentCut::State::Saving;
-    if (is_read) entry.facts.events.push_back(say<"held.latent_used">());
+    if (is_read) note_event(entry.facts, say<"held.latent_used">());
     keep_changed(entry);
 }
 

@@ -3,12 +3,11 @@
 // Jobs that ComfyUI did and cannot tell of any more, as it was killed between a picture and the
 // news of it, or before it had written its history: they are told here, and not done twice.
 #include "base/json.h"
+#include "base/say.h"
 #include "guard/guard.h"
 #include "guard/late_success.h"
 #include "guard/saved_latent.h"
 #include "workflow/parse.h"
-
-#include <fmt/format.h>
 
 #include <set>
 #include <utility>
@@ -99,8 +98,7 @@ void Guard::end_untold(Flight flight) {
     }
     forget_card();
     end_job(flight, HeldState::Done, "", std::move(history));
-    warn("job_untold", flight.prompt_id,
-         "ComfyUI went down before it told of the end: the pictures are there");
+    warn("job_untold", flight.prompt_id, say<"warning.job_untold">());
     const std::lock_guard lock(mutex_);
     if (door_ == nullptr || client.empty()) return;
     for (std::string& text : success_messages(success)) door_->send_to(client, std::move(text));

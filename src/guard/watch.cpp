@@ -3,9 +3,8 @@
 
 #include "base/say.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace plimsoll::guard {
@@ -162,8 +161,8 @@ void JobWatch::look_for_creep(std::vector<Alarm>& into) {
     raise(into, AlarmKind::Creep,
           last.allocated + ahead > forecast_.load_line ? threat_of(forecast_.load_line)
                                                        : Threat::None,
-          fmt::format("every step leaves more in memory: {} at step {:.0f}, {} at step {:.0f}",
-                      to_text(last.allocated), last.step, to_text(first.allocated), first.step));
+          say<"held.creeps">(last.allocated, std::llround(last.step), first.allocated,
+                             std::llround(first.step)));
 }
 
 std::vector<Alarm> JobWatch::on_progress(std::int64_t at_ms, const std::string& node_id,
