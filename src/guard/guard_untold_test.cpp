@@ -207,7 +207,7 @@ TEST_F(SpentLatents, that_lie_elsewhere_are_said_once) {
     comfyui_.finish("job-a", JobState::Succeeded);
     turn(3);
     EXPECT_THAT(warnings_,
-                Contains(AllOf(HasSubstr("latents_left"), HasSubstr("2 MiB"))).Times(1));
+                Contains(AllOf(HasSubstr("latents_left"), HasSubstr("2.0 MiB"))).Times(1));
 }
 
 TEST_F(SpentLatents, of_a_job_that_is_taken_back_go_too) {

@@ -101,6 +101,7 @@ void Lookout::look() {
     }
     misses_ = 0;
     take_stats(*stats);
+    take_paces();
     note_contact(true, comfyui_.address());
     const CardSample sample = sample_of(*stats, attention());
     if (sample.look.heat.throttled.value_or(false)) throttled_ms_ = sample.at_ms;
@@ -126,7 +127,6 @@ void Lookout::note_contact(bool answers, const std::string& why) {
     if (callbacks_.on_contact && !(first && answers)) callbacks_.on_contact(answers, why);
 }
 
-// Of a place that no server tells about.
 void Lookout::take_paces() {
     const std::shared_ptr<const Place> before = place();
     timing::SharedPaces paces = paces_of(*before, options_);
@@ -157,7 +157,9 @@ void Lookout::take_stats(const ServerStats& stats) {
         }
     }
     after->site.kind = options_.kind;
-    after->site.paces = paces_of(*after, options_);
+    // The card is known at once, also where the history takes its time: take_paces.
+    if (after->site.card_in_history() == before->site.card_in_history())
+        after->site.paces = before->site.paces;
     const std::lock_guard lock(mutex_);
     if (place_ == before) place_ = std::move(after);  // else it was reloaded meanwhile
 }

@@ -144,6 +144,7 @@ class Faults(FunctionalTest):
     def test_comfyui_killed_in_the_decode_draws_the_decode_alone_again(self):
         # The load line so that the decode comes near it, and so many steps that they take over a minute of the card's time.
         guarded = self.guarded(MAX_VRAM_MB="3800")
+        guarded.celsius()  # until the card is known nothing is forecast
         prompt_id = self.post(guarded, steps=100)
         job = guarded.held(prompt_id)
         self.assertIn("save_latent", [edit["knob"] for edit in job["edits"]], job)
