@@ -285,7 +285,7 @@ class Guard final : public gateway::PromptHook, public gateway::GatewayObserver 
         std::size_t files = 0;
         std::uint64_t bytes = 0;
         std::uint64_t told_bytes = 0;
-    } latents_left_;  // that cannot be deleted from here
+    } latents_left_;                         // that cannot be deleted from here
     std::optional<MemorySettles> clearing_;  // POST /free was sent, memory comes to rest
     std::int64_t woke_clients_ms_ = 0;
     bool is_busy_ = false;

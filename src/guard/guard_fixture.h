@@ -343,4 +343,31 @@ class Guarding : public testing::Test {
     bool disk_is_full_ = false;  // before the process opens its store
 };
 
+// What the gateway asks about a text before it passes.
+class Telling : public Guarding {
+  protected:
+    bool withheld(std::string_view type, const std::string& more = "") {
+        return guard_->withholds(
+            fmt::format(R"({{"type": "{}", "data": {{"prompt_id": "job-a"{}}}}})", type, more));
+    }
+    static std::string out_of_memory() {
+        return R"(, "node_id": "8", "node_type": "VAEDecode", "exception_type": )"
+               R"("torch.OutOfMemoryError", "exception_message": "Allocation on device ")";
+    }
+    std::string history(const std::string& upstream) {
+        ClientRequest request;
+        request.route = Route::HistoryItem;
+        request.argument = "job-a";
+        if (const auto own = guard_->answer(request)) return own->body;
+        const auto amended =
+            guard_->amend(request, {.status = 200, .headers = {}, .body = upstream});
+        return amended ? amended->body : upstream;
+    }
+    const std::string failed_ =
+        R"({"job-a": {"prompt": [], "outputs": {}, "status": {"status_str": "error", )"
+        R"("completed": false, "messages": [["execution_error", {"prompt_id": "job-a", )"
+        R"("node_id": "8", "node_type": "VAEDecode", "exception_type": )"
+        R"("torch.OutOfMemoryError", "exception_message": "Allocation on device "}]]}}})";
+};
+
 }  // namespace plimsoll::guard

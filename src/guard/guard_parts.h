@@ -45,8 +45,7 @@ struct GuardParts {
 // They come without a lock of the guard's held.
 struct GuardCallbacks {
     std::function<void(const HeldView&)> on_job;  // something changed
-    std::function<void(std::string_view code, const std::string& prompt_id,
-                       const Phrase& message)>
+    std::function<void(std::string_view code, const std::string& prompt_id, const Phrase& message)>
         on_warning;
     std::function<void(bool)> on_busy;  // a job is with ComfyUI, or none is any more
 };
