@@ -175,6 +175,13 @@ class Socket:
 
     def __init__(self, port, client_id, timeout=60):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        try:
+            self._open(port, client_id)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _open(self, port, client_id):
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall((f"GET /ws?clientId={client_id} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
                              f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n").encode())
@@ -182,9 +189,7 @@ class Socket:
         while b"\r\n\r\n" not in self.rest:
             self.rest += self._more()
         head, self.rest = self.rest.split(b"\r\n\r\n", 1)
-        if not head.startswith(b"HTTP/1.1 101"):
-            self.socket.close()
-            raise AssertionError(head)
+        assert head.startswith(b"HTTP/1.1 101"), head
 
     def _more(self):
         data = self.socket.recv(65536)
