@@ -12,7 +12,7 @@ export const generate = {
   'generate.runPlan': 'Accept the plan and generate',
   'generate.anyway': 'Run anyway',
   'generate.anywayWarn': 'Running anyway:',
-  'generate.learned': 'Seconds learned from {runs} of its own runs: {factor} × the table',
+  'generate.learned': 'Seconds learned from this machine’s own runs ({runs}): {factor} × the table',
   'generate.unknownNode': 'Not known, so not counted: {name}',
   'generate.between': 'Not forecast: at least {lower}, at most {upper}',
   'generate.atLeast': 'Not forecast: at least {lower}',
