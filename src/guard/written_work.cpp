@@ -88,7 +88,7 @@ std::optional<Saver> saver_of(const workflow::Graph& graph, const memory::Progra
                 .subfolder = path.parent_path().string(),
                 .stem = path.filename().string(),
                 .pictures = count.value_or(0)};
-    const bool is_below = !path.is_absolute() && *path.begin() != "..";
+    const bool is_below = !path.is_absolute() && !path.empty() && *path.begin() != "..";
     // Which of the folders it was is not known here.
     const bool is_filled_in = saver.subfolder.contains('%');
     if (!count || *count > kPicturesMax || saver.stem.empty() || saver.stem == "." || !is_below ||
