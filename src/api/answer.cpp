@@ -41,11 +41,11 @@ Answer answer_error(const Error& error, json::value details) {
 
 Answer refuse(Refusal why, const Phrase& message) {
     const RefusalDoor& door = kRefusals.at(static_cast<std::size_t>(why));
-    Answer answer = answer_json({{"error", json::object{{"code", door.json_name},
-                                                        {"message", message.message()},
-                                                        {"phrase", wire::coded_or_null(message)},
-                                                        {"details", nullptr}}}},
-                                door.status);
+    Answer answer =
+        answer_json({{"error", json::object{{"code", door.json_name},
+                                            {"message", message.message()},
+                                            {"details", wire::with_phrase(nullptr, message)}}}},
+                    door.status);
     if (why == Refusal::Unauthorized) answer.headers.push_back({"WWW-Authenticate", "Bearer"});
     if (why == Refusal::Busy) answer.headers.push_back({"Retry-After", "5"});
     return answer;

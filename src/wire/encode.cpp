@@ -179,8 +179,8 @@ json::object encode_priced(const advisor::PricedForecast& priced, const advisor:
 json::object encode_error(const Error& error, json::value details) {
     return {{"error", json::object{{"code", error_door(error.code).json_name},
                                    {"message", error.message},
-                                   {"phrase", coded_or_null(parse_phrase(error.message))},
-                                   {"details", std::move(details)}}}};
+                                   {"details", with_phrase(std::move(details),
+                                                           parse_phrase(error.message))}}}};
 }
 
 json::object encode_settings(const advisor::Settings& settings) {

@@ -3,6 +3,8 @@
 
 #include "base/phrase_json.h"
 
+#include <utility>
+
 namespace plimsoll::wire {
 
 json::object encode_phrase(const Phrase& phrase) {
@@ -19,8 +21,12 @@ json::value phrase_or_null(const Phrase& phrase) {
     return phrase.empty() ? json::value(nullptr) : json::value(encode_phrase(phrase));
 }
 
-json::value coded_or_null(const Phrase& phrase) {
-    return phrase.code().empty() ? json::value(nullptr) : json::value(encode_phrase(phrase));
+json::value with_phrase(json::value details, const Phrase& message) {
+    if (message.code().empty()) return details;
+    json::object more;
+    if (details.is_object()) more = std::move(details.get_object());
+    more["phrase"] = encode_phrase(message);
+    return more;
 }
 
 }  // namespace plimsoll::wire

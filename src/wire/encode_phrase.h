@@ -14,7 +14,8 @@ namespace plimsoll::wire {
 [[nodiscard]] json::array encode_phrases(const Phrases& phrases);
 // null where nothing is said.
 [[nodiscard]] json::value phrase_or_null(const Phrase& phrase);
-// null also where it is in somebody else's words.
-[[nodiscard]] json::value coded_or_null(const Phrase& phrase);
+// An error's details with "phrase", which says its message; as they are where its words are
+// somebody else's.
+[[nodiscard]] json::value with_phrase(json::value details, const Phrase& message);
 
 }  // namespace plimsoll::wire

@@ -50,7 +50,7 @@ function isErrorBody(value: unknown): value is ErrorBody {
 }
 
 function errorFrom(status: number, value: unknown): PlimsollError {
-  if (isErrorBody(value)) return new PlimsollError(value.error.code, value.error.message, status, value.error.details, value.error.phrase ?? null)
+  if (isErrorBody(value)) return new PlimsollError(value.error.code, value.error.message, status, value.error.details, value.error.details?.phrase ?? null)
   return ours('internal', 'client.no_reason', `the daemon answered ${status} without a reason`, status)
 }
 
