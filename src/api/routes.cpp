@@ -126,16 +126,6 @@ std::span<const Route> routes() {
     return kRoutes;
 }
 
-bool is_uuid(std::string_view text) {
-    if (text.size() != 36) return false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        const bool digit = std::string_view("0123456789abcdefABCDEF").contains(text[i]);
-        if (dash ? text[i] != '-' : !digit) return false;
-    }
-    return true;
-}
-
 Match match_route(std::string_view method, std::string_view path) {
     Match match;
     const std::string_view wanted = method == "HEAD" ? "GET" : method;

@@ -73,9 +73,6 @@ struct Match {
 };
 [[nodiscard]] Match match_route(std::string_view method, std::string_view path);
 
-// The canonical form of a UUID: anything else is no id of ours.
-[[nodiscard]] bool is_uuid(std::string_view text);
-
 // Each file's part of the table.
 Answer get_health(Call& call);
 Answer get_doctor(Call& call);

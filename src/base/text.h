@@ -16,6 +16,9 @@ namespace plimsoll {
 
 // Whole-string numbers: "12", never "12abc" nor "". Infinity and NaN are refused.
 [[nodiscard]] std::optional<long long> parse_integer(std::string_view text);
+
+// The canonical form of a UUID.
+[[nodiscard]] bool is_uuid(std::string_view text);
 [[nodiscard]] std::optional<double> parse_number(std::string_view text);
 
 // Levenshtein distance, case ignored.

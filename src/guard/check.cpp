@@ -178,15 +178,7 @@ class Checker {
                 checked_.priced.seconds.total - checked_.priced.seconds.without_load;
         }
         note_wishes(facts, request_.wishes);
-        checked_.forecast.load_line = request_.budget.load_line;
-        const auto& phases = forecast.phases;
-        for (std::size_t i = 0; known && i < phases.size(); ++i) {
-            NodeForecast& node = checked_.forecast.nodes[phases[i].node_id];
-            node.peak = std::max(node.peak, phases[i].peak);
-            node.activations = std::max(node.activations, phases[i].activations);
-            if (i < checked_.priced.seconds.phases.size())
-                node.seconds += checked_.priced.seconds.phases[i].total;
-        }
+        checked_.forecast = job_forecast(checked_.priced, request_.budget.load_line);
         return std::move(checked_);
     }
 
@@ -228,6 +220,19 @@ advisor::Budget budget_at(const advisor::Budget& budget, int plan_level) {
     return {.load_line = part(budget.load_line),
             .vram_max = part(budget.vram_max),
             .seconds_max = budget.seconds_max};
+}
+
+JobForecast job_forecast(const advisor::PricedForecast& priced, Bytes load_line) {
+    JobForecast forecast{.nodes = {}, .load_line = load_line};
+    if (priced.memory.verdict == memory::Verdict::Unknown) return forecast;
+    const auto& phases = priced.memory.phases;
+    for (std::size_t i = 0; i < phases.size(); ++i) {
+        NodeForecast& node = forecast.nodes[phases[i].node_id];
+        node.peak = std::max(node.peak, phases[i].peak);
+        node.activations = std::max(node.activations, phases[i].activations);
+        if (i < priced.seconds.phases.size()) node.seconds += priced.seconds.phases[i].total;
+    }
+    return forecast;
 }
 
 void note_wishes(Facts& facts, const Wishes& wishes) {

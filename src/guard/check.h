@@ -50,6 +50,8 @@ struct CheckRequest {
 [[nodiscard]] Result<Checked> check_prompt(const CheckRequest& request, const Walls& walls,
                                            const advisor::Forecaster& forecaster);
 
+// The forecast by nodes; without any where it is unknown.
+[[nodiscard]] JobForecast job_forecast(const advisor::PricedForecast& priced, Bytes load_line);
 // What its client wants of a job that goes wrong: known also where no forecast is.
 void note_wishes(Facts& facts, const Wishes& wishes);
 // What is asked for at a level of the ladder.

@@ -73,10 +73,10 @@ struct Flight {
     std::optional<Bytes> observed_peak = std::nullopt;
     NodeFiles outputs = {};                      // of the nodes whose output it told
     std::vector<service::ImageRef> images = {};  // that ComfyUI's history tells of
-    bool untold = false;  // it succeeded, and ComfyUI knows nothing of it any more
-    int looks = 0;        // in vain, for what it has left in the output folder
-    bool throttled = false;
-    bool again = false;  // after a try that did not end well: its steps may be but a part
+    bool untold = false;     // it succeeded, and ComfyUI knows nothing of it any more
+    int looks = 0;           // in vain, for what it has left in the output folder
+    bool no_lesson = false;  // slowed down by heat, or not seen: nothing is learned from it
+    bool again = false;      // after a try that did not end well: its steps may be but a part
     std::map<std::string, service::StepTimes> steps = {};  // by node
 
     // Its client's own request is still carrying it, as far as anybody knows.

@@ -187,7 +187,7 @@ std::vector<Flights::AlarmOf> Flights::note_card(
     std::vector<AlarmOf> all;
     for (auto& [id, flight] : all_) {
         if (!flight.started) continue;
-        flight.throttled = flight.throttled || card.slows_itself;
+        flight.no_lesson = flight.no_lesson || card.slows_itself;
         if (card.use.allocated)
             flight.observed_peak =
                 std::max(flight.observed_peak.value_or(Bytes(0)), *card.use.allocated);

@@ -228,11 +228,11 @@ TEST_F(Flying, the_card_counts_for_what_runs) {
     (void)hear(service::Started{});
     EXPECT_FALSE(see_allocated(5).empty());  // over the line
     EXPECT_EQ(a().observed_peak, Bytes::from_gib(5));
-    EXPECT_FALSE(a().throttled);
+    EXPECT_FALSE(a().no_lesson);
     (void)flights_.note_card({.use = {}, .slows_itself = true}, now_.card_ms,
                              [](const std::string&) { return true; });
     (void)see_allocated(3);
-    EXPECT_TRUE(a().throttled);
+    EXPECT_TRUE(a().no_lesson);
     EXPECT_EQ(a().observed_peak, Bytes::from_gib(5));
 }
 

@@ -9,6 +9,7 @@
 #include "guard/waits.h"
 #include "service/run_record.h"
 
+#include <algorithm>
 #include <tuple>
 #include <utility>
 
@@ -287,7 +288,7 @@ void Guard::record_run(Flight& flight, history::Outcome outcome, const std::stri
         for (history::PhaseRecord& phase : record.phases)
             if (const auto steps = flight.steps.find(phase.node_id); steps != flight.steps.end())
                 phase.observed_step_seconds = steps->second.all_seconds();
-    if (flight.throttled) service::keep_out_of_learning(record);
+    if (flight.no_lesson) service::keep_out_of_learning(record);
     const auto kept = ledger_.use([&](history::Store& store) { return store.record_run(record); });
     if (!kept) warn("history", flight.prompt_id, kept.error().message);
 }

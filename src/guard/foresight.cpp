@@ -37,12 +37,10 @@ advisor::Forecaster Foresight::forecaster(const service::Place& place, std::stri
     return forecaster_after(surroundings_of(place, prompt), past);
 }
 
-Result<SharedProgram> Foresight::program(const service::Place& place, std::string_view prompt) {
-    return program_of(prompt, surroundings_of(place, prompt));
-}
-
-std::string Foresight::family(const service::Place& place, std::string_view prompt) {
-    return surroundings_of(place, prompt).family;
+Foresight::Contents Foresight::contents(const service::Place& place, std::string_view prompt) {
+    const advisor::Surroundings around = surroundings_of(place, prompt);
+    auto program = program_of(prompt, around);
+    return {.program = program ? std::move(*program) : nullptr, .family = around.family};
 }
 
 bool Foresight::needs_clear(std::string_view prompt, const service::Place& place,

@@ -34,11 +34,11 @@ class Foresight {
 
     [[nodiscard]] advisor::Forecaster forecaster(const service::Place& place,
                                                  std::string_view prompt, const Past& past);
-    // What it leaves on the card.
-    [[nodiscard]] Result<SharedProgram> program(const service::Place& place,
-                                                std::string_view prompt);
-    // Of its network: "sdxl"; empty where it is not known.
-    [[nodiscard]] std::string family(const service::Place& place, std::string_view prompt);
+    struct Contents {
+        SharedProgram program;  // what it does, and leaves on the card; nullptr: not known
+        std::string family;     // of its network: "sdxl"; empty where it is not known
+    };
+    [[nodiscard]] Contents contents(const service::Place& place, std::string_view prompt);
     // Whether what is on the card lifts it over the line, and would not if it were cleared.
     // `cleared_peak`: its forecast on a cleared card, where there is one already.
     [[nodiscard]] static bool needs_clear(std::string_view prompt, const service::Place& place,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/latent_files.h"
 
+#include "base/text.h"
 #include "guard/saved_latent.h"
 
 #include <dirent.h>
@@ -17,18 +18,6 @@ namespace plimsoll::guard {
 namespace {
 
 constexpr std::size_t kFilesMax = 100'000;  // chosen: of a folder; more are left for the next time
-
-bool is_uuid(std::string_view text) {
-    constexpr std::size_t kLength = 36;
-    if (text.size() != kLength) return false;
-    for (std::size_t i = 0; i < kLength; ++i) {
-        const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        const char c = text[i];
-        const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-        if (dash ? c != '-' : !hex) return false;
-    }
-    return true;
-}
 
 // The folder "plimsoll" below that output folder; by its descriptor, so that nobody can put another
 // in its place meanwhile. -1: not there, or a link.

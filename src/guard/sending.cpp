@@ -104,26 +104,18 @@ bool Guard::prepare(const HeldEntry& entry, Flight& flight) {
     const auto forecast =
         foresight_.forecaster(*place, prompt, clear ? std::vector<SharedProgram>{} : past)(
             {.workflow = prompt, .reserve_vram = std::nullopt});
-    if (auto program = foresight_.program(*place, prompt)) flight.program = std::move(*program);
+    auto [program, family] = foresight_.contents(*place, prompt);
+    if (program) flight.program = std::move(program);
     flight.again = entry.kept.mark.attempts > 0;
     service::Job job;
     job.model = entry.facts.model;
     job.checkpoint = entry.facts.model;
-    job.family = foresight_.family(*place, prompt);
+    job.family = std::move(family);
     const std::string run_id = flight.record.run_id;
     if (forecast) {
         flight.record = service::make_run_record(job, prompt, *forecast, place->budget);
-        JobForecast watched{.nodes = {}, .load_line = place->budget.load_line};
-        if (forecast->memory.verdict != memory::Verdict::Unknown)
-            for (std::size_t i = 0; i < forecast->memory.phases.size(); ++i) {
-                const memory::Phase& phase = forecast->memory.phases[i];
-                NodeForecast& node = watched.nodes[phase.node_id];
-                node.peak = std::max(node.peak, phase.peak);
-                node.activations = std::max(node.activations, phase.activations);
-                if (i < forecast->seconds.phases.size())
-                    node.seconds += forecast->seconds.phases[i].total;
-            }
-        flight.watch.emplace(std::move(watched), card_clock_.unix_ms());
+        flight.watch.emplace(job_forecast(*forecast, place->budget.load_line),
+                             card_clock_.unix_ms());
     }
     flight.record.run_id = run_id;
     flight.record.prompt_id = entry.kept.prompt_id;

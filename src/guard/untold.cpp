@@ -44,8 +44,7 @@ bool Guard::has_left_its_work(Flight& flight) {
     const std::string_view prompt = part(entry.kept.body, entry.prompt);
     const auto graph = workflow::parse_api_workflow(prompt);
     if (graph && !flight.program)
-        if (auto program = foresight_.program(*parts_.place(), prompt))
-            flight.program = std::move(*program);
+        flight.program = foresight_.contents(*parts_.place(), prompt).program;
     service::Upstream* const comfyui = upstream();
     if (!graph || !flight.program || comfyui == nullptr) return false;
     auto savers = savers_of(*graph, *flight.program, flight.outputs, targets_of(entry.kept.body));
@@ -83,7 +82,7 @@ void Guard::end_untold(Flight flight) {
     flight.outputs.erase(std::string(kLatentNode));
     claimed_.add(flight.outputs);
     // How long it ran nobody has seen: it is no lesson.
-    flight.throttled = true;
+    flight.no_lesson = true;
     record_run(flight, history::Outcome::Done, "");
     const LateSuccess success{
         .prompt_id = flight.prompt_id, .outputs = flight.outputs, .at_ms = parts_.clock.unix_ms()};

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "service/comfyui/checkpoints.h"
 #include "service/forecast.h"
+#include "service/quality/findings.h"
 #include "service/quality/prompts.h"
 #include "workflow/parse.h"
 
@@ -43,20 +44,6 @@ std::string stem_of(std::string_view name) {
     }
     take();
     return stem;
-}
-
-advisor::Settings settings_of(const quality::Setting& setting, std::uint64_t seed) {
-    advisor::Settings out;
-    out.model = setting.checkpoint;
-    out.width = setting.width;
-    out.height = setting.height;
-    out.steps = setting.steps;
-    out.cfg = setting.cfg;
-    out.sampler = setting.sampler;
-    out.scheduler = setting.scheduler;
-    out.vae_tiling = setting.vae_tiling;
-    out.seed = seed;
-    return out;
 }
 
 // Forecasts settings of a session; the networks of a checkpoint are built once.
@@ -141,8 +128,10 @@ std::vector<std::string> other_precisions(const std::string& checkpoint,
 std::string workflow_of_setting(const quality::Setting& setting, const std::string& prompt,
                                 const std::string& negative, std::uint64_t seed,
                                 const std::string& filename_prefix) {
-    return advisor::build_text_to_image(settings_of(setting, seed), setting.checkpoint, prompt,
-                                        negative, filename_prefix);
+    advisor::Settings settings = settings_of(setting, setting.checkpoint);
+    settings.seed = seed;
+    return advisor::build_text_to_image(settings, setting.checkpoint, prompt, negative,
+                                        filename_prefix);
 }
 
 Result<quality::SessionPlan> plan_session(const QualityOrder& order, const OrderParts& parts) {
